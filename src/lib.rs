@@ -1,0 +1,4 @@
+//! Torpor takes running services down without breaking a promise or losing anything, and brings
+//! them back exactly as they were.
+
+pub mod api;
