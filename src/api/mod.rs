@@ -1,0 +1,3 @@
+//! The custom resources: data, documentation and admission rules, nothing else.
+
+pub mod database;
