@@ -1,3 +1,4 @@
 //! The custom resources: data, documentation and admission rules, nothing else.
 
 pub mod database;
+pub mod schedule;
