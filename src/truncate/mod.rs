@@ -1,2 +1,0 @@
-//! Empties tables.
-pub mod report;
