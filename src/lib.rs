@@ -2,3 +2,4 @@
 //! them back exactly as they were.
 
 pub mod api;
+pub mod truncate;
