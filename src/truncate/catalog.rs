@@ -40,13 +40,14 @@ FROM pg_publication p WHERE p.pubtruncate";
 /// locks them, and TRUNCATE writes to them.
 const OWN_LOCKS: &str = "
 SELECT coalesce(json_agg(json_build_object(
-    'oid', coalesce(t.oid, x.indrelid, l.relation)::bigint, 'mode', l.mode,
-    'name', coalesce(format('%I.%I', n.nspname, c.relname), l.relation::text))), '[]')::text
+    'oid', o.oid::bigint, 'mode', l.mode,
+    'name', coalesce(format('%I.%I', n.nspname, c.relname), o.oid::text))), '[]')::text
 FROM pg_locks l
-LEFT JOIN pg_class c ON c.oid = l.relation
-LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_index x ON x.indexrelid = l.relation
 LEFT JOIN pg_class t ON t.reltoastrelid = coalesce(x.indrelid, l.relation)
+CROSS JOIN LATERAL (SELECT coalesce(t.oid, x.indrelid, l.relation)) AS o (oid)
+LEFT JOIN pg_class c ON c.oid = o.oid
+LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
   AND l.relation::bigint >= 16384
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
@@ -90,7 +91,7 @@ pub(super) enum CatalogError {
 pub(super) struct OwnLock {
     /// The table that the locked relation is or belongs to, or the sequence.
     pub(super) oid: Oid,
-    /// The locked relation, quoted.
+    /// That table or sequence, quoted.
     pub(super) name: String,
     /// `pg_locks.mode`.
     pub(super) mode: String,

@@ -59,10 +59,7 @@ pub(super) async fn connect(target: &Target, redactor: &Redactor) -> Result<Sess
         };
         last = match timeout(target.connect_timeout, attempt).await {
             Err(_) => Fault::Unreachable("it did not answer in time").into(),
-            Ok(Err(error)) => match Fault::of(&error, redactor) {
-                Fault::ConnectionLost => {
-                    Fault::Unreachable("the connection broke before it was established").into()
-                }
+            Ok(Err(error)) => match Fault::of_connecting(&error, redactor) {
                 // As libpq: a server that answers and refuses is the one that was meant.
                 fault @ (Fault::Authentication(_) | Fault::NoDatabase) => return Err(fault.into()),
                 fault => fault.into(),

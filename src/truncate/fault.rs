@@ -26,7 +26,10 @@ pub(super) enum Fault {
     /// changed: so another try is worth it.
     #[error("the database does not accept this role and password, or this origin (SQLSTATE {0})")]
     Authentication(String),
-    /// As above: the name comes from the Secret too, and it may be about to be restored.
+    /// Anything else that the server says to a newcomer. It may quote what it was told, so it isn't.
+    #[error("the database does not accept the connection (SQLSTATE {0})")]
+    Rejected(String),
+    /// As for authentication: the name comes from the Secret too, and it may be about to be restored.
     #[error("the server has no database of the name that the URL gives")]
     NoDatabase,
     /// An established connection ended.
@@ -113,7 +116,20 @@ impl Fault {
         }
     }
 
-    /// What an error of the driver means.
+    /// What an error of the driver means while a connection is established.
+    pub(super) fn of_connecting(error: &sqlx::Error, redactor: &Redactor) -> Self {
+        match Self::of(error, redactor) {
+            Self::Forbidden(_) => Self::Rejected("42501".to_owned()),
+            Self::Refused(_) => Self::Rejected("0A000".to_owned()),
+            Self::Other { code, .. } => Self::Rejected(code),
+            Self::ConnectionLost => {
+                Self::Unreachable("the connection broke before it was established")
+            }
+            other => other,
+        }
+    }
+
+    /// What an error of the driver means within a session.
     pub(super) fn of(error: &sqlx::Error, redactor: &Redactor) -> Self {
         match error {
             sqlx::Error::Database(error) => {
@@ -123,6 +139,10 @@ impl Fault {
             // The resolver's errors have no kind of their own.
             sqlx::Error::Io(error) if error.to_string().contains("lookup address") => {
                 Self::Unreachable("its name could not be resolved")
+            }
+            // That is how the driver passes on what rustls says.
+            sqlx::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
+                Self::of_tls(&error.to_string())
             }
             sqlx::Error::Io(error) => Self::of_io(error.kind()),
             sqlx::Error::Tls(error) => Self::of_tls(&error.to_string()),
@@ -141,7 +161,6 @@ impl Fault {
                 Self::Unreachable("there is no route to it")
             }
             ErrorKind::PermissionDenied => Self::Unreachable("the socket may not be opened"),
-            ErrorKind::InvalidData => Self::Tls("the handshake failed"),
             _ => Self::ConnectionLost,
         }
     }

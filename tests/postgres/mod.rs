@@ -1,6 +1,9 @@
 //! A PostgreSQL for tests: the one that `TORPOR_POSTGRES_URL` names (a superuser's URL), or else one of
 //! the test's own, which ends with it. Each test has a database to itself.
 
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -12,17 +15,17 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _};
 use torpor::truncate::report::Report;
 
 /// The running server.
-pub struct Server {
+pub(crate) struct Server {
     /// A superuser's URL.
-    pub url: String,
+    pub(crate) url: String,
     /// Where its socket and `ca.crt` are; none for a server from elsewhere.
-    pub directory: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
     /// Kept open: the server ends when it is closed, which the end of this process does.
     _alive: Option<(Child, ChildStdin)>,
 }
 
 /// The server that all tests of this process share.
-pub fn server() -> &'static Server {
+pub(crate) fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| match std::env::var("TORPOR_POSTGRES_URL") {
         Ok(url) => Server { url, directory: None, _alive: None },
@@ -31,7 +34,7 @@ pub fn server() -> &'static Server {
 }
 
 /// A server of its own, for a test that harms it.
-pub fn start() -> Server {
+pub(crate) fn start() -> Server {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/postgres/start.sh"))
         .arg(port.to_string())
@@ -47,39 +50,37 @@ pub fn start() -> Server {
 }
 
 /// One test's database.
-pub struct Database {
-    /// Its name, which is the test's.
-    pub name: String,
+pub(crate) struct Database {
     /// A superuser's URL of it.
-    pub url: String,
+    pub(crate) url: String,
     /// A superuser's connection to it.
-    pub admin: PgConnection,
+    pub(crate) admin: PgConnection,
 }
 
 /// What a run of the command left behind.
 #[derive(Debug)]
-pub struct Ended {
-    pub status: i32,
-    pub stdout: String,
-    pub stderr: String,
-    pub report: Option<Report>,
-    pub json: String,
+pub(crate) struct Ended {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) report: Option<Report>,
+    pub(crate) json: String,
 }
 
 impl Ended {
-    pub fn report(&self) -> &Report {
+    pub(crate) fn report(&self) -> &Report {
         self.report.as_ref().unwrap_or_else(|| panic!("no report: {self:?}"))
     }
 
     /// Reasons and objects of all refusals; panics where it was not refused.
-    pub fn refusals(&self) -> Vec<(String, String)> {
+    pub(crate) fn refusals(&self) -> Vec<(String, String)> {
         assert_eq!(self.status, 3, "{self:?}");
         let pairs = self.report().refusals.iter();
         pairs.map(|refusal| (refusal.reason.clone(), refusal.object.clone())).collect()
     }
 
     /// The one refusal's reason, object and message.
-    pub fn refusal(&self) -> (&str, &str, &str) {
+    pub(crate) fn refusal(&self) -> (&str, &str, &str) {
         assert_eq!(self.status, 3, "{self:?}");
         match self.report().refusals.as_slice() {
             [one] => (&one.reason, &one.object, &one.message),
@@ -87,18 +88,18 @@ impl Ended {
         }
     }
 
-    pub fn done(&self) -> &Report {
+    pub(crate) fn done(&self) -> &Report {
         assert_eq!(self.status, 0, "{self:?}");
         self.report()
     }
 }
 
 impl Database {
-    pub async fn new(name: &str) -> Self {
+    pub(crate) async fn new(name: &str) -> Self {
         Self::on(server(), name).await
     }
 
-    pub async fn on(server: &Server, name: &str) -> Self {
+    pub(crate) async fn on(server: &Server, name: &str) -> Self {
         let name = format!("t_{name}");
         assert!(name.len() < 64, "{name} is too long for a database");
         let options: PgConnectOptions = server.url.parse().unwrap();
@@ -112,32 +113,32 @@ impl Database {
         let (start, _) = server.url.rsplit_once('/').unwrap();
         let url = format!("{start}/{name}");
         let admin = options.database(&name).connect().await.unwrap();
-        Self { name, url, admin }
+        Self { url, admin }
     }
 
-    pub async fn run(&mut self, sql: &str) {
+    pub(crate) async fn run(&mut self, sql: &str) {
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
             .execute(&mut self.admin)
             .await
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    pub async fn text(&mut self, sql: &str) -> String {
+    pub(crate) async fn text(&mut self, sql: &str) -> String {
         let row = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_one(&mut self.admin).await;
         row.unwrap_or_else(|error| panic!("{sql}: {error}")).try_get(0).unwrap()
     }
 
-    pub async fn count(&mut self, table: &str) -> i64 {
+    pub(crate) async fn count(&mut self, table: &str) -> i64 {
         self.text(&format!("SELECT count(*)::text FROM {table}")).await.parse().unwrap()
     }
 
     /// Another superuser's connection, for a rival.
-    pub async fn rival(&self) -> PgConnection {
+    pub(crate) async fn rival(&self) -> PgConnection {
         self.url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap()
     }
 
     /// The URL for another role, which is made without any privilege but to log in.
-    pub async fn role(&mut self, role: &str) -> String {
+    pub(crate) async fn role(&mut self, role: &str) -> String {
         // A role belongs to the server: an earlier run may have left it.
         self.run(&format!(
             "DO $$ BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
@@ -146,13 +147,13 @@ impl Database {
         self.url.replacen("postgres@", &format!("{role}@"), 1)
     }
 
-    pub async fn truncate(&self, arguments: &[&str]) -> Ended {
+    pub(crate) async fn truncate(&self, arguments: &[&str]) -> Ended {
         truncate_at(&self.url, arguments).await
     }
 }
 
 /// Runs the command, with `--report`.
-pub async fn truncate_at(url: &str, arguments: &[&str]) -> Ended {
+pub(crate) async fn truncate_at(url: &str, arguments: &[&str]) -> Ended {
     let file = std::env::temp_dir().join(format!("torpor-report-{:x}", rand()));
     let ended = command(url, arguments).arg("--report").arg(&file).output().await.unwrap();
     let json = std::fs::read_to_string(&file).unwrap_or_default();
@@ -167,7 +168,7 @@ pub async fn truncate_at(url: &str, arguments: &[&str]) -> Ended {
 }
 
 /// The command before it runs.
-pub fn command(url: &str, arguments: &[&str]) -> tokio::process::Command {
+pub(crate) fn command(url: &str, arguments: &[&str]) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_torpor"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PG")) {
         command.env_remove(name);
