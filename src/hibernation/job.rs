@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::validate::DatabaseEntry;
 use crate::api::hibernation::Attempt;
-use crate::truncate::TableNames;
+use crate::truncate::table_name::TableNames;
 
 /// The label by which Torpor's own objects are known.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
