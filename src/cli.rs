@@ -30,25 +30,22 @@ enum Command {
 /// Does what the command line says.
 pub async fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run(args) => {
-            tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-            match run::run(args).await {
+        Command::Run(args) => match run::run(args).await {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("torpor: {error}");
-                ExitCode::FAILURE
-            }
-        }},
+            Err(error) => fail(&error),
+        },
         Command::Truncate(args) => truncate::run(args).await,
-        Command::Crd => {
-            match serde_json::to_string_pretty(&Hibernation::crd()) {
-                Ok(text) => println!("{text}"),
-                Err(error) => {
-                    eprintln!("torpor: {error}");
-                    return ExitCode::FAILURE;
-                }
+        Command::Crd => match serde_saphyr::to_string(&Hibernation::crd()) {
+            Ok(text) => {
+                print!("# Printed by `torpor crd`. Change src/api/ instead.\n{text}");
+                ExitCode::SUCCESS
             }
-            ExitCode::SUCCESS
-        }
+            Err(error) => fail(&error),
+        },
     }
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("torpor: {error}");
+    ExitCode::FAILURE
 }
