@@ -101,7 +101,7 @@ fn default_time_zone() -> String {
 pub struct ScheduleRule {
     /// When it goes to sleep: a cron expression of five fields (minute, hour, day of month, month,
     /// day of week), such as `0 20 * * 1-5`. Sunday is 0 or 7; names (`MON`, `JAN`) are known, and
-    /// so are `L`, `W` and `#`. If both days are restricted, either is enough, as in a CronJob.
+    /// so are `L`, `W` and `#`. If both days are restricted, either is enough, as in a `CronJob`.
     #[schemars(length(min = 9, max = 128))]
     #[x_kube(validation = Rule::new(CRON_RULE).message(CRON_MESSAGE))]
     pub hibernate: String,
