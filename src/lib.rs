@@ -2,4 +2,5 @@
 //! them back exactly as they were.
 
 pub mod api;
+pub mod operator;
 pub mod schedule;
