@@ -121,7 +121,7 @@ async fn whose_lease_is_taken_or_gone_stops_at_once() {
     timeout(RENEW * 3, contender.claim.lost()).await.unwrap();
     // The thief renews nothing, so it is taken back.
     let back = leads(&contender).await;
-    assert_eq!(back, Epoch(epoch.0 + 2));
+    assert!(back.0 >= epoch.0 + 2);
     // Deleted: the epoch still grows.
     sleep(Duration::from_secs(3)).await;
     api.delete(&name, &DeleteParams::default()).await.unwrap();

@@ -8,8 +8,8 @@
 //! right before each write.
 //!
 //! `spec.leaseTransitions` is the **epoch**. It grows with each term of a leader, also when the same
-//! process leads again, and is never set back: a new Lease starts at the seconds since 2025, so that
-//! even a deleted one does not give an epoch twice.
+//! process leads again, and is at least the seconds since 2025: so a Lease that was deleted, or restored
+//! from a backup, does not give an epoch twice.
 
 use std::time::{Duration, SystemTime};
 
@@ -174,10 +174,15 @@ enum Decision {
 
 /// A Lease is free if nobody holds it, if we do (by a request whose answer we never got), or if it
 /// has not changed for its duration, by our own clock.
-fn decide(lease: &Object, params: &LeaseParams, seen: &mut Option<Seen>, now: Instant) -> Decision {
+fn decide(
+    lease: &Object,
+    params: &LeaseParams,
+    seen: &mut Option<Seen>,
+    (now, wall): (Instant, Timestamp),
+) -> Decision {
     let empty = LeaseSpec::default();
     let spec = lease.spec.as_ref().unwrap_or(&empty);
-    let next = Epoch(spec.lease_transitions.unwrap_or(0).saturating_add(1));
+    let next = next_epoch(spec, wall);
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
     if holder.is_empty() || holder == params.identity {
         return Decision::Take(next);
@@ -190,6 +195,13 @@ fn decide(lease: &Object, params: &LeaseParams, seen: &mut Option<Seen>, now: In
     let theirs = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
     let free = since + theirs.map_or(params.duration, Duration::from_secs).max(params.duration);
     if free <= now { Decision::Take(next) } else { Decision::Wait(free) }
+}
+
+/// The epoch that follows.
+fn next_epoch(spec: &LeaseSpec, wall: Timestamp) -> Epoch {
+    let since = wall.as_second().saturating_sub(EPOCH_ZERO);
+    let since = i32::try_from(since.max(1)).unwrap_or(i32::MAX);
+    Epoch(spec.lease_transitions.unwrap_or(0).saturating_add(1).max(since))
 }
 
 /// Contends for the Lease and keeps it.
@@ -211,29 +223,23 @@ impl Lease {
     /// Contends until `shutdown`, then lets go, so that somebody else leads at once. Before that,
     /// `shutdown` should have waited for writes that are under way: the claim ends here.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let mut held = None;
-        {
-            let shutdown = std::pin::pin!(shutdown);
-            tokio::select! {
-                () = shutdown => {}
-                () = self.contend(&mut held) => {}
-            }
+        tokio::select! {
+            () = shutdown => {}
+            () = self.contend() => {}
         }
         self.term.send_replace(None);
-        if let Some(version) = held {
-            self.vacate(version).await;
+        if let Err(error) = self.vacate().await {
+            tracing::warn!(%error, "cannot let go of the lease; it runs out by itself");
         }
     }
 
-    /// Follows and leads in turn. `held` is the version of the Lease while it is held.
-    async fn contend(&self, held: &mut Option<String>) {
+    /// Follows and leads in turn.
+    async fn contend(&self) {
         loop {
-            *held = None;
             let (version, term) = self.follow().await;
             tracing::info!(epoch = term.epoch.0, identity = self.params.identity, "leading");
-            *held = Some(version);
             self.term.send_replace(Some(term));
-            self.lead(held, term).await;
+            self.lead(version, term).await;
             self.term.send_replace(None);
             tracing::warn!(epoch = term.epoch.0, "no longer leading");
         }
@@ -270,8 +276,7 @@ impl Lease {
         seen: &mut Option<Seen>,
     ) -> Result<Result<(String, Term), Instant>, CallError> {
         let Some(lease) = self.call(self.api.get_opt(&self.params.name)).await? else {
-            let since = Timestamp::now().as_second().saturating_sub(EPOCH_ZERO);
-            let epoch = Epoch(i32::try_from(since.max(1)).unwrap_or(i32::MAX));
+            let epoch = next_epoch(&LeaseSpec::default(), Timestamp::now());
             let lease = Object {
                 metadata: ObjectMeta {
                     name: Some(self.params.name.clone()),
@@ -285,7 +290,7 @@ impl Lease {
             let lease = self.call(self.api.create(&post, &lease)).await?;
             return Ok(Ok((lease.metadata.resource_version.unwrap_or_default(), term)));
         };
-        match decide(&lease, &self.params, seen, Instant::now()) {
+        match decide(&lease, &self.params, seen, (Instant::now(), Timestamp::now())) {
             Decision::Wait(at) => Ok(Err(at)),
             Decision::Take(epoch) => {
                 let version = lease.metadata.resource_version.unwrap_or_default();
@@ -297,14 +302,13 @@ impl Lease {
     }
 
     /// Renews until that is impossible or the claim has run out.
-    async fn lead(&self, held: &mut Option<String>, mut term: Term) {
+    async fn lead(&self, mut version: String, mut term: Term) {
         let mut pause = self.params.renew_every;
         loop {
             tokio::select! {
                 () = sleep_until(term.end()) => return,
                 () = sleep(pause) => {}
             }
-            let Some(version) = held.clone() else { return };
             let renewed = self.term_from_now(term.epoch);
             let spec = json!({
                 "renewTime": MicroTime(Timestamp::now()),
@@ -312,16 +316,13 @@ impl Lease {
             });
             pause = self.params.renew_every;
             match self.patch(&version, spec).await {
-                Ok(version) => {
-                    *held = Some(version);
+                Ok(renewed_version) => {
+                    version = renewed_version;
                     term = renewed;
                     self.term.send_replace(Some(term));
                     continue;
                 }
-                Err(error) if error.code() == Some(404) => {
-                    *held = None;
-                    return;
-                }
+                Err(error) if error.code() == Some(404) => return,
                 Err(error) if error.code() == Some(409) => {}
                 Err(error) => tracing::warn!(%error, "cannot renew the lease"),
             }
@@ -329,33 +330,34 @@ impl Lease {
             pause = self.params.renew_every / 4;
             match self.call(self.api.get_opt(&self.params.name)).await {
                 Ok(Some(lease)) if self.is_ours(&lease, term.epoch) => {
-                    *held = lease.metadata.resource_version;
+                    version = lease.metadata.resource_version.unwrap_or_default();
                 }
-                Ok(_) => {
-                    *held = None;
-                    return;
-                }
+                Ok(_) => return,
                 Err(error) => tracing::warn!(%error, "cannot read the lease"),
             }
         }
     }
 
     fn is_ours(&self, lease: &Object, epoch: Epoch) -> bool {
-        lease.spec.as_ref().is_some_and(|spec| {
-            spec.holder_identity.as_ref() == Some(&self.params.identity)
-                && spec.lease_transitions == Some(epoch.0)
-        })
+        self.holds(lease)
+            && lease.spec.as_ref().is_some_and(|spec| spec.lease_transitions == Some(epoch.0))
     }
 
-    /// Lets go. If it fails, the Lease runs out.
-    async fn vacate(&self, version: String) {
-        let spec = json!({"holderIdentity": null, "acquireTime": null, "renewTime": null});
-        match self.patch(&version, spec).await {
-            Ok(_) => tracing::info!("let go of the lease"),
-            Err(error) => {
-                tracing::warn!(%error, "cannot let go of the lease; it runs out by itself")
-            }
+    fn holds(&self, lease: &Object) -> bool {
+        let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref());
+        holder == Some(&self.params.identity)
+    }
+
+    /// Lets go of what is held, also by a request whose answer never came.
+    async fn vacate(&self) -> Result<(), CallError> {
+        let lease = self.call(self.api.get_opt(&self.params.name)).await?;
+        if let Some(lease) = lease.filter(|lease| self.holds(lease)) {
+            let version = lease.metadata.resource_version.unwrap_or_default();
+            let spec = json!({"holderIdentity": null, "acquireTime": null, "renewTime": null});
+            self.patch(&version, spec).await?;
+            tracing::info!("let go of the lease");
         }
+        Ok(())
     }
 
     fn term_from_now(&self, epoch: Epoch) -> Term {
@@ -439,7 +441,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lease_is_free_when_nobody_holds_it_or_it_is_ours() {
         let now = Instant::now();
-        let decide = |lease: &Object| decide(lease, &params(), &mut None, now);
+        let decide =
+            |lease: &Object| decide(lease, &params(), &mut None, (now, Timestamp::UNIX_EPOCH));
         assert_eq!(decide(&lease("1", None, None)), Decision::Take(Epoch(8)));
         assert_eq!(decide(&lease("1", Some(""), Some(15))), Decision::Take(Epoch(8)));
         assert_eq!(decide(&lease("1", Some("me"), Some(15))), Decision::Take(Epoch(8)));
@@ -452,7 +455,12 @@ mod tests {
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut seen = None;
         let mut decide = |version, at| {
-            decide(&lease(version, Some("you"), Some(20)), &params(), &mut seen, after(at))
+            decide(
+                &lease(version, Some("you"), Some(20)),
+                &params(),
+                &mut seen,
+                (after(at), Timestamp::UNIX_EPOCH),
+            )
         };
         assert_eq!(decide("1", 0), Decision::Wait(after(20)));
         assert_eq!(decide("1", 19), Decision::Wait(after(20)));
@@ -508,6 +516,19 @@ mod tests {
         assert_eq!(claim.check(), Ok(Epoch(5)));
         claim.lost().await;
         assert_eq!(claim.acquired().await, Err(NotLeader));
+    }
+
+    #[test]
+    fn an_epoch_is_never_given_twice() {
+        let wall = Timestamp::from_second(EPOCH_ZERO + 1000).unwrap();
+        let after = |transitions| {
+            next_epoch(&LeaseSpec { lease_transitions: transitions, ..LeaseSpec::default() }, wall)
+                .0
+        };
+        // New, or restored from long ago: by the clock. A clock that is behind: by the Lease.
+        assert_eq!(after(None), 1000);
+        assert_eq!(after(Some(7)), 1000);
+        assert_eq!(after(Some(2000)), 2001);
     }
 
     #[test]
