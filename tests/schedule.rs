@@ -1,6 +1,8 @@
 //! Schedules against a slow and obvious model that walks through time minute by minute, and by example
 //! for each way in which others miss a time.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 
 use jiff::civil::{Date, DateTime};
@@ -633,7 +635,7 @@ impl Case {
             // Each wall-clock minute that is new, in its order: none, one, or all that were skipped.
             let wall = zone.to_datetime(now);
             while shown < wall {
-                shown = shown + 1.minute();
+                shown += 1.minute();
                 if self.rules.iter().any(|(_, wake)| wake.fires(shown)) {
                     ruled = Some(Awake);
                 } else if self.rules.iter().any(|(hibernate, _)| hibernate.fires(shown)) {
@@ -740,7 +742,7 @@ proptest! {
             now += SignedDuration::from_mins(1);
             let wall = zone.to_datetime(now);
             while shown < wall {
-                shown = shown + 1.minute();
+                shown += 1.minute();
                 if cron.fires(shown) && fired.last() != Some(&now) {
                     fired.push(now);
                 }

@@ -72,7 +72,7 @@ pub struct Schedule {
     /// A rule's time that a change of the clock skips takes effect right after the change
     /// (02:30 at 03:00); one that is passed twice takes effect the first time only.
     #[serde(default = "default_time_zone")]
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new(TIME_ZONE_RULE).message(TIME_ZONE_MESSAGE))]
     pub time_zone: String,
     /// Pairs of cron expressions. The latest edge of all rules wins, so rules may overlap: one for
@@ -101,12 +101,12 @@ fn default_time_zone() -> String {
 pub struct ScheduleRule {
     /// When it goes to sleep: a cron expression of five fields (minute, hour, day of month, month,
     /// day of week), such as `0 20 * * 1-5`. Sunday is 0 or 7; names (`MON`, `JAN`) are known, and
-    /// so are `L`, `W` and `#`. If both days are restricted, either is enough, as in a CronJob.
-    #[schemars(length(min = 9, max = 128))]
+    /// so are `L`, `W` and `#`. If both days are restricted, either is enough, as in a `CronJob`.
+    #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(CRON_RULE).message(CRON_MESSAGE))]
     pub hibernate: String,
     /// When it wakes, in the same way, such as `0 7 * * 1-5`.
-    #[schemars(length(min = 9, max = 128))]
+    #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(CRON_RULE).message(CRON_MESSAGE))]
     pub wake: String,
 }
@@ -120,12 +120,12 @@ pub struct ScheduleRule {
 pub struct Exception {
     /// Its beginning: a date (`2026-12-24`, from the start of that day in the schedule's zone) or a
     /// time with its offset (`2026-12-24T18:00:00Z`).
-    #[schemars(length(min = 10, max = 40))]
+    #[schemars(length(max = 40))]
     #[x_kube(validation = Rule::new(MOMENT_RULE).message(MOMENT_MESSAGE))]
     pub from: String,
     /// Its end: a date (the last day, up to its end in the schedule's zone) or a time with its
     /// offset, at which the exception is over.
-    #[schemars(length(min = 10, max = 40))]
+    #[schemars(length(max = 40))]
     #[x_kube(validation = Rule::new(MOMENT_RULE).message(MOMENT_MESSAGE))]
     pub to: String,
     /// The state for that span.
@@ -145,7 +145,7 @@ pub struct Override {
     pub state: DesiredState,
     /// When it expires: a time with its offset, such as `2026-12-28T20:00:00Z`. To change the
     /// state for good, change `state` or `schedule` instead.
-    #[schemars(length(min = 20, max = 40))]
+    #[schemars(length(max = 40))]
     #[x_kube(validation = Rule::new(TIME_RULE).message(TIME_MESSAGE))]
     pub until: String,
 }

@@ -1,6 +1,10 @@
-//! The operator process: it watches, reconciles, and says what it does.
+//! The operator process: it watches, reconciles, leads or waits, and says what it does.
 
+pub mod admin;
 pub mod context;
+pub mod lease;
+pub mod logging;
+pub mod metrics;
 pub mod reconcile;
 pub mod run;
 pub mod sweep;

@@ -48,7 +48,7 @@ pub enum CronError {
     Never(String),
 }
 
-/// A cron expression of five fields that fires some day, as a CronJob reads it, with `L`, `W` and `#`
+/// A cron expression of five fields that fires some day, as a `CronJob` reads it, with `L`, `W` and `#`
 /// besides.
 #[derive(Clone, Debug)]
 pub struct Cron {
@@ -349,7 +349,9 @@ mod tests {
     #[test]
     fn minutes_are_found_at_the_borders_of_words() {
         let mut set = DayMinutes::default();
-        [0, 63, 64, 1439].into_iter().for_each(|minute| set.insert(minute));
+        for minute in [0, 63, 64, 1439] {
+            set.insert(minute);
+        }
         let first: Vec<_> = [0, 1, 63, 64, 65, 1439, 1440].map(|m| set.first_from(m)).to_vec();
         assert_eq!(first, [Some(0), Some(63), Some(63), Some(64), Some(1439), Some(1439), None]);
         let last: Vec<_> = [0, 62, 63, 64, 1438, 1439].map(|m| set.last_to(m)).to_vec();
