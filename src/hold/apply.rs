@@ -15,6 +15,7 @@ use super::lever::Kind;
 use super::plan::{Decision, Foreign, Refusal, Write};
 use super::subject::Subject;
 use super::{MANAGER, fields};
+use crate::operator::metrics::{Metrics, WriteResult};
 
 /// Longest that one request may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,6 +31,7 @@ pub struct Writer {
     client: Client,
     permit: Permit,
     in_flight: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
 }
 
 /// How it went.
@@ -72,6 +74,18 @@ pub fn is_status(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
+fn result(sent: &Result<(), Error>) -> WriteResult {
+    match sent {
+        Ok(()) => WriteResult::Done,
+        Err(Error::Api { source, .. }) => match source.as_ref() {
+            kube::Error::Api(status) if status.code == 409 => WriteResult::Conflict,
+            kube::Error::Api(status) if status.code < 500 => WriteResult::Refused,
+            _ => WriteResult::Failed,
+        },
+        Err(_) => WriteResult::Failed,
+    }
+}
+
 /// How long an answer asks us to wait.
 fn retry_after(error: &kube::Error) -> Duration {
     let seconds = match error {
@@ -83,8 +97,13 @@ fn retry_after(error: &kube::Error) -> Duration {
 
 impl Writer {
     /// At most `in_flight` writes at a time.
-    pub fn new(client: Client, permit: Permit, in_flight: usize) -> Self {
-        Self { client, permit, in_flight: Arc::new(Semaphore::new(in_flight)) }
+    pub fn new(
+        client: Client,
+        permit: Permit,
+        in_flight: usize,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { client, permit, in_flight: Arc::new(Semaphore::new(in_flight)), metrics }
     }
 
     /// Fails where another replica leads.
@@ -112,7 +131,9 @@ impl Writer {
                 Decision::Refuse(refusal) => return Ok(Outcome::Refused(refusal)),
                 Decision::Write(write) => write,
             };
-            match self.send(&api, &current, &write, skip_missed_runs).await {
+            let sent = self.send(&api, &current, &write, skip_missed_runs).await;
+            self.metrics.wrote(current.kind.name, result(&sent));
+            match sent {
                 Ok(()) => return Ok(Outcome::Written(write.foreign)),
                 Err(Error::Api { source, .. }) if is_status(&source, 404) => {
                     return Ok(Outcome::Gone);

@@ -9,7 +9,9 @@ use kube::api::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 
+use super::metrics::{Kind, Metrics};
 use crate::api::Hibernation;
+use crate::api::hibernation::Phase;
 use crate::hibernation::plan::{Contests, Looks};
 use crate::hold::apply::{Permit, Writer};
 
@@ -27,6 +29,8 @@ pub struct Context {
     pub image: String,
     /// Publishes events.
     pub recorder: Recorder,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
     memory: Mutex<HashMap<ObjectRef<Seen>, Memory>>,
     /// Objects that want to hear of changes in their namespace, by namespace.
     interested: Mutex<HashMap<String, HashSet<String>>>,
@@ -43,6 +47,8 @@ pub struct Memory {
     pub contests: Contests,
     /// Failures in a row, for the backoff.
     pub failures: u32,
+    /// The phase that was last counted.
+    pub phase: Option<Phase>,
     /// Counts what happened in the namespace, so that a change during a reconcile is not missed.
     pub changes: u64,
 }
@@ -58,13 +64,20 @@ pub struct Settled {
 
 impl Context {
     /// A context that writes only while permitted, at most `writes_in_flight` at a time.
-    pub fn new(client: Client, permit: Permit, image: String, writes_in_flight: usize) -> Arc<Self> {
+    pub fn new(
+        client: Client,
+        permit: Permit,
+        image: String,
+        writes_in_flight: usize,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         let reporter = Reporter { controller: "torpor".to_owned(), instance: None };
         Arc::new(Self {
-            writer: Writer::new(client.clone(), permit, writes_in_flight),
+            writer: Writer::new(client.clone(), permit, writes_in_flight, metrics.clone()),
             recorder: Recorder::new(client.clone(), reporter),
             client,
             image,
+            metrics,
             memory: Mutex::default(),
             interested: Mutex::default(),
         })
@@ -82,8 +95,20 @@ impl Context {
 
     /// Forgets an object that is gone.
     pub fn forget(&self, of: &ObjectRef<Seen>) {
+        self.count(of, None);
         self.locked().remove(of);
         self.listen(of, false);
+    }
+
+    /// Counts an object in its phase.
+    pub fn count(&self, object: &ObjectRef<Seen>, phase: Option<Phase>) {
+        let before = self.memory(object).phase;
+        if before != phase {
+            let word = |phase: Phase| format!("{phase:?}");
+            let (from, to) = (before.map(word), phase.map(word));
+            self.metrics.moved(Kind::Hibernation, from.as_deref(), to.as_deref());
+            self.remember(object, |memory| memory.phase = phase);
+        }
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectRef<Seen>, Memory>> {

@@ -1,7 +1,7 @@
 //! One reconcile: observe, validate, plan, apply, status, until there is nothing to do but wait.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -13,6 +13,7 @@ use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::context::{Context, Memory, Seen, Settled};
+use super::metrics::{Kind, Outcome};
 use crate::api::condition::shorten;
 use crate::api::hibernation::{AttemptEnd, Hibernation, HibernationStatus, Phase};
 use crate::hibernation::apply::{self, Applier, forget_old};
@@ -64,7 +65,15 @@ pub async fn reconcile(seen: Arc<Seen>, context: Arc<Context>) -> Result<Action,
     {
         return Ok(sleep(settled.until, now));
     }
+    let began = Instant::now();
     let result = work(&object, &context, memory).await;
+    let outcome = match &result {
+        Ok(_) if context.memory(&object).settled.is_some() => Outcome::Settled,
+        Ok(_) => Outcome::Waiting,
+        Err(error) if error.is_conflict() => Outcome::Deferred,
+        Err(_) => Outcome::Failed,
+    };
+    context.metrics.reconciled(Kind::Hibernation, outcome, began.elapsed());
     match &result {
         Ok(_) => context.remember(&object, |memory| memory.failures = 0),
         Err(error) if error.is_conflict() => {}
@@ -182,6 +191,7 @@ async fn pass(
         context.listen(object, false);
     }
     memory.looks = planned.looks;
+    context.count(object, planned.status.phase);
     let read = settle_status(context, read, &planned.status).await?;
     let applier = Applier {
         client: context.client.clone(),
@@ -285,6 +295,11 @@ async fn settle_status(
         image: &context.image,
     };
     let written = applier.write_status(status).await?;
+    if let Some(done) = &status.truncation
+        && before.truncation.as_ref() != Some(done)
+    {
+        context.metrics.truncated(done.bytes_freed.try_into().unwrap_or_default());
+    }
     for event in report::events(&before, status) {
         let object = ObjectRef::from_obj(read);
         tracing::info!(%object, reason = event.reason, note = event.note, "event");

@@ -10,8 +10,14 @@ use kube::api::Api;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
 
+use super::admin::{Admin, Readiness};
 use super::context::{Context, Seen};
+use super::lease::{self, Claim, Lease, LeaseParams};
+use super::logging::{self, Format, LoggingError};
+use super::metrics::Metrics;
 use super::reconcile::{error_policy, reconcile};
 use super::sweep::Sweep;
 use super::triggers::{Scope, triggers};
@@ -19,6 +25,10 @@ use crate::hold::apply::Permit;
 
 /// Reconciles at once.
 const RECONCILES: u16 = 16;
+/// How long a claim to lead is valid.
+const LEASE: Duration = Duration::from_secs(15);
+/// How often it is renewed.
+const RENEW: Duration = Duration::from_secs(5);
 
 /// What the operator is started with.
 #[derive(Args, Clone, Debug)]
@@ -47,6 +57,14 @@ pub struct RunArgs {
     #[arg(long, env = "TORPOR_WRITES_IN_FLIGHT", default_value_t = 16, value_name = "NUMBER",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub writes_in_flight: u16,
+
+    /// How log lines are written
+    #[arg(long, env = "TORPOR_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
+    pub log_format: Format,
+
+    /// What is logged: a level, or a filter such as info,kube=warn. RUST_LOG beats it
+    #[arg(long, env = "TORPOR_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
+    pub log_level: String,
 }
 
 /// Why the operator ended.
@@ -58,31 +76,134 @@ pub enum Error {
     /// The client could not be made.
     #[error("the client: {0}")]
     Client(#[from] kube::Error),
+    /// The address of the admin server is taken, for example.
+    #[error("the admin server at {address}: {source}")]
+    Admin {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What was answered.
+        source: std::io::Error,
+    },
     /// Shutdown signals could not be listened to.
     #[error("signals: {0}")]
-    Signals(#[from] std::io::Error),
+    Signals(std::io::Error),
+    /// Logging could not be set up.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    /// Another replica leads now. What this one knows may be old, so that it starts anew.
+    #[error("the lease was lost")]
+    LeaseLost,
 }
 
 /// Runs until it is told to end.
 pub async fn run(args: RunArgs) -> Result<(), Error> {
+    logging::init(args.log_format, &args.log_level, std::env::var("RUST_LOG").ok().as_deref())?;
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(Duration::from_secs(10));
+    let namespace = args.lease_namespace.clone().unwrap_or(config.default_namespace.clone());
     let client = Client::try_from(config)?;
-    let permit: Permit = Arc::new(|| true);
-    control(client, &args, permit, std::future::pending()).await;
-    Ok(())
+    let shutdown = Shutdown::listen().map_err(Error::Signals)?;
+
+    let metrics = Arc::new(Metrics::new());
+    let ready = Readiness::default();
+    let admin = Admin::bind(args.admin_address, ready.clone(), metrics.clone())
+        .await
+        .map_err(|source| Error::Admin { address: args.admin_address, source })?;
+    // Served to the last, so that an orderly end is not taken for a hang.
+    let admin = tokio::spawn(admin.serve(std::future::pending()));
+
+    let name = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME"));
+    let (lease, claim) = Lease::new(
+        client.clone(),
+        LeaseParams {
+            namespace,
+            name: args.lease_name.clone(),
+            identity: lease::identity(name.as_deref().unwrap_or("torpor")),
+            duration: LEASE,
+            renew_every: RENEW,
+        },
+    );
+    let (end_lease, lease_ends) = oneshot::channel::<()>();
+    let lease = tokio::spawn(lease.run(async { drop(lease_ends.await) }));
+
+    // Whoever waits for the lease is ready to take it.
+    ready.set(true);
+    let led = tokio::select! {
+        leads = claim.acquired() => leads.is_ok(),
+        () = shutdown.asked() => false,
+    };
+    let mut result = Ok(());
+    if led {
+        metrics.set_leader(true);
+        let lost = {
+            let claim = claim.clone();
+            async move { claim.lost().await }
+        };
+        let (asked, end) = (shutdown.clone(), async move {
+            tokio::select! {
+                () = shutdown.asked() => {}
+                () = lost => {}
+            }
+        });
+        control(&client, &args, &claim, &metrics, end).await;
+        metrics.set_leader(false);
+        if !asked.was_asked() {
+            result = Err(Error::LeaseLost);
+        }
+    }
+    ready.set(false);
+    // The task may have ended by itself.
+    let _ = end_lease.send(());
+    // Its own calls have timeouts.
+    drop(lease.await);
+    admin.abort();
+    result
+}
+
+/// SIGTERM and SIGINT.
+#[derive(Clone)]
+struct Shutdown(watch::Receiver<bool>);
+
+impl Shutdown {
+    fn listen() -> std::io::Result<Self> {
+        let (sender, receiver) = watch::channel(false);
+        let mut term = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("ending");
+            sender.send_replace(true);
+            sender.closed().await;
+        });
+        Ok(Self(receiver))
+    }
+
+    async fn asked(&self) {
+        drop(self.0.clone().wait_for(|asked| *asked).await);
+    }
+
+    fn was_asked(&self) -> bool {
+        *self.0.borrow()
+    }
 }
 
 /// Watches and reconciles until `shutdown`; reconciles under way are finished first.
 async fn control(
-    client: Client,
+    client: &Client,
     args: &RunArgs,
-    permit: Permit,
+    claim: &Claim,
+    metrics: &Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let scope = Scope(args.watch_namespace.clone());
+    let claim = claim.clone();
+    let permit: Permit = Arc::new(move || claim.check().is_ok());
+    let in_flight = args.writes_in_flight.into();
     let context =
-        Context::new(client.clone(), permit, args.image.clone(), args.writes_in_flight.into());
+        Context::new(client.clone(), permit, args.image.clone(), in_flight, metrics.clone());
     let sweep = Arc::new(Sweep::default());
     let (store, writer) = reflector::store();
     let objects = scope.apis(
@@ -104,7 +225,7 @@ async fn control(
     let sweeping = tokio::spawn(sweep.clone().run(context.clone(), store.clone()));
     Controller::for_stream(changed, store)
         .with_config(controller::Config::default().concurrency(RECONCILES))
-        .reconcile_on(triggers(&client, &scope, &context, &sweep))
+        .reconcile_on(triggers(client, &scope, &context, &sweep))
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, context)
         .for_each(|result| {
