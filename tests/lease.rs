@@ -79,7 +79,7 @@ async fn of_two_one_leads_and_the_other_follows_when_it_is_killed() {
         sleep(Duration::from_millis(5)).await;
     };
     assert!(next > epoch);
-    assert!(killed.elapsed() > DURATION - RENEW * 2, "{:?}", killed.elapsed());
+    assert!(killed.elapsed() + RENEW * 2 > DURATION, "{:?}", killed.elapsed());
     second.task.abort();
 }
 

@@ -487,7 +487,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_machine_that_slept_has_lost_its_claim() {
-        let slept = SystemTime::now() - Duration::from_secs(60);
+        let slept = SystemTime::now() - Duration::from_mins(1);
         let (_sender, receiver) = watch::channel(Some(Term { sent_wall: slept, ..term(3, 10) }));
         assert_eq!(Claim(receiver).check(), Err(NotLeader));
     }

@@ -1,4 +1,4 @@
-//! What the operator counts, in the OpenMetrics text format.
+//! What the operator counts, in the `OpenMetrics` text format.
 //!
 //! Labels are from small fixed sets. The name of an object or namespace never becomes one: it would
 //! leave a series behind for each object that ever was.
