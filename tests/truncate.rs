@@ -1,5 +1,15 @@
 //! `torpor truncate` against a real PostgreSQL: what it empties, and above all what it refuses.
 
+#![allow(
+    clippy::doc_markdown,
+    clippy::expect_used,
+    clippy::items_after_statements,
+    clippy::panic,
+    clippy::similar_names,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
 mod postgres;
 
 use postgres::Database;
@@ -501,4 +511,99 @@ async fn a_function_that_writes_elsewhere_on_the_way_is_noticed_and_rolled_back(
     assert_eq!(ended.refusal().0, "OtherTableTouched", "{ended:?}");
     assert_eq!(db.count("accounts WHERE name = 'sly'").await, 0);
     assert_eq!(db.count("jobs").await, 1000);
+}
+
+/// Rows of a table as one text: contents, place and version of each.
+async fn contents(db: &mut Database, table: &str) -> String {
+    db.text(&format!(
+        "SELECT coalesce(md5(string_agg(t.ctid::text || t.xmin::text || t::text, ',' ORDER BY t.ctid)), 'empty')
+         FROM {table} t"
+    ))
+    .await
+}
+
+#[tokio::test]
+async fn the_runbooks_three_scopes_empty_their_tables_and_no_others() {
+    use torpor::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, RUNTIME_TABLES};
+
+    let mut db = Database::new("cornice").await;
+    db.run(include_str!("postgres/cornice.sql")).await;
+    let lists = [&RUNTIME_TABLES[..], &OPPORTUNITY_TABLES, &PRESERVED_TABLES];
+    let scopes: [(&[&str], usize); 3] = [
+        (&[], 1),
+        (&["--scope", "Opportunities"], 2),
+        (&["--scope", "All", "--confirm", "t_cornice"], 3),
+    ];
+    for (arguments, emptied) in scopes {
+        let mut before = Vec::new();
+        for table in lists[emptied..].concat() {
+            before.push((table, contents(&mut db, table).await));
+        }
+        assert!(before.iter().all(|(_, contents)| contents != "empty"), "{before:?}");
+        let planned = db.truncate(&[arguments, &["--dry-run"]].concat()).await;
+        let ended = db.truncate(arguments).await;
+        // The two partitions of hourly_prices besides.
+        let named: usize = lists[..emptied].iter().map(|list| list.len()).sum();
+        assert_eq!(planned.done().totals.tables, named as u64 + 2);
+        assert_eq!(ended.done().totals.tables, named as u64 + 2);
+        for table in lists[..emptied].concat() {
+            assert_eq!(db.count(table).await, 0, "{table} after {arguments:?}");
+        }
+        for (table, contents_before) in before {
+            assert_eq!(contents(&mut db, table).await, contents_before, "{table}");
+        }
+    }
+    db.run("INSERT INTO users (email) VALUES ('first')").await;
+    assert_eq!(db.text("SELECT id::text FROM users").await, "1");
+}
+
+#[tokio::test]
+async fn it_works_through_a_pooler_in_transaction_mode_and_says_so_in_statement_mode() {
+    use std::process::{Command, Stdio};
+
+    // Not everybody has one installed.
+    if !std::path::Path::new("/usr/sbin/pgbouncer").exists() {
+        return;
+    }
+    let mut db = Database::new("pooler").await;
+    db.run(SIMPLE).await;
+    let server: sqlx::postgres::PgConnectOptions = db.url.parse().unwrap();
+    for (mode, status) in [("transaction", 0), ("statement", 3)] {
+        let directory = std::env::temp_dir().join(format!("torpor-pooler-{mode}"));
+        std::fs::create_dir_all(&directory).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let file = directory.join("pgbouncer.ini");
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nauth_type = any\npool_mode = {mode}\nunix_socket_dir =\n\
+             default_pool_size = 3\nserver_round_robin = 1\n",
+            server.get_port()
+        );
+        std::fs::write(&file, settings).unwrap();
+        let mut pooler = Command::new("/usr/sbin/pgbouncer");
+        // It refuses to run as root.
+        pooler.args(["-q", "-u", "postgres"]).arg(&file).stderr(Stdio::null());
+        let mut pooler = pooler.spawn().unwrap();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let url = format!(
+            "postgresql+asyncpg://postgres@127.0.0.1:{port}/t_pooler?prepared_statement_cache_size=0"
+        );
+        // More than the pool has connections, so that all of them are used.
+        for _ in 0..4 {
+            let planned = postgres::truncate_at(&url, &with(&["--dry-run"])).await;
+            assert_eq!(planned.status, status, "{planned:?}");
+        }
+        let ended = postgres::truncate_at(&url, &LISTS).await;
+        pooler.kill().unwrap();
+        pooler.wait().unwrap();
+        assert_eq!(ended.status, status, "{ended:?}");
+        if status == 3 {
+            assert_eq!(ended.refusal().0, "UnsupportedServer");
+        }
+    }
+    assert_eq!(db.count("jobs").await, 0);
 }

@@ -1,5 +1,15 @@
 //! `torpor truncate` where something goes wrong: locks, clocks, cut connections, poolers, secrets.
 
+#![allow(
+    clippy::doc_markdown,
+    clippy::expect_used,
+    clippy::items_after_statements,
+    clippy::panic,
+    clippy::similar_names,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
 mod postgres;
 
 use std::process::Stdio;

@@ -3,6 +3,11 @@
 //! The way through it: [`request`] and [`url`] parse, [`run`] holds the transaction, [`catalog`] reads
 //! what the database has, [`plan`] decides, [`report`] and [`words`] tell.
 
+#![allow(
+    clippy::doc_markdown,
+    reason = "PostgreSQL is a name; and doc comments of options are the help text"
+)]
+
 use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -48,7 +53,7 @@ pub const EXIT_REFUSED: u8 = 3;
 pub const URL_VARIABLE: &str = "DATABASE_URL";
 
 /// Longest time without a COMMIT, besides the waits for locks.
-const DEADLINE: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_mins(10);
 
 /// How far the clocks of this machine and the database may be apart where the time to give up is told
 /// by this machine's. The fence itself goes by the database's.

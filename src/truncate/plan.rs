@@ -403,3 +403,7 @@ fn side_effects(
     }
     refusals
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

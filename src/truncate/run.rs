@@ -27,22 +27,22 @@ const ADVISORY_KEY: i64 = 0x746f_7270_6f72;
 
 /// How long another run in the same database is waited for, beyond its own wait for locks. No table
 /// is locked meanwhile.
-const RIVAL_PATIENCE: Duration = Duration::from_secs(60);
+const RIVAL_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Longest statement that only reads catalogs.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Longest TRUNCATE once it has its locks: it makes one new, empty file per table and index.
-const TRUNCATE_TIMEOUT: Duration = Duration::from_secs(300);
+const TRUNCATE_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Longest COMMIT, which removes the old files.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(600);
+const COMMIT_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// A client that has gone silent inside the transaction is ended by the server after this.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a cut COMMIT is asked after.
-const INQUIRY_TIMEOUT: Duration = Duration::from_secs(60);
+const INQUIRY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often the tables may change under our eyes.
 const ROUNDS: u32 = 5;
