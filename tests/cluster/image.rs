@@ -9,6 +9,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Pod, Secret, ServiceAccount},
     rbac::v1::RoleBinding,
 };
+use kube::api::LogParams;
 use serde_json::json;
 
 use crate::support::{
