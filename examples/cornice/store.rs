@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, PgPool,
+    AssertSqlSafe, ConnectOptions, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -30,7 +30,8 @@ impl Store {
         }
         let options = PgConnectOptions::from_str(&without_driver(url))
             .map_err(|_| "DATABASE_URL is not a PostgreSQL URL")?
-            .application_name(&recorded_by);
+            .application_name(&recorded_by)
+            .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(10))
