@@ -1,0 +1,67 @@
+//! Conditions, and every reason that one can have. `docs/conditions.md` says of each what a person
+//! can do.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// `Ready=True`: what is asked for now is so, whether asleep or awake.
+pub const READY: &str = "Ready";
+/// `Reconciling=True`: on the way, or waiting for a thing that ends by itself.
+pub const RECONCILING: &str = "Reconciling";
+/// `Stalled=True`: a person is needed.
+pub const STALLED: &str = "Stalled";
+/// `Hibernated=True`: everything asked for is down.
+pub const HIBERNATED: &str = "Hibernated";
+/// `PreflightPassed=True`: the truncation's dry run found nothing in its way.
+pub const PREFLIGHT_PASSED: &str = "PreflightPassed";
+/// `Truncated=True`: this hibernation has emptied its tables.
+pub const TRUNCATED: &str = "Truncated";
+
+/// Longest message that is kept.
+const LONGEST: usize = 1000;
+
+/// Sets a condition. Its transition time moves only with its status.
+pub fn set(
+    conditions: &mut Vec<Condition>,
+    kind: &str,
+    status: bool,
+    reason: &str,
+    message: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let status = if status { "True" } else { "False" };
+    let since = conditions
+        .iter()
+        .find(|c| c.type_ == kind && c.status == status)
+        .map_or(Time(now), |c| c.last_transition_time.clone());
+    let condition = Condition {
+        type_: kind.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: shorten(message),
+        observed_generation: generation,
+        last_transition_time: since,
+    };
+    match conditions.iter_mut().find(|c| c.type_ == kind) {
+        Some(existing) => *existing = condition,
+        None => conditions.push(condition),
+    }
+}
+
+/// Takes a condition away.
+pub fn remove(conditions: &mut Vec<Condition>, kind: &str) {
+    conditions.retain(|c| c.type_ != kind);
+}
+
+/// A message cut to what a condition or an event may hold.
+pub fn shorten(message: &str) -> String {
+    if message.len() <= LONGEST {
+        return message.to_owned();
+    }
+    let mut end = LONGEST;
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &message[..end])
+}

@@ -1,0 +1,221 @@
+//! Does what a plan says, in its order: the status first, then the actions.
+
+use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+
+use super::job::{self, Owner, Purpose};
+use super::observe::{self, call};
+use super::plan::{Action, Contest, Contests, FINALIZER};
+use super::validate::DatabaseEntry;
+use crate::api::hibernation::{Attempt, Hibernation, HibernationStatus};
+use crate::hold::MANAGER;
+use crate::hold::apply::{self, Outcome, Writer, is_status};
+use crate::hold::plan::{Foreign, Wish, decide, keep};
+use crate::hold::record::Holder;
+use crate::hold::subject::Subject;
+
+/// Writes of an object's own actions that are under way at once; the writer bounds all of them.
+const AT_ONCE: usize = 64;
+/// Foreign writes this close together are one contest.
+const CONTEST_WINDOW: SignedDuration = SignedDuration::from_mins(10);
+/// Foreign writes before the retries slow down.
+const PATIENCE: u32 = 3;
+
+/// Why an action failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A write of the hold.
+    #[error(transparent)]
+    Hold(#[from] apply::Error),
+    /// Any other request.
+    #[error(transparent)]
+    Request(#[from] observe::Error),
+    /// A manifest that does not parse: a defect of this program.
+    #[error("building a Job: {0}")]
+    Manifest(#[from] serde_json::Error),
+    /// Several of them, the first shown.
+    #[error("{first} (and {more} more)")]
+    Several {
+        /// The first.
+        first: Box<Error>,
+        /// How many more.
+        more: usize,
+    },
+}
+
+/// Carries out plans for one object.
+pub struct Applier<'a> {
+    /// The client.
+    pub client: Client,
+    /// The writer of holds, and the permit to write.
+    pub writer: &'a Writer,
+    /// The object.
+    pub object: &'a Hibernation,
+    /// The object, as a holder.
+    pub holder: &'a Holder,
+    /// Image of the Jobs.
+    pub image: &'a str,
+}
+
+impl Applier<'_> {
+    fn api(&self) -> Api<Hibernation> {
+        Api::namespaced(self.client.clone(), &self.holder.namespace)
+    }
+
+    /// Writes the status, where it differs. A conflict means that the object has changed since it
+    /// was read: nothing of the plan is done then.
+    pub async fn write_status(&self, status: &HibernationStatus) -> Result<Hibernation, Error> {
+        self.writer.permitted()?;
+        let patch = json!({
+            "apiVersion": "torpor.dev/v1alpha1",
+            "kind": "Hibernation",
+            "metadata": {"resourceVersion": self.object.resource_version()},
+            "status": status,
+        });
+        let params = PatchParams::apply(MANAGER).force();
+        let (name, api) = (self.object.name_any(), self.api());
+        let written = api.patch_status(&name, &params, &Patch::Apply(&patch));
+        Ok(call("the status", written).await?)
+    }
+
+    /// Carries out the actions. Holds are written side by side, everything else in order.
+    pub async fn act(
+        &self,
+        actions: Vec<Action>,
+        database: Option<&DatabaseEntry>,
+        contests: &mut Contests,
+    ) -> Result<(), Error> {
+        let mut settling = Vec::new();
+        for action in actions {
+            match action {
+                Action::AddFinalizer => self.finalizer(true).await?,
+                Action::RemoveFinalizer => self.finalizer(false).await?,
+                Action::CreateJob(attempt, purpose) => {
+                    if let Some(database) = database {
+                        self.create(database, &attempt, purpose).await?;
+                    }
+                }
+                Action::DeleteJob(name) => self.delete(&name).await?,
+                Action::Settle { .. } | Action::Keep(_) => settling.push(action),
+            }
+        }
+        let outcomes: Vec<_> = stream::iter(settling)
+            .map(|action| self.settle(action))
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let mut errors = Vec::new();
+        for outcome in outcomes {
+            match outcome {
+                Ok((uid, Outcome::Written(foreign))) => record(contests, &uid, &foreign),
+                Ok(_) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        let more = errors.len().saturating_sub(1);
+        match errors.into_iter().next() {
+            None => Ok(()),
+            Some(first) if more == 0 => Err(first),
+            Some(first) => Err(Error::Several { first: Box::new(first), more }),
+        }
+    }
+
+    async fn settle(&self, action: Action) -> Result<(String, Outcome), Error> {
+        match action {
+            Action::Settle { subject, wants, episode, remembered, skip_missed_runs } => {
+                let decide = |subject: &Subject| {
+                    let remembered = remembered.as_ref();
+                    let wish =
+                        Wish { holder: self.holder, episode: &episode, wants: &wants, remembered };
+                    decide(subject, &wish)
+                };
+                let outcome = self.writer.settle(&subject, skip_missed_runs, decide).await?;
+                Ok((subject.uid, outcome))
+            }
+            Action::Keep(subject) => {
+                let decide = |subject: &Subject| keep(subject, self.holder);
+                Ok((subject.uid.clone(), self.writer.settle(&subject, false, decide).await?))
+            }
+            _ => Ok((String::new(), Outcome::Unchanged)),
+        }
+    }
+
+    async fn finalizer(&self, wanted: bool) -> Result<(), Error> {
+        self.writer.permitted()?;
+        let mut finalizers = self.object.finalizers().to_vec();
+        finalizers.retain(|finalizer| finalizer != FINALIZER);
+        if wanted {
+            finalizers.push(FINALIZER.to_owned());
+        }
+        let merge = json!({"metadata": {
+            "resourceVersion": self.object.resource_version(),
+            "finalizers": finalizers,
+        }});
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+        let (name, api) = (self.object.name_any(), self.api());
+        match call("the finalizer", api.patch(&name, &params, &Patch::Merge(&merge))).await {
+            Err(observe::Error::Api { source, .. }) if is_status(&source, 404) => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    async fn create(
+        &self,
+        database: &DatabaseEntry,
+        attempt: &Attempt,
+        purpose: Purpose,
+    ) -> Result<(), Error> {
+        self.writer.permitted()?;
+        let owner = Owner {
+            namespace: &self.holder.namespace,
+            name: &self.holder.name,
+            uid: &self.object.uid().unwrap_or_default(),
+        };
+        let manifest: Value = job::manifest(&owner, database, attempt, purpose, self.image);
+        let job: Job = serde_json::from_value(manifest)?;
+        let api: Api<Job> = Api::namespaced(self.client.clone(), owner.namespace);
+        let params =
+            PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        match call("creating a Job", api.create(&params, &job)).await {
+            // It is there already: created before a crash, or by a stale answer.
+            Err(observe::Error::Api { source, .. }) if is_status(&source, 409) => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), Error> {
+        self.writer.permitted()?;
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &self.holder.namespace);
+        let params = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..DeleteParams::default()
+        };
+        match call("deleting a Job", api.delete(name, &params)).await {
+            Err(observe::Error::Api { source, .. }) if is_status(&source, 404) => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+}
+
+/// Counts foreign writes; from the third on the retries slow down, to minutes, never to none.
+fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) {
+    let Some(last) = foreign.iter().rfind(|foreign| !foreign.kept) else { return };
+    let now = Timestamp::now();
+    let known = contests.get(uid).filter(|known| now.duration_since(known.last) < CONTEST_WINDOW);
+    let count = known.map_or(0, |known| known.count) + 1;
+    let quiet = match count.checked_sub(PATIENCE) {
+        None => SignedDuration::ZERO,
+        Some(more) => SignedDuration::from_secs((10 << more.min(5)).min(300)),
+    };
+    let manager = last.owner.as_ref().map_or("somebody", |owner| owner.manager.as_str()).to_owned();
+    contests.insert(uid.to_owned(), Contest { count, last: now, quiet_until: now + quiet, manager });
+}
+
+/// What of the contests is still of interest.
+pub fn forget_old(contests: &mut Contests, now: Timestamp) {
+    contests.retain(|_, contest| now.duration_since(contest.last) < CONTEST_WINDOW);
+}

@@ -1,0 +1,136 @@
+//! Whether a workload is down, restarted or ready: pure functions of what was seen. What they
+//! return is what is waited for, by name; nothing means that it is so.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Selector;
+
+use super::observe::{PodView, Pods};
+use crate::hold::subject::Subject;
+
+/// What keeps a stopped workload from being down: its controller has not seen the hold yet, or
+/// something of it still runs. `status.replicas` is 0 long before a pod has gone, so that pods are
+/// looked at themselves.
+pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
+    let facts = &subject.facts;
+    let mut blockers = Vec::new();
+    match subject.kind.name {
+        "Deployment" | "StatefulSet" | "ReplicaSet" | "DaemonSet" => {
+            if facts.observed_generation < subject.generation {
+                blockers.push(format!("{} is not yet seen by its controller", subject.display()));
+            } else if facts.status_replicas > 0 {
+                blockers.push(format!(
+                    "{} still has {} replicas",
+                    subject.display(),
+                    facts.status_replicas
+                ));
+            }
+        }
+        "Job" => {
+            if !facts.finished && !facts.suspended {
+                blockers.push(format!("{} is not yet suspended by its controller", subject.display()));
+            }
+        }
+        _ => {}
+    }
+    for set in pods.replica_sets.iter().filter(|set| owned_by(set, subject)) {
+        if set.facts.replicas > 0
+            || set.facts.status_replicas > 0
+            || set.facts.observed_generation < set.generation
+        {
+            blockers.push(format!("{} is not yet at 0", set.display()));
+        }
+    }
+    if subject.kind.name == "CronJob" {
+        let unfinished = pods.jobs.iter().filter(|job| owned_by(job, subject));
+        blockers.extend(
+            unfinished.filter(|job| !job.facts.finished).map(|job| format!("{} still runs", job.display())),
+        );
+    }
+    blockers.extend(pods_of(subject, pods).map(|pod| {
+        let how = if pod.terminating { "is still terminating" } else { "still runs" };
+        format!("Pod {} {how}", pod.name)
+    }));
+    blockers
+}
+
+/// What keeps a restarted workload from being up with the new configuration alone.
+pub fn not_restarted(subject: &Subject, pods: &Pods, digest: &str) -> Vec<String> {
+    let facts = &subject.facts;
+    let mut waits = Vec::new();
+    if facts.observed_generation < subject.generation {
+        waits.push(format!("{} is not yet seen by its controller", subject.display()));
+    }
+    for set in pods.replica_sets.iter().filter(|set| owned_by(set, subject)) {
+        if set.facts.configuration.as_deref() != Some(digest)
+            && (set.facts.replicas > 0 || set.facts.observed_generation < set.generation)
+        {
+            waits.push(format!("{} of the old template is not yet at 0", set.display()));
+        }
+    }
+    waits.extend(
+        pods_of(subject, pods)
+            .filter(|pod| pod.configuration.as_deref() != Some(digest))
+            .map(|pod| format!("Pod {} of the old template still runs", pod.name)),
+    );
+    waits.extend(not_ready(subject));
+    waits
+}
+
+/// What keeps a woken workload from being ready.
+pub fn not_ready(subject: &Subject) -> Option<String> {
+    let facts = &subject.facts;
+    let seen = facts.observed_generation >= subject.generation;
+    let (ready, wanted) = match subject.kind.name {
+        "Deployment" | "StatefulSet" | "ReplicaSet" => (facts.available, facts.replicas),
+        "DaemonSet" => (facts.available, facts.desired),
+        _ => return None,
+    };
+    // A paused Deployment, and one that was in the middle of a rollout, is ready when as many pods
+    // are available as it wants; all others have them of the newest template too.
+    let rolled = subject.kind.name == "ReplicaSet"
+        || facts.paused
+        || facts.strategy == "OnDelete"
+        || facts.partition > 0
+        || facts.updated >= wanted;
+    if seen && ready >= wanted && rolled && facts.status_replicas >= wanted {
+        return None;
+    }
+    Some(format!("{} has {ready} of {wanted} replicas ready", subject.display()))
+}
+
+fn owned_by(child: &Subject, owner: &Subject) -> bool {
+    child.controller.as_ref().is_some_and(|controller| controller.uid == owner.uid)
+}
+
+/// The running pods of a workload: those whose chain of owners leads to it, and those whose chain
+/// leads nowhere and that match its selector.
+fn pods_of<'a>(subject: &'a Subject, pods: &'a Pods) -> impl Iterator<Item = &'a PodView> {
+    let selector = subject.facts.selector.as_ref().and_then(pod_selector);
+    pods.running.iter().filter(move |pod| match root(pod, pods) {
+        Root::Is(uid) => uid == subject.uid,
+        Root::Unknown => selector.as_ref().is_some_and(|s| s.matches(&pod.labels)),
+    })
+}
+
+fn pod_selector(labels: &LabelSelector) -> Option<Selector> {
+    Selector::try_from(labels.clone()).ok().filter(|selector| !selector.selects_all())
+}
+
+enum Root<'a> {
+    Is(&'a str),
+    Unknown,
+}
+
+fn root<'a>(pod: &'a PodView, pods: &'a Pods) -> Root<'a> {
+    let Some(controller) = &pod.controller else { return Root::Unknown };
+    let between = match controller.kind.as_str() {
+        "ReplicaSet" => &pods.replica_sets,
+        "Job" => &pods.jobs,
+        _ => return Root::Is(&controller.uid),
+    };
+    match between.iter().find(|s| s.uid == controller.uid) {
+        Some(Subject { controller: Some(owner), .. }) => Root::Is(&owner.uid),
+        Some(_) => Root::Is(&controller.uid),
+        None => Root::Unknown,
+    }
+}

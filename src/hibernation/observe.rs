@@ -1,0 +1,309 @@
+//! What is seen of a namespace. Lists are consistent reads (no resourceVersion), in pages, and only
+//! what is looked at is kept of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use futures::{TryStreamExt, stream};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{Api, DynamicObject, ListParams};
+use kube::Client;
+use tokio::time;
+
+use super::validate::{Target, Valid};
+use crate::api::hibernation::HibernationStatus;
+use crate::hold::apply::CALL_TIMEOUT;
+use crate::hold::lever::{CONFIG_MAP, Kind, RESTART_ANNOTATION, WORKLOADS};
+use crate::hold::record::LABEL;
+use crate::hold::subject::{Controller, Subject};
+
+/// Objects in one page of a list.
+const PAGE: u32 = 500;
+
+/// Everything that a plan looks at.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Workloads of the kinds that matter, and held ones of any kind.
+    pub workloads: Vec<Subject>,
+    /// ConfigMaps that the spec names, and held ones.
+    pub config_maps: Vec<Subject>,
+    /// Pods and what stands between them and workloads, where that was asked for.
+    pub pods: Option<Pods>,
+    /// The preflight's Job, where one may be running.
+    pub preflight: Option<JobView>,
+    /// The truncation's Job, where one may be running.
+    pub truncation: Option<JobView>,
+    /// Whether the namespace is being deleted.
+    pub namespace_deleting: bool,
+}
+
+/// One look at the pods of a namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Pods {
+    /// When the look began.
+    pub began: Timestamp,
+    /// When it was complete.
+    pub complete: Timestamp,
+    /// All that have not finished.
+    pub running: Vec<PodView>,
+    /// ReplicaSets.
+    pub replica_sets: Vec<Subject>,
+    /// Jobs.
+    pub jobs: Vec<Subject>,
+}
+
+/// A pod.
+#[derive(Clone, Debug)]
+pub struct PodView {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its controller.
+    pub controller: Option<Controller>,
+    /// The restart that it came up with.
+    pub configuration: Option<String>,
+    /// Whether it is on its way out.
+    pub terminating: bool,
+}
+
+/// A Job of Torpor's own, and what its pods say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobView {
+    /// Whether it is there.
+    pub exists: bool,
+    /// Whether it has finished, which it has only once all its pods have.
+    pub finished: bool,
+    /// Whether it succeeded.
+    pub succeeded: bool,
+    /// Exit codes and termination messages of its containers, newest last.
+    pub terminated: Vec<(i32, String)>,
+    /// Why a container does not start.
+    pub waiting: Option<(String, String)>,
+}
+
+/// Why something could not be seen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No answer.
+    #[error("reading {0}: no answer within 30 s")]
+    Timeout(&'static str),
+    /// The API server's answer.
+    #[error("reading {what}: {source}")]
+    Api {
+        /// What was read.
+        what: &'static str,
+        /// The answer.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Reads from one namespace.
+#[derive(Clone)]
+pub struct Reader {
+    /// The client.
+    pub client: Client,
+    /// The namespace.
+    pub namespace: String,
+}
+
+impl Reader {
+    /// Workloads and ConfigMaps: those of kinds that the spec or the status names, and whatever
+    /// else carries a hold.
+    pub async fn subjects(
+        &self,
+        spec: &Valid,
+        status: &HibernationStatus,
+    ) -> Result<(Vec<Subject>, Vec<Subject>), Error> {
+        let remembered = status.originals.keys().filter_map(|key| key.split('/').next());
+        let full: BTreeSet<&str> =
+            spec.workloads.iter().map(|entry| entry.kind.name).chain(remembered).collect();
+        let workloads = try_join_all(WORKLOADS.iter().map(|kind| {
+            let params = ListParams::default();
+            let whole = full.contains(kind.name);
+            self.list(kind, if whole { params } else { params.labels(LABEL) }, Vec::new())
+        }));
+        let (workloads, config_maps) =
+            futures::try_join!(workloads, self.config_maps(spec, status))?;
+        Ok((workloads.into_iter().flatten().collect(), config_maps))
+    }
+
+    /// ConfigMaps can be many and large, so that those named are read one by one.
+    async fn config_maps(
+        &self,
+        spec: &Valid,
+        status: &HibernationStatus,
+    ) -> Result<Vec<Subject>, Error> {
+        let pointers = spec.config_pointers();
+        let named = spec.config_maps.iter().filter_map(|entry| match &entry.target {
+            Target::Name(name) => Some(name.as_str()),
+            Target::Labels(_) | Target::All => None,
+        });
+        let remembered = status.originals.keys().filter_map(|key| {
+            key.strip_prefix("ConfigMap/").and_then(|rest| rest.split('/').next())
+        });
+        let names: BTreeSet<&str> = named.chain(remembered).collect();
+        let named = try_join_all(names.into_iter().map(|name| self.get(name, &pointers)));
+        let selectors = spec.config_maps.iter().filter_map(|entry| match &entry.target {
+            Target::Labels(labels) => Some(labels.to_string()),
+            Target::Name(_) | Target::All => None,
+        });
+        let listed = try_join_all(selectors.chain([LABEL.to_owned()]).map(|labels| {
+            self.list(&CONFIG_MAP, ListParams::default().labels(&labels), pointers.clone())
+        }));
+        let (named, listed) = futures::try_join!(named, listed)?;
+        let all = named.into_iter().flatten().chain(listed.into_iter().flatten());
+        let unique: BTreeMap<String, Subject> = all.map(|s| (s.uid.clone(), s)).collect();
+        Ok(unique.into_values().collect())
+    }
+
+    async fn get(&self, name: &str, pointers: &[String]) -> Result<Option<Subject>, Error> {
+        let api: Api<DynamicObject> = Api::namespaced_with(
+            self.client.clone(),
+            &self.namespace,
+            &CONFIG_MAP.api_resource(),
+        );
+        let object = call("ConfigMaps", api.get_opt(name)).await?;
+        Ok(object.and_then(|object| Subject::read(&CONFIG_MAP, &object, pointers)))
+    }
+
+    /// Every page of a list.
+    async fn list(
+        &self,
+        kind: &'static Kind,
+        params: ListParams,
+        pointers: Vec<String>,
+    ) -> Result<Vec<Subject>, Error> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &kind.api_resource());
+        pages(kind.plural, &api, params, |object| Subject::read(kind, &object, &pointers)).await
+    }
+
+    /// One look at the pods.
+    pub async fn pods(&self) -> Result<Pods, Error> {
+        let began = Timestamp::now();
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let kind = |name| WORKLOADS.iter().find(|kind| kind.name == name);
+        let of = async |name| match kind(name) {
+            Some(kind) => self.list(kind, ListParams::default(), Vec::new()).await,
+            None => Ok(Vec::new()),
+        };
+        let (running, replica_sets, jobs) = futures::try_join!(
+            pages("pods", &api, ListParams::default(), PodView::read),
+            of("ReplicaSet"),
+            of("Job"),
+        )?;
+        Ok(Pods { began, complete: Timestamp::now(), running, replica_sets, jobs })
+    }
+
+    /// One of Torpor's own Jobs.
+    pub async fn job(&self, name: &str) -> Result<JobView, Error> {
+        let jobs: Api<k8s_openapi::api::batch::v1::Job> =
+            Api::namespaced(self.client.clone(), &self.namespace);
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let labels = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={name}"));
+        let (job, pods) =
+            futures::try_join!(call("jobs", jobs.get_opt(name)), call("pods", pods.list(&labels)))?;
+        let mut view = JobView { exists: job.is_some(), ..JobView::default() };
+        for condition in job.and_then(|j| j.status?.conditions).into_iter().flatten() {
+            if condition.status == "True" {
+                view.succeeded |= condition.type_ == "Complete";
+                view.finished |= condition.type_ == "Complete" || condition.type_ == "Failed";
+            }
+        }
+        let mut pods = pods.items;
+        pods.sort_by(|a, b| {
+            a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp)
+        });
+        for state in pods
+            .into_iter()
+            .filter_map(|pod| pod.status?.container_statuses)
+            .flatten()
+            .filter_map(|container| container.state)
+        {
+            if let Some(end) = state.terminated {
+                view.terminated.push((end.exit_code, end.message.unwrap_or_default()));
+            }
+            if let Some(waiting) = state.waiting {
+                view.waiting = Some((
+                    waiting.reason.unwrap_or_default(),
+                    waiting.message.unwrap_or_default(),
+                ));
+            }
+        }
+        Ok(view)
+    }
+
+    /// Whether the namespace is on its way out. An installation in one namespace may not read it:
+    /// then it is taken to stay.
+    pub async fn namespace_deleting(&self) -> bool {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        match call("namespaces", api.get_metadata(&self.namespace)).await {
+            Ok(namespace) => namespace.metadata.deletion_timestamp.is_some(),
+            Err(_) => false,
+        }
+    }
+}
+
+impl PodView {
+    /// None for a pod that has finished: it runs no more, however long it stays listed.
+    fn read(pod: Pod) -> Option<Self> {
+        let phase = pod.status.and_then(|status| status.phase).unwrap_or_default();
+        if phase == "Succeeded" || phase == "Failed" {
+            return None;
+        }
+        let meta = pod.metadata;
+        Some(Self {
+            name: meta.name.unwrap_or_default(),
+            labels: meta.labels.unwrap_or_default(),
+            controller: meta.owner_references.into_iter().flatten().find_map(|owner| {
+                (owner.controller == Some(true)).then_some(Controller {
+                    kind: owner.kind,
+                    name: owner.name,
+                    uid: owner.uid,
+                })
+            }),
+            configuration: meta.annotations.and_then(|mut a| a.remove(RESTART_ANNOTATION)),
+            terminating: meta.deletion_timestamp.is_some(),
+        })
+    }
+}
+
+/// Every page of a list, of which only what `keep` returns is kept.
+async fn pages<K, T>(
+    what: &'static str,
+    api: &Api<K>,
+    params: ListParams,
+    keep: impl Fn(K) -> Option<T>,
+) -> Result<Vec<T>, Error>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let first = Some(params.limit(PAGE));
+    stream::try_unfold(first, |next| async {
+        let Some(params) = next else { return Ok(None) };
+        let page = call(what, api.list(&params)).await?;
+        let next = page.metadata.continue_.filter(|token| !token.is_empty());
+        let next = next.map(|token| params.continue_token(&token));
+        Ok(Some((page.items, next)))
+    })
+    .try_fold(Vec::new(), |mut kept, items| {
+        kept.extend(items.into_iter().filter_map(&keep));
+        std::future::ready(Ok(kept))
+    })
+    .await
+}
+
+/// One read, with a timeout.
+pub async fn call<T>(
+    what: &'static str,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    const LIMIT: Duration = CALL_TIMEOUT;
+    match time::timeout(LIMIT, request).await {
+        Err(_) => Err(Error::Timeout(what)),
+        Ok(answer) => answer.map_err(|source| Error::Api { what, source: Box::new(source) }),
+    }
+}

@@ -1,0 +1,676 @@
+//! What to do next: a pure function of the valid spec, what was seen, and the time.
+//!
+//! A plan is a status, written first, and then actions; after them the object is looked at again.
+//! So what an action needs to be found again after a crash (an episode's id, a Job's name and its
+//! fence) is recorded before the action is taken.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::Value;
+
+use super::job::{MANAGED_BY, Purpose, TORPOR};
+use super::observe::Observed;
+use super::steps::Step;
+use super::validate::{Entry, Target, Valid};
+use crate::api::hibernation::{
+    Attempt, Episode, EpisodeTruncation, HibernationStatus, HistoryEntry, NextTransition, OnDelete,
+    Phase, StepStatus,
+};
+use crate::api::schedule::DesiredState;
+use crate::api::workload::{Action as Treatment, MissedRuns};
+use crate::hold::lever::{WORKLOADS, restart_wants};
+use crate::hold::plan::{Decision, Remembered, Wish, decide, keep};
+use crate::hold::record::Holder;
+use crate::hold::subject::Subject;
+use crate::schedule::{Basis, Cause, Desired, DesiredCause};
+
+/// The finalizer that is there while something is held.
+pub const FINALIZER: &str = "torpor.dev/hold";
+/// Entries of the history.
+const HISTORY: usize = 10;
+
+/// Everything that a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The object, as a holder.
+    pub holder: &'a Holder,
+    /// Its generation.
+    pub generation: Option<i64>,
+    /// Since when it is being deleted.
+    pub deleting_since: Option<Timestamp>,
+    /// Whether Torpor's finalizer is there.
+    pub finalizer: bool,
+    /// The spec.
+    pub spec: &'a Valid,
+    /// The status as it was.
+    pub status: &'a HibernationStatus,
+    /// What was seen.
+    pub seen: &'a Observed,
+    /// Clear looks so far.
+    pub looks: &'a Looks,
+    /// Who keeps on writing what is held.
+    pub contests: &'a Contests,
+    /// The time, in whole seconds.
+    pub now: Timestamp,
+    /// For a new hibernation.
+    pub fresh_id: &'a str,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub struct Plan {
+    /// To be written first, where it differs.
+    pub status: HibernationStatus,
+    /// Then to be done, in this order.
+    pub actions: Vec<Action>,
+    /// And then.
+    pub next: Next,
+    /// Clear looks, for the next plan. They are kept in memory only.
+    pub looks: Looks,
+}
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Before the first hold.
+    AddFinalizer,
+    /// After the last one.
+    RemoveFinalizer,
+    /// Hold an object at what is wanted, and let go of the rest.
+    Settle {
+        /// The object.
+        subject: Box<Subject>,
+        /// Levers and values; none lets go of it.
+        wants: BTreeMap<String, Value>,
+        /// The hibernation.
+        episode: String,
+        /// What the status remembers of it.
+        remembered: Option<Remembered>,
+        /// Whether a CronJob's missed runs are skipped.
+        skip_missed_runs: bool,
+    },
+    /// Mark the hold of an object as kept.
+    Keep(Box<Subject>),
+    /// Create a Job.
+    CreateJob(Attempt, Purpose),
+    /// Delete a Job.
+    DeleteJob(String),
+}
+
+/// What follows the actions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Next {
+    /// Look again at once.
+    Again,
+    /// The plan needs to see the pods: nothing of it is to be done before.
+    LookAtPods,
+    /// Look again after this, or when something changes.
+    Wait(SignedDuration),
+    /// All is as it is to be: look again when something changes.
+    Settled,
+}
+
+/// When each step was first seen clear, in this hibernation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Looks {
+    /// The hibernation.
+    pub episode: String,
+    /// By name of the step.
+    pub clear: BTreeMap<String, Timestamp>,
+}
+
+/// Workloads that somebody else writes again and again, by uid.
+pub type Contests = BTreeMap<String, Contest>;
+
+/// Who contests a hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contest {
+    /// How often, not long ago.
+    pub count: u32,
+    /// When last.
+    pub last: Timestamp,
+    /// Until when the next try waits.
+    pub quiet_until: Timestamp,
+    /// The field manager.
+    pub manager: String,
+}
+
+/// How the object stands, for its conditions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// What is asked for is so.
+    Settled,
+    /// On the way.
+    Progressing {
+        /// For the conditions.
+        reason: &'static str,
+        /// What it waits for.
+        message: String,
+    },
+    /// A person is needed.
+    Stalled {
+        /// For the conditions.
+        reason: String,
+        /// What is in the way.
+        message: String,
+    },
+}
+
+/// What an object is to the Hibernation.
+#[derive(Clone, Debug)]
+pub enum Role<'a> {
+    /// It is to be stopped.
+    Stop(&'a Entry),
+    /// It is to be restarted.
+    Restart(&'a Entry),
+    /// Its keys are to be overridden.
+    Override(BTreeMap<String, Value>),
+    /// It is held, and the spec does not ask for that any more.
+    LetGo,
+}
+
+/// A plan in the making.
+pub struct Draft<'a> {
+    pub(super) input: Input<'a>,
+    pub(super) status: HibernationStatus,
+    pub(super) actions: Vec<Action>,
+    pub(super) looks: Looks,
+    pub(super) next: Next,
+    pub(super) standing: Standing,
+    /// Objects with a role, ConfigMaps included.
+    pub(super) cast: Vec<(&'a Subject, Role<'a>)>,
+    /// Whether something runs that was to be down.
+    pub(super) writer_seen: bool,
+}
+
+/// Makes the plan.
+pub fn plan(input: Input) -> Plan {
+    let mut draft = Draft::new(input);
+    draft.decide();
+    draft.finish()
+}
+
+impl<'a> Draft<'a> {
+    fn new(input: Input<'a>) -> Self {
+        let mut draft = Self {
+            input,
+            status: input.status.clone(),
+            actions: Vec::new(),
+            looks: input.looks.clone(),
+            next: Next::Settled,
+            standing: Standing::Settled,
+            cast: Vec::new(),
+            writer_seen: false,
+        };
+        let seen = input.seen;
+        draft.cast = seen
+            .workloads
+            .iter()
+            .chain(&seen.config_maps)
+            .filter_map(|subject| Some((subject, draft.role(subject)?)))
+            .collect();
+        draft
+    }
+
+    fn decide(&mut self) {
+        let Input { spec, now, .. } = self.input;
+        let desired = Desired::resolve(&spec.basis, spec.override_.as_ref(), now);
+        self.status.observed_generation = self.input.generation;
+        self.status.next_transition = desired
+            .next
+            .map(|next| NextTransition { state: next.state, at: Time(next.at) });
+        self.status.plan = Vec::new();
+        self.adopt();
+        if let Some(since) = self.input.deleting_since {
+            self.status.next_transition = None;
+            return self.delete(since);
+        }
+        if spec.dry_run {
+            return self.rehearse(desired.state);
+        }
+        let asked = match spec.basis {
+            Basis::State(state) => Some(state),
+            Basis::Schedule(_) => None,
+        };
+        let by_person = desired.cause == DesiredCause::State && self.status.asked != asked;
+        self.status.asked = asked;
+        match desired.state {
+            DesiredState::Hibernated => {
+                self.begin(&desired.cause, by_person);
+                self.go_down();
+            }
+            DesiredState::Awake => self.come_back(),
+        }
+    }
+
+    /// An object that finds its own holds and has no record of them takes them over: it was
+    /// restored from a backup, or made again after `onDelete: Keep`.
+    fn adopt(&mut self) {
+        if self.status.episode.is_some() {
+            return;
+        }
+        let holder = self.input.holder;
+        let id = self.cast.iter().find_map(|(subject, _)| {
+            let record = subject.found.record()?;
+            record.holdings(holder).next().map(|(_, holding)| holding.episode.clone())
+        });
+        if let Some(id) = id {
+            self.status.episode = Some(Episode {
+                id,
+                began: Time(self.input.now),
+                cause: "taken over from the holds that were found".to_owned(),
+                asleep_since: None,
+                waking_since: None,
+                truncation: EpisodeTruncation::Unknown,
+                attempt: None,
+            });
+        }
+    }
+
+    /// Begins a hibernation where none is under way, or turns one around that was waking.
+    fn begin(&mut self, cause: &DesiredCause, by_person: bool) {
+        let Input { spec, now, .. } = self.input;
+        let truncates = spec
+            .database
+            .as_ref()
+            .is_some_and(|database| by_person || database.spec.truncate.automatic);
+        // Before the fence nothing has come back yet: it is still the same hibernation.
+        let fenced = self.waking_fence() == Step::Done;
+        match &mut self.status.episode {
+            Some(episode) if episode.waking_since.is_none() || !fenced => {
+                if episode.waking_since.take().is_some() {
+                    self.status.step = None;
+                }
+                if episode.truncation == EpisodeTruncation::NotAsked && by_person && truncates {
+                    episode.truncation = EpisodeTruncation::Pending;
+                }
+            }
+            _ => {
+                self.status.step = None;
+                self.status.episode = Some(Episode {
+                    id: self.input.fresh_id.to_owned(),
+                    began: Time(now),
+                    cause: in_words(cause, by_person),
+                    asleep_since: None,
+                    waking_since: None,
+                    truncation: if truncates {
+                        EpisodeTruncation::Pending
+                    } else {
+                        EpisodeTruncation::NotAsked
+                    },
+                    attempt: None,
+                });
+            }
+        }
+        let id = self.episode_id();
+        if self.looks.episode != id {
+            self.looks = Looks { episode: id, clear: BTreeMap::new() };
+        }
+    }
+
+    fn go_down(&mut self) {
+        self.status.phase = Some(if self.slept() { Phase::Hibernated } else { Phase::Hibernating });
+        if !self.input.finalizer {
+            self.actions.push(Action::AddFinalizer);
+            self.progress("Beginning", "recording the hibernation".to_owned());
+            self.next = Next::Again;
+            return;
+        }
+        for step in self.steps_down() {
+            match self.down(&step) {
+                Step::Done => {}
+                outcome => {
+                    self.at(&step.to_string(), outcome);
+                    if self.writer_seen {
+                        self.stop_truncation();
+                    }
+                    return;
+                }
+            }
+        }
+        self.status.step = None;
+        self.status.phase = Some(Phase::Hibernated);
+        let now = self.input.now;
+        if let Some(episode) = &mut self.status.episode
+            && episode.asleep_since.is_none()
+        {
+            episode.asleep_since = Some(Time(now));
+            let cause = episode.cause.clone();
+            self.remember(Phase::Hibernated, cause);
+        }
+    }
+
+    fn come_back(&mut self) {
+        let held = self.cast.iter().any(|(subject, _)| self.holds(subject));
+        if self.status.episode.is_none() && !held {
+            self.idle();
+            return;
+        }
+        let now = self.input.now;
+        if let Some(episode) = &mut self.status.episode
+            && episode.waking_since.is_none()
+        {
+            episode.waking_since = Some(Time(now));
+            self.status.step = None;
+        }
+        self.status.phase = Some(Phase::Waking);
+        let mut waits = Vec::new();
+        for step in self.steps_back() {
+            let name = step.to_string();
+            match self.back(&step) {
+                Step::Done => {}
+                Step::Wait(what) if self.may_pass(&name) => waits.extend(what),
+                outcome => {
+                    self.at(&name, outcome);
+                    return;
+                }
+            }
+        }
+        if waits.is_empty() {
+            self.woken();
+        } else {
+            // One that is ill, perhaps since before, never keeps the others asleep.
+            self.at("Ready", Step::Wait(waits.clone()));
+            self.stall("NotReady", waits.join(", "));
+        }
+    }
+
+    /// Whether a step of the wake has had its time: the next one comes all the same.
+    fn may_pass(&mut self, name: &str) -> bool {
+        let Some(step) = &mut self.status.step else { return false };
+        if step.overdue.iter().any(|passed| passed == name) {
+            return true;
+        }
+        let late = step.name == name && self.input.now > step.since.0 + self.input.spec.deadline;
+        if late {
+            step.overdue.push(name.to_owned());
+        }
+        late
+    }
+
+    fn woken(&mut self) {
+        let message = match self.status.episode.take() {
+            Some(Episode { cause, attempt, .. }) => {
+                if let Some(attempt) = attempt {
+                    self.actions.push(Action::DeleteJob(attempt.job));
+                }
+                cause
+            }
+            None => String::new(),
+        };
+        self.remember(Phase::Awake, format!("woken, as it was before ({message})"));
+        self.idle();
+    }
+
+    fn idle(&mut self) {
+        self.status.phase = Some(Phase::Awake);
+        self.status.step = None;
+        self.status.workloads = Vec::new();
+        self.status.counts = None;
+        self.status.originals = BTreeMap::new();
+        self.cast = Vec::new();
+        if self.input.finalizer {
+            self.actions.push(Action::RemoveFinalizer);
+        }
+        if self.input.deleting_since.is_none() {
+            match self.preflight() {
+                Step::Done => {}
+                outcome => self.at("Preflight", outcome),
+            }
+            // Asleep or not does not hang on it: it is only that a person should know in time.
+            self.status.step = None;
+        }
+    }
+
+    fn delete(&mut self, since: Timestamp) {
+        let Input { spec, now, seen, finalizer, holder, .. } = self.input;
+        self.status.asked = None;
+        if !finalizer {
+            return;
+        }
+        if seen.namespace_deleting {
+            self.actions.push(Action::RemoveFinalizer);
+            return;
+        }
+        match spec.on_delete {
+            OnDelete::Keep => {
+                let held: Vec<_> = self
+                    .cast
+                    .iter()
+                    .filter(|(subject, _)| matches!(keep(subject, holder), Decision::Write(_)))
+                    .map(|(subject, _)| Action::Keep(Box::new((*subject).clone())))
+                    .collect();
+                if held.is_empty() {
+                    self.actions.push(Action::RemoveFinalizer);
+                } else {
+                    self.actions = held;
+                    self.next = Next::Again;
+                }
+            }
+            OnDelete::Wake => {
+                self.come_back();
+                // The sweep for holders that are gone does the rest.
+                if now > since + spec.deadline {
+                    self.actions.push(Action::RemoveFinalizer);
+                }
+            }
+        }
+    }
+
+    /// What an object is to this Hibernation.
+    fn role(&self, subject: &'a Subject) -> Option<Role<'a>> {
+        let spec = self.input.spec;
+        let held = self.holds(subject);
+        if subject.kind.name == "ConfigMap" {
+            let wants = spec.config_wants(subject);
+            return match (wants.is_empty(), held) {
+                (false, _) if !subject.deleting => Some(Role::Override(wants)),
+                (_, true) => Some(Role::LetGo),
+                _ => None,
+            };
+        }
+        match spec.entry_for(subject).filter(|entry| held || may_take(subject, entry)) {
+            Some(entry) => Some(match entry.action {
+                Treatment::Stop => Role::Stop(entry),
+                Treatment::Restart => Role::Restart(entry),
+            }),
+            None => held.then_some(Role::LetGo),
+        }
+    }
+
+    /// Whether this object holds it, by its annotation or else by the status.
+    pub(super) fn holds(&self, subject: &Subject) -> bool {
+        let holder = self.input.holder;
+        match subject.found.record() {
+            Some(record) => record.held_by(holder),
+            None => self.remembered(subject).is_some(),
+        }
+    }
+
+    /// What the status remembers of an object.
+    pub(super) fn remembered(&self, subject: &Subject) -> Option<Remembered> {
+        let text = self.input.status.originals.get(&memory_key(subject))?;
+        serde_json::from_str(text).ok()
+    }
+
+    /// Pushes the write, where one is needed, that makes the object hold `wants`. None where it
+    /// can't be held.
+    pub(super) fn settle(
+        &mut self,
+        subject: &Subject,
+        wants: BTreeMap<String, Value>,
+        missed_runs: MissedRuns,
+    ) -> Result<Settled, (String, String)> {
+        let episode = self.episode_id();
+        let remembered = self.remembered(subject);
+        let wish = Wish {
+            holder: self.input.holder,
+            episode: &episode,
+            wants: &wants,
+            remembered: remembered.as_ref(),
+        };
+        match decide(subject, &wish) {
+            Decision::Keep => Ok(Settled::Already),
+            Decision::Refuse(refusal) => Err((refusal.reason().to_owned(), refusal.to_string())),
+            Decision::Write(_) if self.quiet(subject) => Ok(Settled::Contested),
+            Decision::Write(_) => {
+                self.actions.push(Action::Settle {
+                    subject: Box::new(subject.clone()),
+                    wants,
+                    episode,
+                    remembered,
+                    skip_missed_runs: missed_runs == MissedRuns::Skip,
+                });
+                Ok(Settled::Writing)
+            }
+        }
+    }
+
+    fn quiet(&self, subject: &Subject) -> bool {
+        let contest = self.input.contests.get(&subject.uid);
+        contest.is_some_and(|contest| self.input.now < contest.quiet_until)
+    }
+
+    /// What is wanted of an object with this role, while asleep.
+    pub(super) fn wants(&self, subject: &Subject, role: &Role) -> BTreeMap<String, Value> {
+        match role {
+            Role::Stop(_) => subject.kind.stop_wants(),
+            Role::Restart(_) => {
+                restart_wants(&self.input.spec.restart_digest(&self.episode_id()))
+            }
+            Role::Override(wants) => wants.clone(),
+            Role::LetGo => BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn episode_id(&self) -> String {
+        self.status.episode.as_ref().map(|episode| episode.id.clone()).unwrap_or_default()
+    }
+
+    /// Whether all has been down in this hibernation.
+    pub(super) fn slept(&self) -> bool {
+        self.status.episode.as_ref().is_some_and(|episode| episode.asleep_since.is_some())
+    }
+
+    /// Records where the transition stands.
+    fn at(&mut self, name: &str, outcome: Step) {
+        let now = self.input.now;
+        let step = self.status.step.get_or_insert_with(|| StepStatus {
+            name: name.to_owned(),
+            since: Time(now),
+            overdue: Vec::new(),
+        });
+        if step.name != name {
+            name.clone_into(&mut step.name);
+            step.since = Time(now);
+        }
+        let waited = now.duration_since(step.since.0);
+        match outcome {
+            Step::Done => {}
+            Step::Act => {
+                self.progress("Writing", format!("{name}: writing"));
+                self.next = Next::Again;
+            }
+            Step::Look => self.next = Next::LookAtPods,
+            Step::SecondLook(left) => {
+                self.progress("Settling", format!("{name}: down, looking a second time"));
+                self.next = Next::Wait(left);
+            }
+            Step::Wait(what) => {
+                let message = format!("{name}: {}", few(&what));
+                if waited > self.input.spec.deadline {
+                    self.stall("ProgressDeadlineExceeded", message);
+                } else {
+                    self.progress("Waiting", message);
+                }
+                self.next = Next::Wait(patience(waited));
+            }
+            Step::Blocked { reason, message } => {
+                self.stall(&reason, message);
+                self.next = Next::Wait(SignedDuration::from_secs(15));
+            }
+        }
+    }
+
+    pub(super) fn progress(&mut self, reason: &'static str, message: String) {
+        self.standing = Standing::Progressing { reason, message };
+    }
+
+    pub(super) fn stall(&mut self, reason: &str, message: String) {
+        self.standing = Standing::Stalled { reason: reason.to_owned(), message };
+    }
+
+    fn remember(&mut self, phase: Phase, message: String) {
+        let at = Time(self.input.now);
+        self.status.history.insert(0, HistoryEntry { phase, at, message });
+        self.status.history.truncate(HISTORY);
+    }
+}
+
+/// How a write stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Settled {
+    /// Nothing to write.
+    Already,
+    /// To be written.
+    Writing,
+    /// To be written later: somebody else keeps on writing it.
+    Contested,
+}
+
+/// The key of an object in `status.originals`.
+pub fn memory_key(subject: &Subject) -> String {
+    format!("{}/{}/{}", subject.kind.name, subject.name, subject.uid)
+}
+
+/// Whether an object that is not held yet may be. What another controller owns is refused where it
+/// was meant by name, or where its owner is of a kind that nothing here can hold; otherwise it is
+/// its owner's matter.
+fn may_take(subject: &Subject, entry: &Entry) -> bool {
+    let own = subject.labels.get(MANAGED_BY).is_some_and(|by| by == TORPOR)
+        || subject.labels.get("app.kubernetes.io/name").is_some_and(|name| name == TORPOR);
+    let owned_by_known = subject
+        .controller
+        .as_ref()
+        .is_some_and(|owner| WORKLOADS.iter().any(|kind| kind.name == owner.kind));
+    let by_name = matches!(entry.target, Target::Name(_));
+    !subject.deleting && !own && !subject.facts.finished && (by_name || !owned_by_known)
+}
+
+fn in_words(cause: &DesiredCause, by_person: bool) -> String {
+    match cause {
+        DesiredCause::State if by_person => "state: Hibernated was asked for".to_owned(),
+        DesiredCause::State => "state is Hibernated, and the override has expired".to_owned(),
+        DesiredCause::Override { until } => format!("an override asks for it until {until}"),
+        DesiredCause::Schedule(Cause::Exception { reason: Some(reason), .. }) => {
+            format!("an exception of the schedule: {reason}")
+        }
+        DesiredCause::Schedule(Cause::Exception { .. }) => "an exception of the schedule".to_owned(),
+        DesiredCause::Schedule(_) => "the schedule".to_owned(),
+    }
+}
+
+/// The first few of a list, and how many more.
+pub fn few(what: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = what.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if what.len() > SHOWN {
+        text = format!("{text} and {} more", what.len() - SHOWN);
+    }
+    text
+}
+
+/// How soon to look again: often at first, seldom when it takes long.
+fn patience(waited: SignedDuration) -> SignedDuration {
+    SignedDuration::from_secs(match waited.as_secs() {
+        ..30 => 1,
+        30..300 => 3,
+        _ => 10,
+    })
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

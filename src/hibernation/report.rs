@@ -1,0 +1,324 @@
+//! What the status says of a plan: conditions, counts, workloads, and which events a change of it
+//! brings. Pure.
+
+use jiff::Timestamp;
+
+use super::down::{blockers, not_ready, not_restarted};
+use super::plan::{Draft, Next, Plan, Role, Standing, few, memory_key};
+use super::validate::Invalid;
+use crate::api::condition::{
+    self, HIBERNATED, PREFLIGHT_PASSED, READY, RECONCILING, STALLED, TRUNCATED,
+};
+use crate::api::hibernation::{
+    AttemptEnd, Counts, EpisodeTruncation, HibernationStatus, Phase, WorkloadStatus,
+};
+use crate::hold::plan::{Decision, Remembered, Wish, decide, original_in_words};
+use crate::hold::record::Found;
+use crate::hold::subject::Subject;
+
+/// Workloads that the status shows in detail.
+const DETAILED: usize = 100;
+
+impl Draft<'_> {
+    /// Completes the status and hands the plan over.
+    pub(super) fn finish(mut self) -> Plan {
+        if self.next != Next::LookAtPods {
+            self.workloads();
+            self.conditions();
+        }
+        if self.next == Next::Settled && !self.actions.is_empty() {
+            self.next = Next::Again;
+        }
+        Plan { status: self.status, actions: self.actions, next: self.next, looks: self.looks }
+    }
+
+    fn workloads(&mut self) {
+        if self.cast.is_empty() {
+            return;
+        }
+        let holder = self.input.holder;
+        let mut counts = Counts::default();
+        let mut workloads = Vec::new();
+        let mut originals = std::collections::BTreeMap::new();
+        for (subject, role) in &self.cast {
+            let status = self.workload(subject, role);
+            counts.total += 1;
+            counts.held += i32::from(self.holds(subject));
+            counts.down += i32::from(matches!(
+                status.state.as_str(),
+                "Down" | "Restarted" | "Overridden"
+            ));
+            counts.refused += i32::from(status.state == "Refused");
+            let key = memory_key(subject);
+            match &subject.found {
+                Found::Record(record) if record.held_by(holder) => {
+                    let remembered = Remembered::of(record, holder);
+                    if let Ok(text) = serde_json::to_string(&remembered) {
+                        originals.insert(key, text);
+                    }
+                }
+                Found::Record(_) => {}
+                // Its annotation is gone: what the status knows is all that is left.
+                Found::Nothing | Found::Torn => {
+                    if let Some(text) = self.input.status.originals.get(&key) {
+                        originals.insert(key, text.clone());
+                    }
+                }
+            }
+            workloads.push(status);
+        }
+        // What needs attention comes first where not all can be shown.
+        workloads.sort_by_key(|workload| workload.message.is_none());
+        workloads.truncate(DETAILED);
+        workloads.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
+        self.status.workloads = workloads;
+        self.status.counts = Some(counts);
+        self.status.originals = originals;
+    }
+
+    fn workload(&self, subject: &Subject, role: &Role) -> WorkloadStatus {
+        let held = self.holds(subject);
+        let waking = self.status.phase == Some(Phase::Waking);
+        let pods = self.input.seen.pods.as_ref();
+        let before = self.input.status.workloads.iter().find(|workload| {
+            workload.kind == subject.kind.name && workload.name == subject.name
+        });
+        let unseen = |doing: &str, done: &str| match before {
+            Some(before) if before.state == done => (done.to_owned(), None),
+            _ => (doing.to_owned(), None),
+        };
+        let seen = |waits: Vec<String>, doing: &str, done: &str| {
+            if waits.is_empty() {
+                (done.to_owned(), None)
+            } else {
+                (doing.to_owned(), Some(few(&waits)))
+            }
+        };
+        let refusal = (!held && !waking).then(|| self.refusal(subject, role)).flatten();
+        let (state, message) = match (role, pods) {
+            _ if refusal.is_some() => ("Refused".to_owned(), refusal),
+            (Role::Override(_), _) if held => ("Overridden".to_owned(), None),
+            (Role::LetGo, _) if held => ("Waking".to_owned(), None),
+            (Role::Stop(_), Some(pods)) if held => seen(blockers(subject, pods), "Stopping", "Down"),
+            (Role::Stop(_), None) if held => unseen("Stopping", "Down"),
+            (Role::Restart(_), Some(pods)) if held => {
+                let digest = self.input.spec.restart_digest(&self.episode_id());
+                seen(not_restarted(subject, pods, &digest), "Restarting", "Restarted")
+            }
+            (Role::Restart(_), None) if held => unseen("Restarting", "Restarted"),
+            _ if waking => match not_ready(subject) {
+                Some(waits) => ("Waking".to_owned(), Some(waits)),
+                None => ("Ready".to_owned(), None),
+            },
+            _ => ("Running".to_owned(), None),
+        };
+        let original =
+            subject.found.record().and_then(|record| original_in_words(subject.kind, record));
+        WorkloadStatus {
+            kind: subject.kind.name.to_owned(),
+            name: subject.name.clone(),
+            state,
+            original,
+            message: message.map(|message| condition::shorten(&message)),
+        }
+    }
+
+    fn refusal(&self, subject: &Subject, role: &Role) -> Option<String> {
+        let wants = self.wants(subject, role);
+        let wish = Wish {
+            holder: self.input.holder,
+            episode: &self.episode_id(),
+            wants: &wants,
+            remembered: self.remembered(subject).as_ref(),
+        };
+        match decide(subject, &wish) {
+            Decision::Refuse(refusal) => Some(refusal.to_string()),
+            Decision::Keep | Decision::Write(_) => None,
+        }
+    }
+
+    fn conditions(&mut self) {
+        let generation = self.status.observed_generation;
+        let now = self.input.now;
+        let phase = self.status.phase.unwrap_or_default();
+        let settled = self.standing == Standing::Settled;
+        let at_rest = matches!(phase, Phase::Awake | Phase::Hibernated);
+        let phase_name = format!("{phase:?}");
+        let dry_run = self.input.spec.dry_run && self.input.deleting_since.is_none();
+        let (reason, message) = match &self.standing {
+            Standing::Settled if dry_run => {
+                ("DryRun".to_owned(), "nothing is changed; status.plan says what would be".to_owned())
+            }
+            Standing::Settled => (phase_name.clone(), self.at_rest_in_words(phase)),
+            Standing::Progressing { reason, message } => ((*reason).to_owned(), message.clone()),
+            Standing::Stalled { reason, message } => (reason.clone(), message.clone()),
+        };
+        // Awake is awake, whatever a preflight says about a sleep to come.
+        let ready = (settled && at_rest && !dry_run)
+            || (phase == Phase::Awake && !dry_run && self.status.episode.is_none());
+        let stalled = matches!(self.standing, Standing::Stalled { .. });
+        let hibernated = phase == Phase::Hibernated && settled;
+        self.status.message = Some(condition::shorten(&message));
+        let conditions = &mut self.status.conditions;
+        let mut set = |kind, status, reason: &str, message: &str| {
+            condition::set(conditions, kind, status, reason, message, generation, now);
+        };
+        let (ready_reason, ready_message) = if ready && !settled {
+            (phase_name.as_str(), "awake")
+        } else {
+            (reason.as_str(), message.as_str())
+        };
+        set(READY, ready, ready_reason, ready_message);
+        set(RECONCILING, !settled && !stalled, &reason, &message);
+        set(STALLED, stalled, &reason, &message);
+        set(HIBERNATED, hibernated, if hibernated { "Hibernated" } else { &phase_name }, &message);
+        self.database_conditions();
+    }
+
+    fn database_conditions(&mut self) {
+        let generation = self.status.observed_generation;
+        let now = self.input.now;
+        let conditions = &mut self.status.conditions;
+        match &self.status.preflight {
+            None => condition::remove(conditions, PREFLIGHT_PASSED),
+            Some(preflight) => {
+                let stalled = match &self.standing {
+                    Standing::Stalled { reason, message } => Some((reason.clone(), message.clone())),
+                    _ => None,
+                };
+                let (passed, reason, message) = match (preflight.attempt.ended, stalled) {
+                    (Some(AttemptEnd::Succeeded), _) => (true, "Passed".to_owned(), String::new()),
+                    (Some(end), _) => (
+                        false,
+                        format!("{end:?}"),
+                        preflight.attempt.message.clone().unwrap_or_default(),
+                    ),
+                    (None, Some((reason, message))) => (false, reason, message),
+                    (None, None) => (false, "Running".to_owned(), String::new()),
+                };
+                condition::set(
+                    conditions,
+                    PREFLIGHT_PASSED,
+                    passed,
+                    &reason,
+                    &message,
+                    generation,
+                    now,
+                );
+            }
+        }
+        let truncation = self.status.episode.as_ref().map(|episode| episode.truncation);
+        match truncation {
+            None => condition::remove(conditions, TRUNCATED),
+            Some(truncation) => {
+                let message = match (truncation, &self.status.truncation) {
+                    (EpisodeTruncation::Done, Some(done)) => format!(
+                        "{} tables emptied, about {} rows, {} bytes freed",
+                        done.tables, done.rows, done.bytes_freed
+                    ),
+                    (EpisodeTruncation::NotAsked, _) => {
+                        "only a person's change of state truncates, or `automatic: true`".to_owned()
+                    }
+                    (EpisodeTruncation::Unknown, _) => {
+                        "taken over from holds; whether it was done is not recorded".to_owned()
+                    }
+                    _ => String::new(),
+                };
+                condition::set(
+                    conditions,
+                    TRUNCATED,
+                    truncation == EpisodeTruncation::Done,
+                    &format!("{truncation:?}"),
+                    &message,
+                    generation,
+                    now,
+                );
+            }
+        }
+    }
+
+    fn at_rest_in_words(&self, phase: Phase) -> String {
+        match (phase, self.status.counts) {
+            (Phase::Hibernated, Some(counts)) => format!("asleep, {} objects held", counts.held),
+            (Phase::Hibernated, None) => "asleep".to_owned(),
+            _ => "awake".to_owned(),
+        }
+    }
+}
+
+/// The status of an object whose spec can't be read.
+pub fn invalid(
+    before: &HibernationStatus,
+    generation: Option<i64>,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> HibernationStatus {
+    let mut status = before.clone();
+    status.observed_generation = generation;
+    status.message = Some(condition::shorten(message));
+    let conditions = &mut status.conditions;
+    condition::set(conditions, READY, false, reason, message, generation, now);
+    condition::set(conditions, RECONCILING, false, reason, message, generation, now);
+    condition::set(conditions, STALLED, true, reason, message, generation, now);
+    status
+}
+
+impl Invalid {
+    /// The status that says so.
+    pub fn status(
+        &self,
+        before: &HibernationStatus,
+        generation: Option<i64>,
+        now: Timestamp,
+    ) -> HibernationStatus {
+        invalid(before, generation, self.reason(), &self.to_string(), now)
+    }
+}
+
+/// An event: one for each transition, not for each workload.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Event {
+    /// Whether a person should look.
+    pub warning: bool,
+    /// For machines.
+    pub reason: String,
+    /// For people.
+    pub note: String,
+}
+
+/// What has happened between two statuses.
+pub fn events(before: &HibernationStatus, after: &HibernationStatus) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut event = |warning, reason: String, note: &str| {
+        events.push(Event { warning, reason, note: note.to_owned() });
+    };
+    let message = after.message.as_deref().unwrap_or_default();
+    if after.phase != before.phase
+        && let Some(phase) = after.phase
+        && !(phase == Phase::Awake && before.phase.is_none())
+    {
+        let cause = after.episode.as_ref().map(|episode| episode.cause.as_str());
+        let note = if phase == Phase::Hibernating { cause.unwrap_or(message) } else { message };
+        event(false, format!("{phase:?}"), note);
+    }
+    if let Some(done) = &after.truncation
+        && before.truncation.as_ref() != Some(done)
+    {
+        let note = format!(
+            "{} tables emptied, about {} rows, {} bytes freed",
+            done.tables, done.rows, done.bytes_freed
+        );
+        event(false, TRUNCATED.to_owned(), &note);
+    }
+    let stalled = |status: &HibernationStatus| {
+        let stalled = status.conditions.iter().find(|c| c.type_ == STALLED && c.status == "True");
+        stalled.map(|condition| (condition.reason.clone(), condition.message.clone()))
+    };
+    if let Some((reason, message)) = stalled(after)
+        && stalled(before).is_none_or(|(before, _)| before != reason)
+    {
+        event(true, reason, &message);
+    }
+    events
+}

@@ -1,0 +1,197 @@
+//! Sends the writes of a hold: bounded in number, each within the lease's claim, decided again on a
+//! conflict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::Client;
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::time;
+
+use super::lever::Kind;
+use super::plan::{Decision, Foreign, Refusal, Write};
+use super::subject::Subject;
+use super::{MANAGER, fields};
+
+/// Longest that one request may take.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a conflict is read and decided again before the next reconcile takes over.
+const TRIES: usize = 5;
+
+/// Whether writing is permitted right now: asked before each request.
+pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Sends writes.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    permit: Permit,
+    in_flight: Arc<Semaphore>,
+}
+
+/// How it went.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Nothing was to be done.
+    Unchanged,
+    /// Written; what somebody else had written meanwhile.
+    Written(Vec<Foreign>),
+    /// It can't be.
+    Refused(Refusal),
+    /// The object is gone.
+    Gone,
+}
+
+/// Why a write was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another replica leads.
+    #[error("this replica does not lead any more")]
+    NotPermitted,
+    /// No answer.
+    #[error("{0}: no answer within 30 s")]
+    Timeout(String),
+    /// Changed under our hands again and again.
+    #[error("{0} was changed by others each time it was to be written")]
+    Contended(String),
+    /// The API server's answer.
+    #[error("{subject}: {source}")]
+    Api {
+        /// The object.
+        subject: String,
+        /// The answer.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Whether an answer is this status code.
+pub fn is_status(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+/// How long an answer asks us to wait.
+fn retry_after(error: &kube::Error) -> Duration {
+    let seconds = match error {
+        kube::Error::Api(status) => status.details.as_ref().map(|d| d.retry_after_seconds),
+        _ => None,
+    };
+    Duration::from_secs(seconds.unwrap_or_default().clamp(1, 30).into())
+}
+
+impl Writer {
+    /// At most `in_flight` writes at a time.
+    pub fn new(client: Client, permit: Permit, in_flight: usize) -> Self {
+        Self { client, permit, in_flight: Arc::new(Semaphore::new(in_flight)) }
+    }
+
+    /// Fails where another replica leads.
+    pub fn permitted(&self) -> Result<(), Error> {
+        if (self.permit)() { Ok(()) } else { Err(Error::NotPermitted) }
+    }
+
+    fn api(&self, kind: &Kind, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &kind.api_resource())
+    }
+
+    /// Decides and writes; on a conflict reads the object again and decides again.
+    pub async fn settle(
+        &self,
+        subject: &Subject,
+        skip_missed_runs: bool,
+        decide: impl Fn(&Subject) -> Decision,
+    ) -> Result<Outcome, Error> {
+        let _slot = self.in_flight.acquire().await;
+        let api = self.api(subject.kind, &subject.namespace);
+        let mut current = subject.clone();
+        for _ in 0..TRIES {
+            let write = match decide(&current) {
+                Decision::Keep => return Ok(Outcome::Unchanged),
+                Decision::Refuse(refusal) => return Ok(Outcome::Refused(refusal)),
+                Decision::Write(write) => write,
+            };
+            match self.send(&api, &current, &write, skip_missed_runs).await {
+                Ok(()) => return Ok(Outcome::Written(write.foreign)),
+                Err(Error::Api { source, .. }) if is_status(&source, 404) => {
+                    return Ok(Outcome::Gone);
+                }
+                Err(Error::Api { source, .. }) if is_status(&source, 409) => {}
+                Err(Error::Api { source, .. }) if is_status(&source, 429) => {
+                    time::sleep(retry_after(&source)).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            let read = self.call(&current, api.get_opt(&current.name)).await?;
+            let read = read.filter(|o| o.metadata.uid.as_deref() == Some(current.uid.as_str()));
+            let pointers: Vec<String> = current.levers.keys().cloned().collect();
+            match read.and_then(|object| Subject::read(current.kind, &object, &pointers)) {
+                Some(read) => current = read,
+                None => return Ok(Outcome::Gone),
+            }
+        }
+        Err(Error::Contended(current.display()))
+    }
+
+    async fn send(
+        &self,
+        api: &Api<DynamicObject>,
+        subject: &Subject,
+        write: &Write,
+        skip_missed_runs: bool,
+    ) -> Result<(), Error> {
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+        let mut patch = write.patch.clone();
+        if write.unsuspends && skip_missed_runs {
+            // An unsuspended CronJob starts the run that it missed since its last one.
+            let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+            let status = json!({
+                "metadata": {"resourceVersion": subject.resource_version},
+                "status": {"lastScheduleTime": now},
+            });
+            self.permitted()?;
+            let sent = api.patch_status(&subject.name, &params, &Patch::Merge(&status));
+            let answer = self.call(subject, sent).await?;
+            patch["metadata"]["resourceVersion"] = json!(answer.metadata.resource_version);
+        }
+        self.permitted()?;
+        let sent = api.patch(&subject.name, &params, &Patch::Merge(&patch));
+        let mut answer = self.call(subject, sent).await?;
+        // Where an apply owned the lever before, it must not be refused for ever after.
+        while let Some(entries) = fields::given_back(
+            answer.metadata.managed_fields.as_deref().unwrap_or_default(),
+            &write.give_back,
+        ) {
+            let patch = json!({"metadata": {
+                "resourceVersion": answer.metadata.resource_version,
+                "managedFields": entries,
+            }});
+            self.permitted()?;
+            let sent = api.patch(&subject.name, &params, &Patch::Merge(&patch));
+            match self.call(subject, sent).await {
+                Err(Error::Api { source, .. }) if is_status(&source, 409) => {
+                    answer = self.call(subject, api.get(&subject.name)).await?;
+                }
+                other => return other.map(drop),
+            }
+        }
+        Ok(())
+    }
+
+    /// One request, with a timeout.
+    async fn call<T>(
+        &self,
+        subject: &Subject,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, Error> {
+        match time::timeout(CALL_TIMEOUT, request).await {
+            Err(_) => Err(Error::Timeout(subject.display())),
+            Ok(Err(source)) => {
+                Err(Error::Api { subject: subject.display(), source: Box::new(source) })
+            }
+            Ok(Ok(answer)) => Ok(answer),
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! What to write to hold an object, or to let it go: a pure function of the object, the holder and
+//! what it wants.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::fields::Owner;
+use super::lever::{self, Kind};
+use super::record::{ANNOTATION, Found, Held, Holder, Holding, LABEL, LONGEST, Record};
+use super::subject::{Subject, View};
+
+/// What a holder wants of an object.
+#[derive(Clone, Debug)]
+pub struct Wish<'a> {
+    /// Who.
+    pub holder: &'a Holder,
+    /// Its hibernation.
+    pub episode: &'a str,
+    /// Levers and the values to hold them at. What the holder holds besides is let go: nothing
+    /// wanted means that everything is.
+    pub wants: &'a BTreeMap<String, Value>,
+    /// What the holder's own status remembers of this object.
+    pub remembered: Option<&'a Remembered>,
+}
+
+/// A second record of originals, kept in the holder's status.
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(transparent)]
+pub struct Remembered(pub BTreeMap<String, Lever>);
+
+/// One remembered lever: the original (null: there was none) and the held value.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+pub struct Lever(pub Option<Value>, pub Value);
+
+impl Remembered {
+    /// What a record says of one holder.
+    pub fn of(record: &Record, holder: &Holder) -> Self {
+        Self(
+            record
+                .levers
+                .iter()
+                .filter_map(|(pointer, held)| {
+                    let holding = held.holders.iter().find(|h| h.holder == *holder)?;
+                    Some((pointer.clone(), Lever(held.original.clone(), holding.value.clone())))
+                })
+                .collect(),
+        )
+    }
+}
+
+/// What is to be done with an object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// It is as it should be.
+    Keep,
+    /// One write.
+    Write(Write),
+    /// It can't be held, or not be restored, and a person has to know why.
+    Refuse(Refusal),
+}
+
+/// One write, a merge patch that carries the resourceVersion that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// The patch.
+    pub patch: Value,
+    /// Fields whose ownership goes back, with a second write.
+    pub give_back: Vec<(String, Vec<Owner>)>,
+    /// Values that somebody else wrote while the levers were held.
+    pub foreign: Vec<Foreign>,
+    /// Whether a CronJob starts again: its missed runs may have to be skipped first.
+    pub unsuspends: bool,
+}
+
+/// A value that somebody else wrote while the lever was held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Foreign {
+    /// The lever.
+    pub pointer: String,
+    /// The value.
+    pub value: Option<Value>,
+    /// Who wrote it, where that can be seen.
+    pub owner: Option<Owner>,
+    /// Whether it is what the lever comes back to.
+    pub kept: bool,
+}
+
+/// Why an object is not held, or not restored.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// Another controller owns it.
+    #[error("{subject} belongs to {kind} {name}, which would undo any change: name that instead")]
+    ControlledBy {
+        /// The object.
+        subject: String,
+        /// Kind of its owner.
+        kind: String,
+        /// Name of its owner.
+        name: String,
+    },
+    /// Another holder wants another value.
+    #[error("{subject}: {holder} holds {lever} at another value; take that key out of one of them")]
+    HoldConflict {
+        /// The object.
+        subject: String,
+        /// The other holder.
+        holder: Box<Holder>,
+        /// The lever.
+        lever: String,
+    },
+    /// Its annotation was torn off, and the original is recorded nowhere.
+    #[error(
+        "{subject} was held, its annotation {ANNOTATION} is gone or changed, and {lever} had a value that is recorded nowhere: set it to what it should be when awake, and remove the label {LABEL}"
+    )]
+    OriginalUnknown {
+        /// The object.
+        subject: String,
+        /// The lever.
+        lever: String,
+    },
+    /// The record would not fit.
+    #[error("{subject}: the record of what is held would pass 64 KiB; override fewer or smaller keys")]
+    TooLarge {
+        /// The object.
+        subject: String,
+    },
+    /// The ConfigMap can't be changed.
+    #[error("{subject} is immutable: make one that is not, and let the workloads use that")]
+    Immutable {
+        /// The object.
+        subject: String,
+    },
+    /// The key is binary.
+    #[error("{subject}: {key} is in binaryData, and only keys in data can be overridden")]
+    BinaryKey {
+        /// The object.
+        subject: String,
+        /// The key.
+        key: String,
+    },
+    /// Rolling it would not restart its pods.
+    #[error("{subject} can't be restarted: {why}")]
+    CannotRestart {
+        /// The object.
+        subject: String,
+        /// Why.
+        why: &'static str,
+    },
+}
+
+impl Refusal {
+    /// The reason of the condition.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::ControlledBy { .. } => "ControlledBy",
+            Self::HoldConflict { .. } => "HoldConflict",
+            Self::OriginalUnknown { .. } => "OriginalUnknown",
+            Self::TooLarge { .. } => "HoldTooLarge",
+            Self::Immutable { .. } => "ConfigMapImmutable",
+            Self::BinaryKey { .. } => "ConfigMapKeyBinary",
+            Self::CannotRestart { .. } => "CannotRestart",
+        }
+    }
+}
+
+/// Decides what to write so that `holder` holds exactly what it wants of the object.
+pub fn decide(subject: &Subject, wish: &Wish) -> Decision {
+    match Draft::new(subject, wish).and_then(|mut draft| {
+        for (pointer, value) in wish.wants {
+            draft.take(pointer, value)?;
+        }
+        draft.let_go_of_the_rest();
+        Ok(draft)
+    }) {
+        Ok(draft) => draft.finish(),
+        Err(refusal) => Decision::Refuse(refusal),
+    }
+}
+
+/// Marks every holding of a holder as kept: it stays after the holder is gone.
+pub fn keep(subject: &Subject, holder: &Holder) -> Decision {
+    let Some(before) = subject.found.record() else { return Decision::Keep };
+    let mut record = before.clone();
+    for holding in record.levers.values_mut().flat_map(|held| &mut held.holders) {
+        holding.kept |= holding.holder == *holder;
+    }
+    if record == *before {
+        return Decision::Keep;
+    }
+    Decision::Write(Write {
+        patch: patch(subject, &record, BTreeMap::new()),
+        give_back: Vec::new(),
+        foreign: Vec::new(),
+        unsuspends: false,
+    })
+}
+
+/// The write in the making.
+struct Draft<'a> {
+    subject: &'a Subject,
+    wish: &'a Wish<'a>,
+    record: Record,
+    values: BTreeMap<String, Option<Value>>,
+    give_back: Vec<(String, Vec<Owner>)>,
+    foreign: Vec<Foreign>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(subject: &'a Subject, wish: &'a Wish) -> Result<Self, Refusal> {
+        let record = match (&subject.found, wish.remembered) {
+            (Found::Record(record), _) => record.clone(),
+            (Found::Nothing | Found::Torn, Some(remembered)) => rebuilt(remembered, wish),
+            (Found::Nothing | Found::Torn, None) => Record::default(),
+        };
+        let draft = Self {
+            subject,
+            wish,
+            record,
+            values: BTreeMap::new(),
+            give_back: Vec::new(),
+            foreign: Vec::new(),
+        };
+        let new = !draft.record.held_by(wish.holder) && !wish.wants.is_empty();
+        if new && let Some(owner) = &subject.controller {
+            return Err(Refusal::ControlledBy {
+                subject: subject.display(),
+                kind: owner.kind.clone(),
+                name: owner.name.clone(),
+            });
+        }
+        Ok(draft)
+    }
+
+    fn view(&self, pointer: &str) -> View {
+        self.subject.levers.get(pointer).cloned().unwrap_or_default()
+    }
+
+    fn take(&mut self, pointer: &String, want: &Value) -> Result<(), Refusal> {
+        self.refuse_what_cannot_be_written(pointer)?;
+        let view = self.view(pointer);
+        let torn = matches!(self.subject.found, Found::Torn);
+        match self.record.levers.get(pointer) {
+            None if torn && view.value.as_ref() == Some(want) => {
+                return Err(Refusal::OriginalUnknown {
+                    subject: self.subject.display(),
+                    lever: pointer.clone(),
+                });
+            }
+            None => {
+                let held = Held {
+                    original: view.value.clone(),
+                    owners: view.owners.clone(),
+                    holders: Vec::new(),
+                };
+                self.record.levers.insert(pointer.clone(), held);
+            }
+            Some(held) => {
+                let other = held
+                    .holders
+                    .iter()
+                    .find(|h| h.holder != *self.wish.holder && h.value != *want);
+                if let Some(other) = other {
+                    return Err(Refusal::HoldConflict {
+                        subject: self.subject.display(),
+                        holder: Box::new(other.holder.clone()),
+                        lever: pointer.clone(),
+                    });
+                }
+                if view.value.as_ref() != Some(want) {
+                    self.judge(pointer, &view);
+                }
+            }
+        }
+        if view.value.as_ref() != Some(want) {
+            self.values.insert(pointer.clone(), Some(want.clone()));
+        }
+        let holding = Holding {
+            holder: self.wish.holder.clone(),
+            value: want.clone(),
+            episode: self.wish.episode.to_owned(),
+            kept: false,
+        };
+        if let Some(held) = self.record.levers.get_mut(pointer) {
+            match held.holders.iter_mut().find(|h| h.holder == *self.wish.holder) {
+                Some(existing) => *existing = holding,
+                None => held.holders.push(holding),
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_what_cannot_be_written(&self, pointer: &str) -> Result<(), Refusal> {
+        let facts = &self.subject.facts;
+        let subject = || self.subject.display();
+        if pointer == lever::RESTART {
+            let why = if facts.paused {
+                "it is paused; resume its rollout, or use `action: Stop`"
+            } else if facts.strategy == "OnDelete" {
+                "its update strategy is OnDelete; use RollingUpdate, or `action: Stop`"
+            } else if facts.partition > 0 {
+                "its rolling update is partitioned; set the partition to 0, or use `action: Stop`"
+            } else {
+                return Ok(());
+            };
+            return Err(Refusal::CannotRestart { subject: subject(), why });
+        }
+        if self.subject.kind.name == "ConfigMap" {
+            if facts.immutable {
+                return Err(Refusal::Immutable { subject: subject() });
+            }
+            let key = lever::segments(pointer).nth(1).unwrap_or_default();
+            if facts.binary_keys.contains(&key) {
+                return Err(Refusal::BinaryKey { subject: subject(), key });
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody else's value becomes the one to restore only if it came from the manager that
+    /// owned the lever before, or from one that owns the pod template, which is a deploy. Any
+    /// other, and anything through /scale, is shown and not kept: a person who peeks with `kubectl
+    /// scale` does not turn 5 into 1.
+    fn judge(&mut self, pointer: &str, view: &View) {
+        let Some(held) = self.record.levers.get_mut(pointer) else { return };
+        if held.holders.iter().any(|holding| view.value.as_ref() == Some(&holding.value)) {
+            return;
+        }
+        let deploys = |owner: &&Owner| {
+            owner.subresource.is_empty()
+                && (held.owners.iter().any(|former| former.same_manager(owner))
+                    || self.subject.template_owners.iter().any(|t| t.same_manager(owner)))
+        };
+        let owner = view.owners.iter().find(deploys);
+        let kept = owner.is_some();
+        let owner = owner.or(view.owners.first()).cloned();
+        if kept {
+            held.original.clone_from(&view.value);
+            held.owners.clone_from(&view.owners);
+        }
+        self.foreign.push(Foreign {
+            pointer: pointer.to_owned(),
+            value: view.value.clone(),
+            owner,
+            kept,
+        });
+    }
+
+    fn let_go_of_the_rest(&mut self) {
+        let rest: Vec<String> = self
+            .record
+            .holdings(self.wish.holder)
+            .map(|(pointer, _)| pointer.clone())
+            .filter(|pointer| !self.wish.wants.contains_key(pointer))
+            .collect();
+        for pointer in rest {
+            let view = self.view(&pointer);
+            self.judge(&pointer, &view);
+            let Some(held) = self.record.levers.get_mut(&pointer) else { continue };
+            held.holders.retain(|h| h.holder != *self.wish.holder);
+            if !held.holders.is_empty() {
+                continue;
+            }
+            if view.value != held.original {
+                self.values.insert(pointer.clone(), held.original.clone());
+                // An Update's owner is not refused for what another Update owns, but an apply is.
+                if held.owners.is_empty() || held.owners.iter().any(Owner::applies) {
+                    self.give_back.push((pointer.clone(), held.owners.clone()));
+                }
+            }
+            self.record.levers.remove(&pointer);
+        }
+    }
+
+    fn finish(self) -> Decision {
+        let unchanged = match &self.subject.found {
+            Found::Record(before) => *before == self.record,
+            // A stale annotation is not ours to clean up; a label without a record is.
+            Found::Nothing => self.record.levers.is_empty(),
+            Found::Torn => false,
+        };
+        let holds_nothing = self.record.levers.is_empty() && self.wish.wants.is_empty();
+        let torn_by_others = matches!(self.subject.found, Found::Torn)
+            && holds_nothing
+            && self.wish.remembered.is_none();
+        if (unchanged && self.values.is_empty()) || torn_by_others {
+            return Decision::Keep;
+        }
+        if self.record.written().0.len() > LONGEST {
+            return Decision::Refuse(Refusal::TooLarge { subject: self.subject.display() });
+        }
+        let unsuspends = self.subject.kind.name == "CronJob"
+            && self.values.get("/spec/suspend").is_some_and(|v| *v != Some(json!(true)));
+        Decision::Write(Write {
+            patch: patch(self.subject, &self.record, self.values),
+            give_back: self.give_back,
+            foreign: self.foreign,
+            unsuspends,
+        })
+    }
+}
+
+/// A record rebuilt from what the holder's status remembers.
+fn rebuilt(remembered: &Remembered, wish: &Wish) -> Record {
+    let levers = remembered.0.iter().map(|(pointer, Lever(original, value))| {
+        let holding = Holding {
+            holder: wish.holder.clone(),
+            value: value.clone(),
+            episode: wish.episode.to_owned(),
+            kept: false,
+        };
+        let held = Held { original: original.clone(), owners: vec![], holders: vec![holding] };
+        (pointer.clone(), held)
+    });
+    Record { levers: levers.collect() }
+}
+
+fn patch(subject: &Subject, record: &Record, values: BTreeMap<String, Option<Value>>) -> Value {
+    let (annotation, label) = if record.levers.is_empty() {
+        (Value::Null, Value::Null)
+    } else {
+        let (annotation, label) = record.written();
+        (json!(annotation), json!(label))
+    };
+    let mut patch = json!({"metadata": {
+        "resourceVersion": subject.resource_version,
+        "annotations": {ANNOTATION: annotation},
+        "labels": {LABEL: label},
+    }});
+    for (pointer, value) in values {
+        set(&mut patch, &pointer, value.unwrap_or(Value::Null));
+    }
+    patch
+}
+
+/// Sets a value in a document by its pointer, making the objects on the way.
+fn set(document: &mut Value, pointer: &str, value: Value) {
+    let mut node = document;
+    for segment in lever::segments(pointer) {
+        if !node.is_object() {
+            *node = Value::Object(Map::new());
+        }
+        let Value::Object(map) = node else { return };
+        node = map.entry(segment).or_insert(Value::Null);
+    }
+    *node = value;
+}
+
+/// The original of an object's own lever, as a person would say it.
+pub fn original_in_words(kind: &Kind, record: &Record) -> Option<String> {
+    let mut words: Vec<String> = record
+        .levers
+        .iter()
+        .filter(|(pointer, _)| *pointer != lever::RESTART)
+        .map(|(pointer, held)| {
+            let value = match &held.original {
+                None => "not set".to_owned(),
+                Some(Value::String(text)) => text.clone(),
+                Some(value) => value.to_string(),
+            };
+            if kind.name == "ConfigMap" {
+                let key = lever::segments(pointer).nth(1).unwrap_or_default();
+                format!("{key}={value}")
+            } else {
+                value
+            }
+        })
+        .collect();
+    words.sort();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
