@@ -2,3 +2,8 @@
 //! them back exactly as they were.
 
 pub mod api;
+pub mod hibernation;
+pub mod hold;
+pub mod operator;
+pub mod schedule;
+pub mod truncate;
