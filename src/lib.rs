@@ -2,6 +2,7 @@
 //! them back exactly as they were.
 
 pub mod api;
+pub mod cli;
 pub mod hibernation;
 pub mod hold;
 pub mod operator;

@@ -1,2 +1,8 @@
 //! The `torpor` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    torpor::cli::main().await
+}

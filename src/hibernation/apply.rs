@@ -78,8 +78,8 @@ impl Applier<'_> {
         });
         let params = PatchParams::apply(MANAGER).force();
         let (name, api) = (self.object.name_any(), self.api());
-        let written = api.patch_status(&name, &params, &Patch::Apply(&patch));
-        Ok(call("the status", written).await?)
+        let patch = Patch::Apply(&patch);
+        Ok(call("the status", api.patch_status(&name, &params, &patch)).await?)
     }
 
     /// Carries out the actions. Holds are written side by side, everything else in order.

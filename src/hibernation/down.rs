@@ -2,7 +2,7 @@
 //! return is what is waited for, by name; nothing means that it is so.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::Selector;
+use kube::core::{Selector, SelectorExt};
 
 use super::observe::{PodView, Pods};
 use crate::hold::subject::Subject;

@@ -125,11 +125,12 @@ impl Draft<'_> {
 
     fn refusal(&self, subject: &Subject, role: &Role) -> Option<String> {
         let wants = self.wants(subject, role);
+        let remembered = self.remembered(subject);
         let wish = Wish {
             holder: self.input.holder,
             episode: &self.episode_id(),
             wants: &wants,
-            remembered: self.remembered(subject).as_ref(),
+            remembered: remembered.as_ref(),
         };
         match decide(subject, &wish) {
             Decision::Refuse(refusal) => Some(refusal.to_string()),
@@ -321,4 +322,19 @@ pub fn events(before: &HibernationStatus, after: &HibernationStatus) -> Vec<Even
         event(true, reason, &message);
     }
     events
+}
+
+/// The status of an object whose reconcile fails. What is known of it stays.
+pub fn failing(
+    before: &HibernationStatus,
+    generation: Option<i64>,
+    message: &str,
+    now: Timestamp,
+) -> HibernationStatus {
+    let mut status = before.clone();
+    status.message = Some(condition::shorten(message));
+    let conditions = &mut status.conditions;
+    condition::set(conditions, READY, false, "ReconcileFailed", message, generation, now);
+    condition::set(conditions, RECONCILING, true, "ReconcileFailed", message, generation, now);
+    status
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use jiff::SignedDuration;
+use kube::core::SelectorExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::database::{self, Progress, fenced, retry_at};

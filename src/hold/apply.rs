@@ -152,24 +152,26 @@ impl Writer {
                 "status": {"lastScheduleTime": now},
             });
             self.permitted()?;
-            let sent = api.patch_status(&subject.name, &params, &Patch::Merge(&status));
+            let status = Patch::Merge(&status);
+            let sent = api.patch_status(&subject.name, &params, &status);
             let answer = self.call(subject, sent).await?;
             patch["metadata"]["resourceVersion"] = json!(answer.metadata.resource_version);
         }
         self.permitted()?;
-        let sent = api.patch(&subject.name, &params, &Patch::Merge(&patch));
+        let patch = Patch::Merge(&patch);
+        let sent = api.patch(&subject.name, &params, &patch);
         let mut answer = self.call(subject, sent).await?;
         // Where an apply owned the lever before, it must not be refused for ever after.
         while let Some(entries) = fields::given_back(
             answer.metadata.managed_fields.as_deref().unwrap_or_default(),
             &write.give_back,
         ) {
-            let patch = json!({"metadata": {
+            let patch = Patch::Merge(json!({"metadata": {
                 "resourceVersion": answer.metadata.resource_version,
                 "managedFields": entries,
-            }});
+            }}));
             self.permitted()?;
-            let sent = api.patch(&subject.name, &params, &Patch::Merge(&patch));
+            let sent = api.patch(&subject.name, &params, &patch);
             match self.call(subject, sent).await {
                 Err(Error::Api { source, .. }) if is_status(&source, 409) => {
                     answer = self.call(subject, api.get(&subject.name)).await?;

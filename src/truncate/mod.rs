@@ -1,0 +1,2 @@
+//! Empties tables.
+pub mod report;

@@ -1,0 +1,292 @@
+//! What a truncation reports: to the operator as JSON of at most [`LIMIT`] bytes (a container's
+//! termination message holds no more), and the same values to a person in words.
+
+use serde::{Deserialize, Serialize};
+
+/// Most bytes of a report as JSON: what a container's termination message holds
+/// (<https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>).
+pub const LIMIT: usize = 4096;
+
+/// Most bytes of one message, one object's name or the database's name in JSON.
+const MESSAGE_LIMIT: usize = 700;
+const OBJECT_LIMIT: usize = 300;
+const DATABASE_LIMIT: usize = 200;
+
+/// Refusals may fill the report up to here; tables may fill the rest.
+const REFUSALS_UP_TO: usize = 3200;
+
+/// How a truncation ended.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Outcome {
+    /// The tables are empty; the database has said that the transaction is committed.
+    Truncated,
+    /// A dry run found nothing in the way. Nothing was changed.
+    Planned,
+    /// Something is in the way that another try won't change. Nothing was changed.
+    Refused,
+    /// It did not work this time (a fault, a lock that was not free). Nothing was changed unless
+    /// the message says that this is not known.
+    #[default]
+    Failed,
+}
+
+/// Sums over all tables, those left out of [`Report::tables`] included.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Totals {
+    /// Tables that were (or would be) emptied: partitions count, partitioned tables do too.
+    pub tables: u64,
+    /// Rows in them, as the database's statistics estimate.
+    pub rows: u64,
+    /// Bytes freed, or for a plan the bytes that the tables, indexes and TOAST occupy.
+    pub bytes: u64,
+}
+
+/// One table of a plan or of a truncation.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Table {
+    /// Schema and name, quoted as SQL quotes them.
+    pub name: String,
+    /// Rows, as the database's statistics estimate.
+    pub rows: u64,
+    /// Bytes, as in [`Totals::bytes`].
+    pub bytes: u64,
+    /// It was not named itself and goes along as a partition of one that was.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub along: bool,
+}
+
+/// One thing that is in the way, and what to do about it.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Refusal {
+    /// A `CamelCase` word for the kind: see [`super::Reason`]. A string here, since a newer
+    /// Job may know more reasons than the operator that reads it.
+    pub reason: String,
+    /// The table, constraint, sequence or trigger; empty where there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub object: String,
+    /// What is in the way and what to do.
+    pub message: String,
+}
+
+/// The result of one run. Unknown fields are ignored and absent ones are empty, so that operator
+/// and Job may be of different releases.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The database's own name for itself (`current_database()`), once it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// Sums over all tables.
+    pub totals: Totals,
+    /// The tables, largest first, as many as fit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<Table>,
+    /// How many tables are missing from `tables` for want of space.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub omitted_tables: u64,
+    /// What is in the way, as much as fits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<Refusal>,
+    /// How many refusals are missing from `refusals` for want of space.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub omitted_refusals: u64,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A report could not be turned into JSON.
+#[derive(Debug, thiserror::Error)]
+#[error("the report cannot be written as JSON")]
+pub struct ReportError(#[from] serde_json::Error);
+
+impl Report {
+    /// The report as JSON of at most [`LIMIT`] bytes: outcome, totals and message always, then
+    /// refusals and tables as they fit, with the number of those left out.
+    pub fn to_json(&self) -> Result<String, ReportError> {
+        let mut fitted = Self {
+            outcome: self.outcome,
+            database: self.database.as_deref().map(|name| bounded(name, DATABASE_LIMIT)),
+            totals: self.totals,
+            // Counted as if all were left out, so that the numbers can only become shorter.
+            omitted_tables: self.omitted_tables.saturating_add(self.tables.len() as u64),
+            omitted_refusals: self.omitted_refusals.saturating_add(self.refusals.len() as u64),
+            message: bounded(&self.message, MESSAGE_LIMIT),
+            ..Self::default()
+        };
+        let mut length = serde_json::to_string(&fitted)?.len();
+        // The keys and brackets of the two lists, which are absent while they are empty.
+        length += r#""tables":[],"refusals":[],"#.len();
+
+        for refusal in &self.refusals {
+            let refusal = Refusal {
+                reason: bounded(&refusal.reason, OBJECT_LIMIT),
+                object: bounded(&refusal.object, OBJECT_LIMIT),
+                message: bounded(&refusal.message, MESSAGE_LIMIT),
+            };
+            let more = serde_json::to_string(&refusal)?.len() + 1;
+            if length + more > REFUSALS_UP_TO {
+                break;
+            }
+            length += more;
+            fitted.omitted_refusals -= 1;
+            fitted.refusals.push(refusal);
+        }
+
+        let mut largest_first: Vec<&Table> = self.tables.iter().collect();
+        largest_first.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+        for table in largest_first {
+            let table = Table { name: bounded(&table.name, OBJECT_LIMIT), ..*table };
+            let more = serde_json::to_string(&table)?.len() + 1;
+            if length + more > LIMIT {
+                break;
+            }
+            length += more;
+            fitted.omitted_tables -= 1;
+            fitted.tables.push(table);
+        }
+        Ok(serde_json::to_string(&fitted)?)
+    }
+}
+
+/// `text` without control characters (a table's name may hold any, a terminal or a log obeys
+/// some), cut so that it takes at most `limit` bytes in JSON.
+pub fn bounded(text: &str, limit: usize) -> String {
+    const ELLIPSIS: char = '…';
+    let mut out = String::new();
+    // Two quotes; the ellipsis is counted only where it is needed.
+    let mut length = 2;
+    let mut cut_at = 0;
+    for character in text.chars() {
+        let character = if character.is_control() { ' ' } else { character };
+        length += match character {
+            '"' | '\\' => 2,
+            other => other.len_utf8(),
+        };
+        if length + ELLIPSIS.len_utf8() <= limit {
+            cut_at = out.len() + character.len_utf8();
+        }
+        if length > limit {
+            out.truncate(cut_at);
+            out.push(ELLIPSIS);
+            return out;
+        }
+        out.push(character);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_table() -> impl Strategy<Value = Table> {
+        (".{0,200}", any::<u64>(), any::<u64>(), any::<bool>())
+            .prop_map(|(name, rows, bytes, along)| Table { name, rows, bytes, along })
+    }
+
+    fn any_refusal() -> impl Strategy<Value = Refusal> {
+        (".{0,40}", ".{0,300}", ".{0,2000}").prop_map(|(reason, object, message)| Refusal {
+            reason,
+            object,
+            message,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_report_always_fits_and_parses_and_counts_what_it_leaves_out(
+            database in proptest::option::of("\\PC{0,70}"),
+            tables in proptest::collection::vec(any_table(), 0..80),
+            refusals in proptest::collection::vec(any_refusal(), 0..30),
+            message in ".{0,3000}",
+            rows in any::<u64>(),
+        ) {
+            let report = Report {
+                outcome: Outcome::Refused,
+                database,
+                totals: Totals { tables: tables.len() as u64, rows, bytes: u64::MAX },
+                tables,
+                refusals,
+                message,
+                ..Report::default()
+            };
+            let json = report.to_json().unwrap();
+            prop_assert!(json.len() <= LIMIT, "{} bytes", json.len());
+            let read: Report = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(read.totals, report.totals);
+            prop_assert_eq!(read.outcome, report.outcome);
+            prop_assert_eq!(
+                read.tables.len() as u64 + read.omitted_tables,
+                report.tables.len() as u64
+            );
+            prop_assert_eq!(
+                read.refusals.len() as u64 + read.omitted_refusals,
+                report.refusals.len() as u64
+            );
+            prop_assert!(!read.message.chars().any(char::is_control));
+        }
+
+        #[test]
+        fn bounded_text_takes_no_more_than_its_bound(text in any::<String>(), limit in 8_usize..200) {
+            let out = bounded(&text, limit);
+            prop_assert!(serde_json::to_string(&out).unwrap().len() <= limit);
+        }
+    }
+
+    #[test]
+    fn text_that_fits_is_left_as_it_is() {
+        assert_eq!(bounded("public.\"Orders\"", 19), "public.\"Orders\"");
+        assert_eq!(bounded("abcdef", 8), "abcdef");
+        assert_eq!(bounded("abcdefg", 8), "abc…");
+    }
+
+    #[test]
+    fn twenty_three_tables_fit_without_loss() {
+        let tables: Vec<Table> = (0..23)
+            .map(|n| Table {
+                name: format!("public.arb_opportunity_instances_{n}"),
+                rows: 123_456_789,
+                bytes: 123_456_789_012,
+                along: false,
+            })
+            .collect();
+        let report = Report { tables, ..Report::default() };
+        let read: Report = serde_json::from_str(&report.to_json().unwrap()).unwrap();
+        assert_eq!((read.tables.len(), read.omitted_tables), (23, 0));
+    }
+
+    #[test]
+    fn the_largest_tables_stay() {
+        let tables: Vec<Table> = (0..1000)
+            .map(|n| Table { name: format!("public.t{n}"), bytes: n, ..Table::default() })
+            .collect();
+        let report = Report { tables, ..Report::default() };
+        let read: Report = serde_json::from_str(&report.to_json().unwrap()).unwrap();
+        assert_eq!(read.tables.first().map(|t| t.bytes), Some(999));
+        assert!(read.tables.len() > 40, "{}", read.tables.len());
+    }
+
+    #[test]
+    fn a_newer_report_is_read_all_the_same() {
+        let read: Report = serde_json::from_str(
+            r#"{"outcome":"Truncated","totals":{"tables":2,"rows":3,"bytes":4,"pages":5},
+                "tables":[{"name":"public.a","rows":1,"bytes":2,"index":3}],"novel":[{"a":1}]}"#,
+        )
+        .unwrap();
+        assert_eq!(read.outcome, Outcome::Truncated);
+        assert_eq!(read.totals, Totals { tables: 2, rows: 3, bytes: 4 });
+        assert_eq!(read.tables.len(), 1);
+    }
+}
