@@ -7,6 +7,7 @@ use kube::CustomResourceExt;
 
 use crate::api::Hibernation;
 use crate::operator::run::{self, RunArgs};
+use crate::truncate;
 
 /// Takes running services down without breaking a promise, and brings them back as they were.
 #[derive(Debug, Parser)]
@@ -20,6 +21,8 @@ pub struct Cli {
 enum Command {
     /// Run the operator
     Run(RunArgs),
+    /// Empty tables of a PostgreSQL database, as the operator's Jobs do
+    Truncate(truncate::Args),
     /// Print the custom resource definitions
     Crd,
 }
@@ -36,6 +39,7 @@ pub async fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         }},
+        Command::Truncate(args) => truncate::run(args).await,
         Command::Crd => {
             match serde_json::to_string_pretty(&Hibernation::crd()) {
                 Ok(text) => println!("{text}"),

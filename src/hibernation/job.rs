@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::validate::DatabaseEntry;
 use crate::api::hibernation::Attempt;
+use crate::truncate::table_name::TableNames;
 
 /// The label by which Torpor's own objects are known.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -52,9 +53,9 @@ pub fn manifest(
         "truncate".to_owned(),
         format!("--scope={:?}", truncate.scope),
         format!("--schema={}", truncate.schema),
-        format!("--runtime={}", truncate.tables.runtime.join(",")),
-        format!("--opportunities={}", truncate.tables.opportunities.join(",")),
-        format!("--preserved={}", truncate.tables.preserved.join(",")),
+        format!("--runtime={}", TableNames::of(&truncate.tables.runtime)),
+        format!("--opportunities={}", TableNames::of(&truncate.tables.opportunities)),
+        format!("--preserved={}", TableNames::of(&truncate.tables.preserved)),
         format!("--lock-timeout={}", truncate.lock_timeout),
         format!("--not-after={}", attempt.not_after.0),
         "--report=/dev/termination-log".to_owned(),

@@ -1,2 +1,365 @@
-//! Empties tables.
+//! `torpor truncate`: empties a list of tables in one transaction, and nothing else.
+//!
+//! The way through it: [`request`] and [`url`] parse, [`run`] holds the transaction, [`catalog`] reads
+//! what the database has, [`plan`] decides, [`report`] and [`words`] tell.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use self::fault::Fault;
+pub use self::plan::Reason;
+use self::report::{Outcome, Refusal, Report, Table, Totals};
+use self::request::Request;
+use self::run::{Done, Run, Stop};
+use self::secret::Redactor;
+use self::table_name::TableNames;
+use self::url::Target;
+use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, RUNTIME_TABLES, Scope};
+
+mod catalog;
+mod connect;
+mod facts;
+mod fault;
+mod plan;
 pub mod report;
+mod request;
+mod run;
+mod secret;
+pub mod table_name;
+mod url;
+mod words;
+
+/// Exit status: the tables are empty, or the dry run found nothing in the way.
+pub const EXIT_DONE: u8 = 0;
+/// Exit status: it did not work, and another try may.
+pub const EXIT_RETRY: u8 = 1;
+/// Exit status of a command line that cannot be parsed (clap's own). As final as [`EXIT_REFUSED`].
+pub const EXIT_USAGE: u8 = 2;
+/// Exit status: refused for good.
+pub const EXIT_REFUSED: u8 = 3;
+
+/// Environment variable with the database's URL.
+pub const URL_VARIABLE: &str = "DATABASE_URL";
+
+/// Longest time without a COMMIT, besides the waits for locks.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+/// How far the clocks of this machine and the database may be apart where the time to give up is told
+/// by this machine's. The fence itself goes by the database's.
+const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// Longest `--lock-timeout`.
+const LONGEST_LOCK_TIMEOUT: SignedDuration = SignedDuration::from_hours(1);
+
+/// What follows the options in the help.
+const AFTER_HELP: &str = "\
+Environment:
+  DATABASE_URL  The database, as the application names it: postgresql://, or with a driver as in
+                postgresql+asyncpg://. No part of it is ever shown.
+
+Exit status:
+  0  Done, or nothing is in the way (--dry-run).
+  1  It did not work, and another try may: the database could not be reached, a table was in use.
+  2  The command line is wrong.
+  3  Refused for good: something is in the way and is named.
+
+Examples:
+  What would be emptied, and is anything in the way?
+      torpor truncate --scope Runtime --dry-run
+  Empty the runtime tables; users, profiles, secrets and the catalogs of markets and opportunities stay:
+      torpor truncate
+  The catalog of opportunities as well:
+      torpor truncate --scope Opportunities
+  All application tables, users and secrets included, in the database named cornice:
+      torpor truncate --scope All --confirm cornice
+  Tables of one's own:
+      torpor truncate --schema app --runtime jobs,job_logs --preserved accounts
+
+Rows are the database's estimate. Nothing is dropped, and a table that is not listed is never touched:
+what refers to a listed table from outside is named and the truncation refused.";
+
+/// Empties tables of a PostgreSQL database and restarts their sequences, in one transaction.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// How much to empty; each scope contains the one before.
+    #[arg(long, value_enum, default_value_t = Scope::Runtime)]
+    pub scope: Scope,
+
+    /// The schema that the tables are in.
+    #[arg(long, default_value = "public", value_name = "NAME")]
+    pub schema: String,
+
+    /// Tables that every scope empties, separated by commas. Names are taken literally, in upper and
+    /// lower case as they are; a comma or backslash within a name has a backslash before it.
+    #[arg(long, value_name = "T,..", default_value_t = TableNames::of(&RUNTIME_TABLES), hide_default_value = true)]
+    pub runtime: TableNames,
+
+    /// Tables that Opportunities and All empty besides.
+    #[arg(long, value_name = "T,..", default_value_t = TableNames::of(&OPPORTUNITY_TABLES), hide_default_value = true)]
+    pub opportunities: TableNames,
+
+    /// Tables that only All empties. In other scopes nothing that belongs to them is touched.
+    #[arg(long, value_name = "T,..", default_value_t = TableNames::of(&PRESERVED_TABLES), hide_default_value = true)]
+    pub preserved: TableNames,
+
+    /// The name of the database that is meant. Needed with All; checked wherever it is given.
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+
+    /// How long to wait for tables that are in use, in all. Others wait behind us meanwhile.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = lock_timeout)]
+    pub lock_timeout: Duration,
+
+    /// Do nothing from this time on, by the database's clock (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub not_after: Option<Timestamp>,
+
+    /// Truncate even if a publication replicates it to other databases.
+    #[arg(long)]
+    pub allow_replicated: bool,
+
+    /// Only look: read only, without a lock on any table, with the same refusals.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Write the result as JSON of at most 4,096 bytes to this file.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+
+    /// Read the database's URL from this file instead of DATABASE_URL.
+    #[arg(long, value_name = "FILE")]
+    pub url_file: Option<PathBuf>,
+
+    /// Trust this certificate authority (PEM) for TLS to the database. Goes before the URL's own
+    /// sslrootcert; without an sslmode in the URL it means verify-full.
+    #[arg(long, value_name = "FILE", env = "DATABASE_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+
+    /// Catches a URL on the command line, where everybody on the machine could read it, before it is
+    /// quoted in a message about an unexpected argument.
+    #[arg(hide = true)]
+    pub misplaced: Vec<String>,
+}
+
+fn lock_timeout(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration =
+        text.parse().map_err(|_| "not a duration such as 10s or 1m30s".to_owned())?;
+    // 0 would mean for ever to PostgreSQL.
+    if duration < SignedDuration::from_millis(1) || duration > LONGEST_LOCK_TIMEOUT {
+        return Err("must be from 1ms to 1h".to_owned());
+    }
+    duration.try_into().map_err(|_| "must be from 1ms to 1h".to_owned())
+}
+
+/// Carries out the command, prints the result, writes the report, and tells the exit status.
+pub async fn run(args: Args) -> ExitCode {
+    let mut redactor = Redactor::default();
+    // Opened first: a path that cannot be written is found before anything has been done.
+    let opened = args.report.as_ref().map(File::create).transpose();
+    let (mut report, file) = match opened {
+        Ok(file) => (carry_out(&args, &mut redactor).await, file),
+        Err(error) => {
+            let message = format!("the report's file cannot be written: {}", error.kind());
+            (refused(None, vec![Reason::InvalidArgument.refuse("--report", message)]), None)
+        }
+    };
+    clean(&mut report, &redactor);
+
+    let text = words::describe(&report);
+    // Nobody listens any more: no reason to end otherwise than it ended.
+    let _ = match report.outcome {
+        Outcome::Truncated | Outcome::Planned => std::io::stdout().write_all(text.as_bytes()),
+        Outcome::Refused | Outcome::Failed => std::io::stderr().write_all(text.as_bytes()),
+    };
+    if let Some(mut file) = file {
+        let written = report
+            .to_json()
+            .map_err(std::io::Error::other)
+            .and_then(|json| file.write_all(json.as_bytes()));
+        if written.is_err() {
+            let _ = writeln!(std::io::stderr(), "The report could not be written to its file.");
+        }
+    }
+    ExitCode::from(exit_status(report.outcome))
+}
+
+/// The exit status that goes with an outcome.
+pub fn exit_status(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Truncated | Outcome::Planned => EXIT_DONE,
+        Outcome::Failed => EXIT_RETRY,
+        Outcome::Refused => EXIT_REFUSED,
+    }
+}
+
+async fn carry_out(args: &Args, redactor: &mut Redactor) -> Report {
+    if !args.misplaced.is_empty() {
+        for argument in &args.misplaced {
+            redactor.secret(argument);
+        }
+        return refused(
+            None,
+            vec![Reason::InvalidArgument.refuse(
+                "",
+                "an argument without an option: the database's URL goes into DATABASE_URL or a file \
+                 (--url-file), since everybody on the machine can read a command line",
+            )],
+        );
+    }
+    let parsed = Request::of(args).and_then(|request| {
+        let target = target(args, redactor).map_err(|refusal| vec![refusal])?;
+        Ok((request, target))
+    });
+    let (request, target) = match parsed {
+        Ok(parsed) => parsed,
+        Err(refusals) => return refused(None, refusals),
+    };
+    if target.ignored > 0 {
+        let _ = writeln!(
+            std::io::stderr(),
+            "Parameters of the URL that are not known were left aside: {}.",
+            target.ignored
+        );
+    }
+
+    let run = Run::new(&request, redactor);
+    let result = until_stopped(&run, &target, &request).await;
+    let database = run.database().map(str::to_owned);
+    match result {
+        Ok(done) => finished(&request, database, &done),
+        Err(Stop::Refused(refusals)) => refused(database, refusals),
+        Err(Stop::Fault(fault)) => match fault.is_final() {
+            Some(reason) => refused(database, vec![reason.refuse("", fault.to_string())]),
+            None => Report {
+                outcome: Outcome::Failed,
+                database,
+                message: fault.to_string(),
+                ..Report::default()
+            },
+        },
+    }
+}
+
+/// The run, up to a signal or the deadline. Once COMMIT is under way neither ends it: what has
+/// become of it has to be found out.
+async fn until_stopped(run: &Run<'_>, target: &Target, request: &Request) -> Result<Done, Stop> {
+    let mut patience = DEADLINE + request.lock_timeout * 2;
+    if let Some(not_after) = request.not_after {
+        let left = not_after.duration_since(Timestamp::now()).saturating_add(CLOCK_MARGIN);
+        // At least a moment, to ask the database's clock, which may be another.
+        let left = left.max(CLOCK_MARGIN);
+        patience = patience.min(left.try_into().unwrap_or(patience));
+    }
+    let deadline = Instant::now() + patience;
+    let mut work = std::pin::pin!(run.carry_out(target));
+    let mut stopped = std::pin::pin!(signalled());
+    let fault = tokio::select! {
+        biased;
+        result = &mut work => return result,
+        () = &mut stopped => Fault::Interrupted,
+        () = tokio::time::sleep_until(deadline) => Fault::Deadline,
+    };
+    if run.is_committing() { work.await } else { Err(fault.into()) }
+}
+
+/// Ends when the process is told to stop. Process 1 of a container has to ask for that: the kernel's
+/// default action doesn't apply to it.
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Reads and parses the URL. From here on `redactor` knows it.
+fn target(args: &Args, redactor: &mut Redactor) -> Result<Target, Refusal> {
+    let refuse = |message: String| Reason::InvalidUrl.refuse("", message);
+    let url = if let Some(file) = &args.url_file {
+        std::fs::read_to_string(file)
+            .map_err(|error| refuse(format!("--url-file cannot be read: {}", error.kind())))?
+    } else {
+        match std::env::var(URL_VARIABLE) {
+            Ok(url) => url,
+            Err(std::env::VarError::NotPresent) => {
+                return Err(refuse(format!("neither {URL_VARIABLE} nor --url-file is given")));
+            }
+            Err(std::env::VarError::NotUnicode(_)) => {
+                return Err(refuse(format!("{URL_VARIABLE} is not valid UTF-8")));
+            }
+        }
+    };
+    redactor.secret(url.trim());
+    if let Ok(password) = std::env::var("PGPASSWORD") {
+        redactor.secret(&password);
+    }
+    let target = Target::parse(&url, args.ca_file.clone()).map_err(|error| match error {
+        url::UrlError::OtherSystem(_) => Reason::OtherDatabaseSystem.refuse("", error.to_string()),
+        error => refuse(error.to_string()),
+    })?;
+    target.hide(redactor);
+    for (what, file) in target.files() {
+        if let Err(error) = File::open(file) {
+            return Err(refuse(format!(
+                "the file that {what} names cannot be read here: {} (mount it; a certificate \
+                 authority can be given with --ca-file)",
+                error.kind()
+            )));
+        }
+    }
+    Ok(target)
+}
+
+fn refused(database: Option<String>, refusals: Vec<Refusal>) -> Report {
+    let message = match refusals.as_slice() {
+        [one] => one.message.clone(),
+        many => format!("{} things are in the way", many.len()),
+    };
+    Report { outcome: Outcome::Refused, database, refusals, message, ..Report::default() }
+}
+
+fn finished(request: &Request, database: Option<String>, done: &Done) -> Report {
+    let tables: Vec<Table> = done
+        .plan
+        .tables
+        .iter()
+        .map(|table| Table {
+            name: table.name.clone(),
+            rows: table.rows,
+            bytes: done.bytes.get(&table.oid).copied().unwrap_or_default(),
+            along: !table.asked,
+        })
+        .collect();
+    let totals = Totals {
+        tables: tables.len() as u64,
+        rows: tables.iter().fold(0, |sum, table| sum.saturating_add(table.rows)),
+        bytes: tables.iter().fold(0, |sum, table| sum.saturating_add(table.bytes)),
+    };
+    let (outcome, message) = if request.dry_run {
+        (Outcome::Planned, "nothing is in the way".to_owned())
+    } else {
+        (Outcome::Truncated, "the tables are empty".to_owned())
+    };
+    Report { outcome, database, totals, tables, message, ..Report::default() }
+}
+
+/// The second line of defence. Names of tables and of the database stay as they are: they come from
+/// the catalogs, and a table may well be called what somebody took for a password.
+fn clean(report: &mut Report, redactor: &Redactor) {
+    report.message = redactor.clean(&report.message);
+    for refusal in &mut report.refusals {
+        refusal.message = redactor.clean(&refusal.message);
+    }
+}

@@ -1,0 +1,109 @@
+//! A connection to the first of the URL's hosts that can do the work.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use tokio::time::timeout;
+
+use super::fault::Fault;
+use super::plan::Reason;
+use super::report::Refusal;
+use super::secret::Redactor;
+use super::url::Target;
+
+/// Oldest server that has everything that is asked of it, as `server_version_num`: transaction ids
+/// that can be asked for later (`pg_xact_status` with `xid8`).
+const OLDEST: i32 = 130_000;
+
+/// How long a goodbye may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    /// Another try may work.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// It may not.
+    #[error("the server is not supported")]
+    Refused(Refusal),
+}
+
+/// A connection, and what the server is.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// The connection, outside a transaction.
+    pub(super) connection: PgConnection,
+    /// `server_version_num`.
+    pub(super) version: i32,
+}
+
+impl Session {
+    /// Ends the connection politely.
+    pub(super) async fn close(self) {
+        // If it doesn't go politely, the socket is closed all the same.
+        let _ = timeout(CLOSE_TIMEOUT, self.connection.close()).await;
+    }
+}
+
+/// Tries each host in turn, as libpq does: the next one where nobody answers or a standby does.
+pub(super) async fn connect(target: &Target, redactor: &Redactor) -> Result<Session, ConnectError> {
+    let mut last = ConnectError::Fault(Fault::Unreachable("the URL names no host"));
+    for host in &target.hosts {
+        let options = target.options(host).disable_statement_logging();
+        let attempt = async {
+            let mut connection = options.connect().await?;
+            let version = look(&mut connection).await?;
+            Ok((connection, version))
+        };
+        last = match timeout(target.connect_timeout, attempt).await {
+            Err(_) => Fault::Unreachable("it did not answer in time").into(),
+            Ok(Err(error)) => match Fault::of_connecting(&error, redactor) {
+                // As libpq: a server that answers and refuses is the one that was meant.
+                fault @ (Fault::Authentication(_) | Fault::NoDatabase) => return Err(fault.into()),
+                fault => fault.into(),
+            },
+            Ok(Ok((connection, server))) => {
+                if let Some(refusal) = server.unsupported() {
+                    return Err(ConnectError::Refused(refusal));
+                }
+                if !server.standby {
+                    return Ok(Session { connection, version: server.version });
+                }
+                Fault::ReadOnly.into()
+            }
+        };
+    }
+    Err(last)
+}
+
+struct Server {
+    version: i32,
+    standby: bool,
+    banner: String,
+}
+
+impl Server {
+    fn unsupported(&self) -> Option<Refusal> {
+        let what = if !self.banner.starts_with("PostgreSQL ") {
+            "the server only speaks PostgreSQL's protocol; its TRUNCATE may be another".to_owned()
+        } else if self.version < OLDEST {
+            format!("the server is older than PostgreSQL {}", OLDEST / 10_000)
+        } else {
+            return None;
+        };
+        Some(Reason::UnsupportedServer.refuse("", what))
+    }
+}
+
+/// Simple protocol, one message: right with any pooler.
+async fn look(connection: &mut PgConnection) -> Result<Server, sqlx::Error> {
+    let row = sqlx::raw_sql(
+        "SELECT current_setting('server_version_num')::int4, pg_catalog.pg_is_in_recovery(), \
+         pg_catalog.version()",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Server { version: row.try_get(0)?, standby: row.try_get(1)?, banner: row.try_get(2)? })
+}

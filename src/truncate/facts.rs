@@ -1,0 +1,126 @@
+//! What is known about the tables before it is decided: plain values, as `catalog.sql` gives them.
+
+use serde::Deserialize;
+
+/// An object identifier; unsigned 32 bits in the database, which has no such type in JSON.
+pub(super) type Oid = i64;
+
+/// Everything that the decision in [`super::plan`] rests on.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Facts {
+    /// The schema is there.
+    pub(super) schema_exists: bool,
+    /// The role has USAGE on it.
+    pub(super) schema_usable: bool,
+    /// Named relations, their ancestors, and the descendants of those that are asked for.
+    pub(super) relations: Vec<Relation>,
+    /// Foreign keys that refer to an asked-for relation or a descendant of one.
+    pub(super) keys: Vec<ForeignKey>,
+    /// Triggers on TRUNCATE there that would fire.
+    pub(super) triggers: Vec<Trigger>,
+    /// Sequences that a RESTART IDENTITY of those would restart.
+    pub(super) sequences: Vec<Sequence>,
+    /// Columns that take their values from those sequences.
+    pub(super) feeds: Vec<Feed>,
+    /// Publications that replicate a truncation; read apart, see [`super::catalog`].
+    #[serde(skip)]
+    pub(super) publications: Vec<Publication>,
+}
+
+/// A relation of any kind.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub(super) struct Relation {
+    /// Its identity.
+    pub(super) oid: Oid,
+    /// Schema and name, quoted by the database.
+    pub(super) name: String,
+    /// Named in a list that is in the scope.
+    pub(super) asked: bool,
+    /// Named in a list that is not.
+    pub(super) kept: bool,
+    /// The plain name under which a list names it.
+    pub(super) listed_as: Option<String>,
+    /// `pg_class.relkind`.
+    pub(super) kind: String,
+    /// It belongs to a session.
+    pub(super) temporary: bool,
+    /// It is written to the log, so that it can be replicated.
+    pub(super) logged: bool,
+    /// It came with the database system.
+    pub(super) system: bool,
+    /// It is a partition (and not merely a child).
+    pub(super) partition: bool,
+    /// What it inherits from.
+    pub(super) parents: Vec<Oid>,
+    /// The role has TRUNCATE on it.
+    pub(super) may_truncate: bool,
+    /// Rows, estimated; 0 for what holds none itself.
+    pub(super) rows: u64,
+}
+
+/// A foreign key, or the copy of one that a partition has.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ForeignKey {
+    /// The constraint that a person made; the same for all its copies.
+    pub(super) root: Oid,
+    /// The root's name, quoted.
+    pub(super) name: String,
+    /// The table that the root belongs to.
+    pub(super) held_by: String,
+    /// The referencing table of this copy.
+    pub(super) from: Oid,
+    /// The referenced table of this copy.
+    pub(super) to: Oid,
+}
+
+/// A trigger on TRUNCATE.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Trigger {
+    /// Its name, quoted.
+    pub(super) name: String,
+    /// The table that it is on.
+    pub(super) table: Oid,
+}
+
+/// A sequence that belongs to a column, as that of a serial or identity column does.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Sequence {
+    /// Its identity.
+    pub(super) oid: Oid,
+    /// Schema and name, quoted.
+    pub(super) name: String,
+    /// The table that it belongs to.
+    pub(super) table: Oid,
+    /// The role owns it, as RESTART IDENTITY demands.
+    pub(super) own: bool,
+}
+
+/// A column whose default takes values from a sequence.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Feed {
+    /// The sequence.
+    pub(super) sequence: Oid,
+    /// The table of the column.
+    pub(super) table: Oid,
+    /// Schema, table and column, quoted.
+    pub(super) column: String,
+}
+
+/// A publication that publishes truncations.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Publication {
+    /// Its name, quoted.
+    pub(super) name: String,
+    /// It publishes every table there is.
+    pub(super) all: bool,
+    /// Otherwise the relations of this family that it publishes.
+    pub(super) relations: Vec<Oid>,
+}

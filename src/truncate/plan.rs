@@ -1,0 +1,405 @@
+//! The decision: from what the catalogs say to one closed list of tables, or to every reason why not.
+//!
+//! Pure; the database is asked in [`super::catalog`]. The rule is that nothing may be emptied or
+//! restarted that was not asked for. The one thing that goes along unasked is a partition of a table
+//! that was: its rows are that table's rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::facts::{Facts, Oid, Relation};
+use super::report::Refusal;
+use super::request::Request;
+
+/// The kinds of refusal, as [`Refusal::reason`] spells them. All are final: another try without a
+/// change of the command, of the schema or of a privilege ends the same.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Reason {
+    /// The command's lists or options contradict each other.
+    InvalidArgument,
+    /// The scope is `All` and `--confirm` is missing, or it names another database.
+    NotConfirmed,
+    /// The time by which it had to be done has passed.
+    NotAfterPassed,
+    /// The database's URL is missing, not readable, or asks for something that is not supported.
+    InvalidUrl,
+    /// The URL is that of another database system.
+    OtherDatabaseSystem,
+    /// The server is no PostgreSQL of a supported release, or a pooler that cannot do transactions.
+    UnsupportedServer,
+    /// There is no such schema.
+    MissingSchema,
+    /// There is no such table.
+    MissingTable,
+    /// What is named is a view, a foreign table, a sequence or the like.
+    NotATable,
+    /// A table that belongs to the system or to one session.
+    SystemTable,
+    /// A table is asked for and to be preserved, or in two lists.
+    ListedTwice,
+    /// A table to be preserved is a partition of one that is asked for.
+    PreservedPartition,
+    /// A table that is asked for is a part of one to be preserved.
+    PreservedParent,
+    /// A table that was not asked for inherits from one that was.
+    InheritanceChild,
+    /// A table that was not asked for refers to one that was.
+    ForeignKey,
+    /// A sequence that would restart also gives values to a table that was not asked for.
+    SharedSequence,
+    /// A trigger would run, with effects that nobody can foresee.
+    TruncateTrigger,
+    /// The truncation would be replicated by a publication.
+    Replicated,
+    /// The role may not do it.
+    MissingPrivilege,
+    /// After TRUNCATE the transaction held a lock on a table that was not asked for.
+    OtherTableTouched,
+    /// PostgreSQL itself refused.
+    RefusedByDatabase,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl Reason {
+    /// A refusal for this reason.
+    pub(super) fn refuse(self, object: impl Into<String>, message: impl Into<String>) -> Refusal {
+        Refusal { reason: self.to_string(), object: object.into(), message: message.into() }
+    }
+}
+
+/// One table that is to be emptied.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Target {
+    /// Its identity.
+    pub(super) oid: Oid,
+    /// Schema and name, quoted by the database: the only text that becomes part of a statement.
+    pub(super) name: String,
+    /// It was named. Otherwise it is a partition of one that was.
+    pub(super) asked: bool,
+    /// It is partitioned: it holds no rows, and statements on it reach its partitions.
+    pub(super) partitioned: bool,
+    /// Rows, estimated.
+    pub(super) rows: u64,
+}
+
+/// What is to be done: a list from which nothing leads out.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Plan {
+    /// The tables, in the order of their identity, which is the order in which they are locked.
+    pub(super) tables: Vec<Target>,
+    /// The sequences that restart: identity and quoted name.
+    pub(super) sequences: Vec<(Oid, String)>,
+}
+
+impl Plan {
+    /// The list of tables for TRUNCATE and LOCK TABLE. `ONLY` keeps to the very table that was
+    /// looked at; a partitioned table cannot be taken so, and all its partitions are in the plan.
+    /// Partitions that go along are not named: their parent's name covers them, privileges included.
+    pub(super) fn table_list(&self) -> String {
+        let listed = self.tables.iter().filter(|table| table.asked).map(|table| {
+            if table.partitioned { table.name.clone() } else { format!("ONLY {}", table.name) }
+        });
+        listed.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether it is the same list; the rows, which are estimates, may differ.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        let identity = |table: &Target| (table.oid, table.name.clone(), table.asked);
+        self.tables.iter().map(identity).eq(other.tables.iter().map(identity))
+            && self.sequences == other.sequences
+    }
+
+    /// Whether a relation is one of those that may be touched.
+    pub(super) fn covers(&self, oid: Oid) -> bool {
+        self.tables.iter().any(|table| table.oid == oid)
+            || self.sequences.iter().any(|(sequence, _)| *sequence == oid)
+    }
+}
+
+/// Decides. `Err` holds every refusal, not just the first.
+pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refusal>> {
+    let mut refusals = Vec::new();
+    if !facts.schema_exists {
+        return Err(vec![Reason::MissingSchema.refuse(
+            &request.schema,
+            format!("there is no schema \"{}\" in this database", request.schema),
+        )]);
+    }
+    if !facts.schema_usable {
+        refusals.push(Reason::MissingPrivilege.refuse(
+            &request.schema,
+            format!(
+                "the role may not use schema \"{}\": GRANT USAGE ON SCHEMA to it",
+                request.schema
+            ),
+        ));
+    }
+    refusals.extend(missing(request, facts));
+
+    let by_oid: BTreeMap<Oid, &Relation> =
+        facts.relations.iter().map(|relation| (relation.oid, relation)).collect();
+    let family = closure(facts, &by_oid);
+    refusals.extend(unfit(facts, &family));
+    refusals.extend(kin(facts, &by_oid, &family));
+    refusals.extend(keys(facts, &by_oid, &family));
+    refusals.extend(sequences(facts, &by_oid, &family));
+    refusals.extend(side_effects(request, facts, &by_oid, &family));
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+
+    let tables = family.iter().filter_map(|oid| by_oid.get(oid)).map(|relation| Target {
+        oid: relation.oid,
+        name: relation.name.clone(),
+        asked: relation.asked,
+        partitioned: relation.kind == "p",
+        rows: relation.rows,
+    });
+    let sequences = facts.sequences.iter().filter(|sequence| family.contains(&sequence.table));
+    Ok(Plan {
+        tables: tables.collect(),
+        sequences: sequences.map(|sequence| (sequence.oid, sequence.name.clone())).collect(),
+    })
+}
+
+/// The tables that are asked for and all partitions below them.
+fn closure(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>) -> BTreeSet<Oid> {
+    let mut family: BTreeSet<Oid> =
+        facts.relations.iter().filter(|relation| relation.asked).map(|r| r.oid).collect();
+    loop {
+        let more: Vec<Oid> = by_oid
+            .values()
+            .filter(|relation| relation.partition && !family.contains(&relation.oid))
+            .filter(|relation| relation.parents.iter().any(|parent| family.contains(parent)))
+            .map(|relation| relation.oid)
+            .collect();
+        if more.is_empty() {
+            return family;
+        }
+        family.extend(more);
+    }
+}
+
+/// Names that no relation has. Those in lists that a person wrote count even where the scope leaves
+/// them alone: a preserved table with a mistake in its name is not preserved.
+fn missing(request: &Request, facts: &Facts) -> Vec<Refusal> {
+    let there: BTreeSet<&str> =
+        facts.relations.iter().filter_map(|relation| relation.listed_as.as_deref()).collect();
+    let absent = |names: &[String]| -> Vec<String> {
+        names.iter().filter(|name| !there.contains(name.as_str())).cloned().collect()
+    };
+    let mut refusals: Vec<Refusal> = absent(&request.asked)
+        .into_iter()
+        .map(|name| {
+            let message = format!(
+                "there is no table \"{name}\" in schema \"{}\": correct the list or --schema",
+                request.schema
+            );
+            Reason::MissingTable.refuse(name, message)
+        })
+        .collect();
+    refusals.extend(absent(&request.kept_by_name).into_iter().map(|name| {
+        let message = format!(
+            "the table \"{name}\", which is to stay, is not in schema \"{}\": correct its name, \
+             or take it off its list",
+            request.schema
+        );
+        Reason::MissingTable.refuse(name, message)
+    }));
+    refusals
+}
+
+/// Relations that are asked for or would go along and cannot be truncated.
+fn unfit(facts: &Facts, family: &BTreeSet<Oid>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for relation in facts.relations.iter().filter(|relation| family.contains(&relation.oid)) {
+        let name = &relation.name;
+        let what = match relation.kind.as_str() {
+            "r" | "p" => None,
+            "v" => Some("a view"),
+            "m" => Some("a materialized view"),
+            "f" => Some("a foreign table, whose rows are in another database"),
+            "S" => Some("a sequence"),
+            "i" | "I" => Some("an index"),
+            "c" => Some("a composite type"),
+            _ => Some("no table"),
+        };
+        if let Some(what) = what {
+            let message = if relation.asked {
+                format!("{name} is {what}: take it off the list")
+            } else {
+                format!(
+                    "the partition {name} is {what}: detach it, or list the other partitions \
+                     instead of their parent"
+                )
+            };
+            refusals.push(Reason::NotATable.refuse(name, message));
+        } else if relation.system || relation.temporary {
+            let whose =
+                if relation.system { "the database system" } else { "one session (temporary)" };
+            let message = format!("{name} belongs to {whose}: take it off the list");
+            refusals.push(Reason::SystemTable.refuse(name, message));
+        } else if relation.asked && !relation.may_truncate {
+            let message = format!("the role may not truncate it: GRANT TRUNCATE ON {name} to it");
+            refusals.push(Reason::MissingPrivilege.refuse(name, message));
+        }
+    }
+    refusals
+}
+
+/// Children that would have to go, and preserved tables above or below.
+fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for relation in &facts.relations {
+        let name = &relation.name;
+        let parent = relation.parents.iter().find(|parent| family.contains(parent));
+        if let Some(parent) = parent {
+            let of = by_oid.get(parent).map_or("one", |parent| parent.name.as_str());
+            if relation.kept && relation.partition {
+                let message = format!(
+                    "{name} is to stay and is a partition of {of}, which is asked for: detach it \
+                     or take it off its list"
+                );
+                refusals.push(Reason::PreservedPartition.refuse(name, message));
+            } else if !family.contains(&relation.oid) {
+                let message = format!(
+                    "{name} inherits from {of}, so that its rows are also rows of {of}: add it to \
+                     the list, or end that with ALTER TABLE {name} NO INHERIT {of}"
+                );
+                refusals.push(Reason::InheritanceChild.refuse(name, message));
+            }
+        }
+        if relation.asked {
+            for above in ancestors(relation, by_oid).filter(|above| above.kept) {
+                let message = format!(
+                    "the rows of {name}, which is asked for, are also rows of {}, which is to stay",
+                    above.name
+                );
+                refusals.push(Reason::PreservedParent.refuse(name, message));
+            }
+        }
+    }
+    refusals
+}
+
+fn ancestors<'a>(
+    relation: &Relation,
+    by_oid: &'a BTreeMap<Oid, &'a Relation>,
+) -> impl Iterator<Item = &'a Relation> {
+    let mut seen = BTreeSet::new();
+    let mut next = relation.parents.clone();
+    while let Some(oid) = next.pop() {
+        if seen.insert(oid) {
+            next.extend(by_oid.get(&oid).map_or(&[][..], |parent| &parent.parents));
+        }
+    }
+    seen.into_iter().filter_map(|oid| by_oid.get(&oid).copied())
+}
+
+/// Foreign keys that lead out, each once whatever the number of partitions.
+fn keys(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>) -> Vec<Refusal> {
+    let mut seen = BTreeSet::new();
+    let mut refusals = Vec::new();
+    for key in &facts.keys {
+        if family.contains(&key.to) && !family.contains(&key.from) && seen.insert(key.root) {
+            let to = by_oid.get(&key.to).map_or("a table", |relation| relation.name.as_str());
+            let message = format!(
+                "{holder}, which is not asked for, refers to {to}: add {holder} to the list, or \
+                 drop the key with ALTER TABLE {holder} DROP CONSTRAINT {name}",
+                holder = key.held_by,
+                name = key.name,
+            );
+            let object = format!("{} on {}", key.name, key.held_by);
+            refusals.push(Reason::ForeignKey.refuse(object, message));
+        }
+    }
+    refusals
+}
+
+/// Sequences that must not, or cannot, restart.
+fn sequences(
+    facts: &Facts,
+    by_oid: &BTreeMap<Oid, &Relation>,
+    family: &BTreeSet<Oid>,
+) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for sequence in facts.sequences.iter().filter(|sequence| family.contains(&sequence.table)) {
+        let name = &sequence.name;
+        let of = by_oid.get(&sequence.table).map_or("a table", |table| table.name.as_str());
+        if !sequence.own {
+            let message = format!(
+                "the role cannot restart it, which takes its owner: ALTER SEQUENCE {name} OWNER \
+                 TO it, or make it a member of the owner (the sequence belongs to {of})"
+            );
+            refusals.push(Reason::MissingPrivilege.refuse(name, message));
+        }
+        for feed in facts.feeds.iter().filter(|feed| feed.sequence == sequence.oid) {
+            if !family.contains(&feed.table) {
+                let message = format!(
+                    "it belongs to {of} and would restart, but gives values to {column} too, which \
+                     is not asked for: add that table to the list, or give the column a sequence \
+                     of its own",
+                    column = feed.column,
+                );
+                refusals.push(Reason::SharedSequence.refuse(name, message));
+            }
+        }
+    }
+    refusals
+}
+
+/// Triggers and publications: what a truncation would set off elsewhere.
+fn side_effects(
+    request: &Request,
+    facts: &Facts,
+    by_oid: &BTreeMap<Oid, &Relation>,
+    family: &BTreeSet<Oid>,
+) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for trigger in facts.triggers.iter().filter(|trigger| family.contains(&trigger.table)) {
+        let table = by_oid.get(&trigger.table).map_or("a table", |table| table.name.as_str());
+        let message = format!(
+            "it runs on TRUNCATE of {table} and may change anything: ALTER TABLE {table} DISABLE \
+             TRIGGER {}, or drop it",
+            trigger.name
+        );
+        refusals
+            .push(Reason::TruncateTrigger.refuse(format!("{} on {table}", trigger.name), message));
+    }
+    if request.allow_replicated {
+        return refusals;
+    }
+    for publication in &facts.publications {
+        let published: Vec<&str> = family
+            .iter()
+            .filter_map(|oid| by_oid.get(oid))
+            .filter(|table| table.logged)
+            .filter(|table| {
+                publication.all
+                    || publication.relations.contains(&table.oid)
+                    || ancestors(table, by_oid)
+                        .any(|above| publication.relations.contains(&above.oid))
+            })
+            .map(|table| table.name.as_str())
+            .collect();
+        if let Some(first) = published.first() {
+            let more = match published.len() - 1 {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
+            let message = format!(
+                "the publication would empty {first}{more} on its subscribers too: ALTER \
+                 PUBLICATION {name} SET (publish = 'insert, update, delete'), take the tables out \
+                 of it, or allow it with --allow-replicated",
+                name = publication.name
+            );
+            refusals.push(Reason::Replicated.refuse(&publication.name, message));
+        }
+    }
+    refusals
+}

@@ -1,0 +1,97 @@
+//! The command line, parsed once: after it only what can be carried out exists.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Args;
+use super::plan::Reason;
+use super::report::Refusal;
+use super::table_name::TableNames;
+use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, Scope};
+
+/// What is to be done.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Request {
+    /// The schema of every table that is named.
+    pub(super) schema: String,
+    /// Tables to empty, each once.
+    pub(super) asked: Vec<String>,
+    /// Tables to leave alone, each once.
+    pub(super) kept: Vec<String>,
+    /// Those of `kept` that a person named, and which must exist. The default lists are for one
+    /// application; where another runs, their tables are not there and nothing is wrong.
+    pub(super) kept_by_name: Vec<String>,
+    /// The scope empties everything, so that a name must confirm it.
+    pub(super) needs_confirmation: bool,
+    /// The name of the database that is meant.
+    pub(super) confirm: Option<String>,
+    /// The longest that locks are waited for, in all.
+    pub(super) lock_timeout: Duration,
+    /// When it must be done, by the database's clock.
+    pub(super) not_after: Option<Timestamp>,
+    /// Publications may replicate it.
+    pub(super) allow_replicated: bool,
+    /// Only look.
+    pub(super) dry_run: bool,
+}
+
+impl Request {
+    /// Checks what the command line alone can tell.
+    pub(super) fn of(args: &Args) -> Result<Self, Vec<Refusal>> {
+        let lists = [&args.runtime, &args.opportunities, &args.preserved];
+        let in_scope = [true, args.scope >= Scope::Opportunities, args.scope >= Scope::All];
+        let default = [
+            None,
+            Some(TableNames::of(&OPPORTUNITY_TABLES)),
+            Some(TableNames::of(&PRESERVED_TABLES)),
+        ];
+
+        let mut request = Self {
+            schema: args.schema.clone(),
+            needs_confirmation: args.scope == Scope::All,
+            confirm: args.confirm.clone(),
+            lock_timeout: args.lock_timeout,
+            not_after: args.not_after,
+            allow_replicated: args.allow_replicated,
+            dry_run: args.dry_run,
+            ..Self::default()
+        };
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut refusals = Vec::new();
+        for ((list, in_scope), default) in lists.into_iter().zip(in_scope).zip(default) {
+            let names: BTreeSet<&str> = list.0.iter().map(String::as_str).collect();
+            for name in names {
+                if !seen.insert(name) {
+                    refusals.push(Reason::ListedTwice.refuse(
+                        name,
+                        format!(
+                            "\"{name}\" is in two lists: it is either to be emptied or to stay"
+                        ),
+                    ));
+                } else if in_scope {
+                    request.asked.push(name.to_owned());
+                } else {
+                    request.kept.push(name.to_owned());
+                    if default.as_ref() != Some(list) {
+                        request.kept_by_name.push(name.to_owned());
+                    }
+                }
+            }
+        }
+        if request.asked.is_empty() {
+            refusals.push(
+                Reason::InvalidArgument.refuse("", "no table is asked for: the lists are empty"),
+            );
+        }
+        if request.needs_confirmation && request.confirm.is_none() {
+            refusals.push(Reason::NotConfirmed.refuse(
+                "",
+                "the scope All empties users and secrets too: confirm it by the database's name, \
+                 --confirm NAME",
+            ));
+        }
+        if refusals.is_empty() { Ok(request) } else { Err(refusals) }
+    }
+}

@@ -1,0 +1,509 @@
+//! The one transaction: look, lock, look again, truncate, look once more, commit.
+//!
+//! Everything is `SET LOCAL` and every statement is either in the simple protocol or unnamed, so that
+//! it is the same behind a pooler in transaction mode.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row as _};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::catalog::{self, CatalogError};
+use super::connect::{ConnectError, Session, connect};
+use super::facts::{Facts, Oid};
+use super::fault::Fault;
+use super::plan::{Plan, Reason, decide};
+use super::report::Refusal;
+use super::request::Request;
+use super::secret::Redactor;
+use super::url::Target;
+
+/// Key of the advisory lock, the same for every run in a database: "torpor" in ASCII.
+const ADVISORY_KEY: i64 = 0x746f_7270_6f72;
+
+/// How long another run in the same database is waited for, beyond its own wait for locks. No table
+/// is locked meanwhile.
+const RIVAL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longest statement that only reads catalogs.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest TRUNCATE once it has its locks: it makes one new, empty file per table and index.
+const TRUNCATE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Longest COMMIT, which removes the old files.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A client that has gone silent inside the transaction is ended by the server after this.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a cut COMMIT is asked after.
+const INQUIRY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often the tables may change under our eyes.
+const ROUNDS: u32 = 5;
+
+/// What was done, or would be.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Done {
+    /// The closed list.
+    pub(super) plan: Plan,
+    /// Bytes per table: freed by a truncation, occupied for a plan.
+    pub(super) bytes: BTreeMap<Oid, u64>,
+}
+
+/// Why it ended without that.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Stop {
+    /// For good.
+    #[error("refused")]
+    Refused(Vec<Refusal>),
+    /// For now.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl From<ConnectError> for Stop {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Fault(fault) => Self::Fault(fault),
+            ConnectError::Refused(refusal) => Self::Refused(vec![refusal]),
+        }
+    }
+}
+
+/// One run against one database.
+#[derive(Debug)]
+pub(super) struct Run<'a> {
+    request: &'a Request,
+    redactor: &'a Redactor,
+    /// COMMIT is under way: it can no longer be given up.
+    committing: AtomicBool,
+    /// `current_database()`, once known.
+    database: std::sync::OnceLock<String>,
+}
+
+/// How a round ended that did not end the run.
+enum Round {
+    Done(Box<Done>),
+    Moved,
+}
+
+impl<'a> Run<'a> {
+    /// A run that has not begun.
+    pub(super) fn new(request: &'a Request, redactor: &'a Redactor) -> Self {
+        Self {
+            request,
+            redactor,
+            committing: AtomicBool::new(false),
+            database: std::sync::OnceLock::new(),
+        }
+    }
+
+    /// Whether COMMIT was sent. Until then the run may be dropped at any point and has changed
+    /// nothing: the database rolls back what it doesn't hear the end of.
+    pub(super) fn is_committing(&self) -> bool {
+        self.committing.load(Ordering::SeqCst)
+    }
+
+    /// The database's name, once it has told it.
+    pub(super) fn database(&self) -> Option<&str> {
+        self.database.get().map(String::as_str)
+    }
+
+    /// Carries it out.
+    pub(super) async fn carry_out(&self, target: &Target) -> Result<Done, Stop> {
+        let mut session = connect(target, self.redactor).await?;
+        if self.request.dry_run {
+            let done = self.look_only(&mut session).await;
+            session.close().await;
+            return done;
+        }
+        let mut patience = self.request.lock_timeout;
+        for _ in 0..ROUNDS {
+            let round = self.round(&mut session, target, &mut patience).await;
+            if let Ok(Round::Moved) | Err(Stop::Fault(Fault::Moving)) = round {
+                self.simple(&mut session.connection, "ROLLBACK").await?;
+                continue;
+            }
+            session.close().await;
+            return round.map(|round| match round {
+                Round::Done(done) => *done,
+                Round::Moved => Done::default(),
+            });
+        }
+        session.close().await;
+        Err(Fault::Moving.into())
+    }
+
+    /// The dry run: one snapshot, read only, no table locked.
+    async fn look_only(&self, session: &mut Session) -> Result<Done, Stop> {
+        let connection = &mut session.connection;
+        self.begin(connection, "REPEATABLE READ, READ ONLY").await?;
+        self.identify(connection).await?;
+        let plan = self.decide(connection, session.version).await?;
+        let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
+        // The real sizes need each table for a moment. If somebody has it for themselves, an older
+        // number will do.
+        self.simple(connection, "SAVEPOINT sizes; SET LOCAL lock_timeout = '200ms'").await?;
+        let bytes = match catalog::sizes(connection, &oids).await {
+            Ok(bytes) => bytes,
+            Err(error) => match self.catalog_fault(&error) {
+                Fault::LockTimeout => {
+                    self.simple(connection, "ROLLBACK TO SAVEPOINT sizes").await?;
+                    let known = catalog::known_sizes(connection, &oids).await;
+                    known.map_err(|error| self.catalog_fault(&error))?
+                }
+                fault => return Err(fault.into()),
+            },
+        };
+        self.simple(connection, "ROLLBACK").await?;
+        Ok(Done { plan, bytes })
+    }
+
+    /// The transaction from BEGIN to COMMIT. `patience` is what is left for waiting in the way of
+    /// others, over all rounds.
+    async fn round(
+        &self,
+        session: &mut Session,
+        target: &Target,
+        patience: &mut Duration,
+    ) -> Result<Round, Stop> {
+        let version = session.version;
+        let connection = &mut session.connection;
+        self.begin(connection, "READ COMMITTED, READ WRITE").await?;
+        self.identify(connection).await?;
+        self.advisory_lock(connection).await?;
+        // Before the locks, so that a refusal is in nobody's way, and to know what to lock.
+        let first = self.decide(connection, version).await?;
+        self.lock(connection, &first, patience).await?;
+        // After the locks, since only now it stays as it is.
+        let plan = self.decide(connection, version).await?;
+        let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
+        let locks = self.own_locks(connection).await?;
+        let locked = |oid: &Oid| locks.iter().any(|lock| lock.oid == *oid && lock.is_exclusive());
+        if !oids.iter().all(locked) {
+            return Ok(Round::Moved);
+        }
+        let before = self.sizes(connection, &oids).await?;
+
+        let transaction = self.truncate(connection, &plan, *patience).await?;
+
+        // A default that takes from one of our sequences, or a publication, can come without a
+        // lock on our tables: hence a third look, and one at what this transaction has touched.
+        let last = self.decide(connection, version).await?;
+        if !last.is_same_as(&plan) {
+            return Ok(Round::Moved);
+        }
+        self.only_these_touched(connection, &plan).await?;
+        let after = self.sizes(connection, &oids).await?;
+        let freed = |oid: &Oid| {
+            let size = |sizes: &BTreeMap<Oid, u64>| sizes.get(oid).copied().unwrap_or_default();
+            size(&before).saturating_sub(size(&after))
+        };
+        let bytes = oids.iter().map(|oid| (*oid, freed(oid))).collect();
+        self.commit(connection, target, &transaction).await?;
+        Ok(Round::Done(Box::new(Done { plan, bytes })))
+    }
+
+    /// Begins, with limits on everything that could hang. `pg_temp` last: a session that a pooler
+    /// hands over may have temporary tables of its own, named like catalogs.
+    async fn begin(&self, connection: &mut PgConnection, mode: &str) -> Result<(), Stop> {
+        let begin = format!(
+            "BEGIN TRANSACTION ISOLATION LEVEL {mode}; \
+             SET LOCAL search_path TO pg_catalog, pg_temp; \
+             SET LOCAL statement_timeout = '{read}ms'; \
+             SET LOCAL lock_timeout = '{lock}ms'; \
+             SET LOCAL idle_in_transaction_session_timeout = '{idle}ms'; \
+             SET LOCAL client_min_messages = 'error'; \
+             SAVEPOINT optional",
+            read = READ_TIMEOUT.as_millis(),
+            lock = self.request.lock_timeout.as_millis(),
+            idle = IDLE_TIMEOUT.as_millis(),
+        );
+        self.simple(connection, begin).await?;
+        // Since PostgreSQL 14, and only on systems that can tell. A commit that others see and a
+        // crash forgets would make the report untrue.
+        let optional = "SELECT set_config(name, '5s', true) FROM pg_settings \
+             WHERE name = 'client_connection_check_interval'; \
+             SELECT set_config('synchronous_commit', 'local', true) \
+             WHERE current_setting('synchronous_commit') = 'off'";
+        let settle = match self.simple(connection, optional).await {
+            Ok(()) => "RELEASE SAVEPOINT optional",
+            Err(Fault::Other { .. }) => "ROLLBACK TO SAVEPOINT optional",
+            Err(fault) => return Err(fault.into()),
+        };
+        Ok(self.simple(connection, settle).await?)
+    }
+
+    /// The right database, and still in time.
+    async fn identify(&self, connection: &mut PgConnection) -> Result<(), Stop> {
+        let micros = self.request.not_after.map(Timestamp::as_microsecond);
+        let row = sqlx::query(
+            "SELECT current_database()::text, \
+             coalesce(clock_timestamp() >= to_timestamp($1 / 1000000.0), false)",
+        )
+        .persistent(false)
+        .bind(micros)
+        .fetch_one(connection)
+        .await
+        .map_err(|error| self.fault(&error))?;
+        let read = |error: sqlx::Error| self.fault(&error);
+        let name: String = row.try_get(0).map_err(read)?;
+        let late: bool = row.try_get(1).map_err(read)?;
+        let name = self.database.get_or_init(|| name);
+
+        let mut refusals = Vec::new();
+        if self.request.confirm.as_ref().is_some_and(|confirmed| confirmed != name) {
+            refusals.push(Reason::NotConfirmed.refuse(
+                name,
+                format!(
+                    "--confirm names another database than the one that the URL leads to, which \
+                     is \"{name}\""
+                ),
+            ));
+        }
+        if late {
+            refusals.push(Reason::NotAfterPassed.refuse("", Fault::NotAfterPassed.to_string()));
+        }
+        if refusals.is_empty() { Ok(()) } else { Err(Stop::Refused(refusals)) }
+    }
+
+    /// One run at a time in a database. The next one finds empty tables and does no harm.
+    async fn advisory_lock(&self, connection: &mut PgConnection) -> Result<(), Stop> {
+        let patience = (self.request.lock_timeout + RIVAL_PATIENCE).as_millis();
+        self.simple(
+            connection,
+            format!(
+                "SET LOCAL statement_timeout = '{patience}ms'; \
+                 SET LOCAL lock_timeout = '{patience}ms'; \
+                 SELECT pg_advisory_xact_lock({ADVISORY_KEY})"
+            ),
+        )
+        .await?;
+        Ok(self.simple(connection, self.reading()).await?)
+    }
+
+    /// Takes all locks in one statement, in the order of the tables' identity. While it waits for one
+    /// table, others queue up at those that it has: so the statement as a whole is bounded, not
+    /// each wait.
+    async fn lock(
+        &self,
+        connection: &mut PgConnection,
+        plan: &Plan,
+        patience: &mut Duration,
+    ) -> Result<(), Stop> {
+        let left = patience.as_millis();
+        if left == 0 {
+            return Err(Fault::LockTimeout.into());
+        }
+        let statement = format!(
+            "SET LOCAL statement_timeout = '{left}ms'; SET LOCAL lock_timeout = '{left}ms'; \
+             LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
+            plan.table_list()
+        );
+        let begun = Instant::now();
+        let locked = self.simple(connection, statement).await;
+        *patience = patience.saturating_sub(begun.elapsed());
+        match locked {
+            Ok(()) => Ok(self.simple(connection, self.reading()).await?),
+            Err(Fault::LockTimeout | Fault::StatementTimeout) => {
+                Err(self.lock_timeout(connection, plan).await.into())
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// The fault of a lock that was not free, with who has it, if that can be told.
+    async fn lock_timeout(&self, connection: &mut PgConnection, plan: &Plan) -> Fault {
+        let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
+        // Rolled back first: nobody waits for us while we ask.
+        let ask = async {
+            self.simple(connection, "ROLLBACK; BEGIN READ ONLY").await.ok()?;
+            catalog::holders(connection, &oids).await.ok()
+        };
+        match timeout(Duration::from_secs(5), ask).await {
+            Ok(Some(holders)) if !holders.is_empty() => {
+                Fault::LockedBy(self.redactor.clean_foreign(&holders.join(", ")))
+            }
+            _ => Fault::LockTimeout,
+        }
+    }
+
+    /// TRUNCATE, with the fence in the same message: however long it was under way, the time is
+    /// checked on arrival. Gives the transaction's id, by which its fate can be asked for.
+    async fn truncate(
+        &self,
+        connection: &mut PgConnection,
+        plan: &Plan,
+        patience: Duration,
+    ) -> Result<String, Stop> {
+        let id: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text")
+            .persistent(false)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(|error| self.fault(&error))?;
+        let lock = patience.as_millis().max(1);
+        let statement = format!(
+            "SET LOCAL lock_timeout = '{lock}ms'; SET LOCAL statement_timeout = '{all}ms'; {fence} \
+             TRUNCATE TABLE {tables} RESTART IDENTITY RESTRICT",
+            all = TRUNCATE_TIMEOUT.as_millis(),
+            fence = self.fence(),
+            tables = plan.table_list(),
+        );
+        self.simple(connection, statement).await?;
+        self.simple(connection, self.reading()).await?;
+        Ok(id)
+    }
+
+    /// Whatever has gone unnoticed so far shows in the locks.
+    async fn only_these_touched(
+        &self,
+        connection: &mut PgConnection,
+        plan: &Plan,
+    ) -> Result<(), Stop> {
+        let locks = self.own_locks(connection).await?;
+        let mut others: Vec<String> = locks
+            .into_iter()
+            .filter(|lock| lock.is_strong() && !plan.covers(lock.oid))
+            .map(|lock| lock.name)
+            .collect();
+        others.sort();
+        others.dedup();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let refuse = |name: String| {
+            let message = format!(
+                "the truncation also touched {name}, which was not asked for, and was rolled back: \
+                 find out what code runs with these tables (an extension, a function in an index)"
+            );
+            Reason::OtherTableTouched.refuse(name, message)
+        };
+        Err(Stop::Refused(others.into_iter().map(refuse).collect()))
+    }
+
+    /// COMMIT, with the fence in the same message. If the answer doesn't come, the database is asked.
+    async fn commit(
+        &self,
+        connection: &mut PgConnection,
+        target: &Target,
+        transaction: &str,
+    ) -> Result<(), Stop> {
+        let statement = format!("{} COMMIT", self.fence());
+        self.committing.store(true, Ordering::SeqCst);
+        let sent = timeout(COMMIT_TIMEOUT, self.simple(connection, statement)).await;
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            // The server has said no, in words.
+            Ok(Err(fault @ (Fault::NotAfterPassed | Fault::Other { .. } | Fault::Conflict))) => {
+                Err(fault.into())
+            }
+            Ok(Err(_)) | Err(_) => Ok(self.inquire(target, transaction).await?),
+        }
+    }
+
+    /// Whether the transaction was committed after all.
+    async fn inquire(&self, target: &Target, transaction: &str) -> Result<(), Fault> {
+        let until = Instant::now() + INQUIRY_TIMEOUT;
+        while Instant::now() < until {
+            // A new connection each time: a server that has just crashed may need a while, and
+            // while it is not yet sure that the old one is gone the transaction is in progress.
+            if let Ok(Ok(mut session)) = timeout(READ_TIMEOUT, connect(target, self.redactor)).await
+            {
+                let status = self.status(&mut session.connection, transaction).await;
+                session.close().await;
+                match status.as_deref() {
+                    Some("committed") => return Ok(()),
+                    Some("aborted") => return Err(Fault::CommitAborted),
+                    _ => {}
+                }
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        Err(Fault::CommitUnknown)
+    }
+
+    async fn status(&self, connection: &mut PgConnection, transaction: &str) -> Option<String> {
+        // In a transaction, so that a pooler keeps to one server for both parts of the query.
+        self.simple(connection, "BEGIN READ ONLY").await.ok()?;
+        let query = sqlx::query_scalar("SELECT pg_catalog.pg_xact_status($1::text::xid8)");
+        let status = query.persistent(false).bind(transaction).fetch_one(&mut *connection).await;
+        self.simple(connection, "ROLLBACK").await.ok()?;
+        status.ok()?
+    }
+
+    /// A statement that fails once the time is past, by the database's clock. `clock_timestamp()` in
+    /// the text keeps the planner from computing the cast beforehand.
+    fn fence(&self) -> String {
+        self.request.not_after.map_or_else(String::new, |time| {
+            format!(
+                "SELECT CASE WHEN clock_timestamp() >= to_timestamp({} / 1000000.0) \
+                 THEN ('torpor: ' || clock_timestamp()::text || ' is too late')::integer END;",
+                time.as_microsecond()
+            )
+        })
+    }
+
+    /// Limits for statements that read catalogs.
+    fn reading(&self) -> String {
+        format!(
+            "SET LOCAL statement_timeout = '{}ms'; SET LOCAL lock_timeout = '{}ms'",
+            READ_TIMEOUT.as_millis(),
+            self.request.lock_timeout.as_millis()
+        )
+    }
+
+    async fn decide(&self, connection: &mut PgConnection, version: i32) -> Result<Plan, Stop> {
+        let facts: Facts = catalog::look(connection, version, self.request)
+            .await
+            .map_err(|error| self.catalog_fault(&error))?;
+        decide(self.request, &facts).map_err(Stop::Refused)
+    }
+
+    async fn own_locks(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Vec<catalog::OwnLock>, Fault> {
+        let locks = catalog::own_locks(connection).await;
+        locks.map_err(|error| self.catalog_fault(&error))
+    }
+
+    async fn sizes(
+        &self,
+        connection: &mut PgConnection,
+        oids: &[Oid],
+    ) -> Result<BTreeMap<Oid, u64>, Fault> {
+        let sizes = catalog::sizes(connection, oids).await;
+        sizes.map_err(|error| self.catalog_fault(&error))
+    }
+
+    /// One message in the simple protocol. Its text is made of this file's own words, numbers, and
+    /// names that the database has quoted.
+    async fn simple(
+        &self,
+        connection: &mut PgConnection,
+        statement: impl Into<String>,
+    ) -> Result<(), Fault> {
+        sqlx::raw_sql(AssertSqlSafe(statement.into()))
+            .execute(connection)
+            .await
+            .map(|_| ())
+            .map_err(|error| self.fault(&error))
+    }
+
+    fn fault(&self, error: &sqlx::Error) -> Fault {
+        Fault::of(error, self.redactor)
+    }
+
+    fn catalog_fault(&self, error: &CatalogError) -> Fault {
+        match error {
+            CatalogError::Database(error) => self.fault(error),
+            CatalogError::Form(_) => Fault::Answer("the catalogs have another form than expected"),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A report in words, for a person at a terminal or a Job's log.
+
+use std::fmt::Write as _;
+
+use super::report::{Outcome, Report, Table, bounded};
+
+/// More tables than this are summed up.
+const MOST_TABLES: usize = 200;
+
+/// Most bytes of a name in a column.
+const NAME_LIMIT: usize = 100;
+
+/// The whole report, line by line.
+pub(super) fn describe(report: &Report) -> String {
+    let mut text = String::new();
+    let database = report.database.as_deref().unwrap_or_default();
+    if !report.tables.is_empty() {
+        text.push_str(&table_of_tables(report));
+        text.push('\n');
+    }
+    let totals = report.totals;
+    // Writing to a String doesn't fail.
+    let _ = match report.outcome {
+        Outcome::Truncated => writeln!(
+            text,
+            "Emptied {} with about {} rows in database \"{database}\"; {} freed.",
+            count(totals.tables, "table"),
+            grouped(totals.rows),
+            size(totals.bytes)
+        ),
+        Outcome::Planned => writeln!(
+            text,
+            "Would empty {} with about {} rows in database \"{database}\"; {} occupied. \
+             Nothing was changed.",
+            count(totals.tables, "table"),
+            grouped(totals.rows),
+            size(totals.bytes)
+        ),
+        Outcome::Refused => {
+            for refusal in &report.refusals {
+                let object = if refusal.object.is_empty() {
+                    String::new()
+                } else {
+                    format!(" {}", bounded(&refusal.object, NAME_LIMIT * 3))
+                };
+                let _ = writeln!(text, "{}{object}: {}", refusal.reason, refusal.message);
+            }
+            writeln!(text, "Refused; nothing was changed. Another try ends the same.")
+        }
+        Outcome::Failed => writeln!(text, "Failed; another try may work: {}", report.message),
+    };
+    text
+}
+
+fn table_of_tables(report: &Report) -> String {
+    let shown: Vec<&Table> = report.tables.iter().take(MOST_TABLES).collect();
+    let names: Vec<String> = shown
+        .iter()
+        .map(|table| {
+            let name = bounded(&table.name, NAME_LIMIT);
+            if table.along { format!("{name} (goes along)") } else { name }
+        })
+        .collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default().max(5);
+    let mut text = format!("{:<width$}  {:>16}  {:>12}\n", "TABLE", "ROWS (ABOUT)", "SIZE");
+    for (table, name) in shown.iter().zip(&names) {
+        let _ = writeln!(
+            text,
+            "{name:<width$}  {:>16}  {:>12}",
+            grouped(table.rows),
+            size(table.bytes)
+        );
+    }
+    if report.tables.len() > shown.len() {
+        let _ = writeln!(text, "... and {} more", report.tables.len() - shown.len());
+    }
+    text
+}
+
+fn count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(number))
+}
+
+/// 1,234,567
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Bytes in the largest unit of which there are ten or more, rounded down.
+fn size(bytes: u64) -> String {
+    let mut value = bytes;
+    let mut unit = "B";
+    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
+        if value < 10 * 1024 {
+            break;
+        }
+        value /= 1024;
+        unit = larger;
+    }
+    format!("{} {unit}", grouped(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(size(8192), "8,192 B");
+        assert_eq!(size(123 * 1024 * 1024), "123 MiB");
+    }
+
+    #[test]
+    fn a_name_cannot_write_to_the_terminal() {
+        let report = Report {
+            outcome: Outcome::Planned,
+            tables: vec![Table { name: "public.\"a\u{1b}[2J\nb\"".to_owned(), ..Table::default() }],
+            ..Report::default()
+        };
+        let text = describe(&report);
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert_eq!(text.lines().count(), 4, "{text:?}");
+    }
+}

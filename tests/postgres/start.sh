@@ -1,0 +1,55 @@
+#!/bin/sh
+# Starts a PostgreSQL of its own in a temporary directory, prints its URL, and ends it when standard
+# input ends: with the process that started this, however that ends.
+set -eu
+
+bin=${PG_BIN:-$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)}
+port=$1
+directory=$(mktemp -d /tmp/torpor-postgres.XXXXXX)
+
+# The server refuses to run as root.
+if [ "$(id -u)" = 0 ]; then
+    chown postgres "$directory"
+    run="setpriv --reuid postgres --regid postgres --clear-groups"
+else
+    run=
+fi
+
+cd "$directory"
+$run "$bin/initdb" --pgdata data --username postgres --auth trust --encoding UTF8 --locale C \
+    --no-sync >log 2>&1 || { cat log >&2; exit 1; }
+# A certificate for localhost by an authority of its own, for the tests of TLS.
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=torpor-test-ca \
+    -keyout ca.key -out ca.crt 2>>log
+openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout data/server.key -out server.csr 2>>log
+printf 'subjectAltName=DNS:localhost\n' >extensions
+openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
+    -extfile extensions -out data/server.crt 2>>log
+chmod 600 data/server.key
+chmod 755 "$directory"
+[ -z "$run" ] || chown postgres data/server.key data/server.crt
+
+# Roles that a test makes with a password need it; everybody else does not.
+cat >data/pg_hba.conf <<HBA
+local all all trust
+host all postgres all trust
+host all /^with_password all scram-sha-256
+host all all all trust
+HBA
+[ "$("$bin/postgres" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')" -ge 16 ] || sed -i \
+    's|/^with_password|with_password_1,with_password_2,with_password_3|' data/pg_hba.conf
+
+$run "$bin/postgres" -D data -c "port=$port" -c listen_addresses=127.0.0.1 \
+    -c "unix_socket_directories=$directory" -c fsync=off -c wal_level=logical -c ssl=on \
+    -c max_connections=100 -c log_min_messages=warning >>log 2>&1 &
+server=$!
+trap 'kill -INT $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$directory"' EXIT
+trap 'exit 1' INT TERM
+
+until "$bin/pg_isready" -q -h 127.0.0.1 -p "$port"; do
+    kill -0 $server || { cat log >&2; exit 1; }
+    sleep 0.05
+done
+printf 'postgres://postgres@127.0.0.1:%s/postgres %s\n' "$port" "$directory"
+# Blocks until the other end is closed.
+read -r _ || true
