@@ -1,0 +1,13 @@
+//! Tests on a real cluster, with real pods and rows. `make test` starts one and runs them; the
+//! environment that they need is described at [`support::cluster`].
+//!
+//! They share the cluster and run in parallel, each in a namespace, with a database and an operator
+//! of its own.
+
+// A test that cannot go on says why and ends: so may all that it calls.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod faults;
+mod image;
+mod runbook;
+mod support;

@@ -1,0 +1,93 @@
+//! The cluster that the run was given, by environment variables that `hack/cluster/cluster env`
+//! prints:
+//!
+//! - `TORPOR_CLUSTER`, its name: says that tests may use it, which a `KUBECONFIG` alone does not;
+//! - `KUBECONFIG`, the way to it;
+//! - `TORPOR_POSTGRES_URL`, a superuser's URL of its `PostgreSQL`, as this machine reaches it;
+//! - `TORPOR_POSTGRES_SERVICE`, the host name of the same as the pods reach it;
+//! - `TORPOR_POSTGRES_CA`, a file with the authority that signed its certificate.
+
+use std::{path::Path, process::Command, sync::OnceLock};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client, Config,
+    api::ListParams,
+    config::{KubeConfigOptions, Kubeconfig},
+    runtime::conditions,
+};
+
+use super::wait;
+
+/// The folder of the package.
+pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A variable of the cluster's environment.
+pub(crate) fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!(
+            "{name} is not set, and this test needs a cluster: run `make test`, which starts one \
+             (or `hack/cluster/cluster up` and `eval \"$(hack/cluster/cluster env)\"`)"
+        )
+    })
+}
+
+/// A client for this test's runtime, with all of Torpor's resources installed in the cluster.
+pub(crate) async fn client() -> Client {
+    let client = bare_client().await;
+    if *INSTALLED.get_or_init(install) {
+        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+        let list = definitions.list(&ListParams::default()).await.expect("definitions are listed");
+        for definition in list.items.iter().filter(|d| d.spec.group == "torpor.dev") {
+            let name = definition.metadata.name.as_deref().unwrap_or_default();
+            wait::until(&definitions, name, "the definition is established", |definition| {
+                use kube::runtime::wait::Condition as _;
+                conditions::is_crd_established().matches_object(Some(definition))
+            })
+            .await;
+        }
+    }
+    client
+}
+
+/// A client, whatever is installed.
+pub(super) async fn bare_client() -> Client {
+    // Only together with TORPOR_CLUSTER: a cluster that somebody has is not there for tests.
+    variable("TORPOR_CLUSTER");
+    let file = variable("KUBECONFIG");
+    let kubeconfig = Kubeconfig::read_from(Path::new(&file)).expect("KUBECONFIG is readable");
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .expect("KUBECONFIG is valid");
+    config.read_timeout = Some(std::time::Duration::from_mins(5));
+    Client::try_from(config).expect("a client can be made")
+}
+
+static INSTALLED: OnceLock<bool> = OnceLock::new();
+
+/// Applies what the operator needs of the cluster, once in a run.
+fn install() -> bool {
+    kubectl(&["apply", "--server-side", "--force-conflicts", "--filename", "crds/"]);
+    true
+}
+
+/// Runs kubectl on the cluster, in the package's folder, and returns what it prints.
+pub(crate) fn kubectl(arguments: &[&str]) -> String {
+    run(Command::new("kubectl").args(arguments))
+}
+
+/// Sends a signal to a process of the cluster: `STOP` makes a controller manager lag.
+pub(crate) fn signal(signal: &str, process: &str) {
+    let name = variable("TORPOR_CLUSTER");
+    run(Command::new("hack/cluster/cluster").args(["signal", signal, process, "--name", &name]));
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.current_dir(ROOT).output().expect("the command can be run");
+    assert!(
+        output.status.success(),
+        "{command:?} failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -1,0 +1,11 @@
+//! What the tests on a cluster stand on, a file for each subject.
+
+pub(crate) mod cluster;
+pub(crate) mod cornice;
+pub(crate) mod database;
+pub(crate) mod hibernation;
+pub(crate) mod namespace;
+pub(crate) mod operator;
+pub(crate) mod truncation;
+pub(crate) mod wait;
+pub(crate) mod workload;

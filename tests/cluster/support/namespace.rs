@@ -1,0 +1,77 @@
+//! A namespace for each test.
+
+use k8s_openapi::api::core::v1::{Namespace as Resource, ServiceAccount};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+
+use super::{cluster, hibernation, wait};
+
+/// A namespace that is deleted when this is dropped, but not after a failure with `TORPOR_KEEP` set.
+pub(crate) struct Namespace {
+    pub(crate) client: Client,
+    pub(crate) name: String,
+}
+
+impl Namespace {
+    /// Makes `t-TEST-RANDOM`, in which pods can be started.
+    pub(crate) async fn create(test: &str) -> Self {
+        let client = cluster::client().await;
+        let namespaces: Api<Resource> = Api::all(client.clone());
+        let new = serde_json::from_value(json!({
+            "metadata": {
+                "generateName": format!("t-{test}-"),
+                "labels": {"torpor.dev/test": test},
+            },
+        }))
+        .expect("a namespace");
+        let created =
+            namespaces.create(&PostParams::default(), &new).await.expect("namespace is created");
+        let namespace = Self { client, name: created.name_any() };
+        let accounts: Api<ServiceAccount> = namespace.api();
+        wait::until(&accounts, "default", "there is a service account", |_| true).await;
+        namespace
+    }
+
+    /// The objects of a kind in it.
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.name)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("TORPOR_KEEP").is_some() {
+            eprintln!("kept namespace {}", self.name);
+            return;
+        }
+        // The test's runtime cannot be waited on here, and a client belongs to a runtime.
+        let name = self.name.clone();
+        let deleted = std::thread::spawn(move || {
+            tokio::runtime::Runtime::new().map(|runtime| runtime.block_on(delete(&name)))
+        })
+        .join();
+        if let Err(_) | Ok(Err(_) | Ok(Err(_))) = deleted {
+            eprintln!("namespace {} could not be deleted", self.name);
+        }
+    }
+}
+
+/// Deletes the namespace, also where the operator that would take the finalizers away runs no more.
+async fn delete(name: &str) -> kube::Result<()> {
+    let client = cluster::bare_client().await;
+    Api::<Resource>::all(client.clone()).delete(name, &DeleteParams::default()).await?;
+    let hibernations = hibernation::api_in(&client, name);
+    for object in hibernations.list(&ListParams::default()).await? {
+        let without = json!({"metadata": {"finalizers": null}});
+        hibernations
+            .patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&without))
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! The operator, as a process of its own beside the test, that can be killed and started again.
+
+use std::{
+    fs::{File, OpenOptions},
+    path::PathBuf,
+    process::{Child, Command},
+};
+
+use super::namespace::Namespace;
+
+/// The image whose pods run the truncation.
+pub(crate) const IMAGE: &str = "localhost/torpor:dev";
+
+/// An operator for one namespace. It is ended when this is dropped; if the test has failed, what it
+/// logged is printed.
+pub(crate) struct Operator {
+    namespace: String,
+    log: PathBuf,
+    process: Option<Child>,
+}
+
+impl Operator {
+    /// Starts the binary under test.
+    pub(crate) fn start(namespace: &Namespace) -> Self {
+        let log =
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.log", namespace.name));
+        File::create(&log).expect("the log can be written");
+        let mut operator = Self { namespace: namespace.name.clone(), log, process: None };
+        operator.restart();
+        operator
+    }
+
+    /// Starts it again, with the same log. It must have been ended before.
+    pub(crate) fn restart(&mut self) {
+        assert!(self.process.is_none(), "the operator runs already");
+        let log = OpenOptions::new().append(true).open(&self.log).expect("the log can be written");
+        let process = Command::new(env!("CARGO_BIN_EXE_torpor"))
+            .args(["run", "--watch-namespace", &self.namespace])
+            .args(["--lease-namespace", &self.namespace])
+            .args(["--image", IMAGE, "--admin-address", "127.0.0.1:0", "--log-format", "text"])
+            .stdout(log.try_clone().expect("the log can be shared"))
+            .stderr(log)
+            .spawn()
+            .expect("the operator starts");
+        self.process = Some(process);
+    }
+
+    /// Kills it, so that it can finish nothing.
+    pub(crate) fn kill9(&mut self) {
+        let mut process = self.process.take().expect("the operator runs");
+        process.kill().expect("the operator is killed");
+        process.wait().expect("the operator has ended");
+    }
+
+    /// Asks it to end, waits for that, and expects it to do so without an error.
+    pub(crate) async fn stop(&mut self) {
+        let mut process = self.process.take().expect("the operator runs");
+        let id = process.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status().expect("the signal is sent");
+        let status = tokio::task::spawn_blocking(move || process.wait())
+            .await
+            .expect("the wait is not cancelled")
+            .expect("the operator has ended");
+        assert!(status.success(), "the operator ended with {status}:\n{}", self.output());
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the operator of {} logged:\n{}---", self.namespace, self.output());
+        }
+    }
+}

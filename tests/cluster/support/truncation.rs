@@ -1,0 +1,57 @@
+//! The Jobs that the operator makes for a database.
+
+use k8s_openapi::api::batch::v1::Job;
+use kube::runtime::watcher;
+
+use super::{namespace::Namespace, wait, workload};
+
+/// Whether a Job empties tables: the preflight's looks only, with `--dry-run`.
+pub(crate) fn empties(job: &Job) -> bool {
+    let arguments = arguments(job);
+    arguments.iter().any(|argument| argument == "truncate")
+        && !arguments.iter().any(|argument| argument.starts_with("--dry-run"))
+}
+
+/// Whether a Job is a preflight.
+pub(crate) fn looks(job: &Job) -> bool {
+    arguments(job).iter().any(|argument| argument.starts_with("--dry-run"))
+}
+
+fn arguments(job: &Job) -> Vec<String> {
+    let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let containers = pod.map(|pod| pod.containers.as_slice()).unwrap_or_default();
+    containers
+        .iter()
+        .flat_map(|container| container.command.iter().chain(&container.args).flatten())
+        .cloned()
+        .collect()
+}
+
+/// Whether a Job is done, and well.
+pub(crate) fn succeeded(job: &Job) -> bool {
+    job.status.as_ref().and_then(|status| status.succeeded).unwrap_or(0) > 0
+}
+
+/// Waits until some Job of the namespace is as wanted.
+pub(crate) async fn until_job(
+    namespace: &Namespace,
+    what: &str,
+    wanted: impl Fn(&Job) -> bool,
+) -> Job {
+    let jobs = wait::until_all::<Job>(
+        &namespace.api(),
+        watcher::Config::default(),
+        &format!("a Job that {what}, in {}", namespace.name),
+        |jobs| jobs.iter().any(&wanted),
+    )
+    .await;
+    jobs.into_iter().find(wanted).expect("there is one")
+}
+
+/// The Jobs that emptied tables, of those that are there.
+pub(crate) async fn done(namespace: &Namespace) -> Vec<String> {
+    let jobs = namespace.api::<Job>().list(&kube::api::ListParams::default()).await;
+    let mut jobs = jobs.expect("jobs are listed").items;
+    jobs.retain(|job| empties(job) && succeeded(job));
+    workload::names(&jobs)
+}

@@ -1,0 +1,147 @@
+//! Small workloads of busybox pods.
+
+use k8s_openapi::api::{apps::v1::Deployment, batch::v1::CronJob, core::v1::Pod};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
+    runtime::watcher,
+};
+use serde_json::{Value, json};
+
+use super::{
+    namespace::Namespace,
+    wait::{self, Watched},
+};
+
+/// Runs until it is told to end, and ends at once then.
+pub(crate) const WELL_BEHAVED: &str = "trap 'exit 0' TERM; sleep 86400 & wait";
+
+/// Runs on when it is told to end.
+pub(crate) const STUBBORN: &str = "trap '' TERM; while :; do sleep 1; done";
+
+/// A Deployment whose pods run a script, and have some seconds to end.
+pub(crate) fn deployment(name: &str, replicas: i32, script: &str, grace: i64) -> Deployment {
+    object(json!({
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": pod_template(name, "Always", script, grace),
+        },
+    }))
+}
+
+/// A `CronJob` that starts nothing by itself in a test's time, and whose Jobs run a script.
+pub(crate) fn cron_job(name: &str, script: &str) -> CronJob {
+    object(json!({
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {
+            "schedule": "0 0 1 1 *",
+            "jobTemplate": {"spec": {"template": pod_template(name, "Never", script, 1)}},
+        },
+    }))
+}
+
+fn pod_template(name: &str, restart_policy: &str, script: &str, grace: i64) -> Value {
+    json!({
+        "metadata": {"labels": {"app": name}},
+        "spec": {
+            "restartPolicy": restart_policy,
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": grace,
+            "containers": [{
+                "name": "main",
+                "image": "localhost/busybox:local",
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["/bin/busybox", "sh", "-c", script],
+                "resources": {"requests": {"cpu": "1m", "memory": "4Mi"}},
+            }],
+        },
+    })
+}
+
+/// An object of a kind from what a manifest of it says.
+pub(crate) fn object<K: serde::de::DeserializeOwned>(manifest: Value) -> K {
+    serde_json::from_value(manifest).expect("the manifest is one of its kind")
+}
+
+/// Creates an object.
+pub(crate) async fn create<K>(namespace: &Namespace, object: &K) -> K
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
+{
+    namespace.api().create(&PostParams::default(), object).await.expect("the object is created")
+}
+
+/// Merges a patch into an object, as a person would.
+pub(crate) async fn merge<K>(namespace: &Namespace, name: &str, patch: Value) -> K
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
+{
+    namespace
+        .api()
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .expect("the object is changed")
+}
+
+/// Waits until a Deployment's controller has seen its newest spec and all of it is ready.
+pub(crate) async fn until_ready(namespace: &Namespace, name: &str) -> Deployment {
+    wait::until(&namespace.api(), name, "ready", ready).await
+}
+
+/// Whether a Deployment's controller has seen its newest spec and all of it is ready.
+pub(crate) fn ready(deployment: &Deployment) -> bool {
+    let Some(status) = &deployment.status else { return false };
+    let wanted = replicas(deployment);
+    status.observed_generation == deployment.metadata.generation
+        && status.replicas.unwrap_or(0) == wanted
+        && status.updated_replicas.unwrap_or(0) == wanted
+        && status.ready_replicas.unwrap_or(0) == wanted
+}
+
+/// How many pods a Deployment asks for.
+pub(crate) fn replicas(deployment: &Deployment) -> i32 {
+    deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+}
+
+/// The pods with the label `app`, whatever their phase, as a fresh list has them.
+pub(crate) async fn pods(namespace: &Namespace, app: &str) -> Vec<Pod> {
+    let pods: Api<Pod> = namespace.api();
+    let labelled = kube::api::ListParams::default().labels(&format!("app={app}"));
+    pods.list(&labelled).await.expect("pods are listed").items
+}
+
+/// Watches the pods with the label `app`.
+pub(crate) fn labelled(app: &str) -> watcher::Config {
+    watcher::Config::default().labels(&format!("app={app}"))
+}
+
+/// An object without what the API server and the controllers keep in it: as its author sees it.
+pub(crate) fn authored<K: Watched>(object: &K) -> Value {
+    let mut value = serde_json::to_value(object).expect("an object is JSON");
+    if let Some(object) = value.as_object_mut() {
+        object.remove("status");
+    }
+    if let Some(metadata) = value["metadata"].as_object_mut() {
+        for key in ["generation", "managedFields", "resourceVersion"] {
+            metadata.remove(key);
+        }
+        // The Deployment controller counts the templates that there were.
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.remove("deployment.kubernetes.io/revision");
+        }
+        for key in ["annotations", "labels"] {
+            if metadata.get(key).is_some_and(|map| map == &json!({})) {
+                metadata.remove(key);
+            }
+        }
+    }
+    value
+}
+
+/// The names of objects.
+pub(crate) fn names<K: Resource>(objects: &[K]) -> Vec<String> {
+    objects.iter().map(ResourceExt::name_any).collect()
+}
