@@ -137,15 +137,15 @@ impl Reader {
         status: &HibernationStatus,
     ) -> Result<Vec<Subject>, Error> {
         let pointers = spec.config_pointers();
-        let named = spec.config_maps.iter().filter_map(|entry| match &entry.target {
+        let asked_for = spec.config_maps.iter().filter_map(|entry| match &entry.target {
             Target::Name(name) => Some(name.as_str()),
             Target::Labels(_) | Target::All => None,
         });
         let remembered = status.originals.keys().filter_map(|key| {
             key.strip_prefix("ConfigMap/").and_then(|rest| rest.split('/').next())
         });
-        let names: BTreeSet<&str> = named.chain(remembered).collect();
-        let named = try_join_all(names.into_iter().map(|name| self.get(name, &pointers)));
+        let names: BTreeSet<&str> = asked_for.chain(remembered).collect();
+        let read = try_join_all(names.into_iter().map(|name| self.get(name, &pointers)));
         let selectors = spec.config_maps.iter().filter_map(|entry| match &entry.target {
             Target::Labels(labels) => Some(labels.to_string()),
             Target::Name(_) | Target::All => None,
@@ -153,8 +153,8 @@ impl Reader {
         let listed = try_join_all(selectors.chain([LABEL.to_owned()]).map(|labels| {
             self.list(&CONFIG_MAP, ListParams::default().labels(&labels), pointers.clone())
         }));
-        let (named, listed) = futures::try_join!(named, listed)?;
-        let all = named.into_iter().flatten().chain(listed.into_iter().flatten());
+        let (read, listed) = futures::try_join!(read, listed)?;
+        let all = read.into_iter().flatten().chain(listed.into_iter().flatten());
         let unique: BTreeMap<String, Subject> = all.map(|s| (s.uid.clone(), s)).collect();
         Ok(unique.into_values().collect())
     }

@@ -192,14 +192,16 @@ impl Draft<'_> {
                     _ => None,
                 };
                 let (passed, reason, message) = match (preflight.attempt.ended, stalled) {
-                    (Some(AttemptEnd::Succeeded), _) => (true, "Passed".to_owned(), String::new()),
+                    (Some(AttemptEnd::Succeeded), _) => {
+                        (Some(true), "Passed".to_owned(), String::new())
+                    }
                     (Some(end), _) => (
-                        false,
+                        Some(false),
                         format!("{end:?}"),
                         preflight.attempt.message.clone().unwrap_or_default(),
                     ),
-                    (None, Some((reason, message))) => (false, reason, message),
-                    (None, None) => (false, "Running".to_owned(), String::new()),
+                    (None, Some((reason, message))) => (Some(false), reason, message),
+                    (None, None) => (None, "Running".to_owned(), String::new()),
                 };
                 condition::set(
                     conditions,

@@ -1,6 +1,7 @@
 //! The steps of a transition, each a pure look at whether it is done and what it still needs. They
 //! are walked from the first at every plan, so that what falls behind is mended in order.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::SignedDuration;
@@ -190,7 +191,7 @@ impl Draft<'_> {
                 Ok(Settled::Already) => {}
                 Ok(Settled::Writing) => outcome = Step::Act,
                 Ok(Settled::Contested) => {
-                    refused.push(("Contested".to_owned(), self.contested(subject)))
+                    refused.push(("Contested".to_owned(), self.contested(subject)));
                 }
                 Err(refusal) => refused.push(refusal),
             }
@@ -225,7 +226,7 @@ impl Draft<'_> {
             if !self.holds(subject) {
                 continue;
             }
-            match self.settle(subject, Default::default(), missed_runs(role)) {
+            match self.settle(subject, BTreeMap::new(), missed_runs(role)) {
                 Ok(Settled::Already) => {}
                 Ok(Settled::Writing | Settled::Contested) => outcome = Step::Act,
                 Err((reason, message)) => return Step::Blocked { reason, message },

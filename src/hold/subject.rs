@@ -66,6 +66,7 @@ pub struct View {
 
 /// What a workload's spec and status say, and a ConfigMap's shape.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are what the API says, each for itself")]
 pub struct Facts {
     /// The selector of its pods.
     pub selector: Option<LabelSelector>,
@@ -213,11 +214,8 @@ impl Facts {
             _ => {}
         }
         if let "StatefulSet" | "DaemonSet" = kind.name {
-            facts.strategy = data
-                .pointer("/spec/updateStrategy/type")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned();
+            let strategy = data.pointer("/spec/updateStrategy/type").and_then(Value::as_str);
+            strategy.unwrap_or_default().clone_into(&mut facts.strategy);
             facts.partition = number("/spec/updateStrategy/rollingUpdate/partition");
         }
         facts

@@ -45,10 +45,10 @@ pub enum Error {
 impl Error {
     /// The object changed under our hands: no failure, it is only looked at again.
     fn is_conflict(&self) -> bool {
-        let source = match self {
-            Self::Observe(observe::Error::Api { source, .. })
-            | Self::Apply(apply::Error::Request(observe::Error::Api { source, .. })) => source,
-            _ => return false,
+        let (Self::Observe(observe::Error::Api { source, .. })
+        | Self::Apply(apply::Error::Request(observe::Error::Api { source, .. }))) = self
+        else {
+            return false;
         };
         is_status(source, 409)
     }
@@ -66,7 +66,7 @@ pub async fn reconcile(seen: Arc<Seen>, context: Arc<Context>) -> Result<Action,
         return Ok(sleep(settled.until, now));
     }
     let began = Instant::now();
-    let result = work(&object, &context, memory).await;
+    let result = Box::pin(work(&object, &context, memory)).await;
     let outcome = match &result {
         Ok(_) if context.memory(&object).settled.is_some() => Outcome::Settled,
         Ok(_) => Outcome::Waiting,
@@ -86,6 +86,7 @@ pub async fn reconcile(seen: Arc<Seen>, context: Arc<Context>) -> Result<Action,
 }
 
 /// Backoff per object: 1 s, 2 s, ... up to a minute. A conflict is looked at again at once.
+#[expect(clippy::needless_pass_by_value, reason = "the controller hands them over so")]
 pub fn error_policy(seen: Arc<Seen>, error: &Error, context: Arc<Context>) -> Action {
     let object = ObjectRef::from_obj(&*seen);
     if error.is_conflict() {
@@ -122,7 +123,7 @@ async fn work(
                 return Ok(sleep(None, now));
             }
         };
-        let next = pass(object, context, &read, &valid, &mut memory, now).await?;
+        let next = Box::pin(pass(object, context, &read, &valid, &mut memory, now)).await?;
         let (looks, contests) = (memory.looks.clone(), memory.contests.clone());
         context.remember(object, |stored| {
             stored.looks = looks;

@@ -8,7 +8,7 @@ use clap::Args;
 use futures::StreamExt;
 use kube::api::Api;
 use kube::runtime::controller::{self, Controller};
-use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -67,7 +67,7 @@ pub struct RunArgs {
     #[arg(long, env = "TORPOR_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
     pub log_format: Format,
 
-    /// What is logged: a level, or a filter such as info,kube=warn. RUST_LOG beats it
+    /// What is logged: a level, or a filter such as info,kube=warn. `RUST_LOG` beats it
     #[arg(long, env = "TORPOR_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
 }
@@ -225,7 +225,7 @@ async fn control(
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::finalizers),
-            Default::default(),
+            PredicateConfig::default(),
         );
     let sweeping = tokio::spawn(sweep.clone().run(context.clone(), store.clone()));
     Controller::for_stream(changed, store)
