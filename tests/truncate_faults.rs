@@ -394,8 +394,9 @@ async fn a_session_with_strange_settings_and_temporary_tables_is_no_obstacle() {
     let mut db = database("strange").await;
     db.run(
         "CREATE SCHEMA evil; CREATE TABLE evil.jobs (n int); INSERT INTO evil.jobs VALUES (1);
+        CREATE VIEW evil.pg_class AS SELECT * FROM pg_catalog.pg_class WHERE false;
         CREATE FUNCTION evil.quote_ident(text) RETURNS text LANGUAGE sql AS 'SELECT ''evil.jobs''';
-        ALTER DATABASE t_strange SET search_path = evil, public;
+        ALTER DATABASE t_strange SET search_path = evil, pg_catalog, public;
         ALTER DATABASE t_strange SET default_transaction_read_only = on;
         ALTER DATABASE t_strange SET default_transaction_isolation = 'serializable';
         ALTER DATABASE t_strange SET statement_timeout = '5ms';

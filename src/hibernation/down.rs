@@ -27,7 +27,8 @@ pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
         }
         "Job" => {
             if !facts.finished && !facts.suspended {
-                blockers.push(format!("{} is not yet suspended by its controller", subject.display()));
+                blockers
+                    .push(format!("{} is not yet suspended by its controller", subject.display()));
             }
         }
         _ => {}
@@ -43,7 +44,9 @@ pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
     if subject.kind.name == "CronJob" {
         let unfinished = pods.jobs.iter().filter(|job| owned_by(job, subject));
         blockers.extend(
-            unfinished.filter(|job| !job.facts.finished).map(|job| format!("{} still runs", job.display())),
+            unfinished
+                .filter(|job| !job.facts.finished)
+                .map(|job| format!("{} still runs", job.display())),
         );
     }
     blockers.extend(pods_of(subject, pods).map(|pod| {

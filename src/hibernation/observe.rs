@@ -8,8 +8,8 @@ use futures::future::try_join_all;
 use futures::{TryStreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{Api, DynamicObject, ListParams};
 use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams};
 use tokio::time;
 
 use super::validate::{Target, Valid};
@@ -160,11 +160,8 @@ impl Reader {
     }
 
     async fn get(&self, name: &str, pointers: &[String]) -> Result<Option<Subject>, Error> {
-        let api: Api<DynamicObject> = Api::namespaced_with(
-            self.client.clone(),
-            &self.namespace,
-            &CONFIG_MAP.api_resource(),
-        );
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &CONFIG_MAP.api_resource());
         let object = call("ConfigMaps", api.get_opt(name)).await?;
         Ok(object.and_then(|object| Subject::read(&CONFIG_MAP, &object, pointers)))
     }
@@ -214,9 +211,7 @@ impl Reader {
             }
         }
         let mut pods = pods.items;
-        pods.sort_by(|a, b| {
-            a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp)
-        });
+        pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
         for state in pods
             .into_iter()
             .filter_map(|pod| pod.status?.container_statuses)
@@ -227,10 +222,8 @@ impl Reader {
                 view.terminated.push((end.exit_code, end.message.unwrap_or_default()));
             }
             if let Some(waiting) = state.waiting {
-                view.waiting = Some((
-                    waiting.reason.unwrap_or_default(),
-                    waiting.message.unwrap_or_default(),
-                ));
+                view.waiting =
+                    Some((waiting.reason.unwrap_or_default(), waiting.message.unwrap_or_default()));
             }
         }
         Ok(view)

@@ -4,8 +4,8 @@
 use std::fmt;
 
 use jiff::SignedDuration;
-use kube::core::SelectorExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::SelectorExt;
 
 use super::database::{self, Progress, fenced, retry_at};
 use super::down::{blockers, not_ready, not_restarted};
@@ -189,7 +189,9 @@ impl Draft<'_> {
             match self.settle(subject, wants, missed_runs(role)) {
                 Ok(Settled::Already) => {}
                 Ok(Settled::Writing) => outcome = Step::Act,
-                Ok(Settled::Contested) => refused.push(("Contested".to_owned(), self.contested(subject))),
+                Ok(Settled::Contested) => {
+                    refused.push(("Contested".to_owned(), self.contested(subject)))
+                }
                 Err(refusal) => refused.push(refusal),
             }
         }
@@ -322,7 +324,8 @@ impl Draft<'_> {
             },
         };
         let seen = self.input.seen.preflight.as_ref();
-        let (step, report) = self.pursue(database, Purpose::Preflight, &mut preflight.attempt, seen);
+        let (step, report) =
+            self.pursue(database, Purpose::Preflight, &mut preflight.attempt, seen);
         if let Some(report) = report {
             preflight.tables = Some(clamp(report.totals.tables));
             preflight.rows = Some(clamp(report.totals.rows));
@@ -551,11 +554,8 @@ impl Draft<'_> {
                 }
                 None => "the dry run has not told yet what".to_owned(),
             };
-            let automatic = if truncate.automatic {
-                ""
-            } else {
-                " (only after a person's change of state)"
-            };
+            let automatic =
+                if truncate.automatic { "" } else { " (only after a person's change of state)" };
             lines.push(format!("empty the {:?} tables{automatic}: {what}", truncate.scope));
         }
     }

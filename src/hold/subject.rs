@@ -171,19 +171,16 @@ impl Facts {
         let flag =
             |pointer: &str| data.pointer(pointer).and_then(Value::as_bool).unwrap_or_default();
         let condition = |kind: &str| {
-            data.pointer("/status/conditions").and_then(Value::as_array).is_some_and(|all| {
-                all.iter().any(|c| c["type"] == kind && c["status"] == "True")
-            })
+            data.pointer("/status/conditions")
+                .and_then(Value::as_array)
+                .is_some_and(|all| all.iter().any(|c| c["type"] == kind && c["status"] == "True"))
         };
         let mut facts = Self {
             selector: data
                 .pointer("/spec/selector")
                 .and_then(|s| serde_json::from_value(s.clone()).ok()),
             observed_generation: number("/status/observedGeneration"),
-            configuration: data
-                .pointer(lever::RESTART)
-                .and_then(Value::as_str)
-                .map(str::to_owned),
+            configuration: data.pointer(lever::RESTART).and_then(Value::as_str).map(str::to_owned),
             ..Self::default()
         };
         match kind.name {

@@ -221,11 +221,8 @@ async fn observe(
         Some(attempt) => reader.job(&attempt.job).await.map(Some),
         None => Ok(None),
     };
-    let ((workloads, config_maps), truncation, preflight) = futures::try_join!(
-        reader.subjects(valid, status),
-        job(truncation),
-        job(preflight)
-    )?;
+    let ((workloads, config_maps), truncation, preflight) =
+        futures::try_join!(reader.subjects(valid, status), job(truncation), job(preflight))?;
     let deleting = read.metadata.deletion_timestamp.is_some();
     let namespace_deleting = deleting && reader.namespace_deleting().await;
     Ok(Observed { workloads, config_maps, pods: None, preflight, truncation, namespace_deleting })
@@ -261,11 +258,8 @@ async fn read(object: &ObjectRef<Seen>, context: &Context) -> Result<Option<Hibe
                 PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
             let known = raw.data.pointer("/status/message").and_then(|m| m.as_str());
             if known != said.message.as_deref() {
-                call(
-                    "the status",
-                    api.patch_status(&object.name, &params, &Patch::Merge(&patch)),
-                )
-                .await?;
+                call("the status", api.patch_status(&object.name, &params, &Patch::Merge(&patch)))
+                    .await?;
             }
             tracing::warn!(%object, %error, "malformed object");
             Ok(None)

@@ -50,7 +50,12 @@ pub struct RunArgs {
     pub image: String,
 
     /// Where /healthz, /readyz and /metrics are served
-    #[arg(long, env = "TORPOR_ADMIN_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "TORPOR_ADMIN_ADDRESS",
+        default_value = "0.0.0.0:8080",
+        value_name = "ADDRESS"
+    )]
     pub admin_address: SocketAddr,
 
     /// Writes of holds under way at once: more only add latency

@@ -80,8 +80,11 @@ SELECT json_build_object(
       'parents', coalesce((SELECT json_agg(i.inhparent::bigint ORDER BY i.inhseqno)
                            FROM pg_inherits i WHERE i.inhrelid = c.oid), '[]'),
       'mayTruncate', coalesce(has_table_privilege(c.oid, 'TRUNCATE'), false),
-      'rows', CASE WHEN c.relkind = 'r'
-        THEN greatest(c.reltuples::bigint, pg_stat_get_live_tuples(c.oid), 0) ELSE 0 END
+      -- An estimate: of the last VACUUM or ANALYZE, or, where none saw a page, of the statistics.
+      'rows', CASE
+        WHEN c.relkind <> 'r' THEN 0
+        WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::bigint
+        ELSE coalesce(pg_stat_get_live_tuples(c.oid), 0) END
     ) ORDER BY c.oid)
     FROM family f
     JOIN pg_class c ON c.oid = f.oid

@@ -100,7 +100,7 @@ impl Server {
 /// Simple protocol, one message: right with any pooler.
 async fn look(connection: &mut PgConnection) -> Result<Server, sqlx::Error> {
     let row = sqlx::raw_sql(
-        "SELECT current_setting('server_version_num')::int4, pg_catalog.pg_is_in_recovery(), \
+        "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4, pg_catalog.pg_is_in_recovery(), \
          pg_catalog.version()",
     )
     .fetch_one(connection)

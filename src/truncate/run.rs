@@ -13,11 +13,11 @@ use sqlx::{AssertSqlSafe, Row as _};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::catalog::{self, CatalogError};
-use super::connect::{ConnectError, Session, connect};
+use super::connect::{Session, connect};
 use super::facts::{Facts, Oid};
 use super::fault::Fault;
+use super::outcome::{Done, Stop};
 use super::plan::{Plan, Reason, decide};
-use super::report::Refusal;
 use super::request::Request;
 use super::secret::Redactor;
 use super::url::Target;
@@ -46,35 +46,6 @@ const INQUIRY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often the tables may change under our eyes.
 const ROUNDS: u32 = 5;
-
-/// What was done, or would be.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Done {
-    /// The closed list.
-    pub(super) plan: Plan,
-    /// Bytes per table: freed by a truncation, occupied for a plan.
-    pub(super) bytes: BTreeMap<Oid, u64>,
-}
-
-/// Why it ended without that.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Stop {
-    /// For good.
-    #[error("refused")]
-    Refused(Vec<Refusal>),
-    /// For now.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-}
-
-impl From<ConnectError> for Stop {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::Fault(fault) => Self::Fault(fault),
-            ConnectError::Refused(refusal) => Self::Refused(vec![refusal]),
-        }
-    }
-}
 
 /// One run against one database.
 #[derive(Debug)]
