@@ -162,29 +162,25 @@ async fn an_evicted_pod_that_stays_listed_keeps_nothing_waiting() {
     let labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
     let mut spec = serde_json::to_value(&template.spec).expect("it is JSON");
     spec["nodeSelector"] = json!({"no-node": "has-it"});
-    let evicted: Pod = workload::object(json!({
-        "metadata": {
-            "name": "evicted",
-            "labels": labels,
-            "ownerReferences": [{
-                "apiVersion": "apps/v1",
-                "kind": "ReplicaSet",
-                "name": owner.metadata.name,
-                "uid": owner.metadata.uid,
-                "controller": true,
-            }],
-        },
-        "spec": spec,
-    }));
-    // While the controllers lag, or the ReplicaSet would delete it as one too many.
-    let lagging = LaggingControllers::begin().await;
+    let evicted: Pod = workload::object(json!({"metadata": {"name": "evicted"}, "spec": spec}));
     workload::create(&scene.namespace, &evicted).await;
     let failed = json!({"status": {"phase": "Failed", "reason": "Evicted"}});
     let pods: Api<Pod> = scene.namespace.api();
     pods.patch_status("evicted", &PatchParams::default(), &Patch::Merge(failed))
         .await
         .expect("the pod is marked");
-    drop(lagging);
+    // Only now, or the ReplicaSet would delete it as one too many.
+    let adopted = json!({"metadata": {
+        "labels": labels,
+        "ownerReferences": [{
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "name": owner.metadata.name,
+            "uid": owner.metadata.uid,
+            "controller": true,
+        }],
+    }});
+    workload::merge::<Pod>(&scene.namespace, "evicted", adopted).await;
 
     let hibernation =
         scene.hibernation(json!([{"kind": "Deployment", "name": "worker"}]), json!([])).await;
