@@ -225,6 +225,7 @@ impl Draft<'_> {
             }
             match self.settle(subject, Default::default(), missed_runs(role)) {
                 Ok(Settled::Already) => {}
+                // A contest keeps nothing from being let go.
                 Ok(Settled::Writing | Settled::Contested) => outcome = Step::Act,
                 Err((reason, message)) => return Step::Blocked { reason, message },
             }
