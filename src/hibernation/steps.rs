@@ -155,12 +155,13 @@ impl Draft<'_> {
             return Step::Blocked { reason: "ConfigMapNotFound".to_owned(), message };
         }
         let taken = self.actions.len();
-        let outcome = self.hold_all(|_| true);
-        self.actions.truncate(taken);
-        match outcome {
-            Step::Act => Step::Done,
-            other => other,
+        let mut refused = Vec::new();
+        for (subject, role) in self.cast.clone() {
+            let wants = self.wants(subject, &role);
+            refused.extend(self.settle(subject, wants, missed_runs(&role)).err());
         }
+        self.actions.truncate(taken);
+        blocked(&refused).unwrap_or(Step::Done)
     }
 
     fn missing_config_map(&self) -> Option<String> {
@@ -194,12 +195,9 @@ impl Draft<'_> {
             }
         }
         // What can be written is written first; what can't be is said once that is done.
-        match (outcome, refused.first()) {
-            (Step::Done, Some((reason, _))) => {
-                let messages: Vec<String> = refused.iter().map(|(_, m)| m.clone()).collect();
-                Step::Blocked { reason: reason.clone(), message: few(&messages) }
-            }
-            (outcome, _) => outcome,
+        match outcome {
+            Step::Done => blocked(&refused).unwrap_or(Step::Done),
+            outcome => outcome,
         }
     }
 
@@ -560,6 +558,13 @@ impl Draft<'_> {
             lines.push(format!("empty the {:?} tables{automatic}: {what}", truncate.scope));
         }
     }
+}
+
+/// What is refused, and why; none where nothing is.
+fn blocked(refused: &[(String, String)]) -> Option<Step> {
+    let (reason, _) = refused.first()?;
+    let messages: Vec<String> = refused.iter().map(|(_, message)| message.clone()).collect();
+    Some(Step::Blocked { reason: reason.clone(), message: few(&messages) })
 }
 
 fn missed_runs(role: &Role) -> MissedRuns {
