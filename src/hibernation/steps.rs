@@ -8,7 +8,7 @@ use kube::core::SelectorExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::database::{self, Progress, fenced, retry_at};
-use super::down::{blockers, not_ready, not_restarted};
+use super::down::{blockers, not_ready, not_restarted, of_old_template};
 use super::job::{self, Purpose};
 use super::observe::{JobView, Pods};
 use super::plan::{Action, Draft, Role, Settled, few};
@@ -279,6 +279,10 @@ impl Draft<'_> {
             .filter(|(_, role)| of(role))
             .flat_map(|(subject, _)| not_restarted(subject, pods, &digest))
             .collect();
+        self.writer_seen |= self
+            .cast
+            .iter()
+            .any(|(subject, role)| of(role) && !of_old_template(subject, pods, &digest).is_empty());
         self.look(&StepName::Restart, pods, waits)
     }
 
@@ -457,12 +461,17 @@ impl Draft<'_> {
             return;
         };
         let finished = self.input.seen.truncation.as_ref().is_some_and(|job| job.finished);
-        if attempt.ended.is_some() || finished {
-            return;
+        match attempt.ended {
+            None if !finished => {
+                attempt.ended = Some(AttemptEnd::Failed);
+                attempt.message =
+                    Some("it was taken back: something that was down runs again".to_owned());
+                attempt.retry_at = Some(Time(attempt.not_after.0 + database::CLOCK_MARGIN));
+            }
+            // Taken back before a crash, perhaps, and the Job is still to be deleted.
+            Some(AttemptEnd::Failed) if !fenced(attempt, self.input.now) => {}
+            _ => return,
         }
-        attempt.ended = Some(AttemptEnd::Failed);
-        attempt.message = Some("it was taken back: something that was down runs again".to_owned());
-        attempt.retry_at = Some(Time(attempt.not_after.0 + database::CLOCK_MARGIN));
         let job = attempt.job.clone();
         self.actions.push(Action::DeleteJob(job));
     }
