@@ -54,7 +54,7 @@ async fn deleted_in_any_phase_it_wakes_what_it_held_and_then_goes() {
         hibernation.until_phase("Hibernated").await;
         hibernation.set_state("Awake").await;
     });
-    join3(going_down, asleep, waking).await;
+    Box::pin(join3(going_down, asleep, waking)).await;
 }
 
 #[tokio::test]

@@ -22,15 +22,15 @@ fn with(mut spec: Value, more: Value) -> Value {
 }
 
 fn workloads(entry: Value) -> Value {
-    json!({"state": "Awake", "workloads": [entry]})
+    Value::from_iter([("state", json!("Awake")), ("workloads", Value::from(vec![entry]))])
 }
 
 fn config_maps(entry: Value) -> Value {
-    json!({"state": "Awake", "configMaps": [entry]})
+    Value::from_iter([("state", json!("Awake")), ("configMaps", Value::from(vec![entry]))])
 }
 
 fn schedule(schedule: Value) -> Value {
-    json!({"schedule": schedule})
+    Value::from_iter([("schedule", schedule)])
 }
 
 fn rule(hibernate: &str, wake: &str) -> Value {
@@ -42,10 +42,9 @@ fn exception(from: &str, to: &str) -> Value {
 }
 
 fn truncate(truncate: Value) -> Value {
-    json!({
-        "state": "Awake",
-        "database": {"secretRef": {"name": "db", "key": "URL"}, "truncate": truncate},
-    })
+    let secret = json!({"name": "db", "key": "URL"});
+    let database = Value::from_iter([("secretRef", secret), ("truncate", truncate)]);
+    Value::from_iter([("state", json!("Awake")), ("database", database)])
 }
 
 /// What can't be, and what is said of it.

@@ -250,7 +250,8 @@ fn record(namespace: &Namespace) -> (Moments, tokio::task::JoinHandle<()>) {
 async fn stages_go_down_ascending_and_come_back_descending() {
     let scene = Scene::create("stages").await;
     let names = ["first", "second", "third"];
-    join3(scene.deploy("first", 1), scene.deploy("second", 1), scene.deploy("third", 1)).await;
+    Box::pin(join3(scene.deploy("first", 1), scene.deploy("second", 1), scene.deploy("third", 1)))
+        .await;
     let workloads: Vec<_> = names
         .iter()
         .enumerate()
