@@ -4,6 +4,7 @@ use serde_json::json;
 
 use self::world::{World, deployment, emptying, obeyed, pod};
 use super::*;
+use crate::hibernation::observe::JobView;
 use crate::hold::lever::RESTART_ANNOTATION;
 
 #[path = "plan_world.rs"]
