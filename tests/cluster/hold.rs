@@ -204,8 +204,11 @@ async fn what_two_hold_comes_back_when_the_last_lets_go() {
     one.until_phase("Hibernated").await;
     let other = Hibernation::create(&scene.namespace, "other", spec).await;
     other.until_phase("Hibernated").await;
+    let generation = scene.deployment("worker").await.metadata.generation;
     woken(&one).await;
-    assert!(held(&scene.deployment("worker").await), "the other one holds it");
+    let worker = scene.deployment("worker").await;
+    assert!(held(&worker), "the other one holds it");
+    assert_eq!(worker.metadata.generation, generation, "all the time");
     woken(&other).await;
     assert_eq!(authored(&scene.deployment("worker").await), before);
 }
