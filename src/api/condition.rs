@@ -20,17 +20,21 @@ pub const TRUNCATED: &str = "Truncated";
 /// Longest message that is kept.
 const LONGEST: usize = 1000;
 
-/// Sets a condition. Its transition time moves only with its status.
+/// Sets a condition; None is Unknown. Its transition time moves only with its status.
 pub fn set(
     conditions: &mut Vec<Condition>,
     kind: &str,
-    status: bool,
+    status: impl Into<Option<bool>>,
     reason: &str,
     message: &str,
     generation: Option<i64>,
     now: Timestamp,
 ) {
-    let status = if status { "True" } else { "False" };
+    let status = match status.into() {
+        Some(true) => "True",
+        Some(false) => "False",
+        None => "Unknown",
+    };
     let since = conditions
         .iter()
         .find(|c| c.type_ == kind && c.status == status)

@@ -212,7 +212,8 @@ fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) {
         Some(more) => SignedDuration::from_secs((10 << more.min(5)).min(300)),
     };
     let manager = last.owner.as_ref().map_or("somebody", |owner| owner.manager.as_str()).to_owned();
-    contests.insert(uid.to_owned(), Contest { count, last: now, quiet_until: now + quiet, manager });
+    contests
+        .insert(uid.to_owned(), Contest { count, last: now, quiet_until: now + quiet, manager });
 }
 
 /// What of the contests is still of interest.

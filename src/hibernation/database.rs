@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::observe::JobView;
 use crate::api::condition::shorten;
 use crate::api::hibernation::{Attempt, AttemptEnd};
+use crate::truncate::Reason;
 use crate::truncate::report::Report;
 
 /// How long an attempt may take, by the database's clock.
@@ -62,8 +63,11 @@ fn finished(job: &JobView) -> Progress {
         .collect();
     let (end, code) = if job.succeeded {
         (AttemptEnd::Succeeded, 0)
-    } else if reports.iter().any(|(code, _)| *code == 3) {
-        (AttemptEnd::Refused, 3)
+    } else if let Some((code, report)) = reports.iter().find(|(code, _)| matches!(code, 2 | 3)) {
+        (
+            if came_too_late(report.as_ref()) { AttemptEnd::Failed } else { AttemptEnd::Refused },
+            *code,
+        )
     } else {
         (AttemptEnd::Failed, reports.last().map_or(1, |(code, _)| *code))
     };
@@ -74,6 +78,12 @@ fn finished(job: &JobView) -> Progress {
         None => format!("its container ended with exit status {code} and said nothing"),
     };
     Progress::Ended { end, message: shorten(&message), report }
+}
+
+/// Whether it was refused for its time alone: the next attempt has a new one.
+fn came_too_late(report: Option<&Report>) -> bool {
+    let late = format!("{:?}", Reason::NotAfterPassed);
+    report.is_some_and(|r| !r.refusals.is_empty() && r.refusals.iter().all(|r| r.reason == late))
 }
 
 /// What a report says, its refusals one by one.

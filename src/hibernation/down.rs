@@ -25,10 +25,8 @@ pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
                 ));
             }
         }
-        "Job" => {
-            if !facts.finished && !facts.suspended {
-                blockers.push(format!("{} is not yet suspended by its controller", subject.display()));
-            }
+        "Job" if !facts.finished && !facts.suspended => {
+            blockers.push(format!("{} is not yet suspended by its controller", subject.display()));
         }
         _ => {}
     }
@@ -43,7 +41,9 @@ pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
     if subject.kind.name == "CronJob" {
         let unfinished = pods.jobs.iter().filter(|job| owned_by(job, subject));
         blockers.extend(
-            unfinished.filter(|job| !job.facts.finished).map(|job| format!("{} still runs", job.display())),
+            unfinished
+                .filter(|job| !job.facts.finished)
+                .map(|job| format!("{} still runs", job.display())),
         );
     }
     blockers.extend(pods_of(subject, pods).map(|pod| {
@@ -99,7 +99,9 @@ pub fn not_ready(subject: &Subject) -> Option<String> {
         || facts.strategy == "OnDelete"
         || facts.partition > 0
         || facts.updated >= wanted;
-    if seen && ready >= wanted && rolled && facts.status_replicas >= wanted {
+    // More than wanted: pods of the template before are there, and may be those that are available.
+    let alone = facts.paused || facts.status_replicas == wanted;
+    if seen && ready >= wanted && rolled && alone {
         return None;
     }
     Some(format!("{} has {ready} of {wanted} replicas ready", subject.display()))

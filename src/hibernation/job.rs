@@ -12,8 +12,8 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const TORPOR: &str = "torpor";
 /// The container.
 const CONTAINER: &str = "truncate";
-/// The exit status of a refusal: another try would end the same way.
-const REFUSED: i32 = 3;
+/// The exit statuses of wrong arguments and of a refusal: another try would end the same way.
+const REFUSED: [i32; 2] = [2, 3];
 
 /// What a Job is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -92,7 +92,7 @@ pub fn manifest(
             // What is refused stays refused; a node that is drained is nobody's fault.
             "podFailurePolicy": {"rules": [
                 {"action": "FailJob", "onExitCodes":
-                    {"containerName": CONTAINER, "operator": "In", "values": [REFUSED]}},
+                    {"containerName": CONTAINER, "operator": "In", "values": REFUSED}},
                 {"action": "Ignore", "onPodConditions":
                     [{"type": "DisruptionTarget", "status": "True"}]},
             ]},

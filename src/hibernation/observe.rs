@@ -8,8 +8,8 @@ use futures::future::try_join_all;
 use futures::{TryStreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{Api, DynamicObject, ListParams};
 use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams};
 use tokio::time;
 
 use super::validate::{Target, Valid};
@@ -137,15 +137,15 @@ impl Reader {
         status: &HibernationStatus,
     ) -> Result<Vec<Subject>, Error> {
         let pointers = spec.config_pointers();
-        let named = spec.config_maps.iter().filter_map(|entry| match &entry.target {
+        let asked_for = spec.config_maps.iter().filter_map(|entry| match &entry.target {
             Target::Name(name) => Some(name.as_str()),
             Target::Labels(_) | Target::All => None,
         });
         let remembered = status.originals.keys().filter_map(|key| {
             key.strip_prefix("ConfigMap/").and_then(|rest| rest.split('/').next())
         });
-        let names: BTreeSet<&str> = named.chain(remembered).collect();
-        let named = try_join_all(names.into_iter().map(|name| self.get(name, &pointers)));
+        let names: BTreeSet<&str> = asked_for.chain(remembered).collect();
+        let read = try_join_all(names.into_iter().map(|name| self.get(name, &pointers)));
         let selectors = spec.config_maps.iter().filter_map(|entry| match &entry.target {
             Target::Labels(labels) => Some(labels.to_string()),
             Target::Name(_) | Target::All => None,
@@ -153,18 +153,15 @@ impl Reader {
         let listed = try_join_all(selectors.chain([LABEL.to_owned()]).map(|labels| {
             self.list(&CONFIG_MAP, ListParams::default().labels(&labels), pointers.clone())
         }));
-        let (named, listed) = futures::try_join!(named, listed)?;
-        let all = named.into_iter().flatten().chain(listed.into_iter().flatten());
+        let (read, listed) = futures::try_join!(read, listed)?;
+        let all = read.into_iter().flatten().chain(listed.into_iter().flatten());
         let unique: BTreeMap<String, Subject> = all.map(|s| (s.uid.clone(), s)).collect();
         Ok(unique.into_values().collect())
     }
 
     async fn get(&self, name: &str, pointers: &[String]) -> Result<Option<Subject>, Error> {
-        let api: Api<DynamicObject> = Api::namespaced_with(
-            self.client.clone(),
-            &self.namespace,
-            &CONFIG_MAP.api_resource(),
-        );
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &CONFIG_MAP.api_resource());
         let object = call("ConfigMaps", api.get_opt(name)).await?;
         Ok(object.and_then(|object| Subject::read(&CONFIG_MAP, &object, pointers)))
     }
@@ -214,9 +211,7 @@ impl Reader {
             }
         }
         let mut pods = pods.items;
-        pods.sort_by(|a, b| {
-            a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp)
-        });
+        pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
         for state in pods
             .into_iter()
             .filter_map(|pod| pod.status?.container_statuses)
@@ -227,10 +222,8 @@ impl Reader {
                 view.terminated.push((end.exit_code, end.message.unwrap_or_default()));
             }
             if let Some(waiting) = state.waiting {
-                view.waiting = Some((
-                    waiting.reason.unwrap_or_default(),
-                    waiting.message.unwrap_or_default(),
-                ));
+                view.waiting =
+                    Some((waiting.reason.unwrap_or_default(), waiting.message.unwrap_or_default()));
             }
         }
         Ok(view)

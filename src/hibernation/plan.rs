@@ -218,9 +218,8 @@ impl<'a> Draft<'a> {
         let Input { spec, now, .. } = self.input;
         let desired = Desired::resolve(&spec.basis, spec.override_.as_ref(), now);
         self.status.observed_generation = self.input.generation;
-        self.status.next_transition = desired
-            .next
-            .map(|next| NextTransition { state: next.state, at: Time(next.at) });
+        self.status.next_transition =
+            desired.next.map(|next| NextTransition { state: next.state, at: Time(next.at) });
         self.status.plan = Vec::new();
         self.adopt();
         if let Some(since) = self.input.deleting_since {
@@ -549,9 +548,7 @@ impl<'a> Draft<'a> {
     pub(super) fn wants(&self, subject: &Subject, role: &Role) -> BTreeMap<String, Value> {
         match role {
             Role::Stop(_) => subject.kind.stop_wants(),
-            Role::Restart(_) => {
-                restart_wants(&self.input.spec.restart_digest(&self.episode_id()))
-            }
+            Role::Restart(_) => restart_wants(&self.input.spec.restart_digest(&self.episode_id())),
             Role::Override(wants) => wants.clone(),
             Role::LetGo => BTreeMap::new(),
         }
@@ -659,7 +656,9 @@ fn in_words(cause: &DesiredCause, by_person: bool) -> String {
         DesiredCause::Schedule(Cause::Exception { reason: Some(reason), .. }) => {
             format!("an exception of the schedule: {reason}")
         }
-        DesiredCause::Schedule(Cause::Exception { .. }) => "an exception of the schedule".to_owned(),
+        DesiredCause::Schedule(Cause::Exception { .. }) => {
+            "an exception of the schedule".to_owned()
+        }
         DesiredCause::Schedule(_) => "the schedule".to_owned(),
     }
 }

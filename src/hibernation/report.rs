@@ -44,10 +44,8 @@ impl Draft<'_> {
             let status = self.workload(subject, role);
             counts.total += 1;
             counts.held += i32::from(self.holds(subject));
-            counts.down += i32::from(matches!(
-                status.state.as_str(),
-                "Down" | "Restarted" | "Overridden"
-            ));
+            counts.down +=
+                i32::from(matches!(status.state.as_str(), "Down" | "Restarted" | "Overridden"));
             counts.refused += i32::from(status.state == "Refused");
             let key = memory_key(subject);
             match &subject.found {
@@ -80,9 +78,10 @@ impl Draft<'_> {
         let held = self.holds(subject);
         let waking = self.status.phase == Some(Phase::Waking);
         let pods = self.input.seen.pods.as_ref();
-        let before = self.input.status.workloads.iter().find(|workload| {
-            workload.kind == subject.kind.name && workload.name == subject.name
-        });
+        let before =
+            self.input.status.workloads.iter().find(|workload| {
+                workload.kind == subject.kind.name && workload.name == subject.name
+            });
         let unseen = |doing: &str, done: &str| match before {
             Some(before) if before.state == done => (done.to_owned(), None),
             _ => (doing.to_owned(), None),
@@ -99,7 +98,9 @@ impl Draft<'_> {
             _ if refusal.is_some() => ("Refused".to_owned(), refusal),
             (Role::Override(_), _) if held => ("Overridden".to_owned(), None),
             (Role::LetGo, _) if held => ("Waking".to_owned(), None),
-            (Role::Stop(_), Some(pods)) if held => seen(blockers(subject, pods), "Stopping", "Down"),
+            (Role::Stop(_), Some(pods)) if held => {
+                seen(blockers(subject, pods), "Stopping", "Down")
+            }
             (Role::Stop(_), None) if held => unseen("Stopping", "Down"),
             (Role::Restart(_), Some(pods)) if held => {
                 let digest = self.input.spec.restart_digest(&self.episode_id());
@@ -147,9 +148,10 @@ impl Draft<'_> {
         let phase_name = format!("{phase:?}");
         let dry_run = self.input.spec.dry_run && self.input.deleting_since.is_none();
         let (reason, message) = match &self.standing {
-            Standing::Settled if dry_run => {
-                ("DryRun".to_owned(), "nothing is changed; status.plan says what would be".to_owned())
-            }
+            Standing::Settled if dry_run => (
+                "DryRun".to_owned(),
+                "nothing is changed; status.plan says what would be".to_owned(),
+            ),
             Standing::Settled => (phase_name.clone(), self.at_rest_in_words(phase)),
             Standing::Progressing { reason, message } => ((*reason).to_owned(), message.clone()),
             Standing::Stalled { reason, message } => (reason.clone(), message.clone()),
@@ -184,18 +186,22 @@ impl Draft<'_> {
             None => condition::remove(conditions, PREFLIGHT_PASSED),
             Some(preflight) => {
                 let stalled = match &self.standing {
-                    Standing::Stalled { reason, message } => Some((reason.clone(), message.clone())),
+                    Standing::Stalled { reason, message } => {
+                        Some((reason.clone(), message.clone()))
+                    }
                     _ => None,
                 };
                 let (passed, reason, message) = match (preflight.attempt.ended, stalled) {
-                    (Some(AttemptEnd::Succeeded), _) => (true, "Passed".to_owned(), String::new()),
+                    (Some(AttemptEnd::Succeeded), _) => {
+                        (Some(true), "Passed".to_owned(), String::new())
+                    }
                     (Some(end), _) => (
-                        false,
+                        Some(false),
                         format!("{end:?}"),
                         preflight.attempt.message.clone().unwrap_or_default(),
                     ),
-                    (None, Some((reason, message))) => (false, reason, message),
-                    (None, None) => (false, "Running".to_owned(), String::new()),
+                    (None, Some((reason, message))) => (Some(false), reason, message),
+                    (None, None) => (None, "Running".to_owned(), String::new()),
                 };
                 condition::set(
                     conditions,

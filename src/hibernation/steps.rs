@@ -1,11 +1,12 @@
 //! The steps of a transition, each a pure look at whether it is done and what it still needs. They
 //! are walked from the first at every plan, so that what falls behind is mended in order.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::SignedDuration;
-use kube::core::SelectorExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::SelectorExt;
 
 use super::database::{self, Progress, fenced, retry_at};
 use super::down::{blockers, not_ready, not_restarted, of_old_template};
@@ -190,7 +191,9 @@ impl Draft<'_> {
             match self.settle(subject, wants, missed_runs(role)) {
                 Ok(Settled::Already) => {}
                 Ok(Settled::Writing) => outcome = Step::Act,
-                Ok(Settled::Contested) => refused.push(("Contested".to_owned(), self.contested(subject))),
+                Ok(Settled::Contested) => {
+                    refused.push(("Contested".to_owned(), self.contested(subject)));
+                }
                 Err(refusal) => refused.push(refusal),
             }
         }
@@ -221,7 +224,7 @@ impl Draft<'_> {
             if !self.holds(subject) {
                 continue;
             }
-            match self.settle(subject, Default::default(), missed_runs(role)) {
+            match self.settle(subject, BTreeMap::new(), missed_runs(role)) {
                 Ok(Settled::Already) => {}
                 // A contest keeps nothing from being let go.
                 Ok(Settled::Writing | Settled::Contested) => outcome = Step::Act,
@@ -325,7 +328,8 @@ impl Draft<'_> {
             },
         };
         let seen = self.input.seen.preflight.as_ref();
-        let (step, report) = self.pursue(database, Purpose::Preflight, &mut preflight.attempt, seen);
+        let (step, report) =
+            self.pursue(database, Purpose::Preflight, &mut preflight.attempt, seen);
         if let Some(report) = report {
             preflight.tables = Some(clamp(report.totals.tables));
             preflight.rows = Some(clamp(report.totals.rows));
@@ -559,11 +563,8 @@ impl Draft<'_> {
                 }
                 None => "the dry run has not told yet what".to_owned(),
             };
-            let automatic = if truncate.automatic {
-                ""
-            } else {
-                " (only after a person's change of state)"
-            };
+            let automatic =
+                if truncate.automatic { "" } else { " (only after a person's change of state)" };
             lines.push(format!("empty the {:?} tables{automatic}: {what}", truncate.scope));
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::Client;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time;
@@ -97,12 +97,7 @@ fn retry_after(error: &kube::Error) -> Duration {
 
 impl Writer {
     /// At most `in_flight` writes at a time.
-    pub fn new(
-        client: Client,
-        permit: Permit,
-        in_flight: usize,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(client: Client, permit: Permit, in_flight: usize, metrics: Arc<Metrics>) -> Self {
         Self { client, permit, in_flight: Arc::new(Semaphore::new(in_flight)), metrics }
     }
 

@@ -80,24 +80,22 @@ pub fn given_back(
             }
         }
         for owner in former.iter().filter(|owner| owner.applies()) {
-            let entry = result.iter_mut().find(|entry| Owner::of(entry) == *owner);
-            let fields = match entry {
-                Some(entry) => entry.fields_v1.get_or_insert_with(|| FieldsV1(json!({}))),
-                None => {
-                    // It owned nothing but this field, so that its entry went away with it.
-                    result.push(ManagedFieldsEntry {
-                        manager: Some(owner.manager.clone()),
-                        operation: Some(owner.operation.clone()),
-                        subresource: Some(owner.subresource.clone()).filter(|s| !s.is_empty()),
-                        api_version: entries.first().and_then(|e| e.api_version.clone()),
-                        fields_type: Some("FieldsV1".to_owned()),
-                        fields_v1: Some(FieldsV1(json!({}))),
-                        time: entries.first().and_then(|e| e.time.clone()),
-                    });
-                    let Some(entry) = result.last_mut() else { continue };
-                    entry.fields_v1.get_or_insert_with(|| FieldsV1(json!({})))
-                }
+            if !result.iter().any(|entry| Owner::of(entry) == *owner) {
+                // It owned nothing but this field, so that its entry went away with it.
+                result.push(ManagedFieldsEntry {
+                    manager: Some(owner.manager.clone()),
+                    operation: Some(owner.operation.clone()),
+                    subresource: Some(owner.subresource.clone()).filter(|s| !s.is_empty()),
+                    api_version: entries.first().and_then(|e| e.api_version.clone()),
+                    fields_type: Some("FieldsV1".to_owned()),
+                    fields_v1: None,
+                    time: entries.first().and_then(|e| e.time.clone()),
+                });
+            }
+            let Some(entry) = result.iter_mut().find(|entry| Owner::of(entry) == *owner) else {
+                continue;
             };
+            let fields = entry.fields_v1.get_or_insert_with(|| FieldsV1(json!({})));
             insert(&mut fields.0, &path(pointer));
             changed = true;
         }
@@ -169,8 +167,11 @@ mod tests {
             entry("argocd", "Apply", json!({"f:spec": {"f:paused": {}}})),
             entry("torpor", "Update", json!({"f:spec": {"f:replicas": {}}})),
         ];
-        let argocd =
-            Owner { manager: "argocd".into(), operation: "Apply".into(), subresource: "".into() };
+        let argocd = Owner {
+            manager: "argocd".into(),
+            operation: "Apply".into(),
+            subresource: String::new(),
+        };
         let back = given_back(&entries, &[("/spec/replicas".into(), vec![argocd.clone()])]);
         let back = back.expect("changed");
         assert_eq!(back.len(), 1, "Torpor's own entry is empty and goes");
@@ -181,7 +182,7 @@ mod tests {
     fn an_apply_that_owned_nothing_else_gets_its_entry_again() {
         let entries = [entry("torpor", "Update", json!({"f:spec": {"f:replicas": {}}}))];
         let owner =
-            Owner { manager: "flux".into(), operation: "Apply".into(), subresource: "".into() };
+            Owner { manager: "flux".into(), operation: "Apply".into(), subresource: String::new() };
         let back = given_back(&entries, &[("/spec/replicas".into(), vec![owner.clone()])]);
         assert_eq!(owners(&back.expect("changed"), "/spec/replicas"), [owner]);
     }

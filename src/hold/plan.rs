@@ -120,7 +120,9 @@ pub enum Refusal {
         lever: String,
     },
     /// The record would not fit.
-    #[error("{subject}: the record of what is held would pass 64 KiB; override fewer or smaller keys")]
+    #[error(
+        "{subject}: the record of what is held would pass 64 KiB; override fewer or smaller keys"
+    )]
     TooLarge {
         /// The object.
         subject: String,
@@ -256,10 +258,8 @@ impl<'a> Draft<'a> {
                 self.record.levers.insert(pointer.clone(), held);
             }
             Some(held) => {
-                let other = held
-                    .holders
-                    .iter()
-                    .find(|h| h.holder != *self.wish.holder && h.value != *want);
+                let other =
+                    held.holders.iter().find(|h| h.holder != *self.wish.holder && h.value != *want);
                 if let Some(other) = other {
                     return Err(Refusal::HoldConflict {
                         subject: self.subject.display(),

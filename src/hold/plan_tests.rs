@@ -1,1 +1,425 @@
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
 
+use super::*;
+use crate::hold::lever::{CONFIG_MAP, RESTART, WORKLOADS, key_wants, restart_wants};
+
+fn holder(name: &str) -> Holder {
+    format!("Hibernation/cornice/{name}").parse().unwrap()
+}
+
+/// A Deployment with 5 replicas that `kubectl apply` wrote.
+fn deployment() -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "worker",
+            "namespace": "cornice",
+            "uid": "u1",
+            "resourceVersion": "7",
+            "generation": 1,
+            "managedFields": [entry("kubectl-client-side-apply", "Update", "", &json!(
+                {"f:replicas": {}, "f:template": {"f:spec": {}}}
+            ))],
+        },
+        "spec": {"replicas": 5, "selector": {"matchLabels": {"app": "worker"}}, "template": {}},
+    })
+}
+
+fn entry(manager: &str, operation: &str, subresource: &str, spec: &Value) -> Value {
+    json!({
+        "manager": manager,
+        "operation": operation,
+        "subresource": subresource,
+        "apiVersion": "apps/v1",
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:spec": spec},
+    })
+}
+
+fn config_map() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "env", "namespace": "cornice", "uid": "u2", "resourceVersion": "3"},
+        "data": {"HIBERNATE_MODE": "false", "OTHER": "1"},
+    })
+}
+
+fn read(object: &Value) -> Subject {
+    let kind = match object["kind"].as_str() {
+        Some("ConfigMap") => &CONFIG_MAP,
+        Some(name) => WORKLOADS.iter().find(|kind| kind.name == name).unwrap(),
+        None => panic!("no kind"),
+    };
+    let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+    let keys: Vec<String> =
+        ["HIBERNATE_MODE", "INGEST_ENABLED", "cert"].map(lever::key_pointer).into();
+    let pointers = if kind.name == "ConfigMap" { keys } else { Vec::new() };
+    Subject::read(kind, &object, &pointers).unwrap()
+}
+
+/// What an API server makes of a merge patch, managedFields aside.
+fn merged(object: &Value, patch: &Value) -> Value {
+    fn merge(target: &mut Value, patch: &Value) {
+        let Value::Object(patch) = patch else {
+            *target = patch.clone();
+            return;
+        };
+        if !target.is_object() {
+            *target = json!({});
+        }
+        let target = target.as_object_mut().unwrap();
+        for (key, value) in patch {
+            if value.is_null() {
+                target.remove(key);
+            } else {
+                merge(target.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+    }
+    let mut result = object.clone();
+    merge(&mut result, patch);
+    // Empty maps are not kept.
+    for map in ["annotations", "labels"] {
+        if result["metadata"][map] == json!({}) {
+            result["metadata"].as_object_mut().unwrap().remove(map);
+        }
+    }
+    result
+}
+
+fn ask(object: &Value, holder: &Holder, wants: &BTreeMap<String, Value>) -> Decision {
+    ask_with(object, holder, wants, None)
+}
+
+fn ask_with(
+    object: &Value,
+    holder: &Holder,
+    wants: &BTreeMap<String, Value>,
+    remembered: Option<&Remembered>,
+) -> Decision {
+    decide(&read(object), &Wish { holder, episode: "e1", wants, remembered })
+}
+
+fn written(object: &Value, decision: Decision) -> Value {
+    match decision {
+        Decision::Write(write) => merged(object, &write.patch),
+        other => panic!("no write: {other:?}"),
+    }
+}
+
+fn stop() -> BTreeMap<String, Value> {
+    [("/spec/replicas".to_owned(), json!(0))].into()
+}
+
+fn held(object: &Value) -> Value {
+    written(object, ask(object, &holder("a"), &stop()))
+}
+
+fn woken(object: &Value) -> Value {
+    written(object, ask(object, &holder("a"), &BTreeMap::new()))
+}
+
+/// Somebody writes `replicas`.
+fn replicas_by(object: &Value, replicas: i32, manager: &str, operation: &str, sub: &str) -> Value {
+    let mut object = object.clone();
+    object["spec"]["replicas"] = json!(replicas);
+    let template = object["metadata"]["managedFields"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|e| e["manager"] == "kubectl-client-side-apply")
+        .map(|_| entry("kubectl-client-side-apply", "Update", "", &json!({"f:template": {}})));
+    let mut entries: Vec<Value> = template.into_iter().collect();
+    entries.push(entry(manager, operation, sub, &json!({"f:replicas": {}})));
+    object["metadata"]["managedFields"] = json!(entries);
+    object
+}
+
+#[test]
+fn held_value_and_original_travel_in_one_write_with_the_version_that_was_read() {
+    let Decision::Write(write) = ask(&deployment(), &holder("a"), &stop()) else { panic!() };
+    assert_eq!(write.patch["spec"]["replicas"], 0);
+    assert_eq!(write.patch["metadata"]["resourceVersion"], "7");
+    let annotation = write.patch["metadata"]["annotations"][ANNOTATION].as_str().unwrap();
+    let label = write.patch["metadata"]["labels"][LABEL].as_str().unwrap();
+    let Found::Record(record) = Found::read(Some(annotation), Some(label)) else { panic!() };
+    assert_eq!(record.levers["/spec/replicas"].original, Some(json!(5)));
+    assert_eq!(record.levers["/spec/replicas"].owners[0].manager, "kubectl-client-side-apply");
+}
+
+#[test]
+fn what_is_held_as_wanted_is_not_written_again() {
+    let object = held(&deployment());
+    assert_eq!(ask(&object, &holder("a"), &stop()), Decision::Keep);
+}
+
+#[test]
+fn a_wake_restores_the_object_as_it_was() {
+    assert_eq!(woken(&held(&deployment())), deployment());
+    let wants = key_wants(&crate::api::workload::hibernate_mode());
+    let asleep = written(&config_map(), ask(&config_map(), &holder("a"), &wants));
+    assert_eq!(
+        asleep["data"],
+        json!({
+            "HIBERNATE_MODE": "true", "INGEST_ENABLED": "false", "OTHER": "1",
+        })
+    );
+    assert_eq!(woken(&asleep), config_map(), "a key that was not there goes away again");
+}
+
+#[test]
+fn what_was_at_zero_before_comes_back_as_such() {
+    let mut object = deployment();
+    object["spec"]["replicas"] = json!(0);
+    assert_eq!(woken(&held(&object)), object);
+}
+
+#[test]
+fn the_original_is_never_overwritten_by_a_held_value() {
+    // A second episode, a second holder, a lost status: 0 is never taken for an original.
+    let object = held(&deployment());
+    let again = decide(
+        &read(&object),
+        &Wish { holder: &holder("a"), episode: "e2", wants: &stop(), remembered: None },
+    );
+    let object = written(&object, again);
+    let object = written(&object, ask(&object, &holder("b"), &stop()));
+    let record = read(&object).found.record().unwrap().clone();
+    assert_eq!(record.levers["/spec/replicas"].original, Some(json!(5)));
+    assert_eq!(record.levers["/spec/replicas"].holders.len(), 2);
+}
+
+#[test]
+fn it_comes_back_when_the_last_holder_lets_go() {
+    let object = held(&deployment());
+    let object = written(&object, ask(&object, &holder("b"), &stop()));
+    let object = woken(&object);
+    assert_eq!(object["spec"]["replicas"], 0);
+    let object = written(&object, ask(&object, &holder("b"), &BTreeMap::new()));
+    assert_eq!(object, deployment());
+}
+
+#[test]
+fn a_person_who_peeks_with_scale_does_not_change_what_comes_back() {
+    let peeked = replicas_by(&held(&deployment()), 1, "kubectl", "Update", "scale");
+    let Decision::Write(write) = ask(&peeked, &holder("a"), &stop()) else { panic!() };
+    assert!(!write.foreign[0].kept);
+    assert_eq!(write.foreign[0].owner.as_ref().unwrap().manager, "kubectl");
+    let object = merged(&peeked, &write.patch);
+    assert_eq!(woken(&object)["spec"]["replicas"], 5);
+    assert_eq!(woken(&peeked)["spec"]["replicas"], 5, "also where the wake finds it so");
+}
+
+#[test]
+fn a_deploy_while_asleep_becomes_what_comes_back() {
+    // By the manager that owned the lever, or by one that owns the pod template.
+    let former = replicas_by(&held(&deployment()), 8, "kubectl-client-side-apply", "Update", "");
+    let object = written(&former, ask(&former, &holder("a"), &stop()));
+    assert_eq!(object["spec"]["replicas"], 0);
+    assert_eq!(woken(&object)["spec"]["replicas"], 8);
+    assert_eq!(woken(&former)["spec"]["replicas"], 8);
+
+    let mut helm = replicas_by(&held(&deployment()), 6, "helm", "Update", "");
+    let fields = &mut helm["metadata"]["managedFields"][1]["fieldsV1"]["f:spec"];
+    fields["f:template"] = json!({"f:spec": {}});
+    assert_eq!(woken(&helm)["spec"]["replicas"], 6);
+}
+
+#[test]
+fn a_stranger_that_owns_nothing_else_is_undone() {
+    let object = replicas_by(&held(&deployment()), 3, "some-scaler", "Update", "");
+    assert_eq!(woken(&object)["spec"]["replicas"], 5);
+}
+
+#[test]
+fn a_stale_annotation_is_never_restored_from() {
+    // `kubectl rollout undo` brings back the annotation of an old ReplicaSet, without the label.
+    let mut object = deployment();
+    object["metadata"]["annotations"] =
+        json!({ANNOTATION: held(&deployment())["metadata"]["annotations"][ANNOTATION]});
+    object["spec"]["replicas"] = json!(2);
+    assert_eq!(ask(&object, &holder("a"), &BTreeMap::new()), Decision::Keep);
+    assert_eq!(woken(&held(&object))["spec"]["replicas"], 2);
+}
+
+#[test]
+fn what_the_status_remembers_stands_in_for_a_torn_annotation() {
+    let asleep = held(&deployment());
+    let record = read(&asleep).found.record().unwrap().clone();
+    let remembered = Remembered::of(&record, &holder("a"));
+    let mut annotation_torn = asleep.clone();
+    annotation_torn["metadata"].as_object_mut().unwrap().remove("annotations");
+    let mut both_torn = annotation_torn.clone();
+    both_torn["metadata"].as_object_mut().unwrap().remove("labels");
+    for torn in [annotation_torn, both_torn] {
+        let decision = ask_with(&torn, &holder("a"), &BTreeMap::new(), Some(&remembered));
+        assert_eq!(written(&torn, decision)["spec"]["replicas"], 5);
+        let decision = ask_with(&torn, &holder("a"), &stop(), Some(&remembered));
+        let healed = written(&torn, decision);
+        assert_eq!(woken(&healed)["spec"]["replicas"], 5);
+    }
+}
+
+#[test]
+fn an_original_that_is_recorded_nowhere_is_asked_for() {
+    let mut torn = held(&deployment());
+    torn["metadata"].as_object_mut().unwrap().remove("annotations");
+    let Decision::Refuse(refusal) = ask(&torn, &holder("a"), &stop()) else { panic!() };
+    assert_eq!(refusal.reason(), "OriginalUnknown");
+}
+
+#[test]
+fn another_value_for_a_key_that_is_held_is_a_conflict() {
+    let wants = |value: &str| key_wants(&[("HIBERNATE_MODE".into(), value.into())].into());
+    let object = written(&config_map(), ask(&config_map(), &holder("a"), &wants("true")));
+    let Decision::Refuse(refusal) = ask(&object, &holder("b"), &wants("deep")) else { panic!() };
+    assert_eq!(refusal.reason(), "HoldConflict");
+    assert!(refusal.to_string().contains("Hibernation/cornice/a"), "{refusal}");
+}
+
+#[test]
+fn what_cannot_be_written_is_refused() {
+    let wants = key_wants(&crate::api::workload::hibernate_mode());
+    let reason =
+        |object: &Value, wants: &BTreeMap<String, Value>| match ask(object, &holder("a"), wants) {
+            Decision::Refuse(refusal) => refusal.reason(),
+            other => panic!("{other:?}"),
+        };
+    let mut object = config_map();
+    object["immutable"] = json!(true);
+    assert_eq!(reason(&object, &wants), "ConfigMapImmutable");
+    let mut object = config_map();
+    object["binaryData"] = json!({"cert": "AA=="});
+    let cert = key_wants(&[("cert".into(), "x".into())].into());
+    assert_eq!(reason(&object, &cert), "ConfigMapKeyBinary");
+    let mut object = deployment();
+    object["spec"]["paused"] = json!(true);
+    assert_eq!(reason(&object, &restart_wants("d")), "CannotRestart");
+    let mut object = deployment();
+    object["metadata"]["ownerReferences"] = json!([{"apiVersion": "x/v1", "kind": "Rollout", "name": "r", "uid": "z", "controller": true}]);
+    assert_eq!(reason(&object, &stop()), "ControlledBy");
+    let large = key_wants(&(0..20).map(|n| (format!("K{n}"), "x".repeat(4000))).collect());
+    assert_eq!(reason(&config_map(), &large), "HoldTooLarge");
+}
+
+#[test]
+fn stop_in_place_of_restart_is_one_write() {
+    let restarted = written(&deployment(), ask(&deployment(), &holder("a"), &restart_wants("d1")));
+    assert!(restarted.pointer(RESTART).is_some());
+    let stopped = written(&restarted, ask(&restarted, &holder("a"), &stop()));
+    assert_eq!(stopped.pointer(RESTART), None);
+    assert_eq!(stopped["spec"]["replicas"], 0);
+    assert_eq!(woken(&stopped)["spec"]["replicas"], 5);
+}
+
+#[test]
+fn ownership_goes_back_where_an_apply_had_it_or_nobody() {
+    let give_back = |object: &Value| match ask(&held(object), &holder("a"), &BTreeMap::new()) {
+        Decision::Write(write) => write.give_back,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(give_back(&deployment()), [], "an Update is not refused for an Update's field");
+    let applied = replicas_by(&deployment(), 5, "argocd", "Apply", "");
+    assert_eq!(give_back(&applied)[0].1[0].manager, "argocd");
+    let mut defaulted = deployment();
+    defaulted["metadata"]["managedFields"] = json!([]);
+    assert_eq!(give_back(&defaulted), [("/spec/replicas".to_owned(), vec![])]);
+}
+
+#[test]
+fn a_kept_hold_stays_and_is_taken_over_by_the_next_object_of_the_name() {
+    let asleep = held(&deployment());
+    let kept = written(&asleep, keep(&read(&asleep), &holder("a")));
+    assert_eq!(keep(&read(&kept), &holder("a")), Decision::Keep);
+    let adopted = written(&kept, ask(&kept, &holder("a"), &stop()));
+    assert!(read(&adopted).found.record().unwrap().holders().all(|holding| !holding.kept));
+    assert_eq!(woken(&kept)["spec"]["replicas"], 5);
+}
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Event {
+        Hold(usize),
+        LetGo(usize),
+        Peek(i32),
+        Deploy(i32),
+        TearAnnotation,
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let event = prop_oneof![
+            (0..3_usize).prop_map(Event::Hold),
+            (0..3_usize).prop_map(Event::LetGo),
+            (1..9).prop_map(Event::Peek),
+            (1..9).prop_map(Event::Deploy),
+            Just(Event::TearAnnotation),
+        ];
+        prop::collection::vec(event, 1..30)
+    }
+
+    proptest! {
+        /// Whatever happens while it is held, what comes back is the value of the last deploy (or
+        /// the first value), never a held value and never a peek.
+        #[test]
+        fn what_comes_back_is_what_was_last_deployed(events in events()) {
+            let names = ["a", "b", "c"];
+            let mut object = deployment();
+            let mut deployed = 5;
+            let mut remembered: [Option<Remembered>; 3] = [None, None, None];
+            let mut holding = [false; 3];
+            // Each holder looks again after every event, as a watch has it do.
+            for event in events {
+                match event {
+                    Event::Hold(index) => holding[index] = true,
+                    Event::LetGo(index) => holding[index] = false,
+                    Event::Peek(replicas) if holding.contains(&true) => {
+                        object = replicas_by(&object, replicas, "kubectl", "Update", "scale");
+                    }
+                    Event::Deploy(replicas) => {
+                        deployed = replicas;
+                        object = replicas_by(
+                            &object, replicas, "kubectl-client-side-apply", "Update", "",
+                        );
+                    }
+                    Event::TearAnnotation => {
+                        object["metadata"].as_object_mut().unwrap().remove("annotations");
+                    }
+                    Event::Peek(_) => {}
+                }
+                for (index, name) in names.iter().enumerate() {
+                    let wants = if holding[index] { stop() } else { BTreeMap::new() };
+                    let decision =
+                        ask_with(&object, &holder(name), &wants, remembered[index].as_ref());
+                    if let Decision::Write(write) = decision {
+                        object = merged(&object, &write.patch);
+                        if object["spec"]["replicas"] == 0 {
+                            // Torpor's write took the field from everybody else.
+                            let entries = object["metadata"]["managedFields"].clone();
+                            let kept: Vec<Value> = entries
+                                .as_array()
+                                .into_iter()
+                                .flatten()
+                                .filter(|e| e["fieldsV1"]["f:spec"]["f:template"] != Value::Null)
+                                .cloned()
+                                .collect();
+                            object["metadata"]["managedFields"] = json!(kept);
+                        }
+                    }
+                    remembered[index] = read(&object)
+                        .found
+                        .record()
+                        .filter(|record| record.held_by(&holder(name)))
+                        .map(|record| Remembered::of(record, &holder(name)));
+                }
+                let expected = if holding.contains(&true) { 0 } else { deployed };
+                prop_assert_eq!(&object["spec"]["replicas"], &json!(expected));
+            }
+        }
+    }
+}

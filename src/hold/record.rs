@@ -118,8 +118,9 @@ impl Found {
     pub fn read(annotation: Option<&str>, label: Option<&str>) -> Self {
         let Some(label) = label else { return Self::Nothing };
         match annotation {
-            Some(annotation) if digest(annotation) == label => serde_json::from_str(annotation)
-                .map_or(Self::Torn, Self::Record),
+            Some(annotation) if digest(annotation) == label => {
+                serde_json::from_str(annotation).map_or(Self::Torn, Self::Record)
+            }
             _ => Self::Torn,
         }
     }
@@ -170,8 +171,7 @@ mod tests {
 
     fn record() -> Record {
         let holder: Holder = "Hibernation/cornice/cornice".parse().unwrap();
-        let holding =
-            Holding { holder, value: json!(0), episode: "e1".into(), kept: false };
+        let holding = Holding { holder, value: json!(0), episode: "e1".into(), kept: false };
         let held = Held { original: Some(json!(3)), owners: vec![], holders: vec![holding] };
         Record { levers: [("/spec/replicas".to_owned(), held)].into() }
     }

@@ -66,6 +66,7 @@ pub struct View {
 
 /// What a workload's spec and status say, and a ConfigMap's shape.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are what the API says, each for itself")]
 pub struct Facts {
     /// The selector of its pods.
     pub selector: Option<LabelSelector>,
@@ -171,19 +172,16 @@ impl Facts {
         let flag =
             |pointer: &str| data.pointer(pointer).and_then(Value::as_bool).unwrap_or_default();
         let condition = |kind: &str| {
-            data.pointer("/status/conditions").and_then(Value::as_array).is_some_and(|all| {
-                all.iter().any(|c| c["type"] == kind && c["status"] == "True")
-            })
+            data.pointer("/status/conditions")
+                .and_then(Value::as_array)
+                .is_some_and(|all| all.iter().any(|c| c["type"] == kind && c["status"] == "True"))
         };
         let mut facts = Self {
             selector: data
                 .pointer("/spec/selector")
                 .and_then(|s| serde_json::from_value(s.clone()).ok()),
             observed_generation: number("/status/observedGeneration"),
-            configuration: data
-                .pointer(lever::RESTART)
-                .and_then(Value::as_str)
-                .map(str::to_owned),
+            configuration: data.pointer(lever::RESTART).and_then(Value::as_str).map(str::to_owned),
             ..Self::default()
         };
         match kind.name {
@@ -216,11 +214,8 @@ impl Facts {
             _ => {}
         }
         if let "StatefulSet" | "DaemonSet" = kind.name {
-            facts.strategy = data
-                .pointer("/spec/updateStrategy/type")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned();
+            let strategy = data.pointer("/spec/updateStrategy/type").and_then(Value::as_str);
+            strategy.unwrap_or_default().clone_into(&mut facts.strategy);
             facts.partition = number("/spec/updateStrategy/rollingUpdate/partition");
         }
         facts

@@ -45,10 +45,10 @@ pub enum Error {
 impl Error {
     /// The object changed under our hands: no failure, it is only looked at again.
     fn is_conflict(&self) -> bool {
-        let source = match self {
-            Self::Observe(observe::Error::Api { source, .. })
-            | Self::Apply(apply::Error::Request(observe::Error::Api { source, .. })) => source,
-            _ => return false,
+        let (Self::Observe(observe::Error::Api { source, .. })
+        | Self::Apply(apply::Error::Request(observe::Error::Api { source, .. }))) = self
+        else {
+            return false;
         };
         is_status(source, 409)
     }
@@ -66,7 +66,7 @@ pub async fn reconcile(seen: Arc<Seen>, context: Arc<Context>) -> Result<Action,
         return Ok(sleep(settled.until, now));
     }
     let began = Instant::now();
-    let result = work(&object, &context, memory).await;
+    let result = Box::pin(work(&object, &context, memory)).await;
     let outcome = match &result {
         Ok(_) if context.memory(&object).settled.is_some() => Outcome::Settled,
         Ok(_) => Outcome::Waiting,
@@ -86,6 +86,7 @@ pub async fn reconcile(seen: Arc<Seen>, context: Arc<Context>) -> Result<Action,
 }
 
 /// Backoff per object: 1 s, 2 s, ... up to a minute. A conflict is looked at again at once.
+#[expect(clippy::needless_pass_by_value, reason = "the controller hands them over so")]
 pub fn error_policy(seen: Arc<Seen>, error: &Error, context: Arc<Context>) -> Action {
     let object = ObjectRef::from_obj(&*seen);
     if error.is_conflict() {
@@ -123,7 +124,7 @@ async fn work(
                 return Ok(sleep(None, now));
             }
         };
-        let next = pass(object, context, &read, &valid, &mut memory, now).await?;
+        let next = Box::pin(pass(object, context, &read, &valid, &mut memory, now)).await?;
         let (looks, contests) = (memory.looks.clone(), memory.contests.clone());
         context.remember(object, |stored| {
             stored.looks = looks;
@@ -222,11 +223,8 @@ async fn observe(
         Some(attempt) => reader.job(&attempt.job).await.map(Some),
         None => Ok(None),
     };
-    let ((workloads, config_maps), truncation, preflight) = futures::try_join!(
-        reader.subjects(valid, status),
-        job(truncation),
-        job(preflight)
-    )?;
+    let ((workloads, config_maps), truncation, preflight) =
+        futures::try_join!(reader.subjects(valid, status), job(truncation), job(preflight))?;
     let deleting = read.metadata.deletion_timestamp.is_some();
     let namespace_deleting = deleting && reader.namespace_deleting().await;
     Ok(Observed { workloads, config_maps, pods: None, preflight, truncation, namespace_deleting })
@@ -262,11 +260,8 @@ async fn read(object: &ObjectRef<Seen>, context: &Context) -> Result<Option<Hibe
                 PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
             let known = raw.data.pointer("/status/message").and_then(|m| m.as_str());
             if known != said.message.as_deref() {
-                call(
-                    "the status",
-                    api.patch_status(&object.name, &params, &Patch::Merge(&patch)),
-                )
-                .await?;
+                call("the status", api.patch_status(&object.name, &params, &Patch::Merge(&patch)))
+                    .await?;
             }
             tracing::warn!(%object, %error, "malformed object");
             Ok(None)

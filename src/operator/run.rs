@@ -8,7 +8,7 @@ use clap::Args;
 use futures::StreamExt;
 use kube::api::Api;
 use kube::runtime::controller::{self, Controller};
-use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -50,7 +50,12 @@ pub struct RunArgs {
     pub image: String,
 
     /// Where /healthz, /readyz and /metrics are served
-    #[arg(long, env = "TORPOR_ADMIN_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "TORPOR_ADMIN_ADDRESS",
+        default_value = "0.0.0.0:8080",
+        value_name = "ADDRESS"
+    )]
     pub admin_address: SocketAddr,
 
     /// Writes of holds under way at once: more only add latency
@@ -62,7 +67,7 @@ pub struct RunArgs {
     #[arg(long, env = "TORPOR_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
     pub log_format: Format,
 
-    /// What is logged: a level, or a filter such as info,kube=warn. RUST_LOG beats it
+    /// What is logged: a level, or a filter such as info,kube=warn. `RUST_LOG` beats it
     #[arg(long, env = "TORPOR_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
 }
@@ -220,7 +225,7 @@ async fn control(
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::finalizers),
-            Default::default(),
+            PredicateConfig::default(),
         );
     let sweeping = tokio::spawn(sweep.clone().run(context.clone(), store.clone()));
     Controller::for_stream(changed, store)

@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DynamicObject};
-use kube::runtime::reflector::Store;
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::Store;
 
 use super::context::{Context, Seen};
 use crate::hibernation::apply;
@@ -118,18 +118,16 @@ impl Sweep {
         tracing::info!(%holder, objects = objects.len(), "holder is gone; letting go");
         for held in objects {
             let Some(kind) = Kind::any(held.kind) else { continue };
-            let api: Api<DynamicObject> = Api::namespaced_with(
-                context.client.clone(),
-                &held.namespace,
-                &kind.api_resource(),
-            );
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(context.client.clone(), &held.namespace, &kind.api_resource());
             let read = call("a held object", api.get_opt(&held.name)).await?;
             let Some(subject) = read.and_then(|object| Subject::read(kind, &object, [])) else {
                 continue;
             };
-            let kept = subject.found.record().is_none_or(|record| {
-                record.holdings(holder).all(|(_, holding)| holding.kept)
-            });
+            let kept = subject
+                .found
+                .record()
+                .is_none_or(|record| record.holdings(holder).all(|(_, holding)| holding.kept));
             if kept {
                 continue;
             }

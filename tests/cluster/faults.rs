@@ -13,6 +13,7 @@ use kube::{
     runtime::watcher,
 };
 use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
 use torpor::api::database::RUNTIME_TABLES;
 
 use crate::support::{
@@ -102,13 +103,16 @@ async fn a_pod_that_ignores_sigterm_keeps_the_job_from_starting_through_its_grac
     scene.assert_truncated().await;
 }
 
-/// Stops the controller manager for as long as this lives.
-struct LaggingControllers;
+/// Stops the controller manager for as long as this lives: the one of all tests, so one at a time.
+struct LaggingControllers(#[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
+
+static CONTROLLERS: Mutex<()> = Mutex::const_new(());
 
 impl LaggingControllers {
-    fn begin() -> Self {
+    async fn begin() -> Self {
+        let alone = CONTROLLERS.lock().await;
         cluster::signal("STOP", "kube-controller-manager");
-        Self
+        Self(alone)
     }
 }
 
@@ -124,7 +128,7 @@ async fn a_controller_manager_that_lags_behind_the_hold_keeps_the_job_from_start
     scene.deploy("worker", 1, WELL_BEHAVED, 1).await;
     let hibernation =
         scene.hibernation(json!([{"kind": "Deployment", "name": "worker"}]), json!([])).await;
-    let lagging = LaggingControllers::begin();
+    let lagging = LaggingControllers::begin().await;
     hibernation.set_state("Hibernated").await;
     scene.until_held("worker").await;
     // No pod is left, and when the controllers wake up, the first thing may be another one.
@@ -158,29 +162,25 @@ async fn an_evicted_pod_that_stays_listed_keeps_nothing_waiting() {
     let labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
     let mut spec = serde_json::to_value(&template.spec).expect("it is JSON");
     spec["nodeSelector"] = json!({"no-node": "has-it"});
-    let evicted: Pod = workload::object(json!({
-        "metadata": {
-            "name": "evicted",
-            "labels": labels,
-            "ownerReferences": [{
-                "apiVersion": "apps/v1",
-                "kind": "ReplicaSet",
-                "name": owner.metadata.name,
-                "uid": owner.metadata.uid,
-                "controller": true,
-            }],
-        },
-        "spec": spec,
-    }));
-    // While the controllers lag, or the ReplicaSet would delete it as one too many.
-    let lagging = LaggingControllers::begin();
+    let evicted: Pod = workload::object(json!({"metadata": {"name": "evicted"}, "spec": spec}));
     workload::create(&scene.namespace, &evicted).await;
     let failed = json!({"status": {"phase": "Failed", "reason": "Evicted"}});
     let pods: Api<Pod> = scene.namespace.api();
     pods.patch_status("evicted", &PatchParams::default(), &Patch::Merge(failed))
         .await
         .expect("the pod is marked");
-    drop(lagging);
+    // Only now, or the ReplicaSet would delete it as one too many.
+    let adopted = json!({"metadata": {
+        "labels": labels,
+        "ownerReferences": [{
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "name": owner.metadata.name,
+            "uid": owner.metadata.uid,
+            "controller": true,
+        }],
+    }});
+    workload::merge::<Pod>(&scene.namespace, "evicted", adopted).await;
 
     let hibernation =
         scene.hibernation(json!([{"kind": "Deployment", "name": "worker"}]), json!([])).await;

@@ -53,11 +53,12 @@ impl Drop for Namespace {
         // The test's runtime cannot be waited on here, and a client belongs to a runtime.
         let name = self.name.clone();
         let deleted = std::thread::spawn(move || {
-            tokio::runtime::Runtime::new().map(|runtime| runtime.block_on(delete(&name)))
+            let runtime = tokio::runtime::Runtime::new().map_err(kube::Error::ReadEvents)?;
+            runtime.block_on(delete(&name))
         })
         .join();
-        if let Err(_) | Ok(Err(_) | Ok(Err(_))) = deleted {
-            eprintln!("namespace {} could not be deleted", self.name);
+        if !matches!(deleted, Ok(Ok(()))) {
+            eprintln!("namespace {} could not be deleted: {deleted:?}", self.name);
         }
     }
 }
