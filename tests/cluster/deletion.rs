@@ -9,6 +9,8 @@ use crate::{
     lifecycle::{Scene, finalizers, of, untouched},
     support::{
         hibernation::Hibernation,
+        namespace::Namespace,
+        operator::Operator,
         wait,
         workload::{self, STUBBORN, WELL_BEHAVED, authored},
     },
@@ -99,7 +101,11 @@ async fn a_spec_that_cannot_be_read_any_more_does_not_keep_what_it_held() {
 
 #[tokio::test]
 async fn a_namespace_goes_with_a_hibernation_that_sleeps_in_it() {
-    let scene = Scene::create("namespace").await;
+    let namespace = Namespace::create("namespace").await;
+    // The lease would go with it otherwise, and the operator with the lease.
+    let home = Namespace::create("namespace-home").await;
+    let operator = Operator::start_from(&namespace, &home.name);
+    let scene = Scene { operator, namespace };
     scene.deploy("worker", 1).await;
     let spec = of("worker", json!({}));
     Hibernation::create(&scene.namespace, "project", spec).await.until_phase("Hibernated").await;

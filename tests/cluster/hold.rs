@@ -13,7 +13,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    lifecycle::{Scene, of, reason, untouched},
+    lifecycle::{Scene, of, reason, record, untouched},
     support::{
         hibernation::{Hibernation, message},
         wait,
@@ -204,11 +204,13 @@ async fn what_two_hold_comes_back_when_the_last_lets_go() {
     one.until_phase("Hibernated").await;
     let other = Hibernation::create(&scene.namespace, "other", spec).await;
     other.until_phase("Hibernated").await;
-    let generation = scene.deployment("worker").await.metadata.generation;
+    let (moments, task) = record(&scene.namespace);
     woken(&one).await;
-    let worker = scene.deployment("worker").await;
-    assert!(held(&worker), "the other one holds it");
-    assert_eq!(worker.metadata.generation, generation, "all the time");
+    assert!(held(&scene.deployment("worker").await), "the other one holds it");
+    task.abort();
+    for moment in moments.lock().await.iter() {
+        assert_eq!(moment["worker"].0, 0, "all the time");
+    }
     woken(&other).await;
     assert_eq!(authored(&scene.deployment("worker").await), before);
 }

@@ -223,10 +223,10 @@ async fn a_dry_run_says_what_it_would_do_and_changes_nothing() {
 // In what order ------------------------------------------------------------------------------------
 
 /// Replicas asked for, there and ready of each Deployment, at each change of any.
-type Moments = Arc<Mutex<Vec<BTreeMap<String, (i32, i32, i32)>>>>;
+pub(crate) type Moments = Arc<Mutex<Vec<BTreeMap<String, (i32, i32, i32)>>>>;
 
 /// Records every change of a Deployment until the task is aborted.
-fn record(namespace: &Namespace) -> (Moments, tokio::task::JoinHandle<()>) {
+pub(crate) fn record(namespace: &Namespace) -> (Moments, tokio::task::JoinHandle<()>) {
     let moments = Moments::default();
     let (recorded, api) = (moments.clone(), namespace.api::<Deployment>());
     let task = tokio::spawn(async move {
