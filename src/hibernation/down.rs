@@ -60,6 +60,14 @@ pub fn not_restarted(subject: &Subject, pods: &Pods, digest: &str) -> Vec<String
     if facts.observed_generation < subject.generation {
         waits.push(format!("{} is not yet seen by its controller", subject.display()));
     }
+    waits.extend(of_old_template(subject, pods, digest));
+    waits.extend(not_ready(subject));
+    waits
+}
+
+/// What still runs of a restarted workload with the configuration from before: it writes as ever.
+pub fn of_old_template(subject: &Subject, pods: &Pods, digest: &str) -> Vec<String> {
+    let mut waits = Vec::new();
     for set in pods.replica_sets.iter().filter(|set| owned_by(set, subject)) {
         if set.facts.configuration.as_deref() != Some(digest)
             && (set.facts.replicas > 0 || set.facts.observed_generation < set.generation)
@@ -72,7 +80,6 @@ pub fn not_restarted(subject: &Subject, pods: &Pods, digest: &str) -> Vec<String
             .filter(|pod| pod.configuration.as_deref() != Some(digest))
             .map(|pod| format!("Pod {} of the old template still runs", pod.name)),
     );
-    waits.extend(not_ready(subject));
     waits
 }
 

@@ -490,8 +490,13 @@ impl<'a> Draft<'a> {
 
     /// What the status remembers of an object.
     pub(super) fn remembered(&self, subject: &Subject) -> Option<Remembered> {
-        let text = self.input.status.originals.get(&memory_key(subject))?;
+        let text = self.status.originals.get(&memory_key(subject))?;
         serde_json::from_str(text).ok()
+    }
+
+    /// Forgets an object that has been let go: what others write into it from now on is theirs.
+    pub(super) fn forget(&mut self, subject: &Subject) {
+        self.status.originals.remove(&memory_key(subject));
     }
 
     /// Pushes the write, where one is needed, that makes the object hold `wants`. None where it
@@ -504,6 +509,7 @@ impl<'a> Draft<'a> {
     ) -> Result<Settled, (String, String)> {
         let episode = self.episode_id();
         let remembered = self.remembered(subject);
+        let lets_go = wants.is_empty();
         let wish = Wish {
             holder: self.input.holder,
             episode: &episode,
@@ -511,9 +517,15 @@ impl<'a> Draft<'a> {
             remembered: remembered.as_ref(),
         };
         match decide(subject, &wish) {
-            Decision::Keep => Ok(Settled::Already),
+            Decision::Keep => {
+                if lets_go {
+                    self.forget(subject);
+                }
+                Ok(Settled::Already)
+            }
             Decision::Refuse(refusal) => Err((refusal.reason().to_owned(), refusal.to_string())),
-            Decision::Write(_) if self.quiet(subject) => Ok(Settled::Contested),
+            // Letting go ends a contest, so that it never waits for one.
+            Decision::Write(_) if !lets_go && self.quiet(subject) => Ok(Settled::Contested),
             Decision::Write(_) => {
                 self.actions.push(Action::Settle {
                     subject: Box::new(subject.clone()),

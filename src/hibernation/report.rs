@@ -58,7 +58,7 @@ impl Draft<'_> {
                 Found::Record(_) => {}
                 // Its annotation is gone: what the status knows is all that is left.
                 Found::Nothing | Found::Torn => {
-                    if let Some(text) = self.input.status.originals.get(&key) {
+                    if let Some(text) = self.status.originals.get(&key) {
                         originals.insert(key, text.clone());
                     }
                 }

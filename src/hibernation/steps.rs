@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::SelectorExt;
 
 use super::database::{self, Progress, fenced, retry_at};
-use super::down::{blockers, not_ready, not_restarted};
+use super::down::{blockers, not_ready, not_restarted, of_old_template};
 use super::job::{self, Purpose};
 use super::observe::{JobView, Pods};
 use super::plan::{Action, Draft, Role, Settled, few};
@@ -156,12 +156,13 @@ impl Draft<'_> {
             return Step::Blocked { reason: "ConfigMapNotFound".to_owned(), message };
         }
         let taken = self.actions.len();
-        let outcome = self.hold_all(|_| true);
-        self.actions.truncate(taken);
-        match outcome {
-            Step::Act => Step::Done,
-            other => other,
+        let mut refused = Vec::new();
+        for (subject, role) in self.cast.clone() {
+            let wants = self.wants(subject, &role);
+            refused.extend(self.settle(subject, wants, missed_runs(&role)).err());
         }
+        self.actions.truncate(taken);
+        blocked(&refused).unwrap_or(Step::Done)
     }
 
     fn missing_config_map(&self) -> Option<String> {
@@ -197,12 +198,9 @@ impl Draft<'_> {
             }
         }
         // What can be written is written first; what can't be is said once that is done.
-        match (outcome, refused.first()) {
-            (Step::Done, Some((reason, _))) => {
-                let messages: Vec<String> = refused.iter().map(|(_, m)| m.clone()).collect();
-                Step::Blocked { reason: reason.clone(), message: few(&messages) }
-            }
-            (outcome, _) => outcome,
+        match outcome {
+            Step::Done => blocked(&refused).unwrap_or(Step::Done),
+            outcome => outcome,
         }
     }
 
@@ -228,6 +226,7 @@ impl Draft<'_> {
             }
             match self.settle(subject, BTreeMap::new(), missed_runs(role)) {
                 Ok(Settled::Already) => {}
+                // A contest keeps nothing from being let go.
                 Ok(Settled::Writing | Settled::Contested) => outcome = Step::Act,
                 Err((reason, message)) => return Step::Blocked { reason, message },
             }
@@ -283,6 +282,10 @@ impl Draft<'_> {
             .filter(|(_, role)| of(role))
             .flat_map(|(subject, _)| not_restarted(subject, pods, &digest))
             .collect();
+        self.writer_seen |= self
+            .cast
+            .iter()
+            .any(|(subject, role)| of(role) && !of_old_template(subject, pods, &digest).is_empty());
         self.look(&StepName::Restart, pods, waits)
     }
 
@@ -462,12 +465,17 @@ impl Draft<'_> {
             return;
         };
         let finished = self.input.seen.truncation.as_ref().is_some_and(|job| job.finished);
-        if attempt.ended.is_some() || finished {
-            return;
+        match attempt.ended {
+            None if !finished => {
+                attempt.ended = Some(AttemptEnd::Failed);
+                attempt.message =
+                    Some("it was taken back: something that was down runs again".to_owned());
+                attempt.retry_at = Some(Time(attempt.not_after.0 + database::CLOCK_MARGIN));
+            }
+            // Taken back before a crash, perhaps, and the Job is still to be deleted.
+            Some(AttemptEnd::Failed) if !fenced(attempt, self.input.now) => {}
+            _ => return,
         }
-        attempt.ended = Some(AttemptEnd::Failed);
-        attempt.message = Some("it was taken back: something that was down runs again".to_owned());
-        attempt.retry_at = Some(Time(attempt.not_after.0 + database::CLOCK_MARGIN));
         let job = attempt.job.clone();
         self.actions.push(Action::DeleteJob(job));
     }
@@ -560,6 +568,13 @@ impl Draft<'_> {
             lines.push(format!("empty the {:?} tables{automatic}: {what}", truncate.scope));
         }
     }
+}
+
+/// What is refused, and why; none where nothing is.
+fn blocked(refused: &[(String, String)]) -> Option<Step> {
+    let (reason, _) = refused.first()?;
+    let messages: Vec<String> = refused.iter().map(|(_, message)| message.clone()).collect();
+    Some(Step::Blocked { reason: reason.clone(), message: few(&messages) })
 }
 
 fn missed_runs(role: &Role) -> MissedRuns {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::api::database::Database;
 use crate::api::hibernation::{HibernationSpec, OnDelete};
+use crate::api::schedule::DesiredState;
 use crate::api::workload::{Action, MissedRuns, Workload};
 use crate::hold::lever::{self, Kind, WORKLOADS};
 use crate::hold::subject::Subject;
@@ -222,6 +223,21 @@ impl Target {
 }
 
 impl Valid {
+    /// For an object that is being deleted and whose spec can't be read: it names nothing, so that
+    /// all that is held is let go, or kept.
+    pub fn unreadable(spec: &HibernationSpec) -> Self {
+        Self {
+            basis: Basis::State(DesiredState::Awake),
+            override_: None,
+            workloads: Vec::new(),
+            config_maps: Vec::new(),
+            database: None,
+            on_delete: spec.on_delete,
+            dry_run: false,
+            deadline: spec.progress_deadline.parse().unwrap_or(SignedDuration::from_mins(10)),
+        }
+    }
+
     /// The entry that an object falls under: a name beats a selector, a selector beats `all`, and
     /// Stop beats Restart.
     pub fn entry_for(&self, subject: &Subject) -> Option<&Entry> {

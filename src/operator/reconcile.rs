@@ -112,6 +112,7 @@ async fn work(
         let now = whole_seconds(Timestamp::now());
         let valid = match validate(&read.spec) {
             Ok(valid) => valid,
+            Err(_) if read.metadata.deletion_timestamp.is_some() => Valid::unreadable(&read.spec),
             // What is held stays held until the spec can be read; a deletion lets go all the same.
             Err(error) => {
                 let said = error.status(&status, read.metadata.generation, now);

@@ -8,7 +8,12 @@
 // A test that cannot go on says why and ends: so may all that it calls.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod deletion;
 mod faults;
+mod hold;
 mod image;
+mod input;
+mod levers;
+mod lifecycle;
 mod runbook;
 mod support;

@@ -15,6 +15,7 @@ pub(crate) const IMAGE: &str = "localhost/torpor:dev";
 /// logged is printed.
 pub(crate) struct Operator {
     namespace: String,
+    lease_namespace: String,
     log: PathBuf,
     process: Option<Child>,
 }
@@ -22,10 +23,17 @@ pub(crate) struct Operator {
 impl Operator {
     /// Starts the binary under test.
     pub(crate) fn start(namespace: &Namespace) -> Self {
+        Self::start_from(namespace, &namespace.name)
+    }
+
+    /// Starts it with its lease in another namespace: that one may be deleted under it.
+    pub(crate) fn start_from(namespace: &Namespace, lease_namespace: &str) -> Self {
         let log =
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.log", namespace.name));
         File::create(&log).expect("the log can be written");
-        let mut operator = Self { namespace: namespace.name.clone(), log, process: None };
+        let lease_namespace = lease_namespace.to_owned();
+        let mut operator =
+            Self { namespace: namespace.name.clone(), lease_namespace, log, process: None };
         operator.restart();
         operator
     }
@@ -36,7 +44,7 @@ impl Operator {
         let log = OpenOptions::new().append(true).open(&self.log).expect("the log can be written");
         let process = Command::new(env!("CARGO_BIN_EXE_torpor"))
             .args(["run", "--watch-namespace", &self.namespace])
-            .args(["--lease-namespace", &self.namespace])
+            .args(["--lease-namespace", &self.lease_namespace])
             .args(["--image", IMAGE, "--admin-address", "127.0.0.1:0", "--log-format", "text"])
             .stdout(log.try_clone().expect("the log can be shared"))
             .stderr(log)

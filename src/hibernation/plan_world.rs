@@ -1,0 +1,257 @@
+//! The world in which the planner is tested: what it writes is so, and its Jobs are there. Time
+//! passes only where a test says so.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::super::{Action, Contests, Input, Looks, Next, Plan, plan};
+use crate::api::hibernation::{AttemptEnd, Episode, HibernationStatus};
+use crate::api::schedule::DesiredState;
+use crate::hibernation::job::Purpose;
+use crate::hibernation::observe::{JobView, Observed, PodView, Pods};
+use crate::hibernation::validate::{Valid, validate};
+use crate::hold::lever::Kind;
+use crate::hold::plan::{Decision, Wish, decide};
+use crate::hold::record::Holder;
+use crate::hold::subject::Subject;
+use crate::schedule::Basis;
+
+/// A namespace, an object in it, and what an operator remembers.
+pub(super) struct World {
+    pub(super) holder: Holder,
+    pub(super) spec: Valid,
+    pub(super) status: HibernationStatus,
+    pub(super) finalizer: bool,
+    pub(super) looks: Looks,
+    pub(super) contests: Contests,
+    pub(super) now: Timestamp,
+    pub(super) plans: u32,
+    pub(super) objects: Vec<Value>,
+    pub(super) pods: Vec<PodView>,
+    /// The truncation's Job.
+    pub(super) job: JobView,
+    /// Truncation Jobs, in the order of their creation.
+    pub(super) created: Vec<String>,
+    pub(super) deleted: Vec<String>,
+}
+
+impl World {
+    pub(super) fn new(spec: Value, objects: impl IntoIterator<Item = Value>) -> Self {
+        Self {
+            holder: "Hibernation/ns/project".parse().unwrap(),
+            spec: validate(&serde_json::from_value(spec).unwrap()).unwrap(),
+            status: HibernationStatus::default(),
+            finalizer: false,
+            looks: Looks::default(),
+            contests: Contests::new(),
+            now: "2026-12-01T00:00:00Z".parse().unwrap(),
+            plans: 0,
+            objects: objects.into_iter().collect(),
+            pods: Vec::new(),
+            job: JobView::default(),
+            created: Vec::new(),
+            deleted: Vec::new(),
+        }
+    }
+
+    /// Everything is down, and the truncation's Job has just been created.
+    pub(super) fn truncating() -> Self {
+        let mut world = Self::new(emptying(json!({})), [deployment("worker", 2)]);
+        world.run();
+        world.after(5);
+        assert_eq!(world.created.len(), 1);
+        world
+    }
+
+    pub(super) fn ask(&mut self, state: DesiredState) {
+        self.spec.basis = Basis::State(state);
+        self.run();
+    }
+
+    pub(super) fn after(&mut self, seconds: i64) -> Plan {
+        self.now += SignedDuration::from_secs(seconds);
+        self.run()
+    }
+
+    /// Pass after pass, until there is nothing to do but wait.
+    pub(super) fn run(&mut self) -> Plan {
+        for _ in 0..50 {
+            let plan = self.pass();
+            self.obey(&plan);
+            if plan.next != Next::Again {
+                return plan;
+            }
+        }
+        panic!("it comes to no end: {:?}", self.status);
+    }
+
+    /// One plan, with its status written and none of its actions done: the operator may die here.
+    pub(super) fn pass(&mut self) -> Plan {
+        self.plans += 1;
+        let episode = self.status.episode.as_ref();
+        let waking = episode.is_some_and(|episode| episode.waking_since.is_some());
+        let attempt = episode.and_then(|episode| episode.attempt.as_ref());
+        let job_matters = attempt.is_some_and(|attempt| {
+            attempt.ended.is_none() || (waking && attempt.ended != Some(AttemptEnd::Succeeded))
+        });
+        let passed =
+            JobView { exists: true, finished: true, succeeded: true, ..JobView::default() };
+        let mut seen = Observed {
+            workloads: self.objects.iter().map(subject).collect(),
+            preflight: self.status.preflight.is_some().then_some(passed),
+            truncation: job_matters.then(|| self.job.clone()),
+            ..Observed::default()
+        };
+        let planned = self.planned(&seen);
+        let planned = if planned.next == Next::LookAtPods {
+            let (began, complete) = (self.now, self.now);
+            let running = self.pods.clone();
+            seen.pods = Some(Pods { began, complete, running, ..Pods::default() });
+            self.planned(&seen)
+        } else {
+            planned
+        };
+        self.status = planned.status.clone();
+        self.looks = planned.looks.clone();
+        planned
+    }
+
+    pub(super) fn planned(&self, seen: &Observed) -> Plan {
+        plan(Input {
+            holder: &self.holder,
+            generation: Some(1),
+            deleting_since: None,
+            finalizer: self.finalizer,
+            spec: &self.spec,
+            status: &self.status,
+            seen,
+            looks: &self.looks,
+            contests: &self.contests,
+            now: self.now,
+            fresh_id: &format!("episode{}", self.plans),
+        })
+    }
+
+    pub(super) fn obey(&mut self, plan: &Plan) {
+        for action in &plan.actions {
+            match action {
+                Action::AddFinalizer => self.finalizer = true,
+                Action::RemoveFinalizer => self.finalizer = false,
+                Action::Settle { subject, wants, episode, remembered, .. } => {
+                    let remembered = remembered.as_ref();
+                    let wish = Wish { holder: &self.holder, episode, wants, remembered };
+                    let Decision::Write(write) = decide(subject, &wish) else {
+                        panic!("nothing to write to {}", subject.name)
+                    };
+                    let object = self.object(&subject.name);
+                    merge(object, &write.patch);
+                    obeyed(object);
+                }
+                Action::CreateJob(attempt, Purpose::Truncation) => {
+                    self.created.push(attempt.job.clone());
+                    self.job = JobView { exists: true, ..JobView::default() };
+                }
+                Action::DeleteJob(job) if self.created.contains(job) => {
+                    self.deleted.push(job.clone());
+                    self.job = JobView::default();
+                }
+                Action::CreateJob(..) | Action::DeleteJob(_) => {}
+                Action::Keep(_) => panic!("nothing is kept here"),
+            }
+        }
+    }
+
+    pub(super) fn object(&mut self, name: &str) -> &mut Value {
+        let mut objects = self.objects.iter_mut();
+        objects.find(|object| object["metadata"]["name"] == name).unwrap()
+    }
+
+    pub(super) fn replicas(&mut self, name: &str) -> i64 {
+        self.object(name)["spec"]["replicas"].as_i64().unwrap()
+    }
+
+    pub(super) fn job_succeeds(&mut self) {
+        self.job.finished = true;
+        self.job.succeeded = true;
+    }
+
+    pub(super) fn episode(&self) -> &Episode {
+        self.status.episode.as_ref().unwrap()
+    }
+
+    /// The reason of the condition Stalled, where it is true.
+    pub(super) fn stalled(&self) -> Option<&str> {
+        let stalled = |c: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+            c.type_ == crate::api::condition::STALLED && c.status == "True"
+        };
+        self.status.conditions.iter().find(stalled).map(|c| c.reason.as_str())
+    }
+}
+
+/// A spec that empties the default tables, with more in `truncate`.
+pub(super) fn emptying(truncate: Value) -> Value {
+    let secret = json!({"name": "db", "key": "URL"});
+    Value::from_iter([
+        ("state", json!("Hibernated")),
+        ("workloads", json!([{"kind": "Deployment", "name": "worker"}])),
+        ("database", Value::from_iter([("secretRef", secret), ("truncate", truncate)])),
+    ])
+}
+
+pub(super) fn deployment(name: &str, replicas: i64) -> Value {
+    let mut object = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "namespace": "ns", "name": name, "uid": format!("uid-of-{name}"),
+            "resourceVersion": "1", "generation": 1,
+        },
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}},
+    });
+    obeyed(&mut object);
+    object
+}
+
+/// Its controller has done what the spec says.
+pub(super) fn obeyed(object: &mut Value) {
+    let replicas = object["spec"]["replicas"].clone();
+    object["status"] = json!({
+        "observedGeneration": 1,
+        "replicas": replicas,
+        "updatedReplicas": replicas,
+        "availableReplicas": replicas,
+    });
+}
+
+pub(super) fn subject(object: &Value) -> Subject {
+    let kind = Kind::workload("Deployment").unwrap();
+    Subject::read(kind, &serde_json::from_value(object.clone()).unwrap(), []).unwrap()
+}
+
+pub(super) fn pod(app: &str, configuration: Option<String>) -> PodView {
+    PodView {
+        name: format!("{app}-pod"),
+        labels: [("app".to_owned(), app.to_owned())].into(),
+        controller: None,
+        configuration,
+        terminating: true,
+    }
+}
+
+/// RFC 7386.
+pub(super) fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in patch {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(key);
+        } else {
+            merge(&mut target[key], value);
+        }
+    }
+}
