@@ -286,7 +286,9 @@ impl<'a> Draft<'a> {
                     episode.truncation = EpisodeTruncation::Pending;
                 }
             }
-            _ => {
+            earlier => {
+                let done = earlier.take().and_then(|episode| episode.attempt);
+                self.actions.extend(done.map(|attempt| Action::DeleteJob(attempt.job)));
                 self.status.step = None;
                 self.status.episode = Some(Episode {
                     id: self.input.fresh_id.to_owned(),
@@ -435,16 +437,20 @@ impl<'a> Draft<'a> {
         }
         match spec.on_delete {
             OnDelete::Keep => {
-                let held: Vec<_> = self
-                    .cast
-                    .iter()
-                    .filter(|(subject, _)| matches!(keep(subject, holder), Decision::Write(_)))
-                    .map(|(subject, _)| Action::Keep(Box::new((*subject).clone())))
-                    .collect();
-                if held.is_empty() {
+                // What was torn off is written anew first: with the object its status goes, and the
+                // annotations are all that the next one finds.
+                for (subject, role) in self.cast.clone() {
+                    if self.holds(subject) && subject.found.record().is_none() {
+                        let wants = self.wants(subject, &role);
+                        // What is refused here can't be mended: it is the next object's to say so.
+                        drop(self.settle(subject, wants, MissedRuns::Skip));
+                    } else if matches!(keep(subject, holder), Decision::Write(_)) {
+                        self.actions.push(Action::Keep(Box::new(subject.clone())));
+                    }
+                }
+                if self.actions.is_empty() || now > since + spec.deadline {
                     self.actions.push(Action::RemoveFinalizer);
                 } else {
-                    self.actions = held;
                     self.next = Next::Again;
                 }
             }
