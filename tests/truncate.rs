@@ -561,10 +561,6 @@ async fn the_runbooks_three_scopes_empty_their_tables_and_no_others() {
 async fn it_works_through_a_pooler_in_transaction_mode_and_says_so_in_statement_mode() {
     use std::process::{Command, Stdio};
 
-    // Not everybody has one installed.
-    if !std::path::Path::new("/usr/sbin/pgbouncer").exists() {
-        return;
-    }
     let mut db = Database::new("pooler").await;
     db.run(SIMPLE).await;
     let server: sqlx::postgres::PgConnectOptions = db.url.parse().unwrap();

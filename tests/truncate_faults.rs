@@ -439,7 +439,7 @@ async fn several_hosts_are_tried_in_turn() {
 
 #[tokio::test]
 async fn tls_is_checked_up_to_the_name() {
-    let Some(directory) = &server().directory else { return };
+    let directory = &server().directory;
     let db = database("tls").await;
     let ca = directory.join("ca.crt").display().to_string();
     let localhost = db.url.replace("127.0.0.1", "localhost");
@@ -576,7 +576,7 @@ async fn a_server_that_crashes_is_worth_another_try() {
     let mut db = Database::on(&own, "crash").await;
     db.run(TABLES).await;
     let postmaster =
-        std::fs::read_to_string(own.directory.as_ref().unwrap().join("data/postmaster.pid"));
+        std::fs::read_to_string(own.directory.join("data/postmaster.pid"));
     let pid = postmaster.unwrap().lines().next().unwrap().to_owned();
     let url = proxy(&db.url, "TRUNCATE TABLE", Cut::Hold(Duration::from_secs(2))).await;
     let run = truncate_at(&url, &LISTS);

@@ -1,5 +1,4 @@
-//! A PostgreSQL for tests: the one that `TORPOR_POSTGRES_URL` names (a superuser's URL), or else one of
-//! the test's own, which ends with it. Each test has a database to itself.
+//! A PostgreSQL of the tests' own, which ends with them. Each test has a database to itself.
 
 // Each test binary uses a part of it.
 #![allow(dead_code)]
@@ -18,19 +17,16 @@ use torpor::truncate::report::Report;
 pub(crate) struct Server {
     /// A superuser's URL.
     pub(crate) url: String,
-    /// Where its socket and `ca.crt` are; none for a server from elsewhere.
-    pub(crate) directory: Option<PathBuf>,
+    /// Where its socket and `ca.crt` are.
+    pub(crate) directory: PathBuf,
     /// Kept open: the server ends when it is closed, which the end of this process does.
-    _alive: Option<(Child, ChildStdin)>,
+    _alive: (Child, ChildStdin),
 }
 
 /// The server that all tests of this process share.
 pub(crate) fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| match std::env::var("TORPOR_POSTGRES_URL") {
-        Ok(url) => Server { url, directory: None, _alive: None },
-        Err(_) => start(),
-    })
+    SERVER.get_or_init(start)
 }
 
 /// A server of its own, for a test that harms it.
@@ -46,7 +42,7 @@ pub(crate) fn start() -> Server {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let (url, directory) = line.trim().split_once(' ').expect("PostgreSQL did not start");
-    Server { url: url.to_owned(), directory: Some(directory.into()), _alive: Some((child, alive)) }
+    Server { url: url.to_owned(), directory: directory.into(), _alive: (child, alive) }
 }
 
 /// One test's database.

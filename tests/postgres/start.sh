@@ -3,6 +3,7 @@
 # input ends: with the process that started this, however that ends.
 set -eu
 
+# shellcheck disable=SC2012 # Their names are plain versions.
 bin=${PG_BIN:-$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)}
 port=$1
 directory=$(mktemp -d /tmp/torpor-postgres.XXXXXX)
