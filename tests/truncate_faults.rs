@@ -575,8 +575,7 @@ async fn a_server_that_crashes_is_worth_another_try() {
     let own = postgres::start();
     let mut db = Database::on(&own, "crash").await;
     db.run(TABLES).await;
-    let postmaster =
-        std::fs::read_to_string(own.directory.join("data/postmaster.pid"));
+    let postmaster = std::fs::read_to_string(own.directory.join("data/postmaster.pid"));
     let pid = postmaster.unwrap().lines().next().unwrap().to_owned();
     let url = proxy(&db.url, "TRUNCATE TABLE", Cut::Hold(Duration::from_secs(2))).await;
     let run = truncate_at(&url, &LISTS);
