@@ -22,6 +22,8 @@ use crate::hold::subject::Subject;
 const AT_ONCE: usize = 64;
 /// Foreign writes this close together are one contest.
 const CONTEST_WINDOW: SignedDuration = SignedDuration::from_mins(10);
+/// How long a rejected write waits: admission may have changed its mind by then.
+const REJECTED: SignedDuration = SignedDuration::from_secs(15);
 /// Foreign writes before the retries slow down.
 const PATIENCE: u32 = 3;
 
@@ -90,10 +92,11 @@ impl Applier<'_> {
         contests: &mut Contests,
     ) -> Result<(), Error> {
         let mut settling = Vec::new();
+        let mut remove_finalizer = false;
         for action in actions {
             match action {
                 Action::AddFinalizer => self.finalizer(true).await?,
-                Action::RemoveFinalizer => self.finalizer(false).await?,
+                Action::RemoveFinalizer => remove_finalizer = true,
                 Action::CreateJob(attempt, purpose) => {
                     if let Some(database) = database {
                         self.create(database, &attempt, purpose).await?;
@@ -111,10 +114,14 @@ impl Applier<'_> {
         let mut errors = Vec::new();
         for outcome in outcomes {
             match outcome {
-                Ok((uid, Outcome::Written(foreign))) => record(contests, &uid, &foreign),
-                Ok(_) => {}
-                Err(error) => errors.push(error),
+                (uid, Ok(Outcome::Written(foreign))) => record(contests, &uid, &foreign),
+                (_, Ok(_)) => {}
+                (uid, Err(error)) if error.is_rejection() => reject(contests, &uid, &error),
+                (_, Err(error)) => errors.push(Error::from(error)),
             }
+        }
+        if remove_finalizer {
+            self.finalizer(false).await?;
         }
         let more = errors.len().saturating_sub(1);
         match errors.into_iter().next() {
@@ -124,7 +131,7 @@ impl Applier<'_> {
         }
     }
 
-    async fn settle(&self, action: Action) -> Result<(String, Outcome), Error> {
+    async fn settle(&self, action: Action) -> (String, Result<Outcome, apply::Error>) {
         match action {
             Action::Settle { subject, wants, episode, remembered, skip_missed_runs } => {
                 let decide = |subject: &Subject| {
@@ -133,14 +140,15 @@ impl Applier<'_> {
                         Wish { holder: self.holder, episode: &episode, wants: &wants, remembered };
                     decide(subject, &wish)
                 };
-                let outcome = self.writer.settle(&subject, skip_missed_runs, decide).await?;
-                Ok((subject.uid, outcome))
+                let outcome = self.writer.settle(&subject, skip_missed_runs, decide).await;
+                (subject.uid, outcome)
             }
             Action::Keep(subject) => {
                 let decide = |subject: &Subject| keep(subject, self.holder);
-                Ok((subject.uid.clone(), self.writer.settle(&subject, false, decide).await?))
+                let outcome = self.writer.settle(&subject, false, decide).await;
+                (subject.uid, outcome)
             }
-            _ => Ok((String::new(), Outcome::Unchanged)),
+            _ => (String::new(), Ok(Outcome::Unchanged)),
         }
     }
 
@@ -203,7 +211,8 @@ impl Applier<'_> {
 
 /// Counts foreign writes; from the third on the retries slow down, to minutes, never to none.
 fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) {
-    let Some(last) = foreign.iter().rfind(|foreign| !foreign.kept) else { return };
+    // A deploy counts too: one that comes again and again is a controller that puts things back.
+    let Some(last) = foreign.last() else { return };
     let now = Timestamp::now();
     let known = contests.get(uid).filter(|known| now.duration_since(known.last) < CONTEST_WINDOW);
     let count = known.map_or(0, |known| known.count) + 1;
@@ -212,8 +221,21 @@ fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) {
         Some(more) => SignedDuration::from_secs((10 << more.min(5)).min(300)),
     };
     let manager = last.owner.as_ref().map_or("somebody", |owner| owner.manager.as_str()).to_owned();
-    contests
-        .insert(uid.to_owned(), Contest { count, last: now, quiet_until: now + quiet, manager });
+    let contest = Contest { count, last: now, quiet_until: now + quiet, manager, rejected: None };
+    contests.insert(uid.to_owned(), contest);
+}
+
+/// Remembers a no of the API server, for as long as the write is not tried again.
+fn reject(contests: &mut Contests, uid: &str, error: &apply::Error) {
+    let now = Timestamp::now();
+    let contest = Contest {
+        count: 0,
+        last: now,
+        quiet_until: now + REJECTED,
+        manager: String::new(),
+        rejected: Some(error.to_string()),
+    };
+    contests.insert(uid.to_owned(), contest);
 }
 
 /// What of the contests is still of interest.

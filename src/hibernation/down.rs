@@ -115,8 +115,15 @@ fn owned_by(child: &Subject, owner: &Subject) -> bool {
 /// leads nowhere and that match its selector.
 fn pods_of<'a>(subject: &'a Subject, pods: &'a Pods) -> impl Iterator<Item = &'a PodView> {
     let selector = subject.facts.selector.as_ref().and_then(pod_selector);
+    // A CronJob's Job may be gone before its pods are; its name begins with the CronJob's.
+    let of_cron_job = |pod: &PodView| {
+        let job = pod.controller.as_ref().filter(|controller| controller.kind == "Job");
+        let rest = job.and_then(|job| job.name.strip_prefix(subject.name.as_str()));
+        subject.kind.name == "CronJob" && rest.is_some_and(|rest| rest.starts_with('-'))
+    };
     pods.running.iter().filter(move |pod| match root(pod, pods) {
         Root::Is(uid) => uid == subject.uid,
+        Root::Unknown if of_cron_job(pod) => true,
         Root::Unknown => selector.as_ref().is_some_and(|s| s.matches(&pod.labels)),
     })
 }

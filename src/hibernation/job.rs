@@ -11,7 +11,7 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value.
 pub const TORPOR: &str = "torpor";
 /// The container.
-const CONTAINER: &str = "truncate";
+pub const CONTAINER: &str = "truncate";
 /// The exit statuses of wrong arguments and of a refusal: another try would end the same way.
 const REFUSED: [i32; 2] = [2, 3];
 
@@ -89,6 +89,8 @@ pub fn manifest(
         },
         "spec": {
             "backoffLimit": 2,
+            // Longer than an attempt may take: one that can't even start leaves nothing behind.
+            "activeDeadlineSeconds": 240,
             // What is refused stays refused; a node that is drained is nobody's fault.
             "podFailurePolicy": {"rules": [
                 {"action": "FailJob", "onExitCodes":
@@ -145,6 +147,6 @@ pub fn name(owner: &str, purpose: Purpose, id: &str, number: i32) -> String {
         Purpose::Truncation => "truncate",
     };
     let suffix = format!("-{purpose}-{id}-{number}");
-    let kept: String = owner.chars().take(63 - suffix.len()).collect();
+    let kept: String = owner.chars().take(63_usize.saturating_sub(suffix.len())).collect();
     format!("{}{suffix}", kept.trim_end_matches(['-', '.']))
 }

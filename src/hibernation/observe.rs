@@ -12,6 +12,7 @@ use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
 use tokio::time;
 
+use super::job;
 use super::validate::{Target, Valid};
 use crate::api::hibernation::HibernationStatus;
 use crate::hold::apply::CALL_TIMEOUT;
@@ -72,6 +73,8 @@ pub struct PodView {
 /// A Job of Torpor's own, and what its pods say.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobView {
+    /// Its name.
+    pub name: String,
     /// Whether it is there.
     pub exists: bool,
     /// Whether it has finished, which it has only once all its pods have.
@@ -203,7 +206,8 @@ impl Reader {
         let labels = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={name}"));
         let (job, pods) =
             futures::try_join!(call("jobs", jobs.get_opt(name)), call("pods", pods.list(&labels)))?;
-        let mut view = JobView { exists: job.is_some(), ..JobView::default() };
+        let mut view =
+            JobView { name: name.to_owned(), exists: job.is_some(), ..JobView::default() };
         for condition in job.and_then(|j| j.status?.conditions).into_iter().flatten() {
             if condition.status == "True" {
                 view.succeeded |= condition.type_ == "Complete";
@@ -216,6 +220,8 @@ impl Reader {
             .into_iter()
             .filter_map(|pod| pod.status?.container_statuses)
             .flatten()
+            // A mesh may have put its own beside it.
+            .filter(|container| container.name == job::CONTAINER)
             .filter_map(|container| container.state)
         {
             if let Some(end) = state.terminated {

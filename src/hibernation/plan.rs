@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::job::{MANAGED_BY, Purpose, TORPOR};
 use super::observe::Observed;
-use super::steps::Step;
+use super::steps::{Step, StepName};
 use super::validate::{Entry, Target, Valid};
 use crate::api::hibernation::{
     Attempt, Episode, EpisodeTruncation, HibernationStatus, HistoryEntry, NextTransition, OnDelete,
@@ -135,6 +135,8 @@ pub struct Contest {
     pub quiet_until: Timestamp,
     /// The field manager.
     pub manager: String,
+    /// Not contested but rejected: what the API server answered to the last write.
+    pub rejected: Option<String>,
 }
 
 /// How the object stands, for its conditions.
@@ -323,8 +325,18 @@ impl<'a> Draft<'a> {
             match self.down(&step) {
                 Step::Done => {}
                 outcome => {
+                    let looking = outcome == Step::Look;
+                    let unsure = !matches!(outcome, Step::Look | Step::SecondLook(_))
+                        && matches!(
+                            step,
+                            StepName::ConfigMaps | StepName::LetGo | StepName::Stage(_)
+                        );
                     self.at(&step.to_string(), outcome);
-                    if self.writer_seen {
+                    if !looking {
+                        self.keep_the_rest_held();
+                    }
+                    // What stands in the way of a look at the rest may hide a writer there.
+                    if self.writer_seen || unsure {
                         self.stop_truncation();
                     }
                     return;
@@ -343,11 +355,29 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// What is held already is kept there, whatever step the others wait at.
+    fn keep_the_rest_held(&mut self) {
+        let before = self.actions.len();
+        for (subject, role) in self.cast.clone() {
+            if self.holds(subject) && !matches!(role, Role::LetGo) {
+                let wants = self.wants(subject, &role);
+                // What can't be written is said at its own step.
+                drop(self.settle(subject, wants, MissedRuns::Skip));
+            }
+        }
+        if self.actions.len() > before {
+            self.next = Next::Again;
+        }
+    }
+
     fn come_back(&mut self) {
         let held = self.cast.iter().any(|(subject, _)| self.holds(subject));
         if self.status.episode.is_none() && !held {
             self.idle();
             return;
+        }
+        if held && !self.input.finalizer && self.input.deleting_since.is_none() {
+            self.actions.push(Action::AddFinalizer);
         }
         let now = self.input.now;
         if let Some(episode) = &mut self.status.episode
@@ -362,7 +392,10 @@ impl<'a> Draft<'a> {
             let name = step.to_string();
             match self.back(&step) {
                 Step::Done => {}
-                Step::Wait(what) if self.may_pass(&name) => waits.extend(what),
+                // A fence is never passed before its time.
+                Step::Wait(what) if step != StepName::Fence && self.may_pass(&name) => {
+                    waits.extend(what);
+                }
                 outcome => {
                     self.at(&name, outcome);
                     return;
@@ -418,11 +451,23 @@ impl<'a> Draft<'a> {
         if self.input.deleting_since.is_none() {
             match self.preflight() {
                 Step::Done => {}
-                outcome => self.at("Preflight", outcome),
+                outcome => {
+                    self.at("Preflight", outcome);
+                    self.wait_for_the_preflight();
+                }
             }
             // Asleep or not does not hang on it: it is only that a person should know in time.
             self.status.step = None;
         }
+    }
+
+    /// Nobody waits for it while awake: it is looked at when it may have something to say.
+    pub(super) fn wait_for_the_preflight(&mut self) {
+        let Next::Wait(_) = self.next else { return };
+        let attempt = self.status.preflight.as_ref().map(|preflight| &preflight.attempt);
+        let retry = attempt.and_then(|attempt| attempt.retry_at.as_ref());
+        let left = retry.map(|at| at.0.duration_since(self.input.now));
+        self.next = Next::Wait(left.unwrap_or_default().max(SignedDuration::from_secs(2)));
     }
 
     fn delete(&mut self, since: Timestamp) {
@@ -435,7 +480,13 @@ impl<'a> Draft<'a> {
             self.actions.push(Action::RemoveFinalizer);
             return;
         }
+        // What is adopted or swept later knows nothing of a truncation that may still commit.
+        let fence = self.waking_fence();
         match spec.on_delete {
+            OnDelete::Keep if fence != Step::Done => {
+                self.stop_truncation();
+                self.at("Fence", fence);
+            }
             OnDelete::Keep => {
                 // What was torn off is written anew first: with the object its status goes, and the
                 // annotations are all that the next one finds.
@@ -457,7 +508,10 @@ impl<'a> Draft<'a> {
             OnDelete::Wake => {
                 self.come_back();
                 // The sweep for holders that are gone does the rest.
-                if now > since + spec.deadline {
+                let late = now > since + spec.deadline;
+                let removing =
+                    self.actions.iter().any(|action| matches!(action, Action::RemoveFinalizer));
+                if late && fence == Step::Done && !removing {
                     self.actions.push(Action::RemoveFinalizer);
                 }
             }
@@ -530,6 +584,9 @@ impl<'a> Draft<'a> {
                 Ok(Settled::Already)
             }
             Decision::Refuse(refusal) => Err((refusal.reason().to_owned(), refusal.to_string())),
+            Decision::Write(_) if let Some(answer) = self.rejected(subject) => {
+                Err(("WriteRejected".to_owned(), answer))
+            }
             // Letting go ends a contest, so that it never waits for one.
             Decision::Write(_) if !lets_go && self.quiet(subject) => Ok(Settled::Contested),
             Decision::Write(_) => {
@@ -543,6 +600,12 @@ impl<'a> Draft<'a> {
                 Ok(Settled::Writing)
             }
         }
+    }
+
+    /// What the API server has answered to the last write, where that was a no.
+    fn rejected(&self, subject: &Subject) -> Option<String> {
+        let contest = self.input.contests.get(&subject.uid)?;
+        contest.rejected.clone().filter(|_| self.input.now < contest.quiet_until)
     }
 
     fn quiet(&self, subject: &Subject) -> bool {

@@ -103,13 +103,17 @@ fn a_pod_of_the_old_template_is_a_writer_too() {
 fn nothing_wakes_while_a_truncation_may_still_commit() {
     for gone in [false, true] {
         let mut world = World::truncating();
+        // A deadline that passes in between passes the fence by nothing.
+        world.spec.deadline = SignedDuration::from_secs(5);
         world.ask(DesiredState::Awake);
         if gone {
             // Its pods may still run, or a stale leader's request to create it may still land.
             world.job = JobView::default();
         }
-        world.after(209);
-        assert_eq!(world.replicas("worker"), 0, "gone: {gone}");
+        for wait in [9, 100, 100] {
+            world.after(wait);
+            assert_eq!(world.replicas("worker"), 0, "gone: {gone}");
+        }
         world.after(2);
         assert_eq!(world.replicas("worker"), 2, "gone: {gone}");
         assert_eq!(world.status.phase, Some(Phase::Awake));
@@ -331,8 +335,43 @@ fn a_contest_holds_no_wake_up() {
         last: world.now,
         quiet_until: world.now + SignedDuration::from_mins(5),
         manager: "keda".to_owned(),
+        rejected: None,
     };
     world.contests.insert("uid-of-worker".to_owned(), contest);
     world.ask(DesiredState::Awake);
     assert_eq!(world.replicas("worker"), 2);
+}
+
+#[test]
+fn what_the_spec_lets_go_stays_down_while_a_truncation_may_still_commit() {
+    let mut world = World::truncating();
+    world.spec.workloads.clear();
+    world.run();
+    assert_eq!(world.replicas("worker"), 0);
+    assert_eq!(world.deleted, world.created, "the Job is taken back");
+    world.after(211);
+    assert_eq!(world.replicas("worker"), 2);
+}
+
+#[test]
+fn what_is_held_is_kept_there_whatever_another_step_waits_for() {
+    let mut world = World::new(
+        json!({
+            "state": "Hibernated",
+            "workloads": [
+                {"kind": "Deployment", "name": "early"},
+                {"kind": "Deployment", "name": "late", "stage": 1},
+            ],
+        }),
+        [deployment("early", 1), deployment("late", 3)],
+    );
+    world.run();
+    world.after(5);
+    world.after(5);
+    world.after(5);
+    assert_eq!(world.status.phase, Some(Phase::Hibernated));
+    world.pods = vec![pod("early", None)];
+    world.object("late")["spec"]["replicas"] = json!(3);
+    world.after(1);
+    assert_eq!(world.replicas("late"), 0);
 }

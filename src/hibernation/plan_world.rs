@@ -98,8 +98,14 @@ impl World {
             JobView { exists: true, finished: true, succeeded: true, ..JobView::default() };
         let mut seen = Observed {
             workloads: self.objects.iter().map(subject).collect(),
-            preflight: self.status.preflight.is_some().then_some(passed),
-            truncation: job_matters.then(|| self.job.clone()),
+            preflight: self
+                .status
+                .preflight
+                .as_ref()
+                .map(|preflight| JobView { name: preflight.attempt.job.clone(), ..passed.clone() }),
+            truncation: attempt
+                .filter(|_| job_matters)
+                .map(|attempt| JobView { name: attempt.job.clone(), ..self.job.clone() }),
             ..Observed::default()
         };
         let planned = self.planned(&seen);

@@ -16,6 +16,9 @@ use crate::hold::plan::{Decision, Remembered, Wish, decide, original_in_words};
 use crate::hold::record::Found;
 use crate::hold::subject::Subject;
 
+/// Bytes of originals that the status keeps: a status that grew too large could not be written at
+/// all, and each object has its own record.
+const REMEMBERED: usize = 256 * 1024;
 /// Workloads that the status shows in detail.
 const DETAILED: usize = 100;
 
@@ -40,6 +43,7 @@ impl Draft<'_> {
         let mut counts = Counts::default();
         let mut workloads = Vec::new();
         let mut originals = std::collections::BTreeMap::new();
+        let mut remembered_bytes = 0;
         for (subject, role) in &self.cast {
             let status = self.workload(subject, role);
             counts.total += 1;
@@ -51,7 +55,10 @@ impl Draft<'_> {
             match &subject.found {
                 Found::Record(record) if record.held_by(holder) => {
                     let remembered = Remembered::of(record, holder);
-                    if let Ok(text) = serde_json::to_string(&remembered) {
+                    if let Ok(text) = serde_json::to_string(&remembered)
+                        && remembered_bytes + key.len() + text.len() <= REMEMBERED
+                    {
+                        remembered_bytes += key.len() + text.len();
                         originals.insert(key, text);
                     }
                 }

@@ -116,7 +116,17 @@ impl Draft<'_> {
                 Some(message) => Step::Blocked { reason: "ConfigMapNotFound".to_owned(), message },
                 None => self.hold_all(|role| matches!(role, Role::Override(_))),
             },
-            StepName::LetGo => self.hold_all(|role| matches!(role, Role::LetGo)),
+            StepName::LetGo => {
+                let held = |(subject, role): &(&Subject, Role)| {
+                    matches!(role, Role::LetGo) && self.holds(subject)
+                };
+                // What is let go writes again: not while a truncation may still commit.
+                match self.waking_fence() {
+                    Step::Done => self.hold_all(|role| matches!(role, Role::LetGo)),
+                    fence if self.cast.iter().any(held) => fence,
+                    _ => Step::Done,
+                }
+            }
             StepName::Stage(stage) => self.stop_stage(*stage),
             StepName::Restart => self.restart(),
             StepName::Truncate => self.truncate(),
@@ -220,6 +230,7 @@ impl Draft<'_> {
     fn let_go_of(&mut self, of: impl Fn(&Role) -> bool) -> Step {
         let cast = self.cast.clone();
         let mut outcome = Step::Done;
+        let mut refused = Vec::new();
         for (subject, role) in cast.iter().filter(|(_, role)| of(role)) {
             if !self.holds(subject) {
                 continue;
@@ -228,10 +239,11 @@ impl Draft<'_> {
                 Ok(Settled::Already) => {}
                 // A contest keeps nothing from being let go.
                 Ok(Settled::Writing | Settled::Contested) => outcome = Step::Act,
-                Err((reason, message)) => return Step::Blocked { reason, message },
+                // One that can't be written never keeps the others asleep.
+                Err((_, message)) => refused.push(message),
             }
         }
-        outcome
+        if outcome == Step::Done && !refused.is_empty() { Step::Wait(refused) } else { outcome }
     }
 
     fn wake(&mut self, of: impl Fn(&Role) -> bool) -> Step {
@@ -315,17 +327,23 @@ impl Draft<'_> {
     /// The truncation's dry run, which runs whenever the database's settings change.
     pub(super) fn preflight(&mut self) -> Step {
         let Some(database) = &self.input.spec.database else {
-            self.status.preflight = None;
+            let earlier = self.status.preflight.take();
+            self.actions.extend(earlier.map(|p| Action::DeleteJob(p.attempt.job)));
             return Step::Done;
         };
         let mut preflight = match self.status.preflight.take() {
             Some(preflight) if preflight.attempt.settings == database.digest => preflight,
-            _ => Preflight {
-                attempt: self.attempt(database, Purpose::Preflight, 0),
-                tables: None,
-                rows: None,
-                bytes: None,
-            },
+            earlier => {
+                let earlier = earlier.map(|preflight| preflight.attempt);
+                let number = earlier.as_ref().map_or(0, |attempt| attempt.number);
+                self.actions.extend(earlier.map(|attempt| Action::DeleteJob(attempt.job)));
+                Preflight {
+                    attempt: self.attempt(database, Purpose::Preflight, number),
+                    tables: None,
+                    rows: None,
+                    bytes: None,
+                }
+            }
         };
         let seen = self.input.seen.preflight.as_ref();
         let (step, report) =
@@ -340,7 +358,10 @@ impl Draft<'_> {
     }
 
     fn truncate(&mut self) -> Step {
-        let Some(database) = &self.input.spec.database else { return Step::Done };
+        let Some(database) = &self.input.spec.database else {
+            self.stop_truncation();
+            return Step::Done;
+        };
         let Some(episode) = &self.status.episode else { return Step::Done };
         if episode.truncation != EpisodeTruncation::Pending {
             return Step::Done;
@@ -409,6 +430,8 @@ impl Draft<'_> {
         seen: Option<&JobView>,
     ) -> (Step, Option<Report>) {
         let now = self.input.now;
+        // What was seen may be the Job of an attempt before.
+        let seen = seen.filter(|job| job.name == attempt.job);
         if attempt.ended.is_none() {
             match database::progress(attempt, seen, now) {
                 Progress::Missing => {
@@ -440,7 +463,9 @@ impl Draft<'_> {
             return (Step::Done, None);
         }
         let due = attempt.retry_at.as_ref().is_none_or(|at| now >= at.0);
-        if due || attempt.settings != database.digest {
+        // One that was taken back may still commit: not before its fence, whatever has changed.
+        let over = attempt.ended == Some(AttemptEnd::Refused) || fenced(attempt, now);
+        if due || (over && attempt.settings != database.digest) {
             *attempt = self.attempt(database, purpose, attempt.number);
             self.actions.push(Action::CreateJob(attempt.clone(), purpose));
             return (Step::Act, None);
@@ -511,6 +536,7 @@ impl Draft<'_> {
             self.next = super::plan::Next::Again;
         } else if self.standing != super::plan::Standing::Settled {
             self.next = super::plan::Next::Wait(SignedDuration::from_secs(2));
+            self.wait_for_the_preflight();
         }
         let mut lines = Vec::new();
         for step in self.steps_down() {

@@ -69,6 +69,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the API server said no to the write as such: a right that is missing, an admission
+    /// policy, an object that is not valid. It would say so again.
+    pub fn is_rejection(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if [400, 403, 422].iter().any(|c| is_status(source, *c)))
+    }
+}
+
 /// Whether an answer is this status code.
 pub fn is_status(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)

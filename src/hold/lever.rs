@@ -111,6 +111,14 @@ impl Kind {
         ApiResource::from_gvk_with_plural(&gvk, self.plural)
     }
 
+    /// Whether a pointer is one of this kind's levers.
+    pub fn has_lever(&self, pointer: &str) -> bool {
+        match self.stop {
+            Some(stop) => pointer == stop || pointer == RESTART,
+            None => pointer.starts_with("/data/") && segments(pointer).count() == 2,
+        }
+    }
+
     /// What stops it.
     pub fn stop_wants(&self) -> BTreeMap<String, Value> {
         let Some(pointer) = self.stop else { return BTreeMap::new() };

@@ -212,6 +212,17 @@ impl<'a> Draft<'a> {
     fn new(subject: &'a Subject, wish: &'a Wish) -> Result<Self, Refusal> {
         let record = match (&subject.found, wish.remembered) {
             (Found::Record(record), _) => record.clone(),
+            // Neither mark is there: torn off, or let go before a crash. What has another value by now
+            // is its owner's again.
+            (Found::Nothing, Some(remembered)) if wish.wants.is_empty() => {
+                let still_held = |pointer: &String, lever: &Lever| {
+                    let view = subject.levers.get(pointer);
+                    view.and_then(|view| view.value.as_ref()) == Some(&lever.1)
+                };
+                let mut remembered = remembered.clone();
+                remembered.0.retain(|pointer, lever| still_held(pointer, lever));
+                rebuilt(&remembered, wish)
+            }
             (Found::Nothing | Found::Torn, Some(remembered)) => rebuilt(remembered, wish),
             (Found::Nothing | Found::Torn, None) => Record::default(),
         };

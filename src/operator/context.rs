@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
@@ -56,10 +57,29 @@ pub struct Memory {
 /// When an object was found settled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settled {
-    /// The generation that was looked at.
-    pub generation: Option<i64>,
+    /// What was looked at: an object that was made again is another one.
+    pub of: Version,
     /// When time itself brings the next change.
     pub until: Option<Timestamp>,
+}
+
+/// Which version of an object was looked at, status aside.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Version {
+    uid: Option<String>,
+    generation: Option<i64>,
+    finalizers: Option<Vec<String>>,
+}
+
+impl Version {
+    /// The version that metadata tells of.
+    pub fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            uid: meta.uid.clone(),
+            generation: meta.generation,
+            finalizers: meta.finalizers.clone().filter(|finalizers| !finalizers.is_empty()),
+        }
+    }
 }
 
 impl Context {

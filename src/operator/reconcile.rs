@@ -12,7 +12,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
-use super::context::{Context, Memory, Seen, Settled};
+use super::context::{Context, Memory, Seen, Settled, Version};
 use super::metrics::{Kind, Outcome};
 use crate::api::condition::shorten;
 use crate::api::hibernation::{AttemptEnd, Hibernation, HibernationStatus, Phase};
@@ -60,7 +60,7 @@ pub async fn reconcile(seen: Arc<Seen>, context: Arc<Context>) -> Result<Action,
     let memory = context.memory(&object);
     let now = whole_seconds(Timestamp::now());
     if let Some(settled) = &memory.settled
-        && settled.generation == seen.meta().generation
+        && settled.of == Version::of(seen.meta())
         && settled.until.is_none_or(|until| now < until)
     {
         return Ok(sleep(settled.until, now));
@@ -118,8 +118,7 @@ async fn work(
                 let said = error.status(&status, read.metadata.generation, now);
                 settle_status(context, &read, &said).await?;
                 context.remember(object, |memory| {
-                    memory.settled =
-                        Some(Settled { generation: read.metadata.generation, until: None });
+                    memory.settled = Some(Settled { of: Version::of(&read.metadata), until: None });
                 });
                 return Ok(sleep(None, now));
             }
@@ -140,8 +139,7 @@ async fn work(
                 let before = memory.changes;
                 context.remember(object, |memory| {
                     if memory.changes == before {
-                        memory.settled =
-                            Some(Settled { generation: read.metadata.generation, until });
+                        memory.settled = Some(Settled { of: Version::of(&read.metadata), until });
                     }
                 });
                 return Ok(sleep(until, now));
@@ -214,8 +212,10 @@ async fn observe(
 ) -> Result<Observed, Error> {
     let waking = status.episode.as_ref().is_some_and(|episode| episode.waking_since.is_some());
     let attempt = status.episode.as_ref().and_then(|episode| episode.attempt.as_ref());
+    let deleting = read.metadata.deletion_timestamp.is_some();
     let truncation = attempt.filter(|attempt| {
-        attempt.ended.is_none() || (waking && attempt.ended != Some(AttemptEnd::Succeeded))
+        attempt.ended.is_none()
+            || ((waking || deleting) && attempt.ended != Some(AttemptEnd::Succeeded))
     });
     let preflight = status.preflight.as_ref().map(|preflight| &preflight.attempt);
     let preflight = preflight.filter(|attempt| attempt.ended.is_none());
@@ -225,7 +225,6 @@ async fn observe(
     };
     let ((workloads, config_maps), truncation, preflight) =
         futures::try_join!(reader.subjects(valid, status), job(truncation), job(preflight))?;
-    let deleting = read.metadata.deletion_timestamp.is_some();
     let namespace_deleting = deleting && reader.namespace_deleting().await;
     Ok(Observed { workloads, config_maps, pods: None, preflight, truncation, namespace_deleting })
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use futures::StreamExt;
+use futures::future::join_all;
+use futures::{StreamExt, TryStreamExt};
 use kube::api::Api;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
@@ -203,42 +204,70 @@ async fn control(
     metrics: &Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let scope = Scope(args.watch_namespace.clone());
     let claim = claim.clone();
     let permit: Permit = Arc::new(move || claim.check().is_ok());
     let in_flight = args.writes_in_flight.into();
     let context =
         Context::new(client.clone(), permit, args.image.clone(), in_flight, metrics.clone());
     let sweep = Arc::new(Sweep::default());
-    let (store, writer) = reflector::store();
-    let objects = scope.apis(
-        || Api::<Seen>::all(client.clone()),
-        |namespace| Api::<Seen>::namespaced(client.clone(), namespace),
-    );
-    let watches = objects
-        .into_iter()
-        .map(|api| watcher(api, watcher::Config::default()).default_backoff().boxed());
+    let (ended, end) = watch::channel(false);
+    let mut stores = Vec::new();
+    let mut controllers = Vec::new();
+    for scope in Scope::all(&args.watch_namespace) {
+        let (store, writer) = reflector::store();
+        stores.push(store.clone());
+        let mut end = end.clone();
+        let end = async move { drop(end.wait_for(|ended| *ended).await) };
+        controllers.push(controller(client, &scope, &context, &sweep, store, writer, end));
+    }
+    let sweeping = tokio::spawn(sweep.clone().run(context.clone(), stores));
+    let shutdown = async {
+        shutdown.await;
+        ended.send_replace(true);
+    };
+    futures::join!(join_all(controllers), shutdown);
+    sweeping.abort();
+}
+
+/// The controller of one scope.
+fn controller<E: Future<Output = ()> + Send + Sync + 'static>(
+    client: &Client,
+    scope: &Scope,
+    context: &Arc<Context>,
+    sweep: &Arc<Sweep>,
+    store: reflector::Store<Seen>,
+    writer: reflector::store::Writer<Seen>,
+    end: E,
+) -> impl Future<Output = ()> + use<E> {
+    let api = match &scope.0 {
+        None => Api::<Seen>::all(client.clone()),
+        Some(namespace) => Api::<Seen>::namespaced(client.clone(), namespace),
+    };
+    let forgetful = context.clone();
     // Status writes, most of which are the operator's own, change neither of the two.
-    let changed = futures::stream::select_all(watches)
+    let changed = watcher(api, watcher::Config::default())
+        .default_backoff()
         .modify(|object| object.metadata.managed_fields = None)
+        .inspect_ok(move |event| {
+            if let watcher::Event::Delete(object) = event {
+                forgetful.forget(&reflector::ObjectRef::from_obj(object));
+            }
+        })
         .reflect(writer)
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::finalizers),
             PredicateConfig::default(),
         );
-    let sweeping = tokio::spawn(sweep.clone().run(context.clone(), store.clone()));
     Controller::for_stream(changed, store)
         .with_config(controller::Config::default().concurrency(RECONCILES))
-        .reconcile_on(triggers(client, &scope, &context, &sweep))
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, error_policy, context)
+        .reconcile_on(triggers(client, scope, context, sweep))
+        .graceful_shutdown_on(end)
+        .run(reconcile, error_policy, context.clone())
         .for_each(|result| {
             if let Err(controller::Error::QueueError(error)) = &result {
                 tracing::warn!(%error, "a watch of Hibernations failed; it is taken up again");
             }
             std::future::ready(())
         })
-        .await;
-    sweeping.abort();
 }

@@ -39,17 +39,29 @@ struct Held {
     name: String,
 }
 
+impl Held {
+    fn of(kind: &'static Kind, meta: &ObjectMeta) -> Self {
+        Self {
+            kind: kind.name,
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
 impl Sweep {
+    /// A workload or ConfigMap is gone.
+    pub fn gone(&self, kind: &'static Kind, meta: &ObjectMeta) {
+        let held = Held::of(kind, meta);
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&held);
+    }
+
     /// A workload or ConfigMap was seen. Only Hibernations are known to this version.
     pub fn saw(&self, kind: &'static Kind, meta: &ObjectMeta) {
         let label = meta.labels.as_ref().and_then(|labels| labels.get(LABEL));
         let annotation = meta.annotations.as_ref().and_then(|a| a.get(ANNOTATION));
         let found = Found::read(annotation.map(String::as_str), label.map(String::as_str));
-        let held = Held {
-            kind: kind.name,
-            namespace: meta.namespace.clone().unwrap_or_default(),
-            name: meta.name.clone().unwrap_or_default(),
-        };
+        let held = Held::of(kind, meta);
         let holders: Vec<Holder> = found
             .record()
             .into_iter()
@@ -66,14 +78,16 @@ impl Sweep {
     }
 
     /// Lets go, for as long as the operator runs, of what is held by nobody.
-    pub async fn run(self: Arc<Self>, context: Arc<Context>, store: Store<Seen>) {
-        if store.wait_until_ready().await.is_err() {
-            return;
+    pub async fn run(self: Arc<Self>, context: Arc<Context>, stores: Vec<Store<Seen>>) {
+        for store in &stores {
+            if store.wait_until_ready().await.is_err() {
+                return;
+            }
         }
         let mut every = tokio::time::interval(EVERY);
         loop {
             every.tick().await;
-            for (holder, objects) in self.overdue(&store, Timestamp::now()) {
+            for (holder, objects) in self.overdue(&stores, Timestamp::now()) {
                 if let Err(error) = self.let_go(&context, &holder, objects).await {
                     tracing::warn!(%holder, %error, "its holds could not be let go yet");
                 }
@@ -82,7 +96,7 @@ impl Sweep {
     }
 
     /// Holders that have been missing for long enough.
-    fn overdue(&self, store: &Store<Seen>, now: Timestamp) -> Vec<(Holder, BTreeSet<Held>)> {
+    fn overdue(&self, stores: &[Store<Seen>], now: Timestamp) -> Vec<(Holder, BTreeSet<Held>)> {
         let mut holds: BTreeMap<Holder, BTreeSet<Held>> = BTreeMap::new();
         for (held, holders) in &*self.held.lock().unwrap_or_else(PoisonError::into_inner) {
             for holder in holders {
@@ -91,7 +105,8 @@ impl Sweep {
         }
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |holder: &Holder| {
-            store.get(&ObjectRef::new(&holder.name).within(&holder.namespace)).is_some()
+            let object = ObjectRef::new(&holder.name).within(&holder.namespace);
+            stores.iter().any(|store| store.get(&object).is_some())
         };
         missing.retain(|holder, _| holds.contains_key(holder) && !known(holder));
         holds.retain(|holder, _| {
@@ -117,20 +132,33 @@ impl Sweep {
         }
         tracing::info!(%holder, objects = objects.len(), "holder is gone; letting go");
         for held in objects {
-            let Some(kind) = Kind::any(held.kind) else { continue };
-            let api: Api<DynamicObject> =
-                Api::namespaced_with(context.client.clone(), &held.namespace, &kind.api_resource());
-            let read = call("a held object", api.get_opt(&held.name)).await?;
-            let Some(subject) = read.and_then(|object| Subject::read(kind, &object, [])) else {
-                continue;
-            };
-            let kept = subject
-                .found
-                .record()
-                .is_none_or(|record| record.holdings(holder).all(|(_, holding)| holding.kept));
-            if kept {
-                continue;
+            // One that can't be let go yet doesn't keep the others.
+            if let Err(error) = self.let_go_of(context, holder, &held).await {
+                tracing::warn!(%holder, ?held, %error, "a hold could not be let go yet");
             }
+        }
+        Ok(())
+    }
+
+    async fn let_go_of(
+        &self,
+        context: &Context,
+        holder: &Holder,
+        held: &Held,
+    ) -> Result<(), apply::Error> {
+        let Some(kind) = Kind::any(held.kind) else { return Ok(()) };
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(context.client.clone(), &held.namespace, &kind.api_resource());
+        let read = call("a held object", api.get_opt(&held.name)).await?;
+        let Some(subject) = read.and_then(|object| Subject::read(kind, &object, [])) else {
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(held);
+            return Ok(());
+        };
+        let kept = subject
+            .found
+            .record()
+            .is_none_or(|record| record.holdings(holder).all(|(_, holding)| holding.kept));
+        if !kept {
             let wants = BTreeMap::new();
             let decide = |subject: &Subject| {
                 decide(subject, &Wish { holder, episode: "", wants: &wants, remembered: None })

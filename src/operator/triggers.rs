@@ -17,18 +17,18 @@ use crate::hold::lever::Kind;
 /// Objects in one page of a watch's first list.
 const PAGE: u32 = 500;
 
-/// The namespaces that are watched: all, or those named.
-#[derive(Clone, Debug, Default)]
-pub struct Scope(pub Vec<String>);
+/// What is watched: the whole cluster, or one namespace.
+#[derive(Clone, Debug)]
+pub struct Scope(pub Option<String>);
 
 impl Scope {
-    /// The APIs to watch: one for the whole cluster, or one for each namespace.
-    pub fn apis<T>(&self, all: impl Fn() -> T, namespaced: impl Fn(&str) -> T) -> Vec<T> {
-        if self.0.is_empty() {
-            vec![all()]
-        } else {
-            self.0.iter().map(|namespace| namespaced(namespace)).collect()
+    /// The whole cluster where no namespace is named; else one scope each, as each watch fills a
+    /// store of its own.
+    pub fn all(namespaces: &[String]) -> Vec<Self> {
+        if namespaces.is_empty() {
+            return vec![Self(None)];
         }
+        namespaces.iter().map(|namespace| Self(Some(namespace.clone()))).collect()
     }
 }
 
@@ -39,16 +39,13 @@ pub fn triggers(
     context: &Arc<Context>,
     sweep: &Arc<Sweep>,
 ) -> impl Stream<Item = ObjectRef<Seen>> + Send + 'static {
-    let streams = Kind::all().flat_map(|kind| {
-        let resource = kind.api_resource();
-        let apis: Vec<Api<PartialObjectMeta<DynamicObject>>> = scope.apis(
-            || Api::all_with(client.clone(), &resource),
-            |namespace| Api::namespaced_with(client.clone(), namespace, &resource),
-        );
-        apis.into_iter().map(move |api| (kind, api))
-    });
-    let watches: Vec<_> = streams
-        .map(|(kind, api)| {
+    let watches: Vec<_> = Kind::all()
+        .map(|kind| {
+            let resource = kind.api_resource();
+            let api: Api<PartialObjectMeta<DynamicObject>> = match &scope.0 {
+                None => Api::all_with(client.clone(), &resource),
+                Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            };
             let config = watcher::Config::default().page_size(PAGE);
             let (context, sweep) = (context.clone(), sweep.clone());
             watch(api, config)
@@ -80,7 +77,10 @@ fn hear(
             sweep.saw(kind, &object.metadata);
             context.changed(&object.namespace().unwrap_or_default())
         }
-        Event::Delete(object) => context.changed(&object.namespace().unwrap_or_default()),
+        Event::Delete(object) => {
+            sweep.gone(kind, &object.metadata);
+            context.changed(&object.namespace().unwrap_or_default())
+        }
         Event::Init | Event::InitDone => Vec::new(),
     }
 }
