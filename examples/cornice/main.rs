@@ -1,4 +1,4 @@
-//! Cornice: a stand-in for the application of the runbook in `runbooks/`, for the demo and tests.
+//! Cornice: a stand-in for the application of the hold runbook (docs/runbook.md), for the demo and tests.
 //!
 //! One binary is the whole of it: an API, a monitor, an ingest worker, a nightly job, and the
 //! migration with its sample data. It reads its configuration from the environment at its start,

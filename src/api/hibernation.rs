@@ -281,7 +281,7 @@ pub enum AttemptEnd {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepStatus {
-    /// Preflight, ConfigMaps, Stage 0.., Restart, Truncate, Fence.
+    /// Preflight, ConfigMaps, LetGo, Stage 0.., Restart, Truncate; on the way back Fence first and Ready last.
     pub name: String,
     /// Since when.
     pub since: Time,

@@ -1,4 +1,4 @@
-//! The lines of the Cornice runbook (`runbooks/`), each held against real pods and rows.
+//! The lines of the Cornice runbook (docs/runbook.md), each held against real pods and rows.
 //!
 //! Most of them are about one hold: [`HELD`] goes through it once, and each test looks at what was
 //! seen before, meanwhile and afterwards.
