@@ -1,11 +1,14 @@
 //! One Hibernation, from what is seen of it to what is done: observe, validate, plan, apply.
 
 pub mod apply;
+pub mod cast;
 pub mod database;
 pub mod down;
 pub mod job;
 pub mod observe;
 pub mod plan;
+pub mod rehearse;
 pub mod report;
 pub mod steps;
+pub mod truncation;
 pub mod validate;

@@ -10,18 +10,18 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
-use super::job::{MANAGED_BY, Purpose, TORPOR};
+use super::cast::Role;
+use super::job::Purpose;
 use super::observe::Observed;
 use super::steps::{Step, StepName};
-use super::validate::{Entry, Target, Valid};
+use super::validate::Valid;
 use crate::api::hibernation::{
     Attempt, Episode, EpisodeTruncation, HibernationStatus, HistoryEntry, NextTransition, OnDelete,
     Phase, StepStatus,
 };
 use crate::api::schedule::DesiredState;
-use crate::api::workload::{Action as Treatment, MissedRuns};
-use crate::hold::lever::{WORKLOADS, restart_wants};
-use crate::hold::plan::{Decision, Remembered, Wish, decide, keep};
+use crate::api::workload::MissedRuns;
+use crate::hold::plan::{Decision, Remembered, keep};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
 use crate::schedule::{Basis, Cause, Desired, DesiredCause};
@@ -158,19 +158,6 @@ pub enum Standing {
         /// What is in the way.
         message: String,
     },
-}
-
-/// What an object is to the Hibernation.
-#[derive(Clone, Debug)]
-pub enum Role<'a> {
-    /// It is to be stopped.
-    Stop(&'a Entry),
-    /// It is to be restarted.
-    Restart(&'a Entry),
-    /// Its keys are to be overridden.
-    Override(BTreeMap<String, Value>),
-    /// It is held, and the spec does not ask for that any more.
-    LetGo,
 }
 
 /// A plan in the making.
@@ -461,15 +448,6 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Nobody waits for it while awake: it is looked at when it may have something to say.
-    pub(super) fn wait_for_the_preflight(&mut self) {
-        let Next::Wait(_) = self.next else { return };
-        let attempt = self.status.preflight.as_ref().map(|preflight| &preflight.attempt);
-        let retry = attempt.and_then(|attempt| attempt.retry_at.as_ref());
-        let left = retry.map(|at| at.0.duration_since(self.input.now));
-        self.next = Next::Wait(left.unwrap_or_default().max(SignedDuration::from_secs(2)));
-    }
-
     fn delete(&mut self, since: Timestamp) {
         let Input { spec, now, seen, finalizer, holder, .. } = self.input;
         self.status.asked = None;
@@ -515,111 +493,6 @@ impl<'a> Draft<'a> {
                     self.actions.push(Action::RemoveFinalizer);
                 }
             }
-        }
-    }
-
-    /// What an object is to this Hibernation.
-    fn role(&self, subject: &'a Subject) -> Option<Role<'a>> {
-        let spec = self.input.spec;
-        let held = self.holds(subject);
-        if subject.kind.name == "ConfigMap" {
-            let wants = spec.config_wants(subject);
-            return match (wants.is_empty(), held) {
-                (false, _) if !subject.deleting => Some(Role::Override(wants)),
-                (_, true) => Some(Role::LetGo),
-                _ => None,
-            };
-        }
-        match spec.entry_for(subject).filter(|entry| held || may_take(subject, entry)) {
-            Some(entry) => Some(match entry.action {
-                Treatment::Stop => Role::Stop(entry),
-                Treatment::Restart => Role::Restart(entry),
-            }),
-            None => held.then_some(Role::LetGo),
-        }
-    }
-
-    /// Whether this object holds it, by its annotation or else by the status.
-    pub(super) fn holds(&self, subject: &Subject) -> bool {
-        let holder = self.input.holder;
-        match subject.found.record() {
-            Some(record) => record.held_by(holder),
-            None => self.remembered(subject).is_some(),
-        }
-    }
-
-    /// What the status remembers of an object.
-    pub(super) fn remembered(&self, subject: &Subject) -> Option<Remembered> {
-        let text = self.status.originals.get(&memory_key(subject))?;
-        serde_json::from_str(text).ok()
-    }
-
-    /// Forgets an object that has been let go: what others write into it from now on is theirs.
-    pub(super) fn forget(&mut self, subject: &Subject) {
-        self.status.originals.remove(&memory_key(subject));
-    }
-
-    /// Pushes the write, where one is needed, that makes the object hold `wants`. None where it
-    /// can't be held.
-    pub(super) fn settle(
-        &mut self,
-        subject: &Subject,
-        wants: BTreeMap<String, Value>,
-        missed_runs: MissedRuns,
-    ) -> Result<Settled, (String, String)> {
-        let episode = self.episode_id();
-        let remembered = self.remembered(subject);
-        let lets_go = wants.is_empty();
-        let wish = Wish {
-            holder: self.input.holder,
-            episode: &episode,
-            wants: &wants,
-            remembered: remembered.as_ref(),
-        };
-        match decide(subject, &wish) {
-            Decision::Keep => {
-                if lets_go {
-                    self.forget(subject);
-                }
-                Ok(Settled::Already)
-            }
-            Decision::Refuse(refusal) => Err((refusal.reason().to_owned(), refusal.to_string())),
-            Decision::Write(_) if let Some(answer) = self.rejected(subject) => {
-                Err(("WriteRejected".to_owned(), answer))
-            }
-            // Letting go ends a contest, so that it never waits for one.
-            Decision::Write(_) if !lets_go && self.quiet(subject) => Ok(Settled::Contested),
-            Decision::Write(_) => {
-                self.actions.push(Action::Settle {
-                    subject: Box::new(subject.clone()),
-                    wants,
-                    episode,
-                    remembered,
-                    skip_missed_runs: missed_runs == MissedRuns::Skip,
-                });
-                Ok(Settled::Writing)
-            }
-        }
-    }
-
-    /// What the API server has answered to the last write, where that was a no.
-    fn rejected(&self, subject: &Subject) -> Option<String> {
-        let contest = self.input.contests.get(&subject.uid)?;
-        contest.rejected.clone().filter(|_| self.input.now < contest.quiet_until)
-    }
-
-    fn quiet(&self, subject: &Subject) -> bool {
-        let contest = self.input.contests.get(&subject.uid);
-        contest.is_some_and(|contest| self.input.now < contest.quiet_until)
-    }
-
-    /// What is wanted of an object with this role, while asleep.
-    pub(super) fn wants(&self, subject: &Subject, role: &Role) -> BTreeMap<String, Value> {
-        match role {
-            Role::Stop(_) => subject.kind.stop_wants(),
-            Role::Restart(_) => restart_wants(&self.input.spec.restart_digest(&self.episode_id())),
-            Role::Override(wants) => wants.clone(),
-            Role::LetGo => BTreeMap::new(),
         }
     }
 
@@ -685,36 +558,6 @@ impl<'a> Draft<'a> {
         self.status.history.insert(0, HistoryEntry { phase, at, message });
         self.status.history.truncate(HISTORY);
     }
-}
-
-/// How a write stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Settled {
-    /// Nothing to write.
-    Already,
-    /// To be written.
-    Writing,
-    /// To be written later: somebody else keeps on writing it.
-    Contested,
-}
-
-/// The key of an object in `status.originals`.
-pub fn memory_key(subject: &Subject) -> String {
-    format!("{}/{}/{}", subject.kind.name, subject.name, subject.uid)
-}
-
-/// Whether an object that is not held yet may be. What another controller owns is refused where it
-/// was meant by name, or where its owner is of a kind that nothing here can hold; otherwise it is
-/// its owner's matter.
-fn may_take(subject: &Subject, entry: &Entry) -> bool {
-    let own = subject.labels.get(MANAGED_BY).is_some_and(|by| by == TORPOR)
-        || subject.labels.get("app.kubernetes.io/name").is_some_and(|name| name == TORPOR);
-    let owned_by_known = subject
-        .controller
-        .as_ref()
-        .is_some_and(|owner| WORKLOADS.iter().any(|kind| kind.name == owner.kind));
-    let by_name = matches!(entry.target, Target::Name(_));
-    !subject.deleting && !own && !subject.facts.finished && (by_name || !owned_by_known)
 }
 
 fn in_words(cause: &DesiredCause, by_person: bool) -> String {

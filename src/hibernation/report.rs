@@ -3,8 +3,9 @@
 
 use jiff::Timestamp;
 
+use super::cast::{Role, memory_key};
 use super::down::{blockers, not_ready, not_restarted};
-use super::plan::{Draft, Next, Plan, Role, Standing, few, memory_key};
+use super::plan::{Draft, Next, Plan, Standing, few};
 use super::validate::Invalid;
 use crate::api::condition::{
     self, HIBERNATED, PREFLIGHT_PASSED, READY, RECONCILING, STALLED, TRUNCATED,

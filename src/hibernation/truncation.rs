@@ -1,0 +1,255 @@
+//! The steps that have a Job: the truncation, its dry run, and the fence between it and a wake.
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::database::{self, Progress, fenced, retry_at};
+use super::job::{self, Purpose};
+use super::observe::JobView;
+use super::plan::{Action, Draft, Next};
+use super::steps::Step;
+use super::validate::DatabaseEntry;
+use crate::api::hibernation::{
+    Attempt, AttemptEnd, EmptiedTable, EpisodeTruncation, Preflight, Truncation,
+};
+use crate::truncate::report::Report;
+
+/// Tables that the status names.
+const LARGEST: usize = 10;
+
+impl Draft<'_> {
+    /// The truncation's dry run, which runs whenever the database's settings change.
+    pub(super) fn preflight(&mut self) -> Step {
+        let Some(database) = &self.input.spec.database else {
+            let earlier = self.status.preflight.take();
+            self.actions.extend(earlier.map(|p| Action::DeleteJob(p.attempt.job)));
+            return Step::Done;
+        };
+        let mut preflight = match self.status.preflight.take() {
+            Some(preflight) if preflight.attempt.settings == database.digest => preflight,
+            earlier => {
+                let earlier = earlier.map(|preflight| preflight.attempt);
+                let number = earlier.as_ref().map_or(0, |attempt| attempt.number);
+                self.actions.extend(earlier.map(|attempt| Action::DeleteJob(attempt.job)));
+                Preflight {
+                    attempt: self.attempt(database, Purpose::Preflight, number),
+                    tables: None,
+                    rows: None,
+                    bytes: None,
+                }
+            }
+        };
+        let seen = self.input.seen.preflight.as_ref();
+        let (step, report) =
+            self.pursue(database, Purpose::Preflight, &mut preflight.attempt, seen);
+        if let Some(report) = report {
+            preflight.tables = Some(clamp(report.totals.tables));
+            preflight.rows = Some(clamp(report.totals.rows));
+            preflight.bytes = Some(clamp(report.totals.bytes));
+        }
+        self.status.preflight = Some(preflight);
+        step
+    }
+
+    pub(super) fn truncate(&mut self) -> Step {
+        let Some(database) = &self.input.spec.database else {
+            self.stop_truncation();
+            return Step::Done;
+        };
+        let Some(episode) = &self.status.episode else { return Step::Done };
+        if episode.truncation != EpisodeTruncation::Pending {
+            return Step::Done;
+        }
+        let id = episode.id.clone();
+        let mut attempt = episode
+            .attempt
+            .clone()
+            .unwrap_or_else(|| self.attempt(database, Purpose::Truncation, 0));
+        let seen = self.input.seen.truncation.as_ref();
+        let (step, report) = self.pursue(database, Purpose::Truncation, &mut attempt, seen);
+        if step == Step::Done {
+            let report = report.unwrap_or_default();
+            self.status.truncation = Some(Truncation {
+                episode: id,
+                at: Time(self.input.now),
+                tables: clamp(report.totals.tables),
+                rows: clamp(report.totals.rows),
+                bytes_freed: clamp(report.totals.bytes),
+                largest: report
+                    .tables
+                    .into_iter()
+                    .take(LARGEST)
+                    .map(|table| EmptiedTable {
+                        name: table.name,
+                        rows: clamp(table.rows),
+                        bytes: clamp(table.bytes),
+                    })
+                    .collect(),
+            });
+        }
+        if let Some(episode) = &mut self.status.episode {
+            episode.attempt = Some(attempt);
+            if step == Step::Done {
+                episode.truncation = EpisodeTruncation::Done;
+            }
+        }
+        step
+    }
+
+    /// A new attempt, the one after `number`. It counts from the moment that it is recorded.
+    fn attempt(&self, database: &DatabaseEntry, purpose: Purpose, number: i32) -> Attempt {
+        let number = number + 1;
+        let id = match purpose {
+            Purpose::Preflight => database.digest[..8].to_owned(),
+            Purpose::Truncation => self.episode_id(),
+        };
+        Attempt {
+            number,
+            job: job::name(&self.input.holder.name, purpose, &id, number),
+            not_after: Time(self.input.now + database::TIME_LIMIT),
+            settings: database.digest.clone(),
+            ended: None,
+            message: None,
+            retry_at: None,
+        }
+    }
+
+    /// Takes an attempt one step on: creates its Job, waits for it, records how it ended, begins
+    /// another. Returns the report where it has just ended.
+    fn pursue(
+        &mut self,
+        database: &DatabaseEntry,
+        purpose: Purpose,
+        attempt: &mut Attempt,
+        seen: Option<&JobView>,
+    ) -> (Step, Option<Report>) {
+        let now = self.input.now;
+        // What was seen may be the Job of an attempt before.
+        let seen = seen.filter(|job| job.name == attempt.job);
+        if attempt.ended.is_none() {
+            match database::progress(attempt, seen, now) {
+                Progress::Missing => {
+                    self.actions.push(Action::CreateJob(attempt.clone(), purpose));
+                    return (Step::Act, None);
+                }
+                Progress::Running(None) if seen.is_none() => {
+                    // It was just recorded: the Job is created, and then looked at.
+                    self.actions.push(Action::CreateJob(attempt.clone(), purpose));
+                    return (Step::Act, None);
+                }
+                Progress::Running(waiting) => return (running(attempt, waiting), None),
+                Progress::Ended { end, message, report } => {
+                    attempt.ended = Some(end);
+                    if end != AttemptEnd::Succeeded {
+                        attempt.message = Some(message);
+                        attempt.retry_at = Some(Time(retry_at(end, attempt.number, now)));
+                    }
+                    if end != AttemptEnd::Succeeded || purpose == Purpose::Preflight {
+                        self.actions.push(Action::DeleteJob(attempt.job.clone()));
+                    }
+                    if end == AttemptEnd::Succeeded {
+                        return (Step::Done, report);
+                    }
+                }
+            }
+        }
+        if attempt.ended == Some(AttemptEnd::Succeeded) {
+            return (Step::Done, None);
+        }
+        let due = attempt.retry_at.as_ref().is_none_or(|at| now >= at.0);
+        // One that was taken back may still commit: not before its fence, whatever has changed.
+        let over = attempt.ended == Some(AttemptEnd::Refused) || fenced(attempt, now);
+        if due || (over && attempt.settings != database.digest) {
+            *attempt = self.attempt(database, purpose, attempt.number);
+            self.actions.push(Action::CreateJob(attempt.clone(), purpose));
+            return (Step::Act, None);
+        }
+        let message = attempt.message.clone().unwrap_or_default();
+        if attempt.ended == Some(AttemptEnd::Refused) {
+            let reason = match purpose {
+                Purpose::Preflight => "PreflightRefused",
+                Purpose::Truncation => "TruncationRefused",
+            };
+            return (Step::Blocked { reason: reason.to_owned(), message }, None);
+        }
+        (Step::Wait(vec![format!("Job {} failed: {message}", attempt.job)]), None)
+    }
+
+    /// A writer turned up while the truncation may be running: its Job is deleted, and another
+    /// begins only once this one can commit nothing any more.
+    pub(super) fn stop_truncation(&mut self) {
+        let Some(attempt) =
+            self.status.episode.as_mut().and_then(|episode| episode.attempt.as_mut())
+        else {
+            return;
+        };
+        let finished = self.input.seen.truncation.as_ref().is_some_and(|job| job.finished);
+        match attempt.ended {
+            None if !finished => {
+                attempt.ended = Some(AttemptEnd::Failed);
+                attempt.message =
+                    Some("it was taken back: something that was down runs again".to_owned());
+                attempt.retry_at = Some(Time(attempt.not_after.0 + database::CLOCK_MARGIN));
+            }
+            // Taken back before a crash, perhaps, and the Job is still to be deleted.
+            Some(AttemptEnd::Failed) if !fenced(attempt, self.input.now) => {}
+            _ => return,
+        }
+        let job = attempt.job.clone();
+        self.actions.push(Action::DeleteJob(job));
+    }
+
+    /// Nothing is woken while a truncation could still commit.
+    pub(super) fn waking_fence(&self) -> Step {
+        let Some(attempt) = self.status.episode.as_ref().and_then(|e| e.attempt.as_ref()) else {
+            return Step::Done;
+        };
+        let finished =
+            self.input.seen.truncation.as_ref().is_some_and(|job| job.exists && job.finished);
+        if finished
+            || attempt.ended == Some(AttemptEnd::Succeeded)
+            || fenced(attempt, self.input.now)
+        {
+            return Step::Done;
+        }
+        Step::Wait(vec![format!("Job {} may still be running", attempt.job)])
+    }
+
+    /// Nobody waits for it while awake: it is looked at when it may have something to say.
+    pub(super) fn wait_for_the_preflight(&mut self) {
+        let Next::Wait(_) = self.next else { return };
+        let attempt = self.status.preflight.as_ref().map(|preflight| &preflight.attempt);
+        let retry = attempt.and_then(|attempt| attempt.retry_at.as_ref());
+        let left = retry.map(|at| at.0.duration_since(self.input.now));
+        self.next = Next::Wait(left.unwrap_or_default().max(SignedDuration::from_secs(2)));
+    }
+}
+
+/// How a Job that has not finished stands: a container that can't start needs a person.
+fn running(attempt: &Attempt, waiting: Option<(String, String)>) -> Step {
+    match waiting {
+        Some((reason, message)) if reason != "ContainerCreating" && reason != "PodInitializing" => {
+            let message = format!("Job {} can't start: {message}", attempt.job);
+            Step::Blocked { reason, message }
+        }
+        _ => Step::Wait(vec![format!("Job {} runs", attempt.job)]),
+    }
+}
+
+/// A count as the API writes it.
+fn clamp<T: TryFrom<u64> + Bounded>(number: u64) -> T {
+    T::try_from(number).unwrap_or(T::LARGEST)
+}
+
+/// The largest value of a number type that the API uses.
+trait Bounded {
+    const LARGEST: Self;
+}
+
+impl Bounded for i32 {
+    const LARGEST: Self = Self::MAX;
+}
+
+impl Bounded for i64 {
+    const LARGEST: Self = Self::MAX;
+}
