@@ -104,7 +104,11 @@ pub fn not_ready(subject: &Subject) -> Option<String> {
     if seen && ready >= wanted && rolled && alone {
         return None;
     }
-    Some(format!("{} has {ready} of {wanted} replicas ready", subject.display()))
+    let name = subject.display();
+    if seen && ready >= wanted {
+        return Some(format!("{name} is still rolling: {} of {wanted} are new", facts.updated));
+    }
+    Some(format!("{name} has {ready} of {wanted} replicas ready"))
 }
 
 fn owned_by(child: &Subject, owner: &Subject) -> bool {
