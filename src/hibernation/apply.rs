@@ -49,6 +49,28 @@ pub enum Error {
     },
 }
 
+/// Writes the status of an object. A conflict means that it has changed since it was read: nothing
+/// of the plan is done then.
+pub async fn write_status(
+    client: &Client,
+    writer: &Writer,
+    object: &Hibernation,
+    status: &HibernationStatus,
+) -> Result<Hibernation, Error> {
+    writer.permitted()?;
+    let patch = json!({
+        "apiVersion": "torpor.dev/v1alpha1",
+        "kind": "Hibernation",
+        "metadata": {"resourceVersion": object.resource_version()},
+        "status": status,
+    });
+    let params = PatchParams::apply(MANAGER).force();
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<Hibernation> = Api::namespaced(client.clone(), &namespace);
+    let (name, patch) = (object.name_any(), Patch::Apply(&patch));
+    Ok(call("the status", api.patch_status(&name, &params, &patch)).await?)
+}
+
 /// Carries out plans for one object.
 pub struct Applier<'a> {
     /// The client.
@@ -66,22 +88,6 @@ pub struct Applier<'a> {
 impl Applier<'_> {
     fn api(&self) -> Api<Hibernation> {
         Api::namespaced(self.client.clone(), &self.holder.namespace)
-    }
-
-    /// Writes the status, where it differs. A conflict means that the object has changed since it
-    /// was read: nothing of the plan is done then.
-    pub async fn write_status(&self, status: &HibernationStatus) -> Result<Hibernation, Error> {
-        self.writer.permitted()?;
-        let patch = json!({
-            "apiVersion": "torpor.dev/v1alpha1",
-            "kind": "Hibernation",
-            "metadata": {"resourceVersion": self.object.resource_version()},
-            "status": status,
-        });
-        let params = PatchParams::apply(MANAGER).force();
-        let (name, api) = (self.object.name_any(), self.api());
-        let patch = Patch::Apply(&patch);
-        Ok(call("the status", api.patch_status(&name, &params, &patch)).await?)
     }
 
     /// Carries out the actions. Holds are written side by side, everything else in order.

@@ -16,7 +16,7 @@ pub const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(30);
 /// How far an attempt has come.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Progress {
-    /// Its Job is not there: not created yet, or deleted.
+    /// Its Job is not there, or was not looked for: not created yet, or deleted.
     Missing,
     /// It runs, or waits to; why it does not start, where that is known.
     Running(Option<(String, String)>),
@@ -33,7 +33,7 @@ pub enum Progress {
 
 /// Judges an attempt by its Job.
 pub fn progress(attempt: &Attempt, job: Option<&JobView>, now: Timestamp) -> Progress {
-    let Some(job) = job else { return Progress::Running(None) };
+    let Some(job) = job else { return Progress::Missing };
     if job.exists && job.finished {
         return finished(job);
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::SignedDuration;
-use kube::core::SelectorExt;
 
 use super::cast::{Role, Settled};
 use super::down::{blockers, not_ready, not_restarted, of_old_template};
@@ -168,11 +167,8 @@ impl Draft<'_> {
 
     fn missing_config_map(&self) -> Option<String> {
         let matched = |entry: &ConfigEntry| {
-            self.input.seen.config_maps.iter().any(|config_map| match &entry.target {
-                Target::Name(name) => *name == config_map.name,
-                Target::Labels(labels) => labels.matches(&config_map.labels),
-                Target::All => true,
-            })
+            let all = &self.input.seen.config_maps;
+            all.iter().any(|config_map| entry.target.precision(config_map).is_some())
         };
         let missing = self.input.spec.config_maps.iter().find(|entry| !matched(entry))?;
         Some(match &missing.target {

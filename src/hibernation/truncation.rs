@@ -132,11 +132,6 @@ impl Draft<'_> {
                     self.actions.push(Action::CreateJob(attempt.clone(), purpose));
                     return (Step::Act, None);
                 }
-                Progress::Running(None) if seen.is_none() => {
-                    // It was just recorded: the Job is created, and then looked at.
-                    self.actions.push(Action::CreateJob(attempt.clone(), purpose));
-                    return (Step::Act, None);
-                }
                 Progress::Running(waiting) => return (running(attempt, waiting), None),
                 Progress::Ended { end, message, report } => {
                     attempt.ended = Some(end);

@@ -213,7 +213,7 @@ fn selector(field: &str, labels: &LabelSelector) -> Result<Selector, Invalid> {
 
 impl Target {
     /// How exactly it names an object; none where it does not.
-    fn precision(&self, subject: &Subject) -> Option<u8> {
+    pub(super) fn precision(&self, subject: &Subject) -> Option<u8> {
         match self {
             Self::Name(name) => (*name == subject.name).then_some(2),
             Self::Labels(labels) => labels.matches(&subject.labels).then_some(1),

@@ -16,7 +16,7 @@ use super::context::{Context, Memory, Seen, Settled, Version};
 use super::metrics::{Kind, Outcome};
 use crate::api::condition::shorten;
 use crate::api::hibernation::{AttemptEnd, Hibernation, HibernationStatus, Phase};
-use crate::hibernation::apply::{self, Applier, forget_old};
+use crate::hibernation::apply::{self, Applier, forget_old, write_status};
 use crate::hibernation::observe::{self, Observed, Reader, call};
 use crate::hibernation::plan::{FINALIZER, Input, Next, plan};
 use crate::hibernation::report;
@@ -278,18 +278,7 @@ async fn settle_status(
     if before == *status {
         return Ok(read.clone());
     }
-    let applier = Applier {
-        client: context.client.clone(),
-        writer: &context.writer,
-        object: read,
-        holder: &Holder {
-            kind: String::new(),
-            namespace: read.namespace().unwrap_or_default(),
-            name: read.name_any(),
-        },
-        image: &context.image,
-    };
-    let written = applier.write_status(status).await?;
+    let written = write_status(&context.client, &context.writer, read, status).await?;
     if let Some(done) = &status.truncation
         && before.truncation.as_ref() != Some(done)
     {
