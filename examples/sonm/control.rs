@@ -67,8 +67,8 @@ fn offers(world: &World) -> Value {
         plans.map(|plan| (&worker.address, &plan.terms, Some(plan.id.as_str()), None))
     });
     let orders = model.chain.orders.values();
-    let orders = orders
-        .map(|order| (&order.author, &order.terms, None, order.active.then_some(order.id)));
+    let orders =
+        orders.map(|order| (&order.author, &order.terms, None, order.active.then_some(order.id)));
     for (worker, terms, plan, order) in plans.chain(orders) {
         let place = offers.iter().position(|offer| offer.0 == worker && offer.1 == terms);
         let place = place.unwrap_or_else(|| {
@@ -89,7 +89,7 @@ fn offers(world: &World) -> Value {
 async fn faults(State(app): Shared, body: Bytes) -> Response {
     let faults: Faults = match read(&body) {
         Ok(faults) => faults,
-        Err(response) => return response,
+        Err(why) => return bad(&why),
     };
     app.change(|world, _| world.faults = faults);
     app.gate_follows().await;
@@ -226,13 +226,16 @@ fn with<T: DeserializeOwned>(
 ) -> Response {
     match read(body) {
         Ok(wanted) => tell(app.change(|world, now| change(world, now, wanted))),
-        Err(response) => response,
+        Err(why) => bad(&why),
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
-    serde_json::from_slice(body)
-        .map_err(|error| say(StatusCode::BAD_REQUEST, &json!({"error": error.to_string()})))
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| error.to_string())
+}
+
+fn bad(why: &str) -> Response {
+    say(StatusCode::BAD_REQUEST, &json!({"error": why}))
 }
 
 fn tell(outcome: Outcome) -> Response {

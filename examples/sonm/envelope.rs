@@ -67,3 +67,67 @@ pub fn decode_hex(text: &str) -> Option<Vec<u8>> {
 fn digit(character: u8) -> Option<u8> {
     char::from(character).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Vector {
+        name: String,
+        private: String,
+        iv: String,
+        text: String,
+        envelope: String,
+    }
+
+    /// What `vectors/make.py` made with Python's `cryptography`.
+    fn vectors() -> Vec<Vector> {
+        serde_json::from_str(include_str!("vectors/envelopes.json")).unwrap()
+    }
+
+    #[test]
+    fn an_envelope_is_what_another_implementation_makes() {
+        assert!(vectors().len() > 30);
+        for vector in vectors() {
+            let key = Key::derive(&decode_hex(&vector.private).unwrap());
+            let iv = decode_hex(&vector.iv).unwrap().try_into().unwrap();
+            let envelope = decode_hex(&vector.envelope).unwrap();
+            assert_eq!(key.seal(iv, vector.text.as_bytes()), envelope, "{}", vector.name);
+            assert_eq!(key.open(&envelope).unwrap(), vector.text.as_bytes(), "{}", vector.name);
+        }
+    }
+
+    #[test]
+    fn a_key_is_derived_from_the_number_and_not_from_its_width() {
+        let number = Key::derive(&[7, 0, 9]);
+        assert!(number == Key::derive(&[0, 0, 7, 0, 9]));
+        assert!(number != Key::derive(&[7, 9]));
+        assert!(number != Key::derive(&[7, 0, 9, 0]));
+    }
+
+    #[test]
+    fn what_is_shorter_than_an_iv_is_no_envelope() {
+        let key = Key::derive(&[1]);
+        assert_eq!(key.open(&[0; BLOCK - 1]), None);
+        assert_eq!(key.open(&[0; BLOCK]), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_key_file_has_hexadecimal_digits() {
+        let path = std::env::temp_dir().join(format!("sonm-key-{}", std::process::id()));
+        for (text, read) in
+            [("0x0A0b\n", true), ("0a0B", true), ("", false), ("0x1", false), ("xy", false)]
+        {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(
+                Key::read(&path).is_ok_and(|key| key == Key::derive(&[10, 11])),
+                read,
+                "{text}"
+            );
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+}

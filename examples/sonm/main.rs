@@ -153,9 +153,7 @@ fn begin(scenario: Option<&Path>, account: Address) -> Result<World, Failure> {
 }
 
 /// Carries on until it is done or the process is asked to end.
-async fn until_told_to_end(
-    work: impl Future<Output = Result<(), Failure>>,
-) -> Result<(), Failure> {
+async fn until_told_to_end(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {

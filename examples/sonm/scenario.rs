@@ -111,7 +111,7 @@ impl PlanAtFirst {
         let terms = self.ask;
         let id = match self.id {
             Some(id) => {
-                model.insert_plan(now, worker, id.clone(), terms.clone(), By::Control)?;
+                model.insert_plan(now, worker, &id, terms.clone(), By::Control)?;
                 id
             }
             None => model.create_plan(now, worker, terms.clone(), By::Control)?,

@@ -62,9 +62,7 @@ impl Deal {
     /// Until then only the consumer may close it.
     pub fn promised_until(&self) -> Timestamp {
         let seconds = i64::try_from(self.duration).unwrap_or(i64::MAX);
-        self.start
-            .saturating_add(SignedDuration::from_secs(seconds))
-            .unwrap_or(Timestamp::MAX)
+        self.start.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
     }
 
     /// Open, and of a term that has not run out: `block.timestamp <= startTime + duration`.
@@ -231,7 +229,12 @@ impl Model {
 
     /// A change request that both sides accepted: the deal is for so many seconds from its start.
     /// Its `endTime` stays as it was.
-    pub fn change_duration(&mut self, now: Timestamp, id: u64, seconds: u64) -> Result<(), Refused> {
+    pub fn change_duration(
+        &mut self,
+        now: Timestamp,
+        id: u64,
+        seconds: u64,
+    ) -> Result<(), Refused> {
         let deal = self.chain.deals.get_mut(&id).ok_or_else(|| Refused::missing("deal", id))?;
         if deal.closed || deal.is_spot() || seconds == 0 {
             let why = "only the duration of an open Forward deal changes, and not to 0";

@@ -36,7 +36,7 @@ impl Model {
         let worker = self.worker_mut(address)?;
         worker.plans_made += 1;
         let id = plan_id(address, worker.plans_made, now);
-        self.insert_plan(now, address, id.clone(), terms, by)?;
+        self.insert_plan(now, address, &id, terms, by)?;
         Ok(id)
     }
 
@@ -45,16 +45,16 @@ impl Model {
         &mut self,
         now: Timestamp,
         address: &Address,
-        id: String,
+        id: &str,
         terms: Terms,
         by: By,
     ) -> Result<(), Refused> {
         let worker = self.worker_mut(address)?;
-        if worker.plans.contains_key(&id) {
+        if worker.plans.contains_key(id) {
             return Err(Refused::Conflict(format!("there is a plan {id} already")));
         }
         let plan = Plan {
-            id: id.clone(),
+            id: id.to_owned(),
             terms,
             order: None,
             deal: None,
@@ -62,9 +62,8 @@ impl Model {
             created: now,
             last_order_placed: None,
         };
-        worker.plans.insert(id.clone(), plan);
-        self.journal
-            .write(Entry::new(now, What::PlanCreated).worker(address).plan(&id).by(by));
+        worker.plans.insert(id.to_owned(), plan);
+        self.journal.write(Entry::new(now, What::PlanCreated).worker(address).plan(id).by(by));
         Ok(())
     }
 
@@ -165,6 +164,6 @@ fn plan_id(address: &Address, number: u64, now: Timestamp) -> String {
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     [&digits[..4], &digits[4..6], &digits[6..8], &digits[8..10], &digits[10..]]
-        .map(|group| group.concat())
+        .map(<[String]>::concat)
         .join("-")
 }

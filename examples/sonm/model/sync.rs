@@ -91,7 +91,14 @@ impl Model {
     }
 
     /// A plan with an order: whether somebody has accepted or cancelled it.
-    fn sync_order(&mut self, now: Timestamp, address: &Address, id: &str, order: u64, pending: bool) {
+    fn sync_order(
+        &mut self,
+        now: Timestamp,
+        address: &Address,
+        id: &str,
+        order: u64,
+        pending: bool,
+    ) {
         let Some(facts) = self.chain.orders.get(&order) else {
             return;
         };

@@ -68,17 +68,17 @@ impl Model {
         let Some(worker) = self.workers.get_mut(address) else {
             return Ok(());
         };
-        let lose = worker.defects.lose_containers;
+        let keep = worker.defects.lose_containers;
         let mut lost = false;
         for task in worker.tasks.values_mut().filter(|task| task.deal == deal && task.listed) {
             task.listed = false;
             if !task.container {
                 continue;
             }
-            lost |= lose;
-            task.container = lose;
+            lost |= keep;
+            task.container = keep;
             let entry = Entry::new(now, What::TaskCancelled).worker(address).deal(deal);
-            let detail = if lose { "its container runs on" } else { "" };
+            let detail = if keep { "its container runs on" } else { "" };
             self.journal.write(entry.task(&task.id).by(By::Worker).detail(detail));
         }
         if lost { Err(format!("failed to cancel tasks of deal {deal}")) } else { Ok(()) }
@@ -114,7 +114,8 @@ impl Model {
             task.status = TaskStatus::Broken;
             broken.push(format!("task {} was running", task.id));
         }
-        let broken = (!broken.is_empty()).then(|| format!("when it stopped, {}", broken.join(", ")));
+        let broken =
+            (!broken.is_empty()).then(|| format!("when it stopped, {}", broken.join(", ")));
         let entry = Entry::new(now, What::WorkerStopped).worker(address).by(By::Control);
         self.journal.write(entry.broken(broken));
         Ok(())

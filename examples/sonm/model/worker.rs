@@ -148,8 +148,5 @@ impl Worker {
 
 fn in_a_hundred_years(now: Timestamp) -> Timestamp {
     let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    whole
-        .to_zoned(TimeZone::UTC)
-        .saturating_add(100.years())
-        .timestamp()
+    whole.to_zoned(TimeZone::UTC).saturating_add(100.years()).timestamp()
 }

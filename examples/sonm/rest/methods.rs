@@ -61,9 +61,8 @@ fn select(app: &App, selector: Option<&str>) -> Result<Address, RpcError> {
             Address::try_from(address.to_owned()).map_err(malformed)?
         }
     };
-    let reached = app.look(|world, _| {
-        world.model.workers.get(&address).is_some_and(|worker| worker.running)
-    });
+    let reached =
+        app.look(|world, _| world.model.workers.get(&address).is_some_and(|worker| worker.running));
     if reached {
         Ok(address)
     } else {
@@ -120,8 +119,8 @@ async fn manage(app: &Arc<App>, method: &str, selector: Option<&str>, request: &
         }),
         "CreateAskPlan" => {
             let terms = new_plan(request).map_err(malformed)?;
-            let id = app
-                .change(|world, now| world.model.create_plan(now, &address, terms, By::Client))?;
+            let id =
+                app.change(|world, now| world.model.create_plan(now, &address, terms, By::Client))?;
             Ok(json!({"id": id}))
         }
         "RemoveAskPlan" => {
@@ -221,8 +220,7 @@ fn order(app: &App, request: &Value) -> Outcome {
     let id = Fields::of(request).and_then(|id| id.text("id")).map_err(malformed)?;
     let missing = || RpcError::new(Code::NotFound, format!("order {id} is not found"));
     let number: u64 = id.parse().map_err(|_| missing())?;
-    app.look(|world, _| world.model.chain.orders.get(&number).map(write::order))
-        .ok_or_else(missing)
+    app.look(|world, _| world.model.chain.orders.get(&number).map(write::order)).ok_or_else(missing)
 }
 
 /// Deals, from the index.

@@ -77,7 +77,9 @@ pub fn big_id(value: &Value) -> Result<u64, String> {
 pub fn timestamp(value: &Value) -> Result<Timestamp, String> {
     match value {
         Value::Null => Ok(Timestamp::UNIX_EPOCH),
-        Value::String(text) => text.parse().map_err(|error| format!("parsing time {text:?}: {error}")),
+        Value::String(text) => {
+            text.parse().map_err(|error| format!("parsing time {text:?}: {error}"))
+        }
         other => Err(format!("json: {other} is no Timestamp")),
     }
 }
@@ -97,7 +99,9 @@ pub fn terms(plan: &Fields<'_>) -> Result<Terms, String> {
         counterparty: plan.address("counterparty")?,
         identity: plan.number("identity")?,
         tag: tag.to_owned(),
-        resources: plan.message("resources")?.map_or(Ok(Value::Null), |fields| resources(&fields))?,
+        resources: plan
+            .message("resources")?
+            .map_or(Ok(Value::Null), |fields| resources(&fields))?,
     })
 }
 
@@ -143,7 +147,7 @@ pub fn deals_request(body: &Value) -> Result<(Query, u64, u64, bool), String> {
 /// Base64 of the standard alphabet, padded.
 fn is_base64(text: &str) -> bool {
     let digits = text.trim_end_matches('=');
-    text.len() % 4 == 0
+    text.len().is_multiple_of(4)
         && text.len() - digits.len() <= 2
         && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte))
 }
