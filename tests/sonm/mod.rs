@@ -138,7 +138,10 @@ impl Node {
         let scenario = TemporaryFile::new(&scenario.to_string());
         let mut arguments =
             vec!["node", "--port", "0", "--control", "127.0.0.1:0", "--scenario", scenario.path()];
-        let hex = |key: &[u8]| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let hex = |key: &[u8]| {
+            let digits: Vec<_> = key.iter().map(|byte| format!("{byte:02x}")).collect();
+            digits.concat()
+        };
         let file = TemporaryFile::new(&key.map(hex).unwrap_or_default());
         match key {
             Some(_) => arguments.extend(["--key", file.path()]),
@@ -252,12 +255,14 @@ fn head(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> String {
-    let headers: String =
-        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let mut lines = String::new();
+    for (name, value) in headers {
+        lines += &[name, ": ", value, "\r\n"].concat();
+    }
     let length = body.len();
     format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
-         Content-Length: {length}\r\n{headers}\r\n"
+         Content-Length: {length}\r\n{lines}\r\n"
     )
 }
 

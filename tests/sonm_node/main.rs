@@ -1,5 +1,7 @@
 //! The stand-in of `examples/sonm/` as its clients meet it: a process, over the wire.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod faults;
 mod market;
 mod processes;
