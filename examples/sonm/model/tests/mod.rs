@@ -119,8 +119,8 @@ impl Market {
     }
 
     fn order(&self, plan: &str) -> &Order {
-        let orders = self.model.chain.orders.values();
-        orders.filter(|order| order.plan == plan).next_back().unwrap()
+        let mut orders = self.model.chain.orders.values();
+        orders.rfind(|order| order.plan == plan).unwrap()
     }
 
     fn deal(&self, id: u64) -> &Deal {
