@@ -63,6 +63,7 @@ fed AS (
   WHERE f.classid = 'pg_class'::regclass AND f.objsubid > 0
 )
 SELECT json_build_object(
+  'schema', coalesce((SELECT quote_ident(nspname) FROM space), ''),
   'schemaExists', EXISTS (SELECT FROM space),
   'schemaUsable', coalesce((SELECT has_schema_privilege(oid, 'USAGE') FROM space), false),
   'relations', coalesce((

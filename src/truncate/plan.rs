@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::facts::{Facts, Oid, Relation};
+use super::facts::{Facts, Oid, Relation, Sequence};
 use super::report::Refusal;
 use super::request::Request;
 
@@ -81,6 +81,8 @@ pub(super) struct Target {
     pub(super) name: String,
     /// It was named. Otherwise it is a partition of one that was.
     pub(super) asked: bool,
+    /// What was named: itself, or the table of which it is a partition.
+    pub(super) with: Oid,
     /// It is partitioned: it holds no rows, and statements on it reach its partitions.
     pub(super) partitioned: bool,
     /// Rows, estimated.
@@ -92,8 +94,8 @@ pub(super) struct Target {
 pub(super) struct Plan {
     /// The tables, in the order of their identity, which is the order in which they are locked.
     pub(super) tables: Vec<Target>,
-    /// The sequences that restart: identity and quoted name.
-    pub(super) sequences: Vec<(Oid, String)>,
+    /// The sequences that restart.
+    pub(super) sequences: Vec<Sequence>,
 }
 
 impl Plan {
@@ -117,7 +119,7 @@ impl Plan {
     /// Whether a relation is one of those that may be touched.
     pub(super) fn covers(&self, oid: Oid) -> bool {
         self.tables.iter().any(|table| table.oid == oid)
-            || self.sequences.iter().any(|(sequence, _)| *sequence == oid)
+            || self.sequences.iter().any(|sequence| sequence.oid == oid)
     }
 }
 
@@ -143,7 +145,7 @@ pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refus
 
     let by_oid: BTreeMap<Oid, &Relation> =
         facts.relations.iter().map(|relation| (relation.oid, relation)).collect();
-    let family = closure(facts, &by_oid);
+    let family = family(facts);
     refusals.extend(unfit(facts, &family));
     refusals.extend(kin(facts, &by_oid, &family));
     refusals.extend(keys(facts, &by_oid, &family));
@@ -157,23 +159,35 @@ pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refus
         oid: relation.oid,
         name: relation.name.clone(),
         asked: relation.asked,
+        with: asked_above(relation, &by_oid),
         partitioned: relation.kind == "p",
         rows: relation.rows,
     });
     let sequences = facts.sequences.iter().filter(|sequence| family.contains(&sequence.table));
-    Ok(Plan {
-        tables: tables.collect(),
-        sequences: sequences.map(|sequence| (sequence.oid, sequence.name.clone())).collect(),
-    })
+    Ok(Plan { tables: tables.collect(), sequences: sequences.cloned().collect() })
+}
+
+/// The nearest table that was named, from here upwards.
+fn asked_above(relation: &Relation, by_oid: &BTreeMap<Oid, &Relation>) -> Oid {
+    let mut at = relation;
+    while !at.asked {
+        // A partition has one parent.
+        match at.parents.first().and_then(|parent| by_oid.get(parent)) {
+            Some(parent) => at = parent,
+            None => break,
+        }
+    }
+    at.oid
 }
 
 /// The tables that are asked for and all partitions below them.
-fn closure(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>) -> BTreeSet<Oid> {
+pub(super) fn family(facts: &Facts) -> BTreeSet<Oid> {
     let mut family: BTreeSet<Oid> =
         facts.relations.iter().filter(|relation| relation.asked).map(|r| r.oid).collect();
     loop {
-        let more: Vec<Oid> = by_oid
-            .values()
+        let more: Vec<Oid> = facts
+            .relations
+            .iter()
             .filter(|relation| relation.partition && !family.contains(&relation.oid))
             .filter(|relation| relation.parents.iter().any(|parent| family.contains(parent)))
             .map(|relation| relation.oid)
@@ -196,8 +210,11 @@ fn missing(request: &Request, facts: &Facts) -> Vec<Refusal> {
     let mut refusals: Vec<Refusal> = absent(&request.asked)
         .into_iter()
         .map(|name| {
+            // Here a dot is a part of a table's name; elsewhere it mostly isn't.
+            let hint =
+                if name.contains('.') { " (names are given without their schema)" } else { "" };
             let message = format!(
-                "there is no table \"{name}\" in schema \"{}\": correct the list or --schema",
+                "there is no table \"{name}\" in schema \"{}\": correct the list or --schema{hint}",
                 request.schema
             );
             Reason::MissingTable.refuse(name, message)
@@ -252,14 +269,29 @@ fn unfit(facts: &Facts, family: &BTreeSet<Oid>) -> Vec<Refusal> {
     refusals
 }
 
+/// How a table can be added, where that is possible: one run empties tables of one schema.
+fn adding(facts: &Facts, table: &str) -> String {
+    // Quoted as the database does, a schema's name is followed by a dot only as such.
+    let here = table.strip_prefix(&facts.schema).is_some_and(|rest| rest.starts_with('.'));
+    if here {
+        format!("add {table} to the list")
+    } else {
+        format!("{table} cannot be added (one run empties tables of one schema)")
+    }
+}
+
 /// Children that would have to go, and preserved tables above or below.
 fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     for relation in &facts.relations {
         let name = &relation.name;
-        let parent = relation.parents.iter().find(|parent| family.contains(parent));
-        if let Some(parent) = parent {
-            let of = by_oid.get(parent).map_or("one", |parent| parent.name.as_str());
+        let leads_up = |parent: &Relation| {
+            family.contains(&parent.oid)
+                || ancestors(parent, by_oid).any(|above| family.contains(&above.oid))
+        };
+        let mut parents = relation.parents.iter().filter_map(|parent| by_oid.get(parent));
+        if let Some(parent) = parents.find(|parent| leads_up(parent)) {
+            let of = &parent.name;
             if relation.kept && relation.partition {
                 let message = format!(
                     "{name} is to stay and is a partition of {of}, which is asked for: detach it \
@@ -268,8 +300,9 @@ fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>)
                 refusals.push(Reason::PreservedPartition.refuse(name, message));
             } else if !family.contains(&relation.oid) {
                 let message = format!(
-                    "{name} inherits from {of}, so that its rows are also rows of {of}: add it to \
-                     the list, or end that with ALTER TABLE {name} NO INHERIT {of}"
+                    "{name} inherits from {of}, so that its rows are also rows of {of}: {}, or end \
+                     that with ALTER TABLE {name} NO INHERIT {of}",
+                    adding(facts, name)
                 );
                 refusals.push(Reason::InheritanceChild.refuse(name, message));
             }
@@ -308,15 +341,33 @@ fn keys(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>
     for key in &facts.keys {
         if family.contains(&key.to) && !family.contains(&key.from) && seen.insert(key.root) {
             let to = by_oid.get(&key.to).map_or("a table", |relation| relation.name.as_str());
+            let why = if by_oid.get(&key.from).is_some_and(|relation| relation.kept) {
+                "is to stay"
+            } else {
+                "is not asked for"
+            };
             let message = format!(
-                "{holder}, which is not asked for, refers to {to}: add {holder} to the list, or \
-                 drop the key with ALTER TABLE {holder} DROP CONSTRAINT {name}",
+                "{holder}, which {why}, refers to {to}: {add}, or drop the key with ALTER TABLE \
+                 {holder} DROP CONSTRAINT {name}",
                 holder = key.held_by,
+                add = adding(facts, &key.held_by),
                 name = key.name,
             );
             let object = format!("{} on {}", key.name, key.held_by);
             refusals.push(Reason::ForeignKey.refuse(object, message));
         }
+    }
+    for key in &facts.keys_beyond {
+        let message = format!(
+            "{holder} refers to {to}, and would have to be added with it: {add}, or drop the key \
+             with ALTER TABLE {holder} DROP CONSTRAINT {name}",
+            holder = key.held_by,
+            to = key.refers_to,
+            add = adding(facts, &key.held_by),
+            name = key.name,
+        );
+        let object = format!("{} on {}", key.name, key.held_by);
+        refusals.push(Reason::ForeignKey.refuse(object, message));
     }
     refusals
 }

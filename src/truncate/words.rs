@@ -19,22 +19,25 @@ pub(super) fn describe(report: &Report) -> String {
         text.push('\n');
     }
     let totals = report.totals;
+    let sequences: usize = report.tables.iter().map(|table| table.restarts.len()).sum();
     // Writing to a String doesn't fail.
     let _ = match report.outcome {
         Outcome::Truncated => writeln!(
             text,
-            "Emptied {} with about {} rows in database \"{database}\"; {} freed.",
+            "Emptied {} with about {} rows in database \"{database}\"; {} freed; {} restarted.",
             count(totals.tables, "table"),
             grouped(totals.rows),
-            size(totals.bytes)
+            size(totals.bytes),
+            count(sequences as u64, "sequence"),
         ),
         Outcome::Planned => writeln!(
             text,
-            "Would empty {} with about {} rows in database \"{database}\"; {} occupied. \
-             Nothing was changed.",
+            "Would empty {} with about {} rows in database \"{database}\", {} in size, and restart \
+             {}. Nothing was changed.",
             count(totals.tables, "table"),
             grouped(totals.rows),
-            size(totals.bytes)
+            size(totals.bytes),
+            count(sequences as u64, "sequence"),
         ),
         Outcome::Refused => {
             for refusal in &report.refusals {
@@ -58,18 +61,24 @@ fn table_of_tables(report: &Report) -> String {
         .iter()
         .map(|table| {
             let name = bounded(&table.name, NAME_LIMIT);
-            if table.along { format!("{name} (goes along)") } else { name }
+            if table.along { format!("  {name} (partition, goes along)") } else { name }
         })
         .collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default().max(5);
-    let mut text = format!("{:<width$}  {:>16}  {:>12}\n", "TABLE", "ROWS (ABOUT)", "SIZE");
+    let restarts = shown.iter().any(|table| !table.restarts.is_empty());
+    let last = if restarts { "  RESTARTS" } else { "" };
+    let mut text = format!("{:<width$}  {:>16}  {:>12}{last}\n", "TABLE", "ROWS (ABOUT)", "SIZE");
     for (table, name) in shown.iter().zip(&names) {
-        let _ = writeln!(
-            text,
-            "{name:<width$}  {:>16}  {:>12}",
+        let restarts: Vec<String> =
+            table.restarts.iter().map(|name| bounded(name, NAME_LIMIT)).collect();
+        let line = format!(
+            "{name:<width$}  {:>16}  {:>12}  {}",
             grouped(table.rows),
-            size(table.bytes)
+            size(table.bytes),
+            restarts.join(", ")
         );
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
     if report.tables.len() > shown.len() {
         let _ = writeln!(text, "... and {} more", report.tables.len() - shown.len());
