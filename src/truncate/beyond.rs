@@ -76,11 +76,11 @@ WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid <> k.confrelid
 #[derive(Deserialize)]
 struct Named {
     sequences: BTreeMap<Oid, String>,
-    defaults: Vec<Column>,
+    defaults: Vec<FromText>,
 }
 
 #[derive(Deserialize)]
-struct Column {
+struct FromText {
     text: String,
     table: Oid,
     column: String,

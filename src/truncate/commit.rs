@@ -37,10 +37,12 @@ impl Run<'_> {
             Ok(Err(fault)) => fault,
             Err(_) => Fault::ConnectionLost,
         };
+        self.tell(format_args!(
+            "COMMIT was not answered; asking the database whether it was done ..."
+        ));
         match self.inquire(target, transaction).await {
             Some(true) => Ok(()),
-            Some(false) if fault == Fault::ConnectionLost => Err(Fault::CommitAborted.into()),
-            Some(false) => Err(fault.into()),
+            Some(false) => Err(Fault::CommitAborted(fault.to_string()).into()),
             None => Err(Fault::CommitUnknown.into()),
         }
     }

@@ -58,6 +58,8 @@ pub(super) struct Relation {
     pub(super) system: bool,
     /// It is a partition (and not merely a child).
     pub(super) partition: bool,
+    /// It is on its way out of its table: `DETACH PARTITION ... CONCURRENTLY` has done its first half.
+    pub(super) detaching: bool,
     /// What it inherits from.
     pub(super) parents: Vec<Oid>,
     /// The role has TRUNCATE on it.

@@ -88,8 +88,8 @@ pub(super) enum Fault {
     )]
     CommitUnknown,
     /// COMMIT failed for certain.
-    #[error("the connection was cut during COMMIT, and the database says that nothing was changed")]
-    CommitAborted,
+    #[error("COMMIT did not succeed, and the database says that nothing was changed: {0}")]
+    CommitAborted(String),
     /// The role may not.
     #[error("the database refused: {0}")]
     Forbidden(String),
@@ -124,6 +124,14 @@ impl Fault {
             Self::StatementPooling => Some(Reason::UnsupportedServer),
             Self::NotAfterPassed => Some(Reason::NotAfterPassed),
             _ => None,
+        }
+    }
+
+    /// What happened, and whether it has changed anything.
+    pub(super) fn tell(&self) -> String {
+        match self {
+            Self::CommitUnknown | Self::CommitAborted(_) => self.to_string(),
+            fault => format!("{fault}; nothing was changed"),
         }
     }
 

@@ -274,7 +274,7 @@ async fn carry_out(args: &Args, redactor: &mut Redactor) -> Report {
             None => Report {
                 outcome: Outcome::Failed,
                 database,
-                message: fault.to_string(),
+                message: fault.tell(),
                 ..Report::default()
             },
         },

@@ -41,6 +41,8 @@ pub enum Reason {
     PreservedPartition,
     /// A table that is asked for is a part of one to be preserved.
     PreservedParent,
+    /// A partition of a table that is asked for is neither in nor out of it.
+    DetachingPartition,
     /// A table that was not asked for inherits from one that was.
     InheritanceChild,
     /// A table that was not asked for refers to one that was.
@@ -269,15 +271,20 @@ fn unfit(facts: &Facts, family: &BTreeSet<Oid>) -> Vec<Refusal> {
     refusals
 }
 
-/// How a table can be added, where that is possible: one run empties tables of one schema.
-fn adding(facts: &Facts, table: &str) -> String {
+/// The ways out where a table hangs on the list: to add it, where that is possible, or else this.
+fn ways_out(facts: &Facts, table: &str, otherwise: &str) -> String {
     // Quoted as the database does, a schema's name is followed by a dot only as such.
     let here = table.strip_prefix(&facts.schema).is_some_and(|rest| rest.starts_with('.'));
     if here {
-        format!("add {table} to the list")
+        format!("add {table} to the list, or {otherwise}")
     } else {
-        format!("{table} cannot be added (one run empties tables of one schema)")
+        format!("{otherwise} (it cannot be added: one run empties tables of one schema)")
     }
+}
+
+/// How to drop a foreign key.
+fn drop_key(holder: &str, name: &str) -> String {
+    format!("drop the key with ALTER TABLE {holder} DROP CONSTRAINT {name}")
 }
 
 /// Children that would have to go, and preserved tables above or below.
@@ -298,11 +305,20 @@ fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>)
                      or take it off its list"
                 );
                 refusals.push(Reason::PreservedPartition.refuse(name, message));
+            } else if relation.detaching {
+                let message = format!(
+                    "{name} is half detached from {of}, so that TRUNCATE would lock it and leave its \
+                     rows: finish that with ALTER TABLE {of} DETACH PARTITION {name} FINALIZE"
+                );
+                refusals.push(Reason::DetachingPartition.refuse(name, message));
             } else if !family.contains(&relation.oid) {
                 let message = format!(
-                    "{name} inherits from {of}, so that its rows are also rows of {of}: {}, or end \
-                     that with ALTER TABLE {name} NO INHERIT {of}",
-                    adding(facts, name)
+                    "{name} inherits from {of}, so that its rows are also rows of {of}: {}",
+                    ways_out(
+                        facts,
+                        name,
+                        &format!("end that with ALTER TABLE {name} NO INHERIT {of}")
+                    )
                 );
                 refusals.push(Reason::InheritanceChild.refuse(name, message));
             }
@@ -347,11 +363,9 @@ fn keys(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>
                 "is not asked for"
             };
             let message = format!(
-                "{holder}, which {why}, refers to {to}: {add}, or drop the key with ALTER TABLE \
-                 {holder} DROP CONSTRAINT {name}",
+                "{holder}, which {why}, refers to {to}: {ways}",
                 holder = key.held_by,
-                add = adding(facts, &key.held_by),
-                name = key.name,
+                ways = ways_out(facts, &key.held_by, &drop_key(&key.held_by, &key.name)),
             );
             let object = format!("{} on {}", key.name, key.held_by);
             refusals.push(Reason::ForeignKey.refuse(object, message));
@@ -359,12 +373,10 @@ fn keys(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>
     }
     for key in &facts.keys_beyond {
         let message = format!(
-            "{holder} refers to {to}, and would have to be added with it: {add}, or drop the key \
-             with ALTER TABLE {holder} DROP CONSTRAINT {name}",
+            "{holder} refers to {to}, and would have to be added with it: {ways}",
             holder = key.held_by,
             to = key.refers_to,
-            add = adding(facts, &key.held_by),
-            name = key.name,
+            ways = ways_out(facts, &key.held_by, &drop_key(&key.held_by, &key.name)),
         );
         let object = format!("{} on {}", key.name, key.held_by);
         refusals.push(Reason::ForeignKey.refuse(object, message));

@@ -4,6 +4,8 @@
 //! it is the same behind a pooler in transaction mode.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use super::facts::{Facts, Oid};
 use super::fault::Fault;
 use super::outcome::{Done, Stop};
 use super::plan::{Plan, Reason, decide};
+use super::report::bounded;
 use super::request::Request;
 use super::secret::Redactor;
 use super::url::Target;
@@ -43,6 +46,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// `pg_temp` last: a session that a pooler hands over may have temporary tables, named like catalogs.
 pub(super) const SAFE_NAMES: &str = "SET LOCAL search_path TO pg_catalog, pg_temp";
 
+/// Most bytes of the database's name where progress is told.
+const NAME_LIMIT: usize = 100;
+
 /// How often the tables may change under our eyes.
 const ROUNDS: u32 = 5;
 
@@ -63,6 +69,15 @@ enum Round {
     Moved,
 }
 
+/// Closes the session; after a failure it may be within a transaction.
+async fn end(session: Session, succeeded: bool) {
+    if succeeded {
+        session.close().await;
+    } else {
+        session.give_up().await;
+    }
+}
+
 impl<'a> Run<'a> {
     /// A run that has not begun.
     pub(super) fn new(request: &'a Request, redactor: &'a Redactor) -> Self {
@@ -80,6 +95,15 @@ impl<'a> Run<'a> {
         self.committing.load(Ordering::SeqCst)
     }
 
+    /// Says to a person at a terminal how far it is. A Job's log has the result alone.
+    pub(super) fn tell(&self, progress: fmt::Arguments<'_>) {
+        let mut stderr = std::io::stderr();
+        if stderr.is_terminal() {
+            // Whoever can't be told isn't there.
+            let _ = writeln!(stderr, "{}", self.redactor.clean(&progress.to_string()));
+        }
+    }
+
     /// The database's name, once it has told it.
     pub(super) fn database(&self) -> Option<&str> {
         self.database.get().map(String::as_str)
@@ -90,7 +114,7 @@ impl<'a> Run<'a> {
         let mut session = connect(target, self.redactor).await?;
         if self.request.dry_run {
             let done = self.look_only(&mut session).await;
-            session.close().await;
+            end(session, done.is_ok()).await;
             return done;
         }
         let mut patience = self.request.lock_timeout;
@@ -100,7 +124,7 @@ impl<'a> Run<'a> {
                 self.simple(&mut session.connection, "ROLLBACK").await?;
                 continue;
             }
-            session.close().await;
+            end(session, round.is_ok()).await;
             return round.map(|round| match round {
                 Round::Done(done) => *done,
                 Round::Moved => Done::default(),
@@ -150,6 +174,12 @@ impl<'a> Run<'a> {
         self.advisory_lock(connection).await?;
         // Before the locks, so that a refusal is in nobody's way, and to know what to lock.
         let first = self.decide(connection, version).await?;
+        self.tell(format_args!(
+            "Locking {} tables in database \"{}\", for at most {} ms in all ...",
+            first.tables.len(),
+            self.database().map(|name| bounded(name, NAME_LIMIT)).unwrap_or_default(),
+            patience.as_millis()
+        ));
         self.lock(connection, &first, patience).await?;
         // After the locks, since only now it stays as it is.
         let plan = self.decide(connection, version).await?;
@@ -161,6 +191,7 @@ impl<'a> Run<'a> {
         }
         let before = self.sizes(connection, &oids).await?;
 
+        self.tell(format_args!("Emptying them ..."));
         let transaction = self.truncate(connection, &plan, *patience).await?;
 
         // A default that takes from one of our sequences, or a publication, can come without a

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Outcome, Report, Table, bounded};
+use super::report::{Outcome, Refusal, Report, Table, bounded};
 
 /// More tables than this are summed up.
 const MOST_TABLES: usize = 200;
@@ -19,34 +19,36 @@ pub(super) fn describe(report: &Report) -> String {
         text.push('\n');
     }
     let totals = report.totals;
-    let sequences: usize = report.tables.iter().map(|table| table.restarts.len()).sum();
+    let sequences = report.tables.iter().map(|table| table.restarts.len() as u64).sum();
+    let restart = match sequences {
+        0 => String::new(),
+        number => format!(", and restart {}", count(number, "sequence")),
+    };
     // Writing to a String doesn't fail.
     let _ = match report.outcome {
         Outcome::Truncated => writeln!(
             text,
-            "Emptied {} with about {} rows in database \"{database}\"; {} freed; {} restarted.",
+            "Emptied {} with about {} in database \"{database}\"; {} freed.",
             count(totals.tables, "table"),
-            grouped(totals.rows),
+            count(totals.rows, "row"),
             size(totals.bytes),
-            count(sequences as u64, "sequence"),
         ),
         Outcome::Planned => writeln!(
             text,
-            "Would empty {} with about {} rows in database \"{database}\", {} in size, and restart \
-             {}. Nothing was changed.",
+            "Would empty {} with about {} in database \"{database}\", which occupy {}{restart}. \
+             Nothing was changed.",
             count(totals.tables, "table"),
-            grouped(totals.rows),
+            count(totals.rows, "row"),
             size(totals.bytes),
-            count(sequences as u64, "sequence"),
         ),
         Outcome::Refused => {
             for refusal in &report.refusals {
-                let object = if refusal.object.is_empty() {
-                    String::new()
+                let Refusal { reason, object, message } = refusal;
+                let _ = if object.is_empty() {
+                    writeln!(text, "{reason}:\n  {message}")
                 } else {
-                    format!(" {}", bounded(&refusal.object, NAME_LIMIT * 3))
+                    writeln!(text, "{reason} {}:\n  {message}", bounded(object, NAME_LIMIT * 3))
                 };
-                let _ = writeln!(text, "{}{object}: {}", refusal.reason, refusal.message);
             }
             writeln!(text, "Refused; nothing was changed. Another try ends the same.")
         }

@@ -5,6 +5,7 @@ use crate::postgres::{Database, Ended, command, ended_of, truncate_at};
 
 shown! {
     the_plan_of_the_runbooks_tables,
+    progress_is_told_at_a_terminal,
     a_report_on_standard_output_is_there_alone,
     a_report_that_cannot_be_written_is_said_before_anything_is_done,
 }
@@ -45,6 +46,23 @@ async fn a_report_that_cannot_be_written_is_said_before_anything_is_done() -> En
     let output = command(&db.url, &arguments).output().await.unwrap();
     let ended = ended_of(&db.url, &arguments, output, String::new());
     assert_eq!((ended.status, db.count("jobs").await), (3, 10));
+    ended
+}
+
+async fn progress_is_told_at_a_terminal() -> Ended {
+    let db = database("terminal").await;
+    let arguments = with(&[]);
+    // script gives it a terminal of its own.
+    let line = format!("{} truncate {}", env!("CARGO_BIN_EXE_torpor"), arguments.join(" "));
+    let output = tokio::process::Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env("DATABASE_URL", &db.url)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    let ended = ended_of(&db.url, &arguments, output, String::new());
+    assert_eq!(ended.status, 0, "{ended:?}");
     ended
 }
 

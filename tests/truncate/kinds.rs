@@ -55,7 +55,7 @@ CREATE FOREIGN TABLE f (n int) SERVER far_away;",
 CREATE INDEX ON shapes USING gin (words); CREATE INDEX ON shapes USING brin (id); CREATE INDEX ON shapes USING hash (id);
 CREATE INDEX ON shapes USING spgist (box); CREATE INDEX ON shapes ((id + 1)) WHERE id > 3;
 CREATE STATISTICS shape_statistics ON id, twice FROM shapes; COMMENT ON TABLE shapes IS 'all of it';
-INSERT INTO shapes SELECT n, DEFAULT, '{a}', int4range(n, n + 1), box(point(n, n)) FROM generate_series(1, 9) n;",
+INSERT INTO shapes (id, words, span, box) SELECT n, '{a}', int4range(n, n + 1), box(point(n, n), point(0, 0)) FROM generate_series(1, 9) n;",
         &["--runtime", "shapes"],
         "(SELECT count(*) FROM pg_indexes WHERE tablename = 'shapes') = 8",
     ),

@@ -66,9 +66,10 @@ impl Drop for Pooler {
     }
 }
 
-/// All that a session could be left with.
+/// All that a session could be left with. The client's name is pgbouncer's to set.
 async fn traces(connection: &mut PgConnection) -> String {
-    const TRACES: &str = "SELECT (SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings)
+    const TRACES: &str = "SELECT (SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings
+            WHERE name <> 'application_name')
         || ' locks:' || (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory')
         || ' prepared:' || (SELECT count(*) FROM pg_prepared_statements)
         || ' backend:' || pg_backend_pid()";

@@ -80,7 +80,7 @@ async fn a_role_that_has_all_its_connections() -> Ended {
 }
 
 async fn a_database_that_is_not_there() -> Ended {
-    let url = server().url.replace("/postgres", "/absent");
+    let url = format!("{}/absent", server().url.rsplit_once('/').unwrap().0);
     let ended = truncate_at(&url, &LISTS).await;
     assert_eq!(ended.status, 1, "{ended:?}");
     ended
