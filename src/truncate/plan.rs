@@ -137,10 +137,7 @@ pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refus
     if !facts.schema_usable {
         refusals.push(Reason::MissingPrivilege.refuse(
             &request.schema,
-            format!(
-                "the role may not use schema \"{}\": GRANT USAGE ON SCHEMA to it",
-                request.schema
-            ),
+            format!("the role may not use it: GRANT USAGE ON SCHEMA {} TO that role", facts.schema),
         ));
     }
     refusals.extend(missing(request, facts));
@@ -264,7 +261,8 @@ fn unfit(facts: &Facts, family: &BTreeSet<Oid>) -> Vec<Refusal> {
             let message = format!("{name} belongs to {whose}: take it off the list");
             refusals.push(Reason::SystemTable.refuse(name, message));
         } else if relation.asked && !relation.may_truncate {
-            let message = format!("the role may not truncate it: GRANT TRUNCATE ON {name} to it");
+            let message =
+                format!("the role may not truncate it: GRANT TRUNCATE ON {name} TO that role");
             refusals.push(Reason::MissingPrivilege.refuse(name, message));
         }
     }
@@ -326,7 +324,8 @@ fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>)
         if relation.asked {
             for above in ancestors(relation, by_oid).filter(|above| above.kept) {
                 let message = format!(
-                    "the rows of {name}, which is asked for, are also rows of {}, which is to stay",
+                    "the rows of {name}, which is asked for, are also rows of {}, which is to stay: \
+                     take one of them off its list",
                     above.name
                 );
                 refusals.push(Reason::PreservedParent.refuse(name, message));
@@ -396,8 +395,8 @@ fn sequences(
         let of = by_oid.get(&sequence.table).map_or("a table", |table| table.name.as_str());
         if !sequence.own {
             let message = format!(
-                "the role cannot restart it, which takes its owner: ALTER SEQUENCE {name} OWNER \
-                 TO it, or make it a member of the owner (the sequence belongs to {of})"
+                "the role may not restart it, as only the owner of {of} may, to which it belongs: GRANT \
+                 that owner TO the role, or ALTER TABLE {of} OWNER TO it"
             );
             refusals.push(Reason::MissingPrivilege.refuse(name, message));
         }

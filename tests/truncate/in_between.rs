@@ -100,7 +100,7 @@ async fn nothing_can_come_while_the_tables_are_locked() -> Ended {
             "SELECT FROM logs",
         ] {
             let error = rival.execute(statement).await.expect_err(statement);
-            let code = error.as_database_error().and_then(|error| error.code());
+            let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
             assert_eq!(code.as_deref(), Some("55P03"), "{statement}: {error}");
         }
         gate.pass().await;

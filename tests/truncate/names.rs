@@ -85,7 +85,7 @@ INSERT INTO "My ""App".jobs DEFAULT VALUES;"#,
     ),
     Case::done(
         "A search_path that shadows tables, catalogs, functions, operators and types fools nobody",
-        r#"CREATE SCHEMA evil; CREATE TABLE evil.jobs (n int); INSERT INTO evil.jobs VALUES (1);
+        r"CREATE SCHEMA evil; CREATE TABLE evil.jobs (n int); INSERT INTO evil.jobs VALUES (1);
 CREATE VIEW evil.pg_class AS SELECT * FROM pg_catalog.pg_class WHERE false;
 CREATE TABLE evil.pg_locks (n int); CREATE DOMAIN evil.text AS int; CREATE DOMAIN evil.xid8 AS int;
 CREATE FUNCTION evil.wipe() RETURNS int LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.accounts; RETURN 1; END $$;
@@ -98,7 +98,7 @@ CREATE OPERATOR evil.= (FUNCTION = evil.equal, LEFTARG = name, RIGHTARG = pg_cat
 ALTER ROLE shadowed SET search_path = evil, pg_catalog, public;
 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = evil, pg_catalog, public', current_database()); END $$;
 GRANT ALL ON SCHEMA evil TO shadowed; GRANT ALL ON ALL TABLES IN SCHEMA public, evil TO shadowed;
-ALTER TABLE jobs OWNER TO shadowed; ALTER TABLE logs OWNER TO shadowed;"#,
+ALTER TABLE jobs OWNER TO shadowed; ALTER TABLE logs OWNER TO shadowed;",
         &LISTS,
         "(SELECT count(*) FROM evil.jobs) = 1",
     )

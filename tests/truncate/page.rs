@@ -132,8 +132,13 @@ fn quoted(word: &str) -> String {
 fn normalised(text: &str, database: &str) -> String {
     let mut out = Vec::new();
     for line in text.lines() {
-        let mut words: Vec<String> =
-            line.replace(database, "app").split(' ').map(str::to_owned).collect();
+        // Each test's database has a name that no word has.
+        let line = if database.starts_with("t_") {
+            line.replace(database, "app")
+        } else {
+            line.to_owned()
+        };
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         for position in 1..words.len() {
             let number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
             match words[position - 1].as_str() {
