@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::beyond;
 use super::catalog::{self, CatalogError};
+use super::commit::Transaction;
 use super::connect::{Session, connect};
 use super::facts::{Facts, Oid};
 use super::fault::Fault;
@@ -340,18 +341,13 @@ impl<'a> Run<'a> {
     }
 
     /// TRUNCATE, with the fence in the same message: however long it was under way, the time is
-    /// checked on arrival. Gives the transaction's id, by which its fate can be asked for.
+    /// checked on arrival. Gives what the transaction's fate can be asked for by.
     async fn truncate(
         &self,
         connection: &mut PgConnection,
         plan: &Plan,
         patience: Duration,
-    ) -> Result<String, Stop> {
-        let id: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text")
-            .persistent(false)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(|error| self.fault(&error))?;
+    ) -> Result<Transaction, Stop> {
         let lock = patience.as_millis().max(1);
         let statement = format!(
             "SET LOCAL lock_timeout = '{lock}ms'; SET LOCAL statement_timeout = '{all}ms'; {fence} \
@@ -362,7 +358,23 @@ impl<'a> Run<'a> {
         );
         self.simple(connection, statement).await?;
         self.simple(connection, self.reading()).await?;
-        Ok(id)
+        // A partitioned table has no file.
+        let table =
+            plan.tables.iter().find(|table| !table.partitioned).map_or(0, |table| table.oid);
+        let row = sqlx::query(
+            "SELECT pg_current_xact_id()::text, pg_relation_filenode($1::bigint::oid)::bigint",
+        )
+        .persistent(false)
+        .bind(table)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| self.fault(&error))?;
+        let read = |error: sqlx::Error| self.fault(&error);
+        Ok(Transaction {
+            id: row.try_get(0).map_err(read)?,
+            table,
+            file: row.try_get(1).map_err(read)?,
+        })
     }
 
     /// Whatever has gone unnoticed so far shows in the locks.

@@ -116,6 +116,7 @@ async fn crashed(name: &str, crash: Crash, status: i32, left: i64) -> Ended {
     let own = own().await;
     let mut db = Database::on(&own, name).await;
     db.run(base()).await;
+    db.run("ANALYZE").await;
     let (Crash::Before(word) | Crash::After(word)) = crash;
     let mut gate = Gate::before(&db.url, word).await;
     let url = gate.url.clone();
