@@ -1,13 +1,17 @@
 # `make help` lists the targets. Rust (rustup) and Go have to be there; everything else is set up as it is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build crds image lint deny test test-unit cluster-test demo clean
+.PHONY: help build docs crds image lint deny test test-unit cluster-test demo clean
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Builds the torpor command (target/debug/torpor)
 	cargo build --locked
+
+docs: ## Writes docs/truncate-cases.md anew from what the tests see
+	hack/packages postgresql-15 pgbouncer openssl
+	TORPOR_WRITE_DOCS=1 cargo test --locked --test truncate
 
 crds: build ## Writes crds/ anew from src/api/
 	target/debug/torpor crd > crds/hibernations.yaml

@@ -68,12 +68,14 @@ FROM unnest($1::bigint[]::oid[]) AS o (oid)";
 
 const HOLDERS: &str = "
 SELECT DISTINCT format('%s by process %s (%s, %s)', c.relname, a.pid,
-    coalesce(nullif(a.application_name, ''), 'no name'), coalesce(a.state, a.backend_type))
+    coalesce(nullif(a.application_name, ''), 'no name'),
+    -- Hidden from a role that is neither a member of the other nor of pg_read_all_stats.
+    coalesce(a.state, a.backend_type, 'of another role'))
 FROM pg_locks l
 JOIN pg_class c ON c.oid = l.relation
 JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.granted AND l.pid <> pg_backend_pid() AND l.relation = ANY ($1::bigint[]::oid[])
-LIMIT 3";
+ORDER BY 1 LIMIT 3";
 
 /// The catalogs could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -15,8 +15,6 @@ below AS (
   UNION
   SELECT i.inhrelid
   FROM below b JOIN pg_inherits i ON i.inhparent = b.oid
-  -- The column came with PostgreSQL 14. A partition on its way out is not truncated with its parent.
-  WHERE NOT coalesce((to_jsonb(i) ->> 'inhdetachpending')::boolean, false)
 ),
 above AS (
   SELECT oid FROM named WHERE asked
@@ -63,6 +61,7 @@ fed AS (
   WHERE f.classid = 'pg_class'::regclass AND f.objsubid > 0
 )
 SELECT json_build_object(
+  'schema', coalesce((SELECT quote_ident(nspname) FROM space), ''),
   'schemaExists', EXISTS (SELECT FROM space),
   'schemaUsable', coalesce((SELECT has_schema_privilege(oid, 'USAGE') FROM space), false),
   'relations', coalesce((
@@ -79,6 +78,9 @@ SELECT json_build_object(
       'partition', c.relispartition,
       'parents', coalesce((SELECT json_agg(i.inhparent::bigint ORDER BY i.inhseqno)
                            FROM pg_inherits i WHERE i.inhrelid = c.oid), '[]'),
+      -- The column came with PostgreSQL 14.
+      'detaching', EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid
+                           AND (to_jsonb(i) ->> 'inhdetachpending')::boolean),
       'mayTruncate', coalesce(has_table_privilege(c.oid, 'TRUNCATE'), false),
       -- An estimate: of the last VACUUM or ANALYZE, or, where none saw a page, of the statistics.
       'rows', CASE

@@ -40,6 +40,15 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Ends the transaction and the connection, so that a pooler can go on with its own: it drops one
+    /// that is left within a transaction.
+    pub(super) async fn give_up(mut self) {
+        let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection);
+        if matches!(timeout(CLOSE_TIMEOUT, rollback).await, Ok(Ok(_))) {
+            self.close().await;
+        }
+    }
+
     /// Ends the connection politely.
     pub(super) async fn close(self) {
         // If it doesn't go politely, the socket is closed all the same.

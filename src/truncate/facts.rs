@@ -9,6 +9,8 @@ pub(super) type Oid = i64;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Facts {
+    /// The schema's name, quoted.
+    pub(super) schema: String,
     /// The schema is there.
     pub(super) schema_exists: bool,
     /// The role has USAGE on it.
@@ -23,6 +25,9 @@ pub(super) struct Facts {
     pub(super) sequences: Vec<Sequence>,
     /// Columns that take their values from those sequences.
     pub(super) feeds: Vec<Feed>,
+    /// Foreign keys that lead on from those that lead out; read apart, see [`super::beyond`].
+    #[serde(skip)]
+    pub(super) keys_beyond: Vec<KeyBeyond>,
     /// Publications that replicate a truncation; read apart, see [`super::catalog`].
     #[serde(skip)]
     pub(super) publications: Vec<Publication>,
@@ -53,6 +58,8 @@ pub(super) struct Relation {
     pub(super) system: bool,
     /// It is a partition (and not merely a child).
     pub(super) partition: bool,
+    /// It is on its way out of its table: `DETACH PARTITION ... CONCURRENTLY` has done its first half.
+    pub(super) detaching: bool,
     /// What it inherits from.
     pub(super) parents: Vec<Oid>,
     /// The role has TRUNCATE on it.
@@ -77,6 +84,18 @@ pub(super) struct ForeignKey {
     pub(super) to: Oid,
 }
 
+/// A foreign key of a table that is not in the family to another that is not.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct KeyBeyond {
+    /// Its name, quoted.
+    pub(super) name: String,
+    /// The table that it belongs to, quoted.
+    pub(super) held_by: String,
+    /// The table that it refers to, quoted.
+    pub(super) refers_to: String,
+}
+
 /// A trigger on TRUNCATE.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -88,7 +107,7 @@ pub(super) struct Trigger {
 }
 
 /// A sequence that belongs to a column, as that of a serial or identity column does.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Sequence {
     /// Its identity.

@@ -36,14 +36,22 @@ pub(super) enum Fault {
     #[error("the connection to the database was cut")]
     ConnectionLost,
     /// Shutdown, crash recovery, start.
-    #[error("the database is shutting down or starting")]
+    #[error("the database is starting, shutting down or recovering from a crash")]
     Shutdown,
+    /// `pg_terminate_backend`, or a shutdown that came within a session: the code is the same.
+    #[error("the database ended the session (an administrator, or a shutdown)")]
+    SessionEnded,
     /// Connection slots are used up.
     #[error("the database has too many connections")]
     TooManyConnections,
     /// Disk, memory or another resource is used up.
-    #[error("the database is out of disk, memory or another resource (SQLSTATE {0})")]
-    Resources(String),
+    #[error("the database is out of disk, memory or another resource: {message} (SQLSTATE {code})")]
+    Resources {
+        /// The error's code.
+        code: String,
+        /// Its message without secrets.
+        message: String,
+    },
     /// A standby, or a primary that was made read only.
     #[error("the database is read only at the moment (a standby?)")]
     ReadOnly,
@@ -56,9 +64,12 @@ pub(super) enum Fault {
     /// Chosen as the victim of a deadlock, or it could not be serialized.
     #[error("the database resolved a deadlock or a conflict at the cost of this transaction")]
     Conflict,
-    /// A statement ran too long.
-    #[error("the database took too long over a statement")]
-    StatementTimeout,
+    /// A statement ran too long, or an administrator cancelled it: the code is the same.
+    #[error("the database ended a statement early: {0}")]
+    Cancelled(String),
+    /// Another run holds the advisory lock.
+    #[error("another run of torpor truncate is at work in this database")]
+    Rival,
     /// The whole run took too long; nothing was committed.
     #[error("it was not done in time, and was given up before COMMIT")]
     Deadline,
@@ -77,8 +88,8 @@ pub(super) enum Fault {
     )]
     CommitUnknown,
     /// COMMIT failed for certain.
-    #[error("the connection was cut during COMMIT, and the database says that nothing was changed")]
-    CommitAborted,
+    #[error("COMMIT did not succeed, and the database says that nothing was changed: {0}")]
+    CommitAborted(String),
     /// The role may not.
     #[error("the database refused: {0}")]
     Forbidden(String),
@@ -116,12 +127,20 @@ impl Fault {
         }
     }
 
+    /// What happened, and whether it has changed anything.
+    pub(super) fn tell(&self) -> String {
+        match self {
+            Self::CommitUnknown | Self::CommitAborted(_) => self.to_string(),
+            fault => format!("{fault}; nothing was changed"),
+        }
+    }
+
     /// What an error of the driver means while a connection is established.
     pub(super) fn of_connecting(error: &sqlx::Error, redactor: &Redactor) -> Self {
         match Self::of(error, redactor) {
             Self::Forbidden(_) => Self::Rejected("42501".to_owned()),
             Self::Refused(_) => Self::Rejected("0A000".to_owned()),
-            Self::Other { code, .. } => Self::Rejected(code),
+            Self::Other { code, .. } | Self::Resources { code, .. } => Self::Rejected(code),
             Self::ConnectionLost => {
                 Self::Unreachable("the connection broke before it was established")
             }
@@ -189,21 +208,23 @@ impl Fault {
             "08P01" if message.contains("statement pooling") => Self::StatementPooling,
             "55P03" => Self::LockTimeout,
             "40001" | "40P01" => Self::Conflict,
-            "57014" => Self::StatementTimeout,
-            "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => Self::Shutdown,
+            "57014" => Self::Cancelled(quoted()),
+            "57P01" | "57P04" | "57P05" => Self::SessionEnded,
+            "57P02" | "57P03" => Self::Shutdown,
             "53300" => Self::TooManyConnections,
             "25006" => Self::ReadOnly,
             "28000" | "28P01" => Self::Authentication(code.to_owned()),
             "3D000" => Self::NoDatabase,
             "42501" => Self::Forbidden(quoted()),
-            // "cannot truncate a table referenced in a foreign key constraint" and its like.
-            "0A000" => Self::Refused(quoted()),
+            // "cannot truncate a table referenced in a foreign key constraint" and its like; a name
+            // with characters that the database's encoding does not have.
+            "0A000" | "22P05" => Self::Refused(quoted()),
             // The tables are not what the catalogs said a moment ago.
             "42P01" | "3F000" | "42809" => Self::Moving,
             // Only the fence casts a text to a number.
             "22P02" if message.contains("torpor:") => Self::NotAfterPassed,
             _ if code.starts_with("53") || code.starts_with("58") || code.starts_with("54") => {
-                Self::Resources(code.to_owned())
+                Self::Resources { code: code.to_owned(), message: quoted() }
             }
             _ => Self::Other { code: bounded(code, 16), message: quoted() },
         }

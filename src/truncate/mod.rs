@@ -8,15 +8,17 @@
     reason = "PostgreSQL is a name; and doc comments of options are the help text"
 )]
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
+use self::facts::Oid;
 use self::fault::Fault;
 use self::outcome::{Done, Stop};
 pub use self::plan::Reason;
@@ -28,7 +30,9 @@ use self::table_name::TableNames;
 use self::url::Target;
 use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, RUNTIME_TABLES, Scope};
 
+mod beyond;
 mod catalog;
+mod commit;
 mod connect;
 mod facts;
 mod fault;
@@ -124,8 +128,8 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = lock_timeout)]
     pub lock_timeout: Duration,
 
-    /// Do nothing from this time on, by the database's clock (RFC 3339).
-    #[arg(long, value_name = "TIME")]
+    /// Do nothing from this time on, by the database's clock: 2026-12-24T20:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = not_after)]
     pub not_after: Option<Timestamp>,
 
     /// Truncate even if a publication replicates it to other databases.
@@ -136,7 +140,7 @@ pub struct Args {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Write the result as JSON of at most 4,096 bytes to this file.
+    /// Write the result as JSON of at most 4,096 bytes to this file; to standard output if it is -.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
 
@@ -155,6 +159,10 @@ pub struct Args {
     pub misplaced: Vec<String>,
 }
 
+fn not_after(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| "not a time with its zone, such as 2026-12-24T20:00:00Z".to_owned())
+}
+
 fn lock_timeout(text: &str) -> Result<Duration, String> {
     let duration: SignedDuration =
         text.parse().map_err(|_| "not a duration such as 10s or 1m30s".to_owned())?;
@@ -169,7 +177,7 @@ fn lock_timeout(text: &str) -> Result<Duration, String> {
 pub async fn run(args: Args) -> ExitCode {
     let mut redactor = Redactor::default();
     // Opened first: a path that cannot be written is found before anything has been done.
-    let opened = args.report.as_ref().map(File::create).transpose();
+    let opened = args.report.as_deref().map(ReportTo::open).transpose();
     let (mut report, file) = match opened {
         Ok(file) => (carry_out(&args, &mut redactor).await, file),
         Err(error) => {
@@ -182,19 +190,38 @@ pub async fn run(args: Args) -> ExitCode {
     let text = words::describe(&report);
     // Nobody listens any more: no reason to end otherwise than it ended.
     let _ = match report.outcome {
-        Outcome::Truncated | Outcome::Planned => std::io::stdout().write_all(text.as_bytes()),
-        Outcome::Refused | Outcome::Failed => std::io::stderr().write_all(text.as_bytes()),
+        Outcome::Truncated | Outcome::Planned if !matches!(file, Some(ReportTo::Stdout)) => {
+            std::io::stdout().write_all(text.as_bytes())
+        }
+        _ => std::io::stderr().write_all(text.as_bytes()),
     };
-    if let Some(mut file) = file {
-        let written = report
-            .to_json()
-            .map_err(std::io::Error::other)
-            .and_then(|json| file.write_all(json.as_bytes()));
-        if written.is_err() {
+    if let Some(file) = file {
+        let written = report.to_json().map_err(std::io::Error::other);
+        if written.and_then(|json| file.write(&json)).is_err() {
             let _ = writeln!(std::io::stderr(), "The report could not be written to its file.");
         }
     }
     ExitCode::from(exit_status(report.outcome))
+}
+
+/// Where the JSON goes.
+enum ReportTo {
+    File(File),
+    /// Words go to standard error then.
+    Stdout,
+}
+
+impl ReportTo {
+    fn open(path: &Path) -> std::io::Result<Self> {
+        if path == Path::new("-") { Ok(Self::Stdout) } else { File::create(path).map(Self::File) }
+    }
+
+    fn write(self, json: &str) -> std::io::Result<()> {
+        match self {
+            Self::File(mut file) => file.write_all(json.as_bytes()),
+            Self::Stdout => writeln!(std::io::stdout(), "{json}"),
+        }
+    }
 }
 
 /// The exit status that goes with an outcome.
@@ -247,7 +274,7 @@ async fn carry_out(args: &Args, redactor: &mut Redactor) -> Report {
             None => Report {
                 outcome: Outcome::Failed,
                 database,
-                message: fault.to_string(),
+                message: fault.tell(),
                 ..Report::default()
             },
         },
@@ -338,15 +365,25 @@ fn refused(database: Option<String>, refusals: Vec<Refusal>) -> Report {
 }
 
 fn finished(request: &Request, database: Option<String>, done: &Done) -> Report {
-    let tables: Vec<Table> = done
-        .plan
-        .tables
-        .iter()
+    let plan = &done.plan;
+    let named: BTreeMap<Oid, &str> =
+        plan.tables.iter().map(|table| (table.oid, table.name.as_str())).collect();
+    let mut tables: Vec<&plan::Target> = plan.tables.iter().collect();
+    // Each partition below the table that it goes along with.
+    tables.sort_by_key(|table| (named.get(&table.with), !table.asked, &table.name));
+    let tables: Vec<Table> = tables
+        .into_iter()
         .map(|table| Table {
             name: table.name.clone(),
             rows: table.rows,
             bytes: done.bytes.get(&table.oid).copied().unwrap_or_default(),
             along: !table.asked,
+            restarts: plan
+                .sequences
+                .iter()
+                .filter(|sequence| sequence.table == table.oid)
+                .map(|sequence| sequence.name.clone())
+                .collect(),
         })
         .collect();
     let totals = Totals {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::facts::{Facts, Oid, Relation};
+use super::facts::{Facts, Oid, Relation, Sequence};
 use super::report::Refusal;
 use super::request::Request;
 
@@ -41,6 +41,8 @@ pub enum Reason {
     PreservedPartition,
     /// A table that is asked for is a part of one to be preserved.
     PreservedParent,
+    /// A partition of a table that is asked for is neither in nor out of it.
+    DetachingPartition,
     /// A table that was not asked for inherits from one that was.
     InheritanceChild,
     /// A table that was not asked for refers to one that was.
@@ -81,6 +83,8 @@ pub(super) struct Target {
     pub(super) name: String,
     /// It was named. Otherwise it is a partition of one that was.
     pub(super) asked: bool,
+    /// What was named: itself, or the table of which it is a partition.
+    pub(super) with: Oid,
     /// It is partitioned: it holds no rows, and statements on it reach its partitions.
     pub(super) partitioned: bool,
     /// Rows, estimated.
@@ -92,8 +96,8 @@ pub(super) struct Target {
 pub(super) struct Plan {
     /// The tables, in the order of their identity, which is the order in which they are locked.
     pub(super) tables: Vec<Target>,
-    /// The sequences that restart: identity and quoted name.
-    pub(super) sequences: Vec<(Oid, String)>,
+    /// The sequences that restart.
+    pub(super) sequences: Vec<Sequence>,
 }
 
 impl Plan {
@@ -117,7 +121,7 @@ impl Plan {
     /// Whether a relation is one of those that may be touched.
     pub(super) fn covers(&self, oid: Oid) -> bool {
         self.tables.iter().any(|table| table.oid == oid)
-            || self.sequences.iter().any(|(sequence, _)| *sequence == oid)
+            || self.sequences.iter().any(|sequence| sequence.oid == oid)
     }
 }
 
@@ -133,17 +137,14 @@ pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refus
     if !facts.schema_usable {
         refusals.push(Reason::MissingPrivilege.refuse(
             &request.schema,
-            format!(
-                "the role may not use schema \"{}\": GRANT USAGE ON SCHEMA to it",
-                request.schema
-            ),
+            format!("the role may not use it: GRANT USAGE ON SCHEMA {} TO that role", facts.schema),
         ));
     }
     refusals.extend(missing(request, facts));
 
     let by_oid: BTreeMap<Oid, &Relation> =
         facts.relations.iter().map(|relation| (relation.oid, relation)).collect();
-    let family = closure(facts, &by_oid);
+    let family = family(facts);
     refusals.extend(unfit(facts, &family));
     refusals.extend(kin(facts, &by_oid, &family));
     refusals.extend(keys(facts, &by_oid, &family));
@@ -157,23 +158,35 @@ pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refus
         oid: relation.oid,
         name: relation.name.clone(),
         asked: relation.asked,
+        with: asked_above(relation, &by_oid),
         partitioned: relation.kind == "p",
         rows: relation.rows,
     });
     let sequences = facts.sequences.iter().filter(|sequence| family.contains(&sequence.table));
-    Ok(Plan {
-        tables: tables.collect(),
-        sequences: sequences.map(|sequence| (sequence.oid, sequence.name.clone())).collect(),
-    })
+    Ok(Plan { tables: tables.collect(), sequences: sequences.cloned().collect() })
+}
+
+/// The nearest table that was named, from here upwards.
+fn asked_above(relation: &Relation, by_oid: &BTreeMap<Oid, &Relation>) -> Oid {
+    let mut at = relation;
+    while !at.asked {
+        // A partition has one parent.
+        match at.parents.first().and_then(|parent| by_oid.get(parent)) {
+            Some(parent) => at = parent,
+            None => break,
+        }
+    }
+    at.oid
 }
 
 /// The tables that are asked for and all partitions below them.
-fn closure(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>) -> BTreeSet<Oid> {
+pub(super) fn family(facts: &Facts) -> BTreeSet<Oid> {
     let mut family: BTreeSet<Oid> =
         facts.relations.iter().filter(|relation| relation.asked).map(|r| r.oid).collect();
     loop {
-        let more: Vec<Oid> = by_oid
-            .values()
+        let more: Vec<Oid> = facts
+            .relations
+            .iter()
             .filter(|relation| relation.partition && !family.contains(&relation.oid))
             .filter(|relation| relation.parents.iter().any(|parent| family.contains(parent)))
             .map(|relation| relation.oid)
@@ -196,8 +209,11 @@ fn missing(request: &Request, facts: &Facts) -> Vec<Refusal> {
     let mut refusals: Vec<Refusal> = absent(&request.asked)
         .into_iter()
         .map(|name| {
+            // Here a dot is a part of a table's name; elsewhere it mostly isn't.
+            let hint =
+                if name.contains('.') { " (names are given without their schema)" } else { "" };
             let message = format!(
-                "there is no table \"{name}\" in schema \"{}\": correct the list or --schema",
+                "there is no table \"{name}\" in schema \"{}\": correct the list or --schema{hint}",
                 request.schema
             );
             Reason::MissingTable.refuse(name, message)
@@ -245,11 +261,28 @@ fn unfit(facts: &Facts, family: &BTreeSet<Oid>) -> Vec<Refusal> {
             let message = format!("{name} belongs to {whose}: take it off the list");
             refusals.push(Reason::SystemTable.refuse(name, message));
         } else if relation.asked && !relation.may_truncate {
-            let message = format!("the role may not truncate it: GRANT TRUNCATE ON {name} to it");
+            let message =
+                format!("the role may not truncate it: GRANT TRUNCATE ON {name} TO that role");
             refusals.push(Reason::MissingPrivilege.refuse(name, message));
         }
     }
     refusals
+}
+
+/// The ways out where a table hangs on the list: to add it, where that is possible, or else this.
+fn ways_out(facts: &Facts, table: &str, otherwise: &str) -> String {
+    // Quoted as the database does, a schema's name is followed by a dot only as such.
+    let here = table.strip_prefix(&facts.schema).is_some_and(|rest| rest.starts_with('.'));
+    if here {
+        format!("add {table} to the list, or {otherwise}")
+    } else {
+        format!("{otherwise} (it cannot be added: one run empties tables of one schema)")
+    }
+}
+
+/// How to drop a foreign key.
+fn drop_key(holder: &str, name: &str) -> String {
+    format!("drop the key with ALTER TABLE {holder} DROP CONSTRAINT {name}")
 }
 
 /// Children that would have to go, and preserved tables above or below.
@@ -257,19 +290,33 @@ fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>)
     let mut refusals = Vec::new();
     for relation in &facts.relations {
         let name = &relation.name;
-        let parent = relation.parents.iter().find(|parent| family.contains(parent));
-        if let Some(parent) = parent {
-            let of = by_oid.get(parent).map_or("one", |parent| parent.name.as_str());
+        let leads_up = |parent: &Relation| {
+            family.contains(&parent.oid)
+                || ancestors(parent, by_oid).any(|above| family.contains(&above.oid))
+        };
+        let mut parents = relation.parents.iter().filter_map(|parent| by_oid.get(parent));
+        if let Some(parent) = parents.find(|parent| leads_up(parent)) {
+            let of = &parent.name;
             if relation.kept && relation.partition {
                 let message = format!(
                     "{name} is to stay and is a partition of {of}, which is asked for: detach it \
                      or take it off its list"
                 );
                 refusals.push(Reason::PreservedPartition.refuse(name, message));
+            } else if relation.detaching {
+                let message = format!(
+                    "{name} is half detached from {of}, so that TRUNCATE would lock it and leave its \
+                     rows: finish that with ALTER TABLE {of} DETACH PARTITION {name} FINALIZE"
+                );
+                refusals.push(Reason::DetachingPartition.refuse(name, message));
             } else if !family.contains(&relation.oid) {
                 let message = format!(
-                    "{name} inherits from {of}, so that its rows are also rows of {of}: add it to \
-                     the list, or end that with ALTER TABLE {name} NO INHERIT {of}"
+                    "{name} inherits from {of}, so that its rows are also rows of {of}: {}",
+                    ways_out(
+                        facts,
+                        name,
+                        &format!("end that with ALTER TABLE {name} NO INHERIT {of}")
+                    )
                 );
                 refusals.push(Reason::InheritanceChild.refuse(name, message));
             }
@@ -277,7 +324,8 @@ fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>)
         if relation.asked {
             for above in ancestors(relation, by_oid).filter(|above| above.kept) {
                 let message = format!(
-                    "the rows of {name}, which is asked for, are also rows of {}, which is to stay",
+                    "the rows of {name}, which is asked for, are also rows of {}, which is to stay: \
+                     take one of them off its list",
                     above.name
                 );
                 refusals.push(Reason::PreservedParent.refuse(name, message));
@@ -308,15 +356,29 @@ fn keys(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>
     for key in &facts.keys {
         if family.contains(&key.to) && !family.contains(&key.from) && seen.insert(key.root) {
             let to = by_oid.get(&key.to).map_or("a table", |relation| relation.name.as_str());
+            let why = if by_oid.get(&key.from).is_some_and(|relation| relation.kept) {
+                "is to stay"
+            } else {
+                "is not asked for"
+            };
             let message = format!(
-                "{holder}, which is not asked for, refers to {to}: add {holder} to the list, or \
-                 drop the key with ALTER TABLE {holder} DROP CONSTRAINT {name}",
+                "{holder}, which {why}, refers to {to}: {ways}",
                 holder = key.held_by,
-                name = key.name,
+                ways = ways_out(facts, &key.held_by, &drop_key(&key.held_by, &key.name)),
             );
             let object = format!("{} on {}", key.name, key.held_by);
             refusals.push(Reason::ForeignKey.refuse(object, message));
         }
+    }
+    for key in &facts.keys_beyond {
+        let message = format!(
+            "{holder} refers to {to}, and would have to be added with it: {ways}",
+            holder = key.held_by,
+            to = key.refers_to,
+            ways = ways_out(facts, &key.held_by, &drop_key(&key.held_by, &key.name)),
+        );
+        let object = format!("{} on {}", key.name, key.held_by);
+        refusals.push(Reason::ForeignKey.refuse(object, message));
     }
     refusals
 }
@@ -333,8 +395,8 @@ fn sequences(
         let of = by_oid.get(&sequence.table).map_or("a table", |table| table.name.as_str());
         if !sequence.own {
             let message = format!(
-                "the role cannot restart it, which takes its owner: ALTER SEQUENCE {name} OWNER \
-                 TO it, or make it a member of the owner (the sequence belongs to {of})"
+                "the role may not restart it, as only the owner of {of} may, to which it belongs: GRANT \
+                 that owner TO the role, or ALTER TABLE {of} OWNER TO it"
             );
             refusals.push(Reason::MissingPrivilege.refuse(name, message));
         }

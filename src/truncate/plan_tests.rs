@@ -30,7 +30,13 @@ fn of(relations: Vec<Relation>) -> (Request, Facts) {
         kept: names(|relation| relation.kept),
         ..Request::default()
     };
-    let facts = Facts { schema_exists: true, schema_usable: true, relations, ..Facts::default() };
+    let facts = Facts {
+        schema: "public".to_owned(),
+        schema_exists: true,
+        schema_usable: true,
+        relations,
+        ..Facts::default()
+    };
     (request, facts)
 }
 
@@ -85,6 +91,25 @@ fn replication_is_allowed_only_by_name() {
     assert!(decide(&request, &facts).is_ok());
 }
 
+#[test]
+fn a_table_of_another_schema_cannot_be_added() {
+    let (request, mut facts) = of(vec![asked(1)]);
+    for (held_by, here) in
+        [("public.notes", true), ("other.notes", false), ("publications.notes", false)]
+    {
+        facts.keys = vec![ForeignKey {
+            from: 7,
+            to: 1,
+            held_by: held_by.to_owned(),
+            ..ForeignKey::default()
+        }];
+        let refusals = decide(&request, &facts).expect_err("it was not refused");
+        let message = &refusals[0].message;
+        assert_eq!(message.contains(&format!("add {held_by} to the list")), here, "{message}");
+        assert_ne!(message.contains("cannot be added"), here, "{message}");
+    }
+}
+
 /// Any small catalog: who is listed, what inherits, what refers to what.
 fn any_facts() -> impl Strategy<Value = Facts> {
     let relation = (0..3_u8, prop::option::of(1..8_i64), any::<bool>());
@@ -104,8 +129,10 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                 }
             });
             Facts {
+                schema: "public".to_owned(),
                 schema_exists: true,
                 schema_usable: true,
+                keys_beyond: Vec::new(),
                 relations: relations.collect(),
                 keys: keys
                     .into_iter()

@@ -55,6 +55,9 @@ pub struct Table {
     /// It was not named itself and goes along as a partition of one that was.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub along: bool,
+    /// The sequences that restart with it, quoted. For a person only: JSON has no space for them.
+    #[serde(skip)]
+    pub restarts: Vec<String>,
 }
 
 /// One thing that is in the way, and what to do about it.
@@ -145,7 +148,8 @@ impl Report {
         let mut largest_first: Vec<&Table> = self.tables.iter().collect();
         largest_first.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
         for table in largest_first {
-            let table = Table { name: bounded(&table.name, OBJECT_LIMIT), ..*table };
+            let table =
+                Table { name: bounded(&table.name, OBJECT_LIMIT), restarts: Vec::new(), ..*table };
             let more = serde_json::to_string(&table)?.len() + 1;
             if length + more > LIMIT {
                 break;
@@ -192,8 +196,9 @@ mod tests {
     use super::*;
 
     fn any_table() -> impl Strategy<Value = Table> {
-        (".{0,200}", any::<u64>(), any::<u64>(), any::<bool>())
-            .prop_map(|(name, rows, bytes, along)| Table { name, rows, bytes, along })
+        (".{0,200}", any::<u64>(), any::<u64>(), any::<bool>()).prop_map(
+            |(name, rows, bytes, along)| Table { name, rows, bytes, along, ..Table::default() },
+        )
     }
 
     fn any_refusal() -> impl Strategy<Value = Refusal> {
@@ -259,7 +264,7 @@ mod tests {
                 name: format!("public.arb_opportunity_instances_{n}"),
                 rows: 123_456_789,
                 bytes: 123_456_789_012,
-                along: false,
+                ..Table::default()
             })
             .collect();
         let report = Report { tables, ..Report::default() };

@@ -4,20 +4,25 @@
 //! it is the same behind a pooler in transaction mode.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
+use super::beyond;
 use super::catalog::{self, CatalogError};
+use super::commit::Transaction;
 use super::connect::{Session, connect};
 use super::facts::{Facts, Oid};
 use super::fault::Fault;
 use super::outcome::{Done, Stop};
 use super::plan::{Plan, Reason, decide};
+use super::report::bounded;
 use super::request::Request;
 use super::secret::Redactor;
 use super::url::Target;
@@ -25,24 +30,25 @@ use super::url::Target;
 /// Key of the advisory lock, the same for every run in a database: "torpor" in ASCII.
 const ADVISORY_KEY: i64 = 0x746f_7270_6f72;
 
-/// How long another run in the same database is waited for, beyond its own wait for locks. No table
-/// is locked meanwhile.
+/// How long another run in the same database is waited for, beyond its own wait for locks, at most: less
+/// where `--lock-timeout` says that there is little time. No table is locked meanwhile.
 const RIVAL_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Longest statement that only reads catalogs.
-const READ_TIMEOUT: Duration = Duration::from_mins(1);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Longest TRUNCATE once it has its locks: it makes one new, empty file per table and index.
 const TRUNCATE_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Longest COMMIT, which removes the old files.
-const COMMIT_TIMEOUT: Duration = Duration::from_mins(10);
-
 /// A client that has gone silent inside the transaction is ended by the server after this.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a cut COMMIT is asked after.
-const INQUIRY_TIMEOUT: Duration = Duration::from_mins(1);
+/// Whose names mean the database system's own objects, whatever is set for the role or the database.
+/// `pg_temp` last: a session that a pooler hands over may have temporary tables, named like catalogs.
+pub(super) const SAFE_NAMES: &str = "SET LOCAL search_path TO pg_catalog, pg_temp";
+
+/// Most bytes of the database's name where progress is told.
+const NAME_LIMIT: usize = 100;
 
 /// How often the tables may change under our eyes.
 const ROUNDS: u32 = 5;
@@ -51,9 +57,9 @@ const ROUNDS: u32 = 5;
 #[derive(Debug)]
 pub(super) struct Run<'a> {
     request: &'a Request,
-    redactor: &'a Redactor,
+    pub(super) redactor: &'a Redactor,
     /// COMMIT is under way: it can no longer be given up.
-    committing: AtomicBool,
+    pub(super) committing: AtomicBool,
     /// `current_database()`, once known.
     database: std::sync::OnceLock<String>,
 }
@@ -62,6 +68,15 @@ pub(super) struct Run<'a> {
 enum Round {
     Done(Box<Done>),
     Moved,
+}
+
+/// Closes the session; after a failure it may be within a transaction.
+async fn end(session: Session, succeeded: bool) {
+    if succeeded {
+        session.close().await;
+    } else {
+        session.give_up().await;
+    }
 }
 
 impl<'a> Run<'a> {
@@ -81,6 +96,15 @@ impl<'a> Run<'a> {
         self.committing.load(Ordering::SeqCst)
     }
 
+    /// Says to a person at a terminal how far it is. A Job's log has the result alone.
+    pub(super) fn tell(&self, progress: fmt::Arguments<'_>) {
+        let mut stderr = std::io::stderr();
+        if stderr.is_terminal() {
+            // Whoever can't be told isn't there.
+            let _ = writeln!(stderr, "{}", self.redactor.clean(&progress.to_string()));
+        }
+    }
+
     /// The database's name, once it has told it.
     pub(super) fn database(&self) -> Option<&str> {
         self.database.get().map(String::as_str)
@@ -91,7 +115,7 @@ impl<'a> Run<'a> {
         let mut session = connect(target, self.redactor).await?;
         if self.request.dry_run {
             let done = self.look_only(&mut session).await;
-            session.close().await;
+            end(session, done.is_ok()).await;
             return done;
         }
         let mut patience = self.request.lock_timeout;
@@ -101,7 +125,7 @@ impl<'a> Run<'a> {
                 self.simple(&mut session.connection, "ROLLBACK").await?;
                 continue;
             }
-            session.close().await;
+            end(session, round.is_ok()).await;
             return round.map(|round| match round {
                 Round::Done(done) => *done,
                 Round::Moved => Done::default(),
@@ -151,6 +175,12 @@ impl<'a> Run<'a> {
         self.advisory_lock(connection).await?;
         // Before the locks, so that a refusal is in nobody's way, and to know what to lock.
         let first = self.decide(connection, version).await?;
+        self.tell(format_args!(
+            "Locking {} tables in database \"{}\", for at most {} ms in all ...",
+            first.tables.len(),
+            self.database().map(|name| bounded(name, NAME_LIMIT)).unwrap_or_default(),
+            patience.as_millis()
+        ));
         self.lock(connection, &first, patience).await?;
         // After the locks, since only now it stays as it is.
         let plan = self.decide(connection, version).await?;
@@ -162,6 +192,7 @@ impl<'a> Run<'a> {
         }
         let before = self.sizes(connection, &oids).await?;
 
+        self.tell(format_args!("Emptying them ..."));
         let transaction = self.truncate(connection, &plan, *patience).await?;
 
         // A default that takes from one of our sequences, or a publication, can come without a
@@ -181,12 +212,12 @@ impl<'a> Run<'a> {
         Ok(Round::Done(Box::new(Done { plan, bytes })))
     }
 
-    /// Begins, with limits on everything that could hang. `pg_temp` last: a session that a pooler
-    /// hands over may have temporary tables of its own, named like catalogs.
+    /// Begins, with limits on everything that could hang.
     async fn begin(&self, connection: &mut PgConnection, mode: &str) -> Result<(), Stop> {
         let begin = format!(
             "BEGIN TRANSACTION ISOLATION LEVEL {mode}; \
-             SET LOCAL search_path TO pg_catalog, pg_temp; \
+             {SAFE_NAMES}; \
+             SET LOCAL quote_all_identifiers = off; \
              SET LOCAL statement_timeout = '{read}ms'; \
              SET LOCAL lock_timeout = '{lock}ms'; \
              SET LOCAL idle_in_transaction_session_timeout = '{idle}ms'; \
@@ -246,16 +277,17 @@ impl<'a> Run<'a> {
 
     /// One run at a time in a database. The next one finds empty tables and does no harm.
     async fn advisory_lock(&self, connection: &mut PgConnection) -> Result<(), Stop> {
-        let patience = (self.request.lock_timeout + RIVAL_PATIENCE).as_millis();
-        self.simple(
-            connection,
-            format!(
-                "SET LOCAL statement_timeout = '{patience}ms'; \
-                 SET LOCAL lock_timeout = '{patience}ms'; \
-                 SELECT pg_advisory_xact_lock({ADVISORY_KEY})"
-            ),
-        )
-        .await?;
+        let lock_timeout = self.request.lock_timeout;
+        let patience = lock_timeout + RIVAL_PATIENCE.min(lock_timeout * 6);
+        let statement = format!(
+            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '{}ms'; \
+             SELECT pg_advisory_xact_lock({ADVISORY_KEY})",
+            patience.as_millis()
+        );
+        match self.simple(connection, statement).await {
+            Err(Fault::LockTimeout) => return Err(Fault::Rival.into()),
+            answer => answer?,
+        }
         Ok(self.simple(connection, self.reading()).await?)
     }
 
@@ -282,7 +314,9 @@ impl<'a> Run<'a> {
         *patience = patience.saturating_sub(begun.elapsed());
         match locked {
             Ok(()) => Ok(self.simple(connection, self.reading()).await?),
-            Err(Fault::LockTimeout | Fault::StatementTimeout) => {
+            Err(Fault::LockTimeout) => Err(self.lock_timeout(connection, plan).await.into()),
+            // The statement's own limit, unless it was cancelled before.
+            Err(Fault::Cancelled(_)) if patience.is_zero() => {
                 Err(self.lock_timeout(connection, plan).await.into())
             }
             Err(fault) => Err(fault.into()),
@@ -294,7 +328,8 @@ impl<'a> Run<'a> {
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
         // Rolled back first: nobody waits for us while we ask.
         let ask = async {
-            self.simple(connection, "ROLLBACK; BEGIN READ ONLY").await.ok()?;
+            let begin = format!("ROLLBACK; BEGIN READ ONLY; {SAFE_NAMES}");
+            self.simple(connection, begin).await.ok()?;
             catalog::holders(connection, &oids).await.ok()
         };
         match timeout(Duration::from_secs(5), ask).await {
@@ -306,18 +341,13 @@ impl<'a> Run<'a> {
     }
 
     /// TRUNCATE, with the fence in the same message: however long it was under way, the time is
-    /// checked on arrival. Gives the transaction's id, by which its fate can be asked for.
+    /// checked on arrival. Gives what the transaction's fate can be asked for by.
     async fn truncate(
         &self,
         connection: &mut PgConnection,
         plan: &Plan,
         patience: Duration,
-    ) -> Result<String, Stop> {
-        let id: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text")
-            .persistent(false)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(|error| self.fault(&error))?;
+    ) -> Result<Transaction, Stop> {
         let lock = patience.as_millis().max(1);
         let statement = format!(
             "SET LOCAL lock_timeout = '{lock}ms'; SET LOCAL statement_timeout = '{all}ms'; {fence} \
@@ -328,7 +358,23 @@ impl<'a> Run<'a> {
         );
         self.simple(connection, statement).await?;
         self.simple(connection, self.reading()).await?;
-        Ok(id)
+        // A partitioned table has no file.
+        let table =
+            plan.tables.iter().find(|table| !table.partitioned).map_or(0, |table| table.oid);
+        let row = sqlx::query(
+            "SELECT pg_current_xact_id()::text, pg_relation_filenode($1::bigint::oid)::bigint",
+        )
+        .persistent(false)
+        .bind(table)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| self.fault(&error))?;
+        let read = |error: sqlx::Error| self.fault(&error);
+        Ok(Transaction {
+            id: row.try_get(0).map_err(read)?,
+            table,
+            file: row.try_get(1).map_err(read)?,
+        })
     }
 
     /// Whatever has gone unnoticed so far shows in the locks.
@@ -358,59 +404,9 @@ impl<'a> Run<'a> {
         Err(Stop::Refused(others.into_iter().map(refuse).collect()))
     }
 
-    /// COMMIT, with the fence in the same message. If the answer doesn't come, the database is asked.
-    async fn commit(
-        &self,
-        connection: &mut PgConnection,
-        target: &Target,
-        transaction: &str,
-    ) -> Result<(), Stop> {
-        let statement = format!("{} COMMIT", self.fence());
-        self.committing.store(true, Ordering::SeqCst);
-        let sent = timeout(COMMIT_TIMEOUT, self.simple(connection, statement)).await;
-        match sent {
-            Ok(Ok(())) => Ok(()),
-            // The server has said no, in words.
-            Ok(Err(fault @ (Fault::NotAfterPassed | Fault::Other { .. } | Fault::Conflict))) => {
-                Err(fault.into())
-            }
-            Ok(Err(_)) | Err(_) => Ok(self.inquire(target, transaction).await?),
-        }
-    }
-
-    /// Whether the transaction was committed after all.
-    async fn inquire(&self, target: &Target, transaction: &str) -> Result<(), Fault> {
-        let until = Instant::now() + INQUIRY_TIMEOUT;
-        while Instant::now() < until {
-            // A new connection each time: a server that has just crashed may need a while, and
-            // while it is not yet sure that the old one is gone the transaction is in progress.
-            if let Ok(Ok(mut session)) = timeout(READ_TIMEOUT, connect(target, self.redactor)).await
-            {
-                let status = self.status(&mut session.connection, transaction).await;
-                session.close().await;
-                match status.as_deref() {
-                    Some("committed") => return Ok(()),
-                    Some("aborted") => return Err(Fault::CommitAborted),
-                    _ => {}
-                }
-            }
-            sleep(Duration::from_millis(500)).await;
-        }
-        Err(Fault::CommitUnknown)
-    }
-
-    async fn status(&self, connection: &mut PgConnection, transaction: &str) -> Option<String> {
-        // In a transaction, so that a pooler keeps to one server for both parts of the query.
-        self.simple(connection, "BEGIN READ ONLY").await.ok()?;
-        let query = sqlx::query_scalar("SELECT pg_catalog.pg_xact_status($1::text::xid8)");
-        let status = query.persistent(false).bind(transaction).fetch_one(&mut *connection).await;
-        self.simple(connection, "ROLLBACK").await.ok()?;
-        status.ok()?
-    }
-
     /// A statement that fails once the time is past, by the database's clock. `clock_timestamp()` in
     /// the text keeps the planner from computing the cast beforehand.
-    fn fence(&self) -> String {
+    pub(super) fn fence(&self) -> String {
         self.request.not_after.map_or_else(String::new, |time| {
             format!(
                 "SELECT CASE WHEN clock_timestamp() >= to_timestamp({} / 1000000.0) \
@@ -430,9 +426,11 @@ impl<'a> Run<'a> {
     }
 
     async fn decide(&self, connection: &mut PgConnection, version: i32) -> Result<Plan, Stop> {
-        let facts: Facts = catalog::look(connection, version, self.request)
-            .await
-            .map_err(|error| self.catalog_fault(&error))?;
+        let fault = |error: CatalogError| self.catalog_fault(&error);
+        let mut facts: Facts =
+            catalog::look(connection, version, self.request).await.map_err(fault)?;
+        facts.feeds.extend(beyond::feeds_by_name(connection, &facts).await.map_err(fault)?);
+        facts.keys_beyond = beyond::keys(connection, &facts).await.map_err(fault)?;
         decide(self.request, &facts).map_err(Stop::Refused)
     }
 
@@ -455,7 +453,7 @@ impl<'a> Run<'a> {
 
     /// One message in the simple protocol. Its text is made of this file's own words, numbers, and
     /// names that the database has quoted.
-    async fn simple(
+    pub(super) async fn simple(
         &self,
         connection: &mut PgConnection,
         statement: impl Into<String>,

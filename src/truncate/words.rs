@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Outcome, Report, Table, bounded};
+use super::report::{Outcome, Refusal, Report, Table, bounded};
 
 /// More tables than this are summed up.
 const MOST_TABLES: usize = 200;
@@ -19,31 +19,36 @@ pub(super) fn describe(report: &Report) -> String {
         text.push('\n');
     }
     let totals = report.totals;
+    let sequences = report.tables.iter().map(|table| table.restarts.len() as u64).sum();
+    let restart = match sequences {
+        0 => String::new(),
+        number => format!(", and restart {}", count(number, "sequence")),
+    };
     // Writing to a String doesn't fail.
     let _ = match report.outcome {
         Outcome::Truncated => writeln!(
             text,
-            "Emptied {} with about {} rows in database \"{database}\"; {} freed.",
+            "Emptied {} with about {} in database \"{database}\"; {} freed.",
             count(totals.tables, "table"),
-            grouped(totals.rows),
-            size(totals.bytes)
+            count(totals.rows, "row"),
+            size(totals.bytes),
         ),
         Outcome::Planned => writeln!(
             text,
-            "Would empty {} with about {} rows in database \"{database}\"; {} occupied. \
+            "Would empty {} with about {} in database \"{database}\", which occupy {}{restart}. \
              Nothing was changed.",
             count(totals.tables, "table"),
-            grouped(totals.rows),
-            size(totals.bytes)
+            count(totals.rows, "row"),
+            size(totals.bytes),
         ),
         Outcome::Refused => {
             for refusal in &report.refusals {
-                let object = if refusal.object.is_empty() {
-                    String::new()
+                let Refusal { reason, object, message } = refusal;
+                let _ = if object.is_empty() {
+                    writeln!(text, "{reason}:\n  {message}")
                 } else {
-                    format!(" {}", bounded(&refusal.object, NAME_LIMIT * 3))
+                    writeln!(text, "{reason} {}:\n  {message}", bounded(object, NAME_LIMIT * 3))
                 };
-                let _ = writeln!(text, "{}{object}: {}", refusal.reason, refusal.message);
             }
             writeln!(text, "Refused; nothing was changed. Another try ends the same.")
         }
@@ -58,18 +63,24 @@ fn table_of_tables(report: &Report) -> String {
         .iter()
         .map(|table| {
             let name = bounded(&table.name, NAME_LIMIT);
-            if table.along { format!("{name} (goes along)") } else { name }
+            if table.along { format!("  {name} (partition, goes along)") } else { name }
         })
         .collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default().max(5);
-    let mut text = format!("{:<width$}  {:>16}  {:>12}\n", "TABLE", "ROWS (ABOUT)", "SIZE");
+    let restarts = shown.iter().any(|table| !table.restarts.is_empty());
+    let last = if restarts { "  RESTARTS" } else { "" };
+    let mut text = format!("{:<width$}  {:>16}  {:>12}{last}\n", "TABLE", "ROWS (ABOUT)", "SIZE");
     for (table, name) in shown.iter().zip(&names) {
-        let _ = writeln!(
-            text,
-            "{name:<width$}  {:>16}  {:>12}",
+        let restarts: Vec<String> =
+            table.restarts.iter().map(|name| bounded(name, NAME_LIMIT)).collect();
+        let line = format!(
+            "{name:<width$}  {:>16}  {:>12}  {}",
             grouped(table.rows),
-            size(table.bytes)
+            size(table.bytes),
+            restarts.join(", ")
         );
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
     if report.tables.len() > shown.len() {
         let _ = writeln!(text, "... and {} more", report.tables.len() - shown.len());

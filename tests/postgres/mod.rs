@@ -45,6 +45,19 @@ pub(crate) fn start() -> Server {
     Server { url: url.to_owned(), directory: directory.into(), _alive: (child, alive) }
 }
 
+impl Server {
+    /// Runs pg_ctl on it.
+    pub(crate) fn ctl(&self, arguments: &[&str]) {
+        let status = Command::new(self.directory.join("ctl"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success(), "pg_ctl {arguments:?}");
+    }
+}
+
 /// One test's database.
 pub(crate) struct Database {
     /// A superuser's URL of it.
@@ -56,6 +69,9 @@ pub(crate) struct Database {
 /// What a run of the command left behind.
 #[derive(Debug)]
 pub(crate) struct Ended {
+    pub(crate) arguments: Vec<String>,
+    /// The database's name.
+    pub(crate) database: String,
     pub(crate) status: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -128,6 +144,15 @@ impl Database {
         self.text(&format!("SELECT count(*)::text FROM {table}")).await.parse().unwrap()
     }
 
+    /// Waits until this condition is true.
+    pub(crate) async fn until(&mut self, condition: &str) {
+        let begun = std::time::Instant::now();
+        while self.text(&format!("SELECT ({condition})::text")).await != "true" {
+            assert!(begun.elapsed().as_secs() < 30, "it did not come to this: {condition}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
     /// Another superuser's connection, for a rival.
     pub(crate) async fn rival(&self) -> PgConnection {
         self.url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap()
@@ -143,6 +168,12 @@ impl Database {
         self.url.replacen("postgres@", &format!("{role}@"), 1)
     }
 
+    /// The same after the server was restarted.
+    pub(crate) async fn again(self) -> Self {
+        let admin = self.rival().await;
+        Self { admin, ..self }
+    }
+
     pub(crate) async fn truncate(&self, arguments: &[&str]) -> Ended {
         truncate_at(&self.url, arguments).await
     }
@@ -154,7 +185,20 @@ pub(crate) async fn truncate_at(url: &str, arguments: &[&str]) -> Ended {
     let ended = command(url, arguments).arg("--report").arg(&file).output().await.unwrap();
     let json = std::fs::read_to_string(&file).unwrap_or_default();
     let _ = std::fs::remove_file(&file);
+    ended_of(url, arguments, ended, json)
+}
+
+/// What is left of a run that was started otherwise.
+pub(crate) fn ended_of(
+    url: &str,
+    arguments: &[&str],
+    ended: std::process::Output,
+    json: String,
+) -> Ended {
+    let database = url.rsplit('/').next().and_then(|path| path.split('?').next());
     Ended {
+        arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+        database: database.unwrap_or_default().to_owned(),
         status: ended.status.code().unwrap(),
         stdout: String::from_utf8(ended.stdout).unwrap(),
         stderr: String::from_utf8(ended.stderr).unwrap(),

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Starts a PostgreSQL of its own in a temporary directory, prints its URL, and ends it when standard
-# input ends: with the process that started this, however that ends.
+# Starts a PostgreSQL of its own in a temporary directory, prints its URL and that directory, and ends it
+# when standard input ends: with the process that started this, however that ends.
+# `ctl` in the directory is pg_ctl for it, for a test that harms it.
 set -eu
 
 # shellcheck disable=SC2012 # Their names are plain versions.
@@ -40,17 +41,28 @@ HBA
 [ "$("$bin/postgres" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')" -ge 16 ] || sed -i \
     's|/^with_password|with_password_1,with_password_2,with_password_3|' data/pg_hba.conf
 
-$run "$bin/postgres" -D data -c "port=$port" -c listen_addresses=127.0.0.1 \
-    -c "unix_socket_directories=$directory" -c fsync=off -c wal_level=logical -c ssl=on \
-    -c max_connections=100 -c log_min_messages=warning >>log 2>&1 &
-server=$!
-trap 'kill -INT $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$directory"' EXIT
-trap 'exit 1' INT TERM
+# Without autovacuum, so that sizes and estimates are the same in each run.
+cat >>data/postgresql.conf <<CONF
+port = $port
+listen_addresses = '127.0.0.1'
+unix_socket_directories = '$directory'
+fsync = off
+autovacuum = off
+wal_level = logical
+ssl = on
+max_connections = 100
+log_min_messages = warning
+CONF
+touch server.log
+[ -z "$run" ] || chown postgres server.log
+printf '#!/bin/sh\nexec %s %s/pg_ctl -D %s/data -l %s/server.log -s "$@"\n' \
+    "$run" "$bin" "$directory" "$directory" >ctl
+chmod 755 ctl
 
-until "$bin/pg_isready" -q -h 127.0.0.1 -p "$port"; do
-    kill -0 $server || { cat log >&2; exit 1; }
-    sleep 0.05
-done
+# A test may have mounted a file system that is full.
+trap './ctl stop -m immediate 2>/dev/null; umount small 2>/dev/null; cd /; rm -rf "$directory"' EXIT
+trap 'exit 1' INT TERM
+./ctl start -w || { cat server.log >&2; exit 1; }
 printf 'postgres://postgres@127.0.0.1:%s/postgres %s\n' "$port" "$directory"
 # Blocks until the other end is closed.
 read -r _ || true

@@ -1,0 +1,166 @@
+//! What hangs on the tables by more than one step, or only by a name: asked apart from
+//! [`super::catalog`], since one is rare and the other is only told.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use sqlx::postgres::PgConnection;
+
+use super::catalog::CatalogError;
+use super::facts::{Facts, Feed, ForeignKey, KeyBeyond, Oid};
+use super::plan::family;
+
+/// The plain names of the sequences ($1), and defaults outside of the relations ($2) that may name a
+/// sequence in a text: `nextval('jobs_id_seq'::text)` looks it up when a row comes, and so does a
+/// function whose body is a text. The catalogs know of no dependency then.
+const NAMED: &str = "
+SELECT json_build_object(
+  'sequences', coalesce((SELECT json_object_agg(oid::bigint, relname) FROM pg_class
+                         WHERE oid = ANY ($1::bigint[]::oid[])), '{}'),
+  'defaults', coalesce((
+    SELECT json_agg(json_build_object('text', d.text, 'table', d.relation::bigint,
+                                      'column', format('%I.%I.%I', s.nspname, c.relname, a.attname))
+                    ORDER BY d.relation, d.col)
+    FROM (
+      SELECT ad.adrelid, ad.adnum, pg_get_expr(ad.adbin, ad.adrelid)
+      FROM pg_attrdef ad
+      -- A function's call with a constant of type text somewhere: cheaper than to spell each default out.
+      WHERE ad.adbin::text LIKE '%:funcid %' AND ad.adbin::text LIKE '%:consttype 25 %'
+      UNION ALL
+      SELECT a.attrelid, a.attnum, pg_get_expr(t.typdefaultbin, 0)
+      FROM pg_type t
+      JOIN pg_attribute a ON a.atttypid = t.oid AND NOT a.atthasdef AND NOT a.attisdropped
+      WHERE t.typdefaultbin::text LIKE '%:funcid %' AND t.typdefaultbin::text LIKE '%:consttype 25 %'
+      UNION ALL
+      SELECT ad.adrelid, ad.adnum, p.prosrc
+      FROM pg_proc p
+      JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
+        AND d.classid = 'pg_attrdef'::regclass
+      JOIN pg_attrdef ad ON ad.oid = d.objid
+      WHERE p.oid >= 16384 AND p.prosrc ILIKE '%nextval%'
+    ) AS d (relation, col, text)
+    JOIN pg_class c ON c.oid = d.relation AND c.relkind IN ('r', 'p', 'f')
+    JOIN pg_namespace s ON s.oid = c.relnamespace
+    JOIN pg_attribute a ON a.attrelid = d.relation AND a.attnum = d.col
+    WHERE d.relation <> ALL ($2::bigint[]::oid[])), '[]')
+)::text";
+
+/// Foreign keys that would lead out next if the tables that refer to ours ($1) were added to the
+/// list, without those of the relations that are in it ($2).
+const KEYS_BEYOND: &str = "
+WITH RECURSIVE reached (oid) AS (
+  SELECT unnest($1::bigint[]::oid[])
+  UNION
+  SELECT n.oid
+  FROM reached r
+  CROSS JOIN LATERAL (
+    SELECT conrelid FROM pg_constraint WHERE contype = 'f' AND confrelid = r.oid
+    UNION ALL
+    SELECT inhrelid FROM pg_inherits WHERE inhparent = r.oid
+  ) AS n (oid)
+  WHERE n.oid <> ALL ($2::bigint[]::oid[])
+)
+SELECT coalesce(json_agg(json_build_object(
+    'name', quote_ident(k.conname),
+    'heldBy', format('%I.%I', s.nspname, c.relname),
+    'refersTo', format('%I.%I', o.nspname, t.relname)
+  ) ORDER BY k.oid), '[]')::text
+FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid
+JOIN pg_namespace s ON s.oid = c.relnamespace
+JOIN pg_class t ON t.oid = k.confrelid
+JOIN pg_namespace o ON o.oid = t.relnamespace
+WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid <> k.confrelid
+  AND k.confrelid IN (SELECT oid FROM reached) AND k.conrelid <> ALL ($2::bigint[]::oid[])";
+
+#[derive(Deserialize)]
+struct Named {
+    sequences: BTreeMap<Oid, String>,
+    defaults: Vec<FromText>,
+}
+
+#[derive(Deserialize)]
+struct FromText {
+    text: String,
+    table: Oid,
+    column: String,
+}
+
+/// Columns that take their values from one of the sequences by its name.
+pub(super) async fn feeds_by_name(
+    connection: &mut PgConnection,
+    facts: &Facts,
+) -> Result<Vec<Feed>, CatalogError> {
+    if facts.sequences.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sequences: Vec<Oid> = facts.sequences.iter().map(|sequence| sequence.oid).collect();
+    let text: String = sqlx::query_scalar(NAMED)
+        .persistent(false)
+        .bind(&sequences)
+        .bind(family(facts).into_iter().collect::<Vec<Oid>>())
+        .fetch_one(connection)
+        .await?;
+    let named: Named = serde_json::from_str(&text)?;
+    let feeds =
+        named.sequences.iter().flat_map(|(sequence, name)| {
+            named.defaults.iter().filter(|default| mentions(&default.text, name)).map(|default| {
+                Feed { sequence: *sequence, table: default.table, column: default.column.clone() }
+            })
+        });
+    Ok(feeds.collect())
+}
+
+/// The keys beyond those tables that refer to ours from outside.
+pub(super) async fn keys(
+    connection: &mut PgConnection,
+    facts: &Facts,
+) -> Result<Vec<KeyBeyond>, CatalogError> {
+    let family = family(facts);
+    let leads_out = |key: &&ForeignKey| family.contains(&key.to) && !family.contains(&key.from);
+    let outside: Vec<Oid> = facts.keys.iter().filter(leads_out).map(|key| key.from).collect();
+    if outside.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text: String = sqlx::query_scalar(KEYS_BEYOND)
+        .persistent(false)
+        .bind(outside)
+        .bind(family.into_iter().collect::<Vec<Oid>>())
+        .fetch_one(connection)
+        .await?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Whether `text`, an expression or a function's body, has `name` as a whole word. In which schema
+/// a name is looked up is only known when it is: any of that name counts.
+fn mentions(text: &str, name: &str) -> bool {
+    // As they are within quotes; and PostgreSQL folds what is without.
+    let text = text.replace("''", "'").replace("\"\"", "\"").to_lowercase();
+    let name = name.to_lowercase();
+    let part_of_word = |character: char| character.is_alphanumeric() || "_$".contains(character);
+    text.match_indices(&name).any(|(at, found)| {
+        !text[..at].chars().next_back().is_some_and(part_of_word)
+            && !text[at + found.len()..].chars().next().is_some_and(part_of_word)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mentions;
+
+    #[test]
+    fn a_sequence_is_mentioned_by_its_whole_name() {
+        for text in [
+            "nextval(('jobs_id_seq'::text)::regclass)",
+            "nextval(('public.jobs_id_seq'::text)::regclass)",
+            "nextval(('\"public\".\"jobs_id_seq\"'::text)::regclass)",
+            "BEGIN RETURN nextval('Jobs_Id_Seq'); END",
+        ] {
+            assert!(mentions(text, "jobs_id_seq"), "{text}");
+        }
+        for text in ["nextval('old_jobs_id_seq')", "nextval('jobs_id_seq2')", "nextval('jobs')"] {
+            assert!(!mentions(text, "jobs_id_seq"), "{text}");
+        }
+        assert!(mentions("nextval(('\"it''s \"\"odd\"\"\"'::text)::regclass)", "it's \"odd\""));
+    }
+}
