@@ -107,13 +107,6 @@ impl Plan {
         listed.collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether it is the same list; the rows, which are estimates, may differ.
-    pub(super) fn is_same_as(&self, other: &Self) -> bool {
-        let identity = |table: &Target| (table.oid, table.name.clone(), table.asked);
-        self.tables.iter().map(identity).eq(other.tables.iter().map(identity))
-            && self.sequences == other.sequences
-    }
-
     /// Whether a relation is one of those that may be touched.
     pub(super) fn covers(&self, oid: Oid) -> bool {
         self.tables.iter().any(|table| table.oid == oid)

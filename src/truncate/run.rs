@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::catalog::{self, CatalogError};
+use super::catalog::{self, CatalogError, OwnLock};
 use super::connect::{Session, connect};
 use super::facts::{Facts, Oid};
 use super::fault::Fault;
@@ -116,7 +115,8 @@ impl<'a> Run<'a> {
         let connection = &mut session.connection;
         self.begin(connection, "REPEATABLE READ, READ ONLY").await?;
         self.identify(connection).await?;
-        let plan = self.decide(connection, session.version).await?;
+        let facts = self.look(connection, session.version).await?;
+        let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
         // The real sizes need each table for a moment. If somebody has it for themselves, an older
         // number will do.
@@ -150,76 +150,75 @@ impl<'a> Run<'a> {
         self.identify(connection).await?;
         self.advisory_lock(connection).await?;
         // Before the locks, so that a refusal is in nobody's way, and to know what to lock.
-        let first = self.decide(connection, version).await?;
+        let facts = self.look(connection, version).await?;
+        let first = decide(self.request, &facts).map_err(Stop::Refused)?;
         self.lock(connection, &first, patience).await?;
         // After the locks, since only now it stays as it is.
-        let plan = self.decide(connection, version).await?;
+        let facts = self.look(connection, version).await?;
+        let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
-        let locks = self.own_locks(connection).await?;
-        let locked = |oid: &Oid| locks.iter().any(|lock| lock.oid == *oid && lock.is_exclusive());
+        let before = self.read(catalog::locked(connection, &oids).await)?;
+        let locked =
+            |oid: &Oid| before.locks.iter().any(|lock| lock.oid == *oid && lock.is_exclusive());
         if !oids.iter().all(locked) {
             return Ok(Round::Moved);
         }
-        let before = self.sizes(connection, &oids).await?;
 
-        let transaction = self.truncate(connection, &plan, *patience).await?;
+        self.truncate(connection, &plan, *patience).await?;
 
         // A default that takes from one of our sequences, or a publication, can come without a
         // lock on our tables: hence a third look, and one at what this transaction has touched.
-        let last = self.decide(connection, version).await?;
-        if !last.is_same_as(&plan) {
-            return Ok(Round::Moved);
-        }
-        self.only_these_touched(connection, &plan).await?;
-        let after = self.sizes(connection, &oids).await?;
+        let after = catalog::touched(connection, version, self.request, facts, &oids).await;
+        let after = self.read(after)?;
+        decide(self.request, &after.facts).map_err(Stop::Refused)?;
+        only_these_touched(after.locks, &plan)?;
         let freed = |oid: &Oid| {
             let size = |sizes: &BTreeMap<Oid, u64>| sizes.get(oid).copied().unwrap_or_default();
-            size(&before).saturating_sub(size(&after))
+            size(&before.sizes).saturating_sub(size(&after.sizes))
         };
         let bytes = oids.iter().map(|oid| (*oid, freed(oid))).collect();
-        self.commit(connection, target, &transaction).await?;
+        self.commit(connection, target, &before.transaction).await?;
         Ok(Round::Done(Box::new(Done { plan, bytes })))
     }
 
     /// Begins, with limits on everything that could hang. `pg_temp` last: a session that a pooler
     /// hands over may have temporary tables of its own, named like catalogs.
     async fn begin(&self, connection: &mut PgConnection, mode: &str) -> Result<(), Stop> {
+        // Since PostgreSQL 14, and only on systems that can tell. A commit that others see and a
+        // crash forgets would make the report untrue.
         let begin = format!(
             "BEGIN TRANSACTION ISOLATION LEVEL {mode}; \
              SET LOCAL search_path TO pg_catalog, pg_temp; \
+             SET LOCAL jit = off; \
              SET LOCAL statement_timeout = '{read}ms'; \
              SET LOCAL lock_timeout = '{lock}ms'; \
              SET LOCAL idle_in_transaction_session_timeout = '{idle}ms'; \
              SET LOCAL client_min_messages = 'error'; \
-             SAVEPOINT optional",
+             SELECT set_config('synchronous_commit', 'local', true) \
+             WHERE current_setting('synchronous_commit') = 'off'; \
+             SAVEPOINT optional; \
+             SET LOCAL client_connection_check_interval = '5s'; \
+             RELEASE SAVEPOINT optional",
             read = READ_TIMEOUT.as_millis(),
             lock = self.request.lock_timeout.as_millis(),
             idle = IDLE_TIMEOUT.as_millis(),
         );
-        self.simple(connection, begin).await?;
-        // Since PostgreSQL 14, and only on systems that can tell. A commit that others see and a
-        // crash forgets would make the report untrue.
-        let optional = "SELECT set_config(name, '5s', true) FROM pg_settings \
-             WHERE name = 'client_connection_check_interval'; \
-             SELECT set_config('synchronous_commit', 'local', true) \
-             WHERE current_setting('synchronous_commit') = 'off'";
-        let settle = match self.simple(connection, optional).await {
-            Ok(()) => "RELEASE SAVEPOINT optional",
-            Err(Fault::Other { .. }) => "ROLLBACK TO SAVEPOINT optional",
-            Err(fault) => return Err(fault.into()),
-        };
-        Ok(self.simple(connection, settle).await?)
+        match self.simple(connection, begin).await {
+            Err(Fault::Other { .. }) => {
+                Ok(self.simple(connection, "ROLLBACK TO SAVEPOINT optional").await?)
+            }
+            answer => Ok(answer?),
+        }
     }
 
     /// The right database, and still in time.
     async fn identify(&self, connection: &mut PgConnection) -> Result<(), Stop> {
-        let micros = self.request.not_after.map(Timestamp::as_microsecond);
-        let row = sqlx::query(
+        let micros = self.request.not_after.map(|time| time.as_microsecond().to_string());
+        let row = sqlx::raw_sql(AssertSqlSafe(format!(
             "SELECT current_database()::text, \
-             coalesce(clock_timestamp() >= to_timestamp($1 / 1000000.0), false)",
-        )
-        .persistent(false)
-        .bind(micros)
+             coalesce(clock_timestamp() >= to_timestamp({} / 1000000.0), false)",
+            micros.as_deref().unwrap_or("NULL"),
+        )))
         .fetch_one(connection)
         .await
         .map_err(|error| self.fault(&error))?;
@@ -306,18 +305,13 @@ impl<'a> Run<'a> {
     }
 
     /// TRUNCATE, with the fence in the same message: however long it was under way, the time is
-    /// checked on arrival. Gives the transaction's id, by which its fate can be asked for.
+    /// checked on arrival.
     async fn truncate(
         &self,
         connection: &mut PgConnection,
         plan: &Plan,
         patience: Duration,
-    ) -> Result<String, Stop> {
-        let id: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text")
-            .persistent(false)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(|error| self.fault(&error))?;
+    ) -> Result<(), Stop> {
         let lock = patience.as_millis().max(1);
         let statement = format!(
             "SET LOCAL lock_timeout = '{lock}ms'; SET LOCAL statement_timeout = '{all}ms'; {fence} \
@@ -327,35 +321,7 @@ impl<'a> Run<'a> {
             tables = plan.table_list(),
         );
         self.simple(connection, statement).await?;
-        self.simple(connection, self.reading()).await?;
-        Ok(id)
-    }
-
-    /// Whatever has gone unnoticed so far shows in the locks.
-    async fn only_these_touched(
-        &self,
-        connection: &mut PgConnection,
-        plan: &Plan,
-    ) -> Result<(), Stop> {
-        let locks = self.own_locks(connection).await?;
-        let mut others: Vec<String> = locks
-            .into_iter()
-            .filter(|lock| lock.is_strong() && !plan.covers(lock.oid))
-            .map(|lock| lock.name)
-            .collect();
-        others.sort();
-        others.dedup();
-        if others.is_empty() {
-            return Ok(());
-        }
-        let refuse = |name: String| {
-            let message = format!(
-                "the truncation also touched {name}, which was not asked for, and was rolled back: \
-                 find out what code runs with these tables (an extension, a function in an index)"
-            );
-            Reason::OtherTableTouched.refuse(name, message)
-        };
-        Err(Stop::Refused(others.into_iter().map(refuse).collect()))
+        Ok(self.simple(connection, self.reading()).await?)
     }
 
     /// COMMIT, with the fence in the same message. If the answer doesn't come, the database is asked.
@@ -429,28 +395,12 @@ impl<'a> Run<'a> {
         )
     }
 
-    async fn decide(&self, connection: &mut PgConnection, version: i32) -> Result<Plan, Stop> {
-        let facts: Facts = catalog::look(connection, version, self.request)
-            .await
-            .map_err(|error| self.catalog_fault(&error))?;
-        decide(self.request, &facts).map_err(Stop::Refused)
+    async fn look(&self, connection: &mut PgConnection, version: i32) -> Result<Facts, Fault> {
+        self.read(catalog::look(connection, version, self.request).await)
     }
 
-    async fn own_locks(
-        &self,
-        connection: &mut PgConnection,
-    ) -> Result<Vec<catalog::OwnLock>, Fault> {
-        let locks = catalog::own_locks(connection).await;
-        locks.map_err(|error| self.catalog_fault(&error))
-    }
-
-    async fn sizes(
-        &self,
-        connection: &mut PgConnection,
-        oids: &[Oid],
-    ) -> Result<BTreeMap<Oid, u64>, Fault> {
-        let sizes = catalog::sizes(connection, oids).await;
-        sizes.map_err(|error| self.catalog_fault(&error))
+    fn read<T>(&self, answer: Result<T, CatalogError>) -> Result<T, Fault> {
+        answer.map_err(|error| self.catalog_fault(&error))
     }
 
     /// One message in the simple protocol. Its text is made of this file's own words, numbers, and
@@ -477,4 +427,26 @@ impl<'a> Run<'a> {
             CatalogError::Form(_) => Fault::Answer("the catalogs have another form than expected"),
         }
     }
+}
+
+/// Whatever has gone unnoticed so far shows in the locks.
+fn only_these_touched(locks: Vec<OwnLock>, plan: &Plan) -> Result<(), Stop> {
+    let mut others: Vec<String> = locks
+        .into_iter()
+        .filter(|lock| lock.is_strong() && !plan.covers(lock.oid))
+        .map(|lock| lock.name)
+        .collect();
+    others.sort();
+    others.dedup();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let refuse = |name: String| {
+        let message = format!(
+            "the truncation also touched {name}, which was not asked for, and was rolled back: \
+             find out what code runs with these tables (an extension, a function in an index)"
+        );
+        Reason::OtherTableTouched.refuse(name, message)
+    };
+    Err(Stop::Refused(others.into_iter().map(refuse).collect()))
 }
