@@ -173,11 +173,7 @@ pub(super) async fn locked(
 ) -> Result<Locked, CatalogError> {
     let queries = [OWN_LOCKS, SIZES, TRANSACTION];
     let mut answers = ask(connection, &queries, &Facts::default(), tables).await?;
-    Ok(Locked {
-        locks: answers.next()?,
-        sizes: answers.next()?,
-        transaction: answers.next()?,
-    })
+    Ok(Locked { locks: answers.next()?, sizes: answers.next()?, transaction: answers.next()? })
 }
 
 /// Looks again at what the locks on the tables don't keep as it was in `facts`: what takes from their

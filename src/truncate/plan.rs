@@ -388,8 +388,7 @@ fn side_effects(
             .filter(|table| {
                 publication.all
                     || publication.relations.contains(&table.oid)
-                    || wholes(table, by_oid)
-                        .any(|above| publication.relations.contains(&above.oid))
+                    || wholes(table, by_oid).any(|above| publication.relations.contains(&above.oid))
             })
             .map(|table| table.name.as_str())
             .collect();

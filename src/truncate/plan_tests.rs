@@ -90,8 +90,7 @@ fn a_publication_of_a_root_tells_of_its_partitions_and_of_nothing_that_only_inhe
     let above = Relation { listed_as: None, ..table(2) };
     let partition = Relation { partition: true, parents: vec![2], ..asked(1) };
     let (request, mut facts) = of(vec![partition, above]);
-    facts.publications =
-        vec![Publication { name: "p".to_owned(), all: false, relations: vec![2] }];
+    facts.publications = vec![Publication { name: "p".to_owned(), all: false, relations: vec![2] }];
     assert_eq!(reasons(decide(&request, &facts)), ["Replicated"]);
     facts.relations[0].partition = false;
     assert!(decide(&request, &facts).is_ok());

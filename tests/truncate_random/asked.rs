@@ -81,10 +81,8 @@ impl Asked {
             format!("--schema={}", self.schema),
         ];
         for (option, list) in ["runtime", "opportunities", "preserved"].iter().zip(&self.lists) {
-            let names: Vec<String> = list
-                .iter()
-                .map(|name| name.replace('\\', "\\\\").replace(',', "\\,"))
-                .collect();
+            let names: Vec<String> =
+                list.iter().map(|name| name.replace('\\', "\\\\").replace(',', "\\,")).collect();
             arguments.push(format!("--{option}={}", names.join(",")));
         }
         arguments.extend(self.confirm.map(|right| {

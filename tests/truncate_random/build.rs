@@ -176,8 +176,7 @@ impl World {
                     "ALTER SEQUENCE {sequence} OWNER TO {role}; \
                      ALTER SEQUENCE {sequence} OWNED BY {table}.note"
                 );
-                let owned =
-                    self.tables[owner].alive && attempt(on, &mut script, statement).await;
+                let owned = self.tables[owner].alive && attempt(on, &mut script, statement).await;
                 if !owned {
                     self.sequences[place].owner = None;
                 }

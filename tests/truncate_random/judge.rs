@@ -77,9 +77,12 @@ impl Verdict {
         let mut expected = before.clone();
         let mut wrong = Vec::new();
         for table in &self.emptied {
-            let key =
-                (world.schemas[world.tables[*table].schema].clone(), world.tables[*table].name.clone());
-            let (Some(was), Some(is)) = (expected.relations.get_mut(&key), after.relations.get(&key))
+            let key = (
+                world.schemas[world.tables[*table].schema].clone(),
+                world.tables[*table].name.clone(),
+            );
+            let (Some(was), Some(is)) =
+                (expected.relations.get_mut(&key), after.relations.get(&key))
             else {
                 wrong.push(format!("{key:?} is gone"));
                 continue;
@@ -113,11 +116,8 @@ impl Verdict {
 
 /// Derives it.
 pub(crate) fn judge(world: &World, asked: &Asked) -> Verdict {
-    let mut verdict = Verdict {
-        obstacles: Vec::new(),
-        emptied: BTreeSet::new(),
-        restarted: BTreeMap::new(),
-    };
+    let mut verdict =
+        Verdict { obstacles: Vec::new(), emptied: BTreeSet::new(), restarted: BTreeMap::new() };
     // What the command line alone tells comes alone.
     let mut alone = Vec::new();
     let (empty, stay) = asked.names();
@@ -145,7 +145,8 @@ pub(crate) fn judge(world: &World, asked: &Asked) -> Verdict {
         return verdict;
     };
 
-    let mut case = Case { world, schema, listed: BTreeSet::new(), kept: BTreeSet::new(), found: Vec::new() };
+    let mut case =
+        Case { world, schema, listed: BTreeSet::new(), kept: BTreeSet::new(), found: Vec::new() };
     case.resolve(&empty, &stay);
     let family = case.family();
     case.relatives(&family);
@@ -192,7 +193,8 @@ impl Case<'_> {
 
     fn resolve(&mut self, empty: &BTreeSet<&str>, stay: &BTreeSet<&str>) {
         let world = self.world;
-        let view = |name: &str| world.views.iter().any(|v| v.schema == self.schema && v.name == name);
+        let view =
+            |name: &str| world.views.iter().any(|v| v.schema == self.schema && v.name == name);
         for (names, emptied) in [(empty, true), (stay, false)] {
             for name in names {
                 match world.table(self.schema, name) {
@@ -226,7 +228,8 @@ impl Case<'_> {
             if family.contains(&table) {
                 continue;
             }
-            if let Some(parent) = world.parents(table).iter().find(|parent| below.contains(parent)) {
+            if let Some(parent) = world.parents(table).iter().find(|parent| below.contains(parent))
+            {
                 let must = world.parents(table).iter().any(|parent| family.contains(parent));
                 let names = [self.name(table), self.name(*parent)];
                 let names = if must { vec![names[0].clone()] } else { names.into() };
