@@ -3,7 +3,13 @@
 //!
 //! `TORPOR_ROUNDS` says how many rounds are counted (20 by default).
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark may panic")]
+#![allow(
+    clippy::doc_markdown,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a benchmark may panic"
+)]
 
 #[path = "../tests/postgres/mod.rs"]
 mod postgres;

@@ -1,7 +1,13 @@
 //! URLs as applications write them, against a real server: by every way to it, with TLS up to the host's
 //! name, and with no part of them in anything that the command says.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::doc_markdown,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
 
 mod postgres;
 
@@ -178,7 +184,7 @@ async fn reload(db: &mut Database) {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), again).await.expect("it is not reloaded");
+    tokio::time::timeout(Duration::from_mins(1), again).await.expect("it is not reloaded");
 }
 
 fn path(directory: &Path, file: &str) -> String {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::validate::DatabaseEntry;
+use crate::api::database::SecretKeyRef;
 use crate::api::hibernation::Attempt;
 use crate::truncate::table_name::TableNames;
 use crate::truncate::{CA_VARIABLE, URL_VARIABLE};
@@ -139,26 +140,29 @@ pub fn manifest(
         },
     });
     if let Some(ca) = &database.spec.ca_secret_ref {
-        let pod = &mut job["spec"]["template"]["spec"];
-        pod["volumes"] = json!([{"name": "ca", "secret": {
-            "secretName": ca.name,
-            "items": [{"key": ca.key, "path": CA_FILE}],
-            // A pod that waits for a volume doesn't say why. Without the file the container tells, at once.
-            "optional": true,
-        }}]);
-        let container = &mut pod["containers"][0];
-        container["volumeMounts"] =
-            json!([{"name": "ca", "mountPath": CA_DIRECTORY, "readOnly": true}]);
-        if let Some(variables) = container["env"].as_array_mut() {
-            variables
-                .push(json!({"name": CA_VARIABLE, "value": format!("{CA_DIRECTORY}/{CA_FILE}")}));
-        }
+        mount(&mut job["spec"]["template"]["spec"], ca);
     }
     if purpose == Purpose::Preflight {
         // A truncation's Job stays until the wake is complete; this one is only a message.
         job["spec"]["ttlSecondsAfterFinished"] = json!(600);
     }
     job
+}
+
+/// Gives a pod the certificate authority, and tells its container where it is.
+fn mount(pod: &mut Value, ca: &SecretKeyRef) {
+    pod["volumes"] = json!([{"name": "ca", "secret": {
+        "secretName": ca.name,
+        "items": [{"key": ca.key, "path": CA_FILE}],
+        // A pod that waits for a volume doesn't say why. Without the file the container tells, at once.
+        "optional": true,
+    }}]);
+    let container = &mut pod["containers"][0];
+    container["volumeMounts"] =
+        json!([{"name": "ca", "mountPath": CA_DIRECTORY, "readOnly": true}]);
+    if let Some(variables) = container["env"].as_array_mut() {
+        variables.push(json!({"name": CA_VARIABLE, "value": format!("{CA_DIRECTORY}/{CA_FILE}")}));
+    }
 }
 
 /// The name of a Job, cut so that it fits into a label.

@@ -87,8 +87,9 @@ impl World {
             }
             Counter::Parent => None,
         };
-        let references: String =
+        let references: Vec<String> =
             (0..self.keys.len()).map(|key| format!(", f{key} integer")).collect();
+        let references = references.concat();
         let unlogged = if table.unlogged { "UNLOGGED " } else { "" };
         let whole = |n: &str| format!("id integer PRIMARY KEY, n {n}, note text{references}");
         let mut script = match &table.kind {

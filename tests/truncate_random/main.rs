@@ -4,7 +4,13 @@
 //! `TORPOR_CASES` says how many cases (by default a fixed sample), `TORPOR_SEED` the seed of the first.
 //! A case that fails is made smaller, and printed with its seed.
 
-#![allow(clippy::doc_markdown, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+#![allow(
+    clippy::doc_markdown,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
 
 mod asked;
 mod build;
