@@ -1,7 +1,7 @@
 # `make help` lists the targets. Rust (rustup) and Go have to be there; everything else is set up as it is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build docs crds image lint deny test test-unit cluster-test demo clean
+.PHONY: help build docs crds image lint deny test test-unit bench cluster-test demo clean
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: ## Sets up a cluster, builds what is tested, and runs all tests
 
 test-unit: ## Runs only the tests that need no cluster
 	cargo test --locked --lib --test schedule --test crds
+
+bench: ## Times torpor truncate beside psql's TRUNCATE (TORPOR_ROUNDS=N), in a PostgreSQL of its own
+	cargo bench --locked --bench truncate
 
 cluster-test: ## Tests hack/cluster itself
 	hack/cluster/test

@@ -74,6 +74,13 @@ pub struct Database {
     /// truncation Job does.
     pub secret_ref: SecretKeyRef,
 
+    /// Key of a Secret in this namespace that holds the certificate authority (PEM, one or several) by
+    /// which the database's server is known, for example `ca.crt`. It goes before an `sslrootcert` in
+    /// the URL, whose path is one in the application's container. Where the URL has no `sslmode`, it
+    /// means `verify-full`. Default: the public authorities, where the URL asks for verification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+
     /// What is emptied, and how.
     #[serde(default)]
     pub truncate: Truncate,

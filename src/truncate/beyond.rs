@@ -1,49 +1,41 @@
-//! What hangs on the tables by more than one step, or only by a name: asked apart from
-//! [`super::catalog`], since one is rare and the other is only told.
-
-use std::collections::BTreeMap;
+//! What hangs on the tables by more than one step, or only by a name. The former is rare, and asked
+//! only where something is refused.
 
 use serde::Deserialize;
 use sqlx::postgres::PgConnection;
 
 use super::catalog::CatalogError;
-use super::facts::{Facts, Feed, ForeignKey, KeyBeyond, Oid};
+use super::facts::{Facts, Feed, ForeignKey, KeyBeyond, Oid, Sequence};
 use super::plan::family;
 
-/// The plain names of the sequences ($1), and defaults outside of the relations ($2) that may name a
-/// sequence in a text: `nextval('jobs_id_seq'::text)` looks it up when a row comes, and so does a
+/// Defaults outside of the relations `{below}` that may name a sequence in a text: `nextval('jobs_id_seq'::text)` looks it up when a row comes, and so does a
 /// function whose body is a text. The catalogs know of no dependency then.
-const NAMED: &str = "
-SELECT json_build_object(
-  'sequences', coalesce((SELECT json_object_agg(oid::bigint, relname) FROM pg_class
-                         WHERE oid = ANY ($1::bigint[]::oid[])), '{}'),
-  'defaults', coalesce((
-    SELECT json_agg(json_build_object('text', d.text, 'table', d.relation::bigint,
-                                      'column', format('%I.%I.%I', s.nspname, c.relname, a.attname))
-                    ORDER BY d.relation, d.col)
-    FROM (
-      SELECT ad.adrelid, ad.adnum, pg_get_expr(ad.adbin, ad.adrelid)
-      FROM pg_attrdef ad
-      -- A function's call with a constant of type text somewhere: cheaper than to spell each default out.
-      WHERE ad.adbin::text LIKE '%:funcid %' AND ad.adbin::text LIKE '%:consttype 25 %'
-      UNION ALL
-      SELECT a.attrelid, a.attnum, pg_get_expr(t.typdefaultbin, 0)
-      FROM pg_type t
-      JOIN pg_attribute a ON a.atttypid = t.oid AND NOT a.atthasdef AND NOT a.attisdropped
-      WHERE t.typdefaultbin::text LIKE '%:funcid %' AND t.typdefaultbin::text LIKE '%:consttype 25 %'
-      UNION ALL
-      SELECT ad.adrelid, ad.adnum, p.prosrc
-      FROM pg_proc p
-      JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
-        AND d.classid = 'pg_attrdef'::regclass
-      JOIN pg_attrdef ad ON ad.oid = d.objid
-      WHERE p.oid >= 16384 AND p.prosrc ILIKE '%nextval%'
-    ) AS d (relation, col, text)
-    JOIN pg_class c ON c.oid = d.relation AND c.relkind IN ('r', 'p', 'f')
-    JOIN pg_namespace s ON s.oid = c.relnamespace
-    JOIN pg_attribute a ON a.attrelid = d.relation AND a.attnum = d.col
-    WHERE d.relation <> ALL ($2::bigint[]::oid[])), '[]')
-)::text";
+pub(super) const FROM_TEXTS: &str = "
+SELECT coalesce(json_agg(json_build_object('text', d.text, 'table', d.relation::bigint,
+                                           'column', format('%I.%I.%I', s.nspname, c.relname, a.attname))
+                         ORDER BY d.relation, d.col), '[]')::text
+FROM (
+  SELECT ad.adrelid, ad.adnum, pg_get_expr(ad.adbin, ad.adrelid)
+  FROM pg_attrdef ad
+  -- A function's call with a constant of type text somewhere: cheaper than to spell each default out.
+  WHERE ad.adbin::text LIKE '%:funcid %' AND ad.adbin::text LIKE '%:consttype 25 %'
+  UNION ALL
+  SELECT a.attrelid, a.attnum, pg_get_expr(t.typdefaultbin, 0)
+  FROM pg_type t
+  JOIN pg_attribute a ON a.atttypid = t.oid AND NOT a.atthasdef AND NOT a.attisdropped
+  WHERE t.typdefaultbin::text LIKE '%:funcid %' AND t.typdefaultbin::text LIKE '%:consttype 25 %'
+  UNION ALL
+  SELECT ad.adrelid, ad.adnum, p.prosrc
+  FROM pg_proc p
+  JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
+    AND d.classid = 'pg_attrdef'::regclass
+  JOIN pg_attrdef ad ON ad.oid = d.objid
+  WHERE p.oid >= 16384 AND p.prosrc ILIKE '%nextval%'
+) AS d (relation, col, text)
+JOIN pg_class c ON c.oid = d.relation AND c.relkind IN ('r', 'p', 'f')
+JOIN pg_namespace s ON s.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = d.relation AND a.attnum = d.col
+WHERE d.relation <> ALL ('{below}')";
 
 /// Foreign keys that would lead out next if the tables that refer to ours ($1) were added to the
 /// list, without those of the relations that are in it ($2).
@@ -73,42 +65,26 @@ JOIN pg_namespace o ON o.oid = t.relnamespace
 WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid <> k.confrelid
   AND k.confrelid IN (SELECT oid FROM reached) AND k.conrelid <> ALL ($2::bigint[]::oid[])";
 
-#[derive(Deserialize)]
-struct Named {
-    sequences: BTreeMap<Oid, String>,
-    defaults: Vec<FromText>,
-}
-
-#[derive(Deserialize)]
-struct FromText {
+/// What [`FROM_TEXTS`] answers.
+#[derive(Debug, Deserialize)]
+pub(super) struct FromText {
     text: String,
     table: Oid,
     column: String,
 }
 
 /// Columns that take their values from one of the sequences by its name.
-pub(super) async fn feeds_by_name(
-    connection: &mut PgConnection,
-    facts: &Facts,
-) -> Result<Vec<Feed>, CatalogError> {
-    if facts.sequences.is_empty() {
-        return Ok(Vec::new());
-    }
-    let sequences: Vec<Oid> = facts.sequences.iter().map(|sequence| sequence.oid).collect();
-    let text: String = sqlx::query_scalar(NAMED)
-        .persistent(false)
-        .bind(&sequences)
-        .bind(family(facts).into_iter().collect::<Vec<Oid>>())
-        .fetch_one(connection)
-        .await?;
-    let named: Named = serde_json::from_str(&text)?;
-    let feeds =
-        named.sequences.iter().flat_map(|(sequence, name)| {
-            named.defaults.iter().filter(|default| mentions(&default.text, name)).map(|default| {
-                Feed { sequence: *sequence, table: default.table, column: default.column.clone() }
-            })
-        });
-    Ok(feeds.collect())
+pub(super) fn feeds_by_name(sequences: &[Sequence], defaults: &[FromText]) -> Vec<Feed> {
+    let of = |sequence: &Sequence| {
+        let named = defaults.iter().filter(|default| mentions(&default.text, &sequence.plain));
+        let feed = |default: &FromText| Feed {
+            sequence: sequence.oid,
+            table: default.table,
+            column: default.column.clone(),
+        };
+        named.map(feed).collect::<Vec<Feed>>()
+    };
+    sequences.iter().flat_map(of).collect()
 }
 
 /// The keys beyond those tables that refer to ours from outside.

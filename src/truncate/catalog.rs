@@ -1,23 +1,33 @@
-//! Asks the database what it has. Every query goes out with its values apart, as an unnamed
-//! statement within the transaction, so that a pooler in transaction mode carries it.
+//! Asks the database what it has. Names go out as values apart from the query, as an unnamed
+//! statement within the transaction, so that a pooler in transaction mode carries it. Once they are
+//! resolved the queries only hold identities, which are numbers, and go out together in one message.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Row as _};
 
-use super::facts::{Facts, Oid, Publication};
+use super::beyond::{FROM_TEXTS, FromText, feeds_by_name};
+use super::commit::Transaction;
+use super::facts::{Facts, Feed, Oid, Sequence};
 use super::request::Request;
 
 /// First version with publications of whole schemas.
 const SCHEMA_PUBLICATIONS: i32 = 150_000;
 
+/// Keys, triggers and sequences.
+const HANGING: &str = include_str!("hanging.sql");
+
+/// What can come to hang on a table without a lock on it.
+const FEEDS: &str = include_str!("feeds.sql");
+
 const PUBLICATIONS: &str = "
 SELECT coalesce(json_agg(json_build_object(
     'name', quote_ident(p.pubname), 'all', p.puballtables,
     'relations', coalesce((SELECT json_agg(r.prrelid::bigint) FROM pg_publication_rel r
-                           WHERE r.prpubid = p.oid AND r.prrelid = ANY ($1::bigint[]::oid[])), '[]')
+                           WHERE r.prpubid = p.oid AND r.prrelid = ANY ('{all}')), '[]')
   ) ORDER BY p.pubname), '[]')::text
 FROM pg_publication p WHERE p.pubtruncate";
 
@@ -27,10 +37,10 @@ SELECT coalesce(json_agg(json_build_object(
     'relations', coalesce((
       SELECT json_agg(oid::bigint) FROM (
         SELECT r.prrelid FROM pg_publication_rel r
-        WHERE r.prpubid = p.oid AND r.prrelid = ANY ($1::bigint[]::oid[])
+        WHERE r.prpubid = p.oid AND r.prrelid = ANY ('{all}')
         UNION
         SELECT c.oid FROM pg_publication_namespace n
-        JOIN pg_class c ON c.relnamespace = n.pnnspid AND c.oid = ANY ($1::bigint[]::oid[])
+        JOIN pg_class c ON c.relnamespace = n.pnnspid AND c.oid = ANY ('{all}')
         WHERE n.pnpubid = p.oid) AS published (oid)), '[]')
   ) ORDER BY p.pubname), '[]')::text
 FROM pg_publication p WHERE p.pubtruncate";
@@ -52,9 +62,14 @@ WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
   AND l.relation::bigint >= 16384
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
+/// What the transaction's fate can be asked for by, once it has truncated: see [`Transaction`].
+const TRANSACTION: &str = "
+SELECT json_build_object('id', pg_current_xact_id()::text, 'table', {table},
+                         'file', pg_relation_filenode({table})::bigint)::text";
+
 const SIZES: &str = "
 SELECT coalesce(json_object_agg(o.oid::bigint, coalesce(pg_total_relation_size(o.oid), 0)), '{}')::text
-FROM unnest($1::bigint[]::oid[]) AS o (oid)";
+FROM unnest('{all}'::oid[]) AS o (oid)";
 
 /// Sizes as the last VACUUM or ANALYZE saw them: no file is looked at and no lock is taken.
 const KNOWN_SIZES: &str = "
@@ -64,7 +79,7 @@ SELECT coalesce(json_object_agg(o.oid::bigint, (
     JOIN pg_class r ON r.oid IN (c.oid, c.reltoastrelid)
       OR r.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid IN (c.oid, c.reltoastrelid))
     WHERE c.oid = o.oid)), '{}')::text
-FROM unnest($1::bigint[]::oid[]) AS o (oid)";
+FROM unnest('{all}'::oid[]) AS o (oid)";
 
 const HOLDERS: &str = "
 SELECT DISTINCT format('%s by process %s (%s, %s)', c.relname, a.pid,
@@ -111,6 +126,28 @@ impl OwnLock {
     }
 }
 
+/// What is known of a transaction that has its locks.
+#[derive(Debug)]
+pub(super) struct Locked {
+    /// Its locks on relations that are not the system's.
+    pub(super) locks: Vec<OwnLock>,
+    /// Bytes of each table with its indexes and TOAST.
+    pub(super) sizes: BTreeMap<Oid, u64>,
+}
+
+/// What is known of a transaction that has truncated.
+#[derive(Debug)]
+pub(super) struct Touched {
+    /// What was known before, with what may have come without a lock on the tables.
+    pub(super) facts: Facts,
+    /// Its locks on relations that are not the system's.
+    pub(super) locks: Vec<OwnLock>,
+    /// Bytes of each table with its indexes and TOAST.
+    pub(super) sizes: BTreeMap<Oid, u64>,
+    /// What its fate can be asked for by.
+    pub(super) transaction: Transaction,
+}
+
 /// Everything that the decision rests on, as of now.
 pub(super) async fn look(
     connection: &mut PgConnection,
@@ -125,36 +162,74 @@ pub(super) async fn look(
         .fetch_one(&mut *connection)
         .await?;
     let mut facts: Facts = serde_json::from_str(&text)?;
-    if !request.allow_replicated {
-        let oids: Vec<Oid> = facts.relations.iter().map(|relation| relation.oid).collect();
-        let query =
-            if version < SCHEMA_PUBLICATIONS { PUBLICATIONS } else { PUBLICATIONS_WITH_SCHEMAS };
-        facts.publications = document::<Vec<Publication>>(connection, query, &oids).await?;
-    }
+    let queries = [HANGING, FEEDS, FROM_TEXTS, publications(version, request)];
+    let mut answers = ask(connection, &queries, &facts, &[]).await?;
+    facts.keys = answers.next()?;
+    facts.triggers = answers.next()?;
+    facts.sequences = answers.next()?;
+    facts.feeds = answers.feeds(&facts.sequences)?;
+    facts.publications = answers.next()?;
     Ok(facts)
 }
 
-/// The locks that this transaction holds on relations that are not the system's.
-pub(super) async fn own_locks(connection: &mut PgConnection) -> Result<Vec<OwnLock>, CatalogError> {
-    let text: String =
-        sqlx::query_scalar(OWN_LOCKS).persistent(false).fetch_one(connection).await?;
-    Ok(serde_json::from_str(&text)?)
+/// What a transaction has that has locked these tables.
+pub(super) async fn locked(
+    connection: &mut PgConnection,
+    tables: &[Oid],
+) -> Result<Locked, CatalogError> {
+    let queries = [OWN_LOCKS, SIZES];
+    let mut answers = ask(connection, &queries, &Facts::default(), tables).await?;
+    Ok(Locked { locks: answers.next()?, sizes: answers.next()? })
+}
+
+/// Looks again at what the locks on the tables don't keep as it was in `facts`: what takes from their
+/// sequences, and what is published. And at what TRUNCATE has done; `filed` is one of the tables that
+/// has a file, 0 where none has.
+pub(super) async fn touched(
+    connection: &mut PgConnection,
+    version: i32,
+    request: &Request,
+    facts: Facts,
+    tables: &[Oid],
+    filed: Oid,
+) -> Result<Touched, CatalogError> {
+    let transaction = TRANSACTION.replace("{table}", &filed.to_string());
+    let publications = publications(version, request);
+    let queries = [FEEDS, FROM_TEXTS, publications, OWN_LOCKS, SIZES, &transaction];
+    let mut answers = ask(connection, &queries, &facts, tables).await?;
+    let (feeds, publications) = (answers.feeds(&facts.sequences)?, answers.next()?);
+    Ok(Touched {
+        facts: Facts { feeds, publications, ..facts },
+        locks: answers.next()?,
+        sizes: answers.next()?,
+        transaction: answers.next()?,
+    })
+}
+
+fn publications(version: i32, request: &Request) -> &'static str {
+    if request.allow_replicated {
+        "SELECT '[]'"
+    } else if version < SCHEMA_PUBLICATIONS {
+        PUBLICATIONS
+    } else {
+        PUBLICATIONS_WITH_SCHEMAS
+    }
 }
 
 /// Bytes of each table with its indexes and TOAST. Opens each table for a moment.
 pub(super) async fn sizes(
     connection: &mut PgConnection,
-    oids: &[Oid],
+    tables: &[Oid],
 ) -> Result<BTreeMap<Oid, u64>, CatalogError> {
-    document(connection, SIZES, oids).await
+    ask(connection, &[SIZES], &Facts::default(), tables).await?.next()
 }
 
 /// The same from the catalogs alone: older, but never in anybody's way.
 pub(super) async fn known_sizes(
     connection: &mut PgConnection,
-    oids: &[Oid],
+    tables: &[Oid],
 ) -> Result<BTreeMap<Oid, u64>, CatalogError> {
-    document(connection, KNOWN_SIZES, oids).await
+    ask(connection, &[KNOWN_SIZES], &Facts::default(), tables).await?.next()
 }
 
 /// Who else has locks on these relations, in words; three at most.
@@ -165,12 +240,44 @@ pub(super) async fn holders(
     Ok(sqlx::query_scalar(HOLDERS).persistent(false).bind(oids).fetch_all(connection).await?)
 }
 
-async fn document<T: DeserializeOwned>(
+/// Sends several queries in one message of the simple protocol. `{below}` in them becomes the
+/// relations of `facts` that are asked for or below such, `{all}` those and `more`.
+async fn ask(
     connection: &mut PgConnection,
-    query: &'static str,
-    oids: &[Oid],
-) -> Result<T, CatalogError> {
-    let text: String =
-        sqlx::query_scalar(query).persistent(false).bind(oids).fetch_one(connection).await?;
-    Ok(serde_json::from_str(&text)?)
+    queries: &[&str],
+    facts: &Facts,
+    more: &[Oid],
+) -> Result<Answers, CatalogError> {
+    let below = facts.relations.iter().filter(|relation| relation.below);
+    let all = facts.relations.iter().map(|relation| relation.oid).chain(more.iter().copied());
+    let text = queries
+        .join(";\n")
+        .replace("{below}", &array(below.map(|relation| relation.oid)))
+        .replace("{all}", &array(all));
+    // Nothing but numbers has been put in.
+    let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await?;
+    Ok(Answers(rows.into_iter()))
+}
+
+/// An array of numbers as PostgreSQL reads it.
+fn array(oids: impl Iterator<Item = Oid>) -> String {
+    let oids: Vec<String> = oids.map(|oid| oid.to_string()).collect();
+    format!("{{{}}}", oids.join(","))
+}
+
+/// The documents that queries of one row and column answer, one after the other.
+struct Answers(std::vec::IntoIter<PgRow>);
+
+impl Answers {
+    fn next<T: DeserializeOwned>(&mut self) -> Result<T, CatalogError> {
+        let row = self.0.next().ok_or(sqlx::Error::RowNotFound)?;
+        Ok(serde_json::from_str(row.try_get(0)?)?)
+    }
+
+    /// What takes from these sequences: the answers to [`FEEDS`] and [`FROM_TEXTS`].
+    fn feeds(&mut self, sequences: &[Sequence]) -> Result<Vec<Feed>, CatalogError> {
+        let (mut feeds, texts): (Vec<Feed>, Vec<FromText>) = (self.next()?, self.next()?);
+        feeds.extend(feeds_by_name(sequences, &texts));
+        Ok(feeds)
+    }
 }

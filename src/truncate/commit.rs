@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde::Deserialize;
 use sqlx::postgres::PgConnection;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -23,7 +24,7 @@ const INQUIRY_TIMEOUT: Duration = Duration::from_mins(1);
 ///
 /// A crash may lose what was not yet written out, the use of the id included: the id then belongs to
 /// somebody else's transaction. So a file goes with it, which only this one has made.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Transaction {
     /// `pg_current_xact_id()`.
     pub(super) id: String,

@@ -17,18 +17,23 @@ pub(super) struct Facts {
     pub(super) schema_usable: bool,
     /// Named relations, their ancestors, and the descendants of those that are asked for.
     pub(super) relations: Vec<Relation>,
-    /// Foreign keys that refer to an asked-for relation or a descendant of one.
+    /// Foreign keys that refer to an asked-for relation or a descendant of one. These and what follows
+    /// are read apart from the relations, see [`super::catalog`].
+    #[serde(skip)]
     pub(super) keys: Vec<ForeignKey>,
     /// Triggers on TRUNCATE there that would fire.
+    #[serde(skip)]
     pub(super) triggers: Vec<Trigger>,
     /// Sequences that a RESTART IDENTITY of those would restart.
+    #[serde(skip)]
     pub(super) sequences: Vec<Sequence>,
     /// Columns that take their values from those sequences.
+    #[serde(skip)]
     pub(super) feeds: Vec<Feed>,
     /// Foreign keys that lead on from those that lead out; read apart, see [`super::beyond`].
     #[serde(skip)]
     pub(super) keys_beyond: Vec<KeyBeyond>,
-    /// Publications that replicate a truncation; read apart, see [`super::catalog`].
+    /// Publications that replicate a truncation.
     #[serde(skip)]
     pub(super) publications: Vec<Publication>,
 }
@@ -56,6 +61,8 @@ pub(super) struct Relation {
     pub(super) logged: bool,
     /// It came with the database system.
     pub(super) system: bool,
+    /// It is asked for, or a descendant of what is.
+    pub(super) below: bool,
     /// It is a partition (and not merely a child).
     pub(super) partition: bool,
     /// It is on its way out of its table: `DETACH PARTITION ... CONCURRENTLY` has done its first half.
@@ -114,6 +121,8 @@ pub(super) struct Sequence {
     pub(super) oid: Oid,
     /// Schema and name, quoted.
     pub(super) name: String,
+    /// The name alone, as it is.
+    pub(super) plain: String,
     /// The table that it belongs to.
     pub(super) table: Oid,
     /// The role owns it, as RESTART IDENTITY demands.

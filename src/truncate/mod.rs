@@ -58,6 +58,9 @@ pub const EXIT_REFUSED: u8 = 3;
 /// Environment variable with the database's URL.
 pub const URL_VARIABLE: &str = "DATABASE_URL";
 
+/// Environment variable with the file of the certificate authority for TLS.
+pub const CA_VARIABLE: &str = "DATABASE_CA_FILE";
+
 /// Longest time without a COMMIT, besides the waits for locks.
 const DEADLINE: Duration = Duration::from_mins(10);
 
@@ -150,7 +153,7 @@ pub struct Args {
 
     /// Trust this certificate authority (PEM) for TLS to the database. Goes before the URL's own
     /// sslrootcert; without an sslmode in the URL it means verify-full.
-    #[arg(long, value_name = "FILE", env = "DATABASE_CA_FILE")]
+    #[arg(long, value_name = "FILE", env = CA_VARIABLE)]
     pub ca_file: Option<PathBuf>,
 
     /// Catches a URL on the command line, where everybody on the machine could read it, before it is
@@ -346,10 +349,14 @@ fn target(args: &Args, redactor: &mut Redactor) -> Result<Target, Refusal> {
     target.hide(redactor);
     for (what, file) in target.files() {
         if let Err(error) = File::open(file) {
+            let hint = if args.ca_file.as_ref() == Some(file) {
+                "in a Job the Secret, or its key, that `caSecretRef` names is not there"
+            } else {
+                "mount it; a certificate authority can be given with --ca-file"
+            };
+            let kind = error.kind();
             return Err(refuse(format!(
-                "the file that {what} names cannot be read here: {} (mount it; a certificate \
-                 authority can be given with --ca-file)",
-                error.kind()
+                "the file that {what} names cannot be read here: {kind} ({hint})"
             )));
         }
     }

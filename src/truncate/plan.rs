@@ -111,13 +111,6 @@ impl Plan {
         listed.collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether it is the same list; the rows, which are estimates, may differ.
-    pub(super) fn is_same_as(&self, other: &Self) -> bool {
-        let identity = |table: &Target| (table.oid, table.name.clone(), table.asked);
-        self.tables.iter().map(identity).eq(other.tables.iter().map(identity))
-            && self.sequences == other.sequences
-    }
-
     /// Whether a relation is one of those that may be touched.
     pub(super) fn covers(&self, oid: Oid) -> bool {
         self.tables.iter().any(|table| table.oid == oid)
@@ -349,6 +342,19 @@ fn ancestors<'a>(
     seen.into_iter().filter_map(|oid| by_oid.get(&oid).copied())
 }
 
+/// What a partition is a part of, up to the root. What merely inherits is a part of nothing: a
+/// publication of its parent has it as a member, or doesn't tell of it.
+fn wholes<'a>(
+    relation: &Relation,
+    by_oid: &'a BTreeMap<Oid, &'a Relation>,
+) -> impl Iterator<Item = &'a Relation> {
+    let whole = |part: &Relation| {
+        let parent = part.parents.first().filter(|_| part.partition)?;
+        by_oid.get(parent).copied()
+    };
+    std::iter::successors(whole(relation), move |above| whole(above))
+}
+
 /// Foreign keys that lead out, each once whatever the number of partitions.
 fn keys(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>) -> Vec<Refusal> {
     let mut seen = BTreeSet::new();
@@ -444,8 +450,7 @@ fn side_effects(
             .filter(|table| {
                 publication.all
                     || publication.relations.contains(&table.oid)
-                    || ancestors(table, by_oid)
-                        .any(|above| publication.relations.contains(&above.oid))
+                    || wholes(table, by_oid).any(|above| publication.relations.contains(&above.oid))
             })
             .map(|table| table.name.as_str())
             .collect();

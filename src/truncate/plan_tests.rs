@@ -110,6 +110,17 @@ fn a_table_of_another_schema_cannot_be_added() {
     }
 }
 
+#[test]
+fn a_publication_of_a_root_tells_of_its_partitions_and_of_nothing_that_only_inherits() {
+    let above = Relation { listed_as: None, ..table(2) };
+    let partition = Relation { partition: true, parents: vec![2], ..asked(1) };
+    let (request, mut facts) = of(vec![partition, above]);
+    facts.publications = vec![Publication { name: "p".to_owned(), all: false, relations: vec![2] }];
+    assert_eq!(reasons(decide(&request, &facts)), ["Replicated"]);
+    facts.relations[0].partition = false;
+    assert!(decide(&request, &facts).is_ok());
+}
+
 /// Any small catalog: who is listed, what inherits, what refers to what.
 fn any_facts() -> impl Strategy<Value = Facts> {
     let relation = (0..3_u8, prop::option::of(1..8_i64), any::<bool>());

@@ -9,14 +9,12 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::time::{Instant, timeout};
 
 use super::beyond;
-use super::catalog::{self, CatalogError};
-use super::commit::Transaction;
+use super::catalog::{self, CatalogError, OwnLock};
 use super::connect::{Session, connect};
 use super::facts::{Facts, Oid};
 use super::fault::Fault;
@@ -140,7 +138,8 @@ impl<'a> Run<'a> {
         let connection = &mut session.connection;
         self.begin(connection, "REPEATABLE READ, READ ONLY").await?;
         self.identify(connection).await?;
-        let plan = self.decide(connection, session.version).await?;
+        let facts = self.look(connection, session.version).await?;
+        let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
         // The real sizes need each table for a moment. If somebody has it for themselves, an older
         // number will do.
@@ -174,7 +173,8 @@ impl<'a> Run<'a> {
         self.identify(connection).await?;
         self.advisory_lock(connection).await?;
         // Before the locks, so that a refusal is in nobody's way, and to know what to lock.
-        let first = self.decide(connection, version).await?;
+        let facts = self.look(connection, version).await?;
+        let first = decide(self.request, &facts).map_err(Stop::Refused)?;
         self.tell(format_args!(
             "Locking {} tables in database \"{}\", for at most {} ms in all ...",
             first.tables.len(),
@@ -183,74 +183,75 @@ impl<'a> Run<'a> {
         ));
         self.lock(connection, &first, patience).await?;
         // After the locks, since only now it stays as it is.
-        let plan = self.decide(connection, version).await?;
+        let facts = self.look(connection, version).await?;
+        let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
-        let locks = self.own_locks(connection).await?;
-        let locked = |oid: &Oid| locks.iter().any(|lock| lock.oid == *oid && lock.is_exclusive());
+        let before = self.read(catalog::locked(connection, &oids).await)?;
+        let locked =
+            |oid: &Oid| before.locks.iter().any(|lock| lock.oid == *oid && lock.is_exclusive());
         if !oids.iter().all(locked) {
             return Ok(Round::Moved);
         }
-        let before = self.sizes(connection, &oids).await?;
 
         self.tell(format_args!("Emptying them ..."));
-        let transaction = self.truncate(connection, &plan, *patience).await?;
+        self.truncate(connection, &plan, *patience).await?;
 
         // A default that takes from one of our sequences, or a publication, can come without a
         // lock on our tables: hence a third look, and one at what this transaction has touched.
-        let last = self.decide(connection, version).await?;
-        if !last.is_same_as(&plan) {
-            return Ok(Round::Moved);
-        }
-        self.only_these_touched(connection, &plan).await?;
-        let after = self.sizes(connection, &oids).await?;
+        // A partitioned table has no file.
+        let filed = plan.tables.iter().find(|table| !table.partitioned).map_or(0, |t| t.oid);
+        let request = self.request;
+        let after = catalog::touched(connection, version, request, facts, &oids, filed).await;
+        let after = self.read(after)?;
+        decide(self.request, &after.facts).map_err(Stop::Refused)?;
+        only_these_touched(after.locks, &plan)?;
         let freed = |oid: &Oid| {
             let size = |sizes: &BTreeMap<Oid, u64>| sizes.get(oid).copied().unwrap_or_default();
-            size(&before).saturating_sub(size(&after))
+            size(&before.sizes).saturating_sub(size(&after.sizes))
         };
         let bytes = oids.iter().map(|oid| (*oid, freed(oid))).collect();
-        self.commit(connection, target, &transaction).await?;
+        self.commit(connection, target, &after.transaction).await?;
         Ok(Round::Done(Box::new(Done { plan, bytes })))
     }
 
     /// Begins, with limits on everything that could hang.
     async fn begin(&self, connection: &mut PgConnection, mode: &str) -> Result<(), Stop> {
+        // Since PostgreSQL 14, and only on systems that can tell. A commit that others see and a
+        // crash forgets would make the report untrue.
         let begin = format!(
             "BEGIN TRANSACTION ISOLATION LEVEL {mode}; \
              {SAFE_NAMES}; \
              SET LOCAL quote_all_identifiers = off; \
+             SET LOCAL jit = off; \
              SET LOCAL statement_timeout = '{read}ms'; \
              SET LOCAL lock_timeout = '{lock}ms'; \
              SET LOCAL idle_in_transaction_session_timeout = '{idle}ms'; \
              SET LOCAL client_min_messages = 'error'; \
-             SAVEPOINT optional",
+             SELECT set_config('synchronous_commit', 'local', true) \
+             WHERE current_setting('synchronous_commit') = 'off'; \
+             SAVEPOINT optional; \
+             SET LOCAL client_connection_check_interval = '5s'; \
+             RELEASE SAVEPOINT optional",
             read = READ_TIMEOUT.as_millis(),
             lock = self.request.lock_timeout.as_millis(),
             idle = IDLE_TIMEOUT.as_millis(),
         );
-        self.simple(connection, begin).await?;
-        // Since PostgreSQL 14, and only on systems that can tell. A commit that others see and a
-        // crash forgets would make the report untrue.
-        let optional = "SELECT set_config(name, '5s', true) FROM pg_settings \
-             WHERE name = 'client_connection_check_interval'; \
-             SELECT set_config('synchronous_commit', 'local', true) \
-             WHERE current_setting('synchronous_commit') = 'off'";
-        let settle = match self.simple(connection, optional).await {
-            Ok(()) => "RELEASE SAVEPOINT optional",
-            Err(Fault::Other { .. }) => "ROLLBACK TO SAVEPOINT optional",
-            Err(fault) => return Err(fault.into()),
-        };
-        Ok(self.simple(connection, settle).await?)
+        match self.simple(connection, begin).await {
+            Err(Fault::Other { .. }) => {
+                Ok(self.simple(connection, "ROLLBACK TO SAVEPOINT optional").await?)
+            }
+            answer => Ok(answer?),
+        }
     }
 
     /// The right database, and still in time.
     async fn identify(&self, connection: &mut PgConnection) -> Result<(), Stop> {
-        let micros = self.request.not_after.map(Timestamp::as_microsecond);
-        let row = sqlx::query(
+        let micros = self.request.not_after.map(|time| time.as_microsecond().to_string());
+        let row = sqlx::raw_sql(AssertSqlSafe(format!(
             "SELECT current_database()::text, \
-             coalesce(clock_timestamp() >= to_timestamp($1 / 1000000.0), false)",
-        )
-        .persistent(false)
-        .bind(micros)
+             coalesce(clock_timestamp() >= to_timestamp({} / 1000000.0), false)",
+            micros.as_deref().unwrap_or("NULL"),
+        )))
         .fetch_one(connection)
         .await
         .map_err(|error| self.fault(&error))?;
@@ -341,13 +342,13 @@ impl<'a> Run<'a> {
     }
 
     /// TRUNCATE, with the fence in the same message: however long it was under way, the time is
-    /// checked on arrival. Gives what the transaction's fate can be asked for by.
+    /// checked on arrival.
     async fn truncate(
         &self,
         connection: &mut PgConnection,
         plan: &Plan,
         patience: Duration,
-    ) -> Result<Transaction, Stop> {
+    ) -> Result<(), Stop> {
         let lock = patience.as_millis().max(1);
         let statement = format!(
             "SET LOCAL lock_timeout = '{lock}ms'; SET LOCAL statement_timeout = '{all}ms'; {fence} \
@@ -357,51 +358,7 @@ impl<'a> Run<'a> {
             tables = plan.table_list(),
         );
         self.simple(connection, statement).await?;
-        self.simple(connection, self.reading()).await?;
-        // A partitioned table has no file.
-        let table =
-            plan.tables.iter().find(|table| !table.partitioned).map_or(0, |table| table.oid);
-        let row = sqlx::query(
-            "SELECT pg_current_xact_id()::text, pg_relation_filenode($1::bigint::oid)::bigint",
-        )
-        .persistent(false)
-        .bind(table)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(|error| self.fault(&error))?;
-        let read = |error: sqlx::Error| self.fault(&error);
-        Ok(Transaction {
-            id: row.try_get(0).map_err(read)?,
-            table,
-            file: row.try_get(1).map_err(read)?,
-        })
-    }
-
-    /// Whatever has gone unnoticed so far shows in the locks.
-    async fn only_these_touched(
-        &self,
-        connection: &mut PgConnection,
-        plan: &Plan,
-    ) -> Result<(), Stop> {
-        let locks = self.own_locks(connection).await?;
-        let mut others: Vec<String> = locks
-            .into_iter()
-            .filter(|lock| lock.is_strong() && !plan.covers(lock.oid))
-            .map(|lock| lock.name)
-            .collect();
-        others.sort();
-        others.dedup();
-        if others.is_empty() {
-            return Ok(());
-        }
-        let refuse = |name: String| {
-            let message = format!(
-                "the truncation also touched {name}, which was not asked for, and was rolled back: \
-                 find out what code runs with these tables (an extension, a function in an index)"
-            );
-            Reason::OtherTableTouched.refuse(name, message)
-        };
-        Err(Stop::Refused(others.into_iter().map(refuse).collect()))
+        Ok(self.simple(connection, self.reading()).await?)
     }
 
     /// A statement that fails once the time is past, by the database's clock. `clock_timestamp()` in
@@ -425,30 +382,14 @@ impl<'a> Run<'a> {
         )
     }
 
-    async fn decide(&self, connection: &mut PgConnection, version: i32) -> Result<Plan, Stop> {
-        let fault = |error: CatalogError| self.catalog_fault(&error);
-        let mut facts: Facts =
-            catalog::look(connection, version, self.request).await.map_err(fault)?;
-        facts.feeds.extend(beyond::feeds_by_name(connection, &facts).await.map_err(fault)?);
-        facts.keys_beyond = beyond::keys(connection, &facts).await.map_err(fault)?;
-        decide(self.request, &facts).map_err(Stop::Refused)
+    async fn look(&self, connection: &mut PgConnection, version: i32) -> Result<Facts, Fault> {
+        let mut facts = self.read(catalog::look(connection, version, self.request).await)?;
+        facts.keys_beyond = self.read(beyond::keys(connection, &facts).await)?;
+        Ok(facts)
     }
 
-    async fn own_locks(
-        &self,
-        connection: &mut PgConnection,
-    ) -> Result<Vec<catalog::OwnLock>, Fault> {
-        let locks = catalog::own_locks(connection).await;
-        locks.map_err(|error| self.catalog_fault(&error))
-    }
-
-    async fn sizes(
-        &self,
-        connection: &mut PgConnection,
-        oids: &[Oid],
-    ) -> Result<BTreeMap<Oid, u64>, Fault> {
-        let sizes = catalog::sizes(connection, oids).await;
-        sizes.map_err(|error| self.catalog_fault(&error))
+    fn read<T>(&self, answer: Result<T, CatalogError>) -> Result<T, Fault> {
+        answer.map_err(|error| self.catalog_fault(&error))
     }
 
     /// One message in the simple protocol. Its text is made of this file's own words, numbers, and
@@ -475,4 +416,26 @@ impl<'a> Run<'a> {
             CatalogError::Form(_) => Fault::Answer("the catalogs have another form than expected"),
         }
     }
+}
+
+/// Whatever has gone unnoticed so far shows in the locks.
+fn only_these_touched(locks: Vec<OwnLock>, plan: &Plan) -> Result<(), Stop> {
+    let mut others: Vec<String> = locks
+        .into_iter()
+        .filter(|lock| lock.is_strong() && !plan.covers(lock.oid))
+        .map(|lock| lock.name)
+        .collect();
+    others.sort();
+    others.dedup();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let refuse = |name: String| {
+        let message = format!(
+            "the truncation also touched {name}, which was not asked for, and was rolled back: \
+             find out what code runs with these tables (an extension, a function in an index)"
+        );
+        Reason::OtherTableTouched.refuse(name, message)
+    };
+    Err(Stop::Refused(others.into_iter().map(refuse).collect()))
 }

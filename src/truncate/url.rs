@@ -25,6 +25,20 @@ pub(super) enum UrlError {
     /// A key=value string, a bare host, anything else.
     #[error("the database's URL does not begin with postgresql:// (or postgres://)")]
     NoScheme,
+    /// Somebody's shell or env file would have taken them away; nobody does here.
+    #[error("the database's URL has quotation marks around it: store it without them")]
+    Quoted,
+    /// `host=... dbname=...`, as libpq takes it besides.
+    #[error(
+        "the database is given as a list of key=value: write it as \
+         postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    )]
+    KeyValue,
+    /// `jdbc:postgresql://`: user and password are elsewhere, or are parameters.
+    #[error(
+        "the URL is one for Java (jdbc:): write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    )]
+    Jdbc,
     /// `mysql://` and the like.
     #[error("the URL is for {0}, and only PostgreSQL is supported")]
     OtherSystem(&'static str),
@@ -94,7 +108,15 @@ impl Target {
         if url.is_empty() {
             return Err(UrlError::Empty);
         }
-        let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
+        if url.starts_with(['"', '\'', '`']) {
+            return Err(UrlError::Quoted);
+        }
+        if url.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("jdbc:")) {
+            return Err(UrlError::Jdbc);
+        }
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(if url.contains('=') { UrlError::KeyValue } else { UrlError::NoScheme });
+        };
         check_scheme(scheme)?;
         let (user_info, authority, rest) = split(rest)?;
         let (database, parameters) = match rest.split_once('?') {
@@ -181,7 +203,7 @@ impl Target {
     /// Files that have to be readable before a connection is tried, with the name of what gives them.
     pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
         [
-            ("sslrootcert or --ca-file", self.root_certificate.as_ref()),
+            ("sslrootcert, --ca-file or DATABASE_CA_FILE", self.root_certificate.as_ref()),
             ("sslcert", self.certificate.as_ref()),
             ("sslkey", self.key.as_ref()),
         ]
@@ -194,6 +216,9 @@ fn check_scheme(scheme: &str) -> Result<(), UrlError> {
     let scheme = scheme.to_ascii_lowercase();
     // SQLAlchemy puts the driver after a plus; it only says who reads the parameters.
     let system = scheme.split('+').next().unwrap_or_default();
+    if system.contains('=') {
+        return Err(UrlError::KeyValue);
+    }
     match system {
         "postgres" | "postgresql" | "pgsql" | "postgis" | "timescale" | "timescalegis" => Ok(()),
         "mysql" | "mysqlgis" | "mysql2" => Err(UrlError::OtherSystem("MySQL")),
@@ -207,7 +232,6 @@ fn check_scheme(scheme: &str) -> Result<(), UrlError> {
         "redshift" => Err(UrlError::OtherSystem("Redshift")),
         "clickhouse" => Err(UrlError::OtherSystem("ClickHouse")),
         "snowflake" => Err(UrlError::OtherSystem("Snowflake")),
-        "jdbc" => Err(UrlError::NoScheme),
         _ => Err(UrlError::UnknownScheme),
     }
 }

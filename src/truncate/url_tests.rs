@@ -39,7 +39,21 @@ fn another_database_system_is_named() {
     assert_eq!(error("mysql+aiomysql://a:b@c/d"), UrlError::OtherSystem("MySQL"));
     assert_eq!(error("sqlite+aiosqlite:///x.db"), UrlError::OtherSystem("SQLite"));
     assert_eq!(error("wrong://a:b@c/d"), UrlError::UnknownScheme);
-    assert_eq!(error("host=a dbname=b"), UrlError::NoScheme);
+    assert_eq!(error("redis://h/0"), UrlError::OtherSystem("Redis"));
+    assert_eq!(error("rediss://:p@h:6379"), UrlError::OtherSystem("Redis"));
+    assert_eq!(error("mongodb+srv://a:b@c/d"), UrlError::OtherSystem("MongoDB"));
+    assert_eq!(error("sqlite:////var/x.db"), UrlError::OtherSystem("SQLite"));
+    assert_eq!(error("mariadb+pymysql://a:b@c/d"), UrlError::OtherSystem("MariaDB"));
+    assert_eq!(error("mssql+pyodbc://a:b@c/d"), UrlError::OtherSystem("SQL Server"));
+    assert_eq!(error("jdbc:postgresql://h/d?user=a&password=b"), UrlError::Jdbc);
+    assert_eq!(error("JDBC:mysql://h/d"), UrlError::Jdbc);
+    assert_eq!(error("host=a dbname=b"), UrlError::KeyValue);
+    assert_eq!(error("password=a://b host=c"), UrlError::KeyValue);
+    assert_eq!(error("postgresql:h/d"), UrlError::NoScheme);
+    assert_eq!(error("db.example.org"), UrlError::NoScheme);
+    assert_eq!(error("'postgres://u@h/d'"), UrlError::Quoted);
+    assert_eq!(error("\"postgres://u@h/d\"\n"), UrlError::Quoted);
+    assert_eq!(error(""), UrlError::Empty);
     assert_eq!(error(" \n"), UrlError::Empty);
 }
 
@@ -135,6 +149,31 @@ fn a_replica_is_refused_and_unknown_parameters_are_counted() {
     );
     assert_eq!(error("postgres://u@h/d?service=x"), UrlError::Unsupported("service"));
     assert_eq!(parse("postgres://u@h/d?pool_size=5&application_name=x").ignored, 1);
+}
+
+#[test]
+fn parameters_of_drivers_and_poolers_are_taken_and_do_nothing() {
+    let target = parse(
+        "postgresql+asyncpg://u:p@h/d?ssl=require&prepared_statement_cache_size=0&\
+         statement_cache_size=0&command_timeout=60&timeout=5&pgbouncer=true&application_name=a%20b&\
+         prepared_statement_name_func=x&keepalives=1&connect_timeout=7",
+    );
+    assert_eq!(target.ignored, 0);
+    assert_eq!(target.connect_timeout, Duration::from_secs(7));
+    assert!(matches!(target.ssl_mode, PgSslMode::Require));
+    assert_eq!(error("postgres://u@h/d?connect_timeout=soon"), UrlError::Value("connect_timeout"));
+    // For ever, in libpq.
+    assert_eq!(parse("postgres://u@h/d?connect_timeout=0").connect_timeout, CONNECT_TIMEOUT);
+    for attributes in ["any", "read-write", "primary"] {
+        parse(&format!("postgres://u@a,b/d?target_session_attrs={attributes}"));
+    }
+}
+
+#[test]
+fn files_of_the_url_are_named_by_their_parameters() {
+    let target = parse("postgres://u@h/d?sslrootcert=/r&sslcert=/c&sslkey=/k");
+    let files: Vec<_> = target.files().map(|(_, file)| file.to_str().unwrap()).collect();
+    assert_eq!(files, ["/r", "/c", "/k"]);
 }
 
 #[test]

@@ -16,4 +16,5 @@ mod input;
 mod levers;
 mod lifecycle;
 mod runbook;
+mod secrecy;
 mod support;
