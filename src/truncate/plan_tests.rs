@@ -70,7 +70,8 @@ fn a_mistyped_preserved_table_is_refused_but_a_default_one_is_not() {
 #[test]
 fn a_sequence_of_another_owner_is_refused() {
     let (request, mut facts) = of(vec![asked(1), Relation { kept: true, ..table(2) }]);
-    let sequence = Sequence { oid: 9, name: "public.s".to_owned(), table: 1, own: true };
+    let name = "public.s".to_owned();
+    let sequence = Sequence { oid: 9, name, plain: "s".to_owned(), table: 1, own: true };
     facts.sequences = vec![sequence.clone()];
     facts.feeds = vec![Feed { sequence: 9, table: 1, column: "public.t1.id".to_owned() }];
     assert!(decide(&request, &facts).unwrap().covers(9));
