@@ -269,11 +269,14 @@ impl Case<'_> {
                         .any(|whole| whole == key.to)
                 });
                 // As the key of a partitioned table is one of each of its partitions, the table as a
-                // whole has to be there.
-                if touches && !reached.contains(&key.from) {
+                // whole has to be there. One that leads from a table of which another key tells may
+                // be told of as well.
+                if touches && !family.contains(&key.from) {
                     let names = [key.name.clone(), self.name(key.from)];
                     self.found.push(Obstacle { must: first, ..Obstacle::new("ForeignKey", names) });
-                    more.insert(key.from);
+                    if !reached.contains(&key.from) {
+                        more.insert(key.from);
+                    }
                 }
             }
             if more.is_empty() {
