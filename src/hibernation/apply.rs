@@ -14,7 +14,8 @@ use super::validate::DatabaseEntry;
 use crate::api::hibernation::{Attempt, Hibernation, HibernationStatus};
 use crate::hold::MANAGER;
 use crate::hold::apply::{self, Outcome, Writer, is_status};
-use crate::hold::plan::{Foreign, Wish, decide, keep};
+use crate::hold::foreign::Foreign;
+use crate::hold::plan::{Wish, decide, keep};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
 
@@ -90,12 +91,14 @@ impl Applier<'_> {
         Api::namespaced(self.client.clone(), &self.holder.namespace)
     }
 
-    /// Carries out the actions. Holds are written side by side, everything else in order.
+    /// Carries out the actions. Holds are written side by side, everything else in order. `told` gets
+    /// what others were found to have written, where a person should be told.
     pub async fn act(
         &self,
         actions: Vec<Action>,
         database: Option<&DatabaseEntry>,
         contests: &mut Contests,
+        told: &mut Vec<String>,
     ) -> Result<(), Error> {
         let mut settling = Vec::new();
         let mut remove_finalizer = false;
@@ -120,9 +123,13 @@ impl Applier<'_> {
         let mut errors = Vec::new();
         for outcome in outcomes {
             match outcome {
-                (uid, Ok(Outcome::Written(foreign))) => record(contests, &uid, &foreign),
+                ((name, uid), Ok(Outcome::Written(foreign))) => {
+                    if record(contests, &uid, &foreign) {
+                        told.extend(foreign.last().map(|f| format!("{name}: {}", f.in_words())));
+                    }
+                }
                 (_, Ok(_)) => {}
-                (uid, Err(error)) if error.is_rejection() => reject(contests, &uid, &error),
+                ((_, uid), Err(error)) if error.is_rejection() => reject(contests, &uid, &error),
                 (_, Err(error)) => errors.push(Error::from(error)),
             }
         }
@@ -137,7 +144,8 @@ impl Applier<'_> {
         }
     }
 
-    async fn settle(&self, action: Action) -> (String, Result<Outcome, apply::Error>) {
+    /// Writes one hold. Returns name and uid of the object with the outcome.
+    async fn settle(&self, action: Action) -> ((String, String), Result<Outcome, apply::Error>) {
         match action {
             Action::Settle { subject, wants, episode, remembered, skip_missed_runs } => {
                 let decide = |subject: &Subject| {
@@ -147,14 +155,14 @@ impl Applier<'_> {
                     decide(subject, &wish)
                 };
                 let outcome = self.writer.settle(&subject, skip_missed_runs, decide).await;
-                (subject.uid, outcome)
+                ((subject.display(), subject.uid), outcome)
             }
             Action::Keep(subject) => {
                 let decide = |subject: &Subject| keep(subject, self.holder);
                 let outcome = self.writer.settle(&subject, false, decide).await;
-                (subject.uid, outcome)
+                ((subject.display(), subject.uid), outcome)
             }
-            _ => (String::new(), Ok(Outcome::Unchanged)),
+            _ => (<(String, String)>::default(), Ok(Outcome::Unchanged)),
         }
     }
 
@@ -216,9 +224,10 @@ impl Applier<'_> {
 }
 
 /// Counts foreign writes; from the third on the retries slow down, to minutes, never to none.
-fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) {
+/// Returns whether a person should be told of it.
+fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) -> bool {
     // A deploy counts too: one that comes again and again is a controller that puts things back.
-    let Some(last) = foreign.last() else { return };
+    let Some(last) = foreign.last() else { return false };
     let now = Timestamp::now();
     let known = contests.get(uid).filter(|known| now.duration_since(known.last) < CONTEST_WINDOW);
     let count = known.map_or(0, |known| known.count) + 1;
@@ -226,9 +235,17 @@ fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) {
         None => SignedDuration::ZERO,
         Some(more) => SignedDuration::from_secs((10 << more.min(5)).min(300)),
     };
-    let manager = last.owner.as_ref().map_or("somebody", |owner| owner.manager.as_str()).to_owned();
-    let contest = Contest { count, last: now, quiet_until: now + quiet, manager, rejected: None };
+    let contest = Contest {
+        count,
+        last: now,
+        quiet_until: now + quiet,
+        manager: last.manager().to_owned(),
+        said: last.in_words(),
+        rejected: None,
+    };
     contests.insert(uid.to_owned(), contest);
+    // Once in a contest, and a deploy is no news: it has its own events.
+    count == 1 && !last.kept
 }
 
 /// Remembers a no of the API server, for as long as the write is not tried again.
@@ -239,6 +256,7 @@ fn reject(contests: &mut Contests, uid: &str, error: &apply::Error) {
         last: now,
         quiet_until: now + REJECTED,
         manager: String::new(),
+        said: String::new(),
         rejected: Some(error.to_string()),
     };
     contests.insert(uid.to_owned(), contest);

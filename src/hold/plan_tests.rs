@@ -60,25 +60,9 @@ fn read(object: &Value) -> Subject {
     Subject::read(kind, &object, &pointers).unwrap()
 }
 
-/// What an API server makes of a merge patch, managedFields aside.
-fn merged(object: &Value, patch: &Value) -> Value {
-    fn merge(target: &mut Value, patch: &Value) {
-        let Value::Object(patch) = patch else {
-            *target = patch.clone();
-            return;
-        };
-        if !target.is_object() {
-            *target = json!({});
-        }
-        let target = target.as_object_mut().unwrap();
-        for (key, value) in patch {
-            if value.is_null() {
-                target.remove(key);
-            } else {
-                merge(target.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-    }
+/// What an API server makes of a merge patch that comes with a field manager: who changes a field
+/// owns it, alone, and what is gone is owned by nobody.
+fn patched(object: &Value, patch: &Value, manager: &str) -> Value {
     let mut result = object.clone();
     merge(&mut result, patch);
     // Empty maps are not kept.
@@ -87,7 +71,79 @@ fn merged(object: &Value, patch: &Value) -> Value {
             result["metadata"].as_object_mut().unwrap().remove(map);
         }
     }
+    let mut entries: Vec<Value> =
+        result["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let mut leaves = Vec::new();
+    pointers(patch, String::new(), &mut leaves);
+    for pointer in leaves {
+        if pointer.starts_with("/metadata/managedFields") || pointer.ends_with("resourceVersion") {
+            continue;
+        }
+        let now = result.pointer(&pointer);
+        if object.pointer(&pointer) == now {
+            continue;
+        }
+        let path = fields::path(&pointer);
+        for entry in &mut entries {
+            fields::remove(&mut entry["fieldsV1"], &path);
+        }
+        if result.pointer(lever::owned_field(&pointer)).is_some() {
+            let ours = |e: &&mut Value| e["manager"] == manager && e["operation"] == "Update";
+            match entries.iter_mut().filter(ours).find(|e| e["subresource"] == "") {
+                Some(entry) => fields::insert(&mut entry["fieldsV1"], &path),
+                None => {
+                    let mut new = entry(manager, "Update", "", &json!({}));
+                    new["fieldsV1"] = json!({});
+                    fields::insert(&mut new["fieldsV1"], &path);
+                    entries.push(new);
+                }
+            }
+        }
+    }
+    entries.retain(|entry| entry["fieldsV1"] != json!({}));
+    for entry in &mut entries {
+        // As it is written where there is none.
+        entry["subresource"] = json!(entry["subresource"].as_str().unwrap_or_default());
+    }
+    result["metadata"]["managedFields"] = json!(entries);
+    if entries.is_empty() {
+        result["metadata"].as_object_mut().unwrap().remove("managedFields");
+    }
     result
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let target = target.as_object_mut().unwrap();
+    for (key, value) in patch {
+        if value.is_null() {
+            target.remove(key);
+        } else {
+            merge(target.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// The leaves of a document.
+fn pointers(node: &Value, at: String, into: &mut Vec<String>) {
+    match node {
+        Value::Object(map) => {
+            for (key, value) in map {
+                pointers(
+                    value,
+                    format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")),
+                    into,
+                );
+            }
+        }
+        _ => into.push(at),
+    }
 }
 
 fn ask(object: &Value, holder: &Holder, wants: &BTreeMap<String, Value>) -> Decision {
@@ -105,9 +161,22 @@ fn ask_with(
 
 fn written(object: &Value, decision: Decision) -> Value {
     match decision {
-        Decision::Write(write) => merged(object, &write.patch),
+        Decision::Write(write) => patched(object, &write.patch, &write.manager),
         other => panic!("no write: {other:?}"),
     }
+}
+
+/// All writes until there is none left, as the writer sends them, and how many there were.
+fn settled(object: &Value, holder: &Holder, wants: &BTreeMap<String, Value>) -> (Value, usize) {
+    let mut object = object.clone();
+    for writes in 0.. {
+        match ask(&object, holder, wants) {
+            Decision::Write(write) => object = patched(&object, &write.patch, &write.manager),
+            Decision::Keep => return (object, writes),
+            Decision::Refuse(refusal) => panic!("{refusal}"),
+        }
+    }
+    unreachable!("it ends");
 }
 
 fn stop() -> BTreeMap<String, Value> {
@@ -119,7 +188,7 @@ fn held(object: &Value) -> Value {
 }
 
 fn woken(object: &Value) -> Value {
-    written(object, ask(object, &holder("a"), &BTreeMap::new()))
+    settled(object, &holder("a"), &BTreeMap::new()).0
 }
 
 /// Somebody writes `replicas`.
@@ -208,7 +277,7 @@ fn a_person_who_peeks_with_scale_does_not_change_what_comes_back() {
     let Decision::Write(write) = ask(&peeked, &holder("a"), &stop()) else { panic!() };
     assert!(!write.foreign[0].kept);
     assert_eq!(write.foreign[0].owner.as_ref().unwrap().manager, "kubectl");
-    let object = merged(&peeked, &write.patch);
+    let object = patched(&peeked, &write.patch, &write.manager);
     assert_eq!(woken(&object)["spec"]["replicas"], 5);
     assert_eq!(woken(&peeked)["spec"]["replicas"], 5, "also where the wake finds it so");
 }
@@ -316,17 +385,122 @@ fn stop_in_place_of_restart_is_one_write() {
 }
 
 #[test]
-fn ownership_goes_back_where_an_apply_had_it_or_nobody() {
-    let give_back = |object: &Value| match ask(&held(object), &holder("a"), &BTreeMap::new()) {
-        Decision::Write(write) => write.give_back,
-        other => panic!("{other:?}"),
+fn ownership_goes_back_in_the_same_write_where_one_update_had_it() {
+    let (after, writes) = settled(&held(&deployment()), &holder("a"), &BTreeMap::new());
+    assert_eq!((after, writes), (deployment(), 1), "managedFields included");
+}
+
+#[test]
+fn ownership_goes_back_in_a_second_write_to_whoever_else_had_it() {
+    let owners = |entries: &[Value]| {
+        let mut object = deployment();
+        object["metadata"]["managedFields"] = json!(entries);
+        object
     };
-    assert_eq!(give_back(&deployment()), [], "an Update is not refused for an Update's field");
-    let applied = replicas_by(&deployment(), 5, "argocd", "Apply", "");
-    assert_eq!(give_back(&applied)[0].1[0].manager, "argocd");
-    let mut defaulted = deployment();
-    defaulted["metadata"]["managedFields"] = json!([]);
-    assert_eq!(give_back(&defaulted), [("/spec/replicas".to_owned(), vec![])]);
+    let (replicas, other) = (json!({"f:replicas": {}}), json!({"f:paused": {}}));
+    let both = json!({"f:paused": {}, "f:replicas": {}});
+    let flux = entry("flux", "Apply", "", &replicas);
+    for before in [
+        owners(&[entry("argocd", "Apply", "", &replicas)]),
+        owners(&[entry("argocd", "Apply", "", &both), entry("x", "Update", "", &other)]),
+        owners(&[entry("argocd", "Apply", "", &both), flux.clone()]),
+        owners(&[entry("helm", "Update", "", &both), flux]),
+        owners(&[
+            entry("helm", "Update", "", &other),
+            entry("kubectl", "Update", "scale", &replicas),
+        ]),
+        // Nobody: an apply that left it to the default.
+        owners(&[entry("argocd", "Apply", "", &other)]),
+    ] {
+        let (after, writes) = settled(&held(&before), &holder("a"), &BTreeMap::new());
+        assert_eq!(writes, 2, "{before:#}");
+        assert_eq!(after, before);
+    }
+}
+
+#[test]
+fn between_the_two_writes_the_record_stays_and_whoever_comes_finishes_it() {
+    let before = replicas_by(&deployment(), 5, "argocd", "Apply", "");
+    let asleep = held(&before);
+    let between = written(&asleep, ask(&asleep, &holder("a"), &BTreeMap::new()));
+    assert_eq!(between["spec"]["replicas"], 5);
+    assert!(read(&between).found.unfinished(), "{between:#}");
+    assert_eq!(read(&between).found.record().unwrap().holders().count(), 0, "it is not held");
+    assert_eq!(written(&between, finish(&read(&between))), before);
+    assert_eq!(woken(&between), before);
+    assert_eq!(settled(&between, &holder("b"), &BTreeMap::new()), (before.clone(), 1));
+    assert_eq!(finish(&read(&before)), Decision::Keep);
+
+    // What was changed since is left alone.
+    let changed = patched(&between, &json!({"spec": {"replicas": 7}}), "kubectl-edit");
+    let after = written(&changed, finish(&read(&changed)));
+    assert_eq!(after["spec"]["replicas"], 7);
+
+    // Held again in between, it comes back all the same: to the newest value.
+    let again = settled(&between, &holder("b"), &stop()).0;
+    assert_eq!(again["spec"]["replicas"], 0);
+    assert_eq!(settled(&again, &holder("b"), &BTreeMap::new()).0, before);
+    let again = settled(&changed, &holder("b"), &stop()).0;
+    assert_eq!(settled(&again, &holder("b"), &BTreeMap::new()).0["spec"]["replicas"], 7);
+}
+
+#[test]
+fn what_was_zero_and_was_scaled_meanwhile_is_its_owners_again_too() {
+    let mut before = deployment();
+    before["spec"]["replicas"] = json!(0);
+    let peeked = replicas_by(&held(&before), 3, "kubectl", "Update", "scale");
+    let undone = written(&peeked, ask(&peeked, &holder("a"), &stop()));
+    assert!(read(&undone).levers["/spec/replicas"].ours);
+    let after = woken(&undone);
+    assert!(!read(&after).levers["/spec/replicas"].ours, "{after:#}");
+    assert_eq!(after["spec"]["replicas"], 0);
+}
+
+#[test]
+fn what_somebody_sets_after_it_was_let_go_is_left_alone() {
+    let asleep = held(&deployment());
+    let remembered = Remembered::of(read(&asleep).found.record().unwrap(), &holder("a"));
+    // The status still knows of the hold: the operator was killed, or has not looked since.
+    for replicas in [0, 7] {
+        let mut free = woken(&asleep);
+        free = patched(&free, &json!({"spec": {"replicas": replicas}}), "kubectl-edit");
+        free["spec"]["replicas"] = json!(replicas);
+        let decision = ask_with(&free, &holder("a"), &BTreeMap::new(), Some(&remembered));
+        assert_eq!(decision, Decision::Keep, "{replicas}");
+    }
+}
+
+#[test]
+fn a_node_selector_is_left_as_it_was() {
+    let daemon = |selector: Option<Value>, manager: &str, operation: &str| {
+        let mut template = json!({"f:containers": {}});
+        let mut spec = json!({"containers": []});
+        if let Some(selector) = selector {
+            template["f:nodeSelector"] = json!({});
+            spec["nodeSelector"] = selector;
+        }
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "DaemonSet",
+            "metadata": {
+                "name": "agent", "namespace": "cornice", "uid": "u3", "resourceVersion": "1",
+                "managedFields": [
+                    entry(manager, operation, "", &json!({"f:template": {"f:spec": template}})),
+                ],
+            },
+            "spec": {"template": {"spec": spec}},
+        })
+    };
+    let wants = Kind::workload("DaemonSet").unwrap().stop_wants();
+    for before in [
+        daemon(Some(json!({"disk": "ssd"})), "flux", "Apply"),
+        daemon(Some(json!({"disk": "ssd"})), "helm", "Update"),
+    ] {
+        let asleep = settled(&before, &holder("a"), &wants).0;
+        assert_eq!(asleep["spec"]["template"]["spec"]["nodeSelector"]["torpor.dev/held"], "true");
+        let after = settled(&asleep, &holder("a"), &BTreeMap::new()).0;
+        assert_eq!(after, before);
+    }
 }
 
 #[test]
@@ -347,7 +521,7 @@ mod properties {
     enum Event {
         Hold(usize),
         LetGo(usize),
-        Peek(i32),
+        Scale(i32),
         Deploy(i32),
         TearAnnotation,
     }
@@ -356,20 +530,46 @@ mod properties {
         let event = prop_oneof![
             (0..3_usize).prop_map(Event::Hold),
             (0..3_usize).prop_map(Event::LetGo),
-            (1..9).prop_map(Event::Peek),
+            (0..9).prop_map(Event::Scale),
             (1..9).prop_map(Event::Deploy),
             Just(Event::TearAnnotation),
         ];
         prop::collection::vec(event, 1..30)
     }
 
+    /// `replicas` as a deploy leaves it, or somebody who scales after that.
+    fn written_by(
+        object: &Value,
+        replicas: i32,
+        (manager, operation): (&str, &str),
+        scaled: bool,
+    ) -> Value {
+        let mut object = object.clone();
+        object["spec"]["replicas"] = json!(replicas);
+        let mut entries =
+            vec![entry(manager, operation, "", &json!({"f:template": {"f:spec": {}}}))];
+        if scaled {
+            entries.push(entry("kubectl", "Update", "scale", &json!({"f:replicas": {}})));
+        } else {
+            entries[0]["fieldsV1"]["f:spec"]["f:replicas"] = json!({});
+        }
+        object["metadata"]["managedFields"] = json!(entries);
+        object
+    }
+
     proptest! {
         /// Whatever happens while it is held, what comes back is the value of the last deploy (or
-        /// the first value), never a held value and never a peek.
+        /// the last one before), never a held value and never a peek; and the field is nobody's but
+        /// theirs.
         #[test]
-        fn what_comes_back_is_what_was_last_deployed(events in events()) {
+        fn what_comes_back_is_what_was_last_deployed(events in events(), applied: bool) {
             let names = ["a", "b", "c"];
-            let mut object = deployment();
+            let deployer = if applied {
+                ("argocd", "Apply")
+            } else {
+                ("kubectl-client-side-apply", "Update")
+            };
+            let mut object = written_by(&deployment(), 5, deployer, false);
             let mut deployed = 5;
             let mut remembered: [Option<Remembered>; 3] = [None, None, None];
             let mut holding = [false; 3];
@@ -378,47 +578,45 @@ mod properties {
                 match event {
                     Event::Hold(index) => holding[index] = true,
                     Event::LetGo(index) => holding[index] = false,
-                    Event::Peek(replicas) if holding.contains(&true) => {
-                        object = replicas_by(&object, replicas, "kubectl", "Update", "scale");
+                    Event::Scale(replicas) => {
+                        if !holding.contains(&true) {
+                            deployed = replicas;
+                        }
+                        if object["spec"]["replicas"] != replicas {
+                            object = written_by(&object, replicas, deployer, true);
+                        }
                     }
                     Event::Deploy(replicas) => {
                         deployed = replicas;
-                        object = replicas_by(
-                            &object, replicas, "kubectl-client-side-apply", "Update", "",
-                        );
+                        object = written_by(&object, replicas, deployer, false);
                     }
                     Event::TearAnnotation => {
                         object["metadata"].as_object_mut().unwrap().remove("annotations");
                     }
-                    Event::Peek(_) => {}
                 }
                 for (index, name) in names.iter().enumerate() {
                     let wants = if holding[index] { stop() } else { BTreeMap::new() };
-                    let decision =
-                        ask_with(&object, &holder(name), &wants, remembered[index].as_ref());
-                    if let Decision::Write(write) = decision {
-                        object = merged(&object, &write.patch);
-                        if object["spec"]["replicas"] == 0 {
-                            // Torpor's write took the field from everybody else.
-                            let entries = object["metadata"]["managedFields"].clone();
-                            let kept: Vec<Value> = entries
-                                .as_array()
-                                .into_iter()
-                                .flatten()
-                                .filter(|e| e["fieldsV1"]["f:spec"]["f:template"] != Value::Null)
-                                .cloned()
-                                .collect();
-                            object["metadata"]["managedFields"] = json!(kept);
-                        }
+                    let holder = holder(name);
+                    for _ in 0..3 {
+                        let known = remembered[index].as_ref();
+                        let Decision::Write(write) = ask_with(&object, &holder, &wants, known) else {
+                            break;
+                        };
+                        object = patched(&object, &write.patch, &write.manager);
                     }
                     remembered[index] = read(&object)
                         .found
                         .record()
-                        .filter(|record| record.held_by(&holder(name)))
-                        .map(|record| Remembered::of(record, &holder(name)));
+                        .filter(|record| record.held_by(&holder))
+                        .map(|record| Remembered::of(record, &holder));
                 }
                 let expected = if holding.contains(&true) { 0 } else { deployed };
                 prop_assert_eq!(&object["spec"]["replicas"], &json!(expected));
+                let read = read(&object);
+                if !holding.contains(&true) {
+                    prop_assert_eq!(&read.found, &Found::Nothing);
+                    prop_assert!(!read.levers["/spec/replicas"].ours, "{:#}", object);
+                }
             }
         }
     }
