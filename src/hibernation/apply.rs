@@ -37,8 +37,8 @@ pub enum Error {
     /// Any other request.
     #[error(transparent)]
     Request(#[from] observe::Error),
-    /// A manifest that does not parse: a defect of this program.
-    #[error("building a Job: {0}")]
+    /// A manifest or a status that is no JSON: a defect of this program.
+    #[error("building a Job or a status: {0}")]
     Manifest(#[from] serde_json::Error),
     /// Several of them, the first shown.
     #[error("{first} (and {more} more)")]
@@ -50,8 +50,10 @@ pub enum Error {
     },
 }
 
-/// Writes the status of an object. A conflict means that it has changed since it was read: nothing
-/// of the plan is done then.
+/// Writes the status of an object: what has changed of it, by a merge patch. An apply would leave behind
+/// what somebody else has written there too, as a restore from a backup does, and what is half left
+/// behind is not valid. A conflict means that it has changed since it was read: nothing of the plan is
+/// done then.
 pub async fn write_status(
     client: &Client,
     writer: &Writer,
@@ -59,17 +61,37 @@ pub async fn write_status(
     status: &HibernationStatus,
 ) -> Result<Hibernation, Error> {
     writer.permitted()?;
+    let before = serde_json::to_value(object.status.clone().unwrap_or_default())?;
     let patch = json!({
-        "apiVersion": "torpor.dev/v1alpha1",
-        "kind": "Hibernation",
         "metadata": {"resourceVersion": object.resource_version()},
-        "status": status,
+        "status": difference(&before, serde_json::to_value(status)?),
     });
-    let params = PatchParams::apply(MANAGER).force();
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<Hibernation> = Api::namespaced(client.clone(), &namespace);
-    let (name, patch) = (object.name_any(), Patch::Apply(&patch));
+    let (name, patch) = (object.name_any(), Patch::Merge(&patch));
     Ok(call("the status", api.patch_status(&name, &params, &patch)).await?)
+}
+
+/// What makes one document of another as a merge patch (RFC 7386). Neither has nulls.
+fn difference(before: &Value, after: Value) -> Value {
+    let (Value::Object(before), Value::Object(after)) = (before, &after) else { return after };
+    let mut patch = serde_json::Map::new();
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    for (key, value) in after {
+        match before.get(key) {
+            Some(same) if same == value => {}
+            Some(old) => {
+                patch.insert(key.clone(), difference(old, value.clone()));
+            }
+            None => {
+                patch.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    Value::Object(patch)
 }
 
 /// Carries out plans for one object.
@@ -265,4 +287,23 @@ fn reject(contests: &mut Contests, uid: &str, error: &apply::Error) {
 /// What of the contests is still of interest.
 pub fn forget_old(contests: &mut Contests, now: Timestamp) {
     contests.retain(|_, contest| now.duration_since(contest.last) < CONTEST_WINDOW);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_says_what_has_changed_and_what_is_gone() {
+        let before = json!({"phase": "Waking", "counts": {"held": 1, "down": 1}, "list": [1, 2]});
+        let after =
+            json!({"phase": "Awake", "counts": {"held": 1, "down": 0}, "list": [2], "new": {}});
+        let patch = json!({"phase": "Awake", "counts": {"down": 0}, "list": [2], "new": {}});
+        assert_eq!(difference(&before, after.clone()), patch);
+        assert_eq!(
+            difference(&before, json!({"list": [1, 2]})),
+            json!({"phase": null, "counts": null})
+        );
+        assert_eq!(difference(&after, after.clone()), json!({}));
+    }
 }

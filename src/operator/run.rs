@@ -223,11 +223,12 @@ async fn control(
     let in_flight = args.writes_in_flight.into();
     let context =
         Context::new(client.clone(), permit, args.image.clone(), in_flight, metrics.clone());
-    let sweep = Arc::new(Sweep::new(args.holder_grace));
+    let scopes = Scope::all(&args.watch_namespace);
+    let sweep = Arc::new(Sweep::new(args.holder_grace, scopes.len()));
     let (ended, end) = watch::channel(false);
     let mut stores = Vec::new();
     let mut controllers = Vec::new();
-    for scope in Scope::all(&args.watch_namespace) {
+    for scope in scopes {
         let (store, writer) = reflector::store();
         stores.push(store.clone());
         let mut end = end.clone();
@@ -258,6 +259,7 @@ fn controller<E: Future<Output = ()> + Send + Sync + 'static>(
         Some(namespace) => Api::<Seen>::namespaced(client.clone(), namespace),
     };
     let forgetful = context.clone();
+    let mut sweeping = Some(sweep.clone());
     // Status writes, most of which are the operator's own, change neither of the two.
     let changed = watcher(api, watcher::Config::default())
         .default_backoff()
@@ -268,6 +270,13 @@ fn controller<E: Future<Output = ()> + Send + Sync + 'static>(
             }
         })
         .reflect(writer)
+        .inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone)
+                && let Some(sweep) = sweeping.take()
+            {
+                sweep.listed();
+            }
+        })
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::finalizers),

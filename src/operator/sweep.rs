@@ -1,6 +1,7 @@
 //! Holds whose holder is gone are let go: the last line behind the finalizer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ const UNFINISHED: SignedDuration = SignedDuration::from_secs(30);
 pub struct Sweep {
     /// How long a holder must be missing.
     grace: SignedDuration,
+    /// Watches of holders that have not yet listed what there is: who is not known may only be unseen.
+    unlisted: AtomicUsize,
     /// Objects that were let go of, and whose owners are not yet what they were; since when.
     unfinished: Mutex<BTreeMap<Held, Timestamp>>,
     /// Held objects, and who holds them.
@@ -57,14 +60,21 @@ impl Held {
 }
 
 impl Sweep {
-    /// Lets go of what was held by somebody who has been missing for so long.
-    pub fn new(grace: SignedDuration) -> Self {
+    /// Lets go of what was held by somebody who has been missing for so long, once so many watches of
+    /// holders have listed what there is.
+    pub fn new(grace: SignedDuration, watches: usize) -> Self {
         Self {
             grace,
+            unlisted: AtomicUsize::new(watches),
             unfinished: Mutex::default(),
             held: Mutex::default(),
             missing: Mutex::default(),
         }
+    }
+
+    /// One of the watches of holders has listed what there is, for the first time.
+    pub fn listed(&self) {
+        self.unlisted.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A workload or ConfigMap is gone.
@@ -105,14 +115,13 @@ impl Sweep {
 
     /// Lets go, for as long as the operator runs, of what is held by nobody.
     pub async fn run(self: Arc<Self>, context: Arc<Context>, stores: Vec<Store<Seen>>) {
-        for store in &stores {
-            if store.wait_until_ready().await.is_err() {
-                return;
-            }
-        }
         let mut every = tokio::time::interval(EVERY.min(self.grace.unsigned_abs()));
         loop {
             every.tick().await;
+            // `Store::wait_until_ready` wakes only one of those who wait, which is the controller.
+            if self.unlisted.load(Ordering::Relaxed) > 0 {
+                continue;
+            }
             for held in self.left_unfinished(Timestamp::now()) {
                 if let Err(error) = Self::settle(&context, &held, finish).await {
                     tracing::warn!(?held, %error, "what was let go of could not be finished yet");

@@ -63,7 +63,7 @@ pub struct ReleaseArgs {
     dry_run: bool,
 
     /// What to release: hib/NAME, mw/NAME, or one held object such as deployment/worker
-    #[arg(value_name = "TARGET", required_unless_present = "all")]
+    #[arg(value_name = "TARGET")]
     targets: Vec<Target>,
 }
 
@@ -86,6 +86,13 @@ enum Error {
 
 /// Does it.
 pub async fn run(args: ReleaseArgs) -> ExitCode {
+    if args.targets.is_empty() && !args.all {
+        eprintln!(
+            "torpor: say what to release: hib/NAME, mw/NAME, one held object such as deployment/worker, or --all. \
+             `torpor release --all --dry-run` shows what is held, and changes nothing"
+        );
+        return ExitCode::from(2);
+    }
     match Box::pin(release(args)).await {
         Ok(report) if report.failed() => ExitCode::FAILURE,
         Ok(_) => ExitCode::SUCCESS,

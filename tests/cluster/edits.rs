@@ -8,7 +8,11 @@ use crate::{
     hold::{asleep, file, held, manifest, until_held, woken},
     lifecycle::{Scene, of, untouched},
     owners::exactly,
-    support::{hibernation::Hibernation, wait, workload},
+    support::{
+        hibernation::Hibernation,
+        wait,
+        workload::{self, authored},
+    },
 };
 
 /// An object as a person exports it, to put it back later.
@@ -94,8 +98,7 @@ async fn what_is_exported_while_asleep_and_put_back_after_the_wake_is_woken_too(
 #[tokio::test]
 async fn marks_that_are_edited_by_hand_are_not_believed() {
     let scene = Scene::create("edited").await;
-    scene.deploy("worker", 2).await;
-    let before = exactly(&scene, "deployment/worker");
+    let before = authored(&scene.deploy("worker", 2).await);
     let hibernation = asleep(&scene, of("worker", json!({}))).await;
     let edited =
         scene.deployment("worker").await.annotations()["torpor.dev/hold"].replace(":2", ":9");
@@ -112,7 +115,7 @@ async fn marks_that_are_edited_by_hand_are_not_believed() {
         |worker: &Deployment| healed(worker) && worker.labels()["torpor.dev/held"] != "mine";
     wait::until(&deployments, "worker", "healed", healed).await;
     woken(&hibernation).await;
-    assert_eq!(exactly(&scene, "deployment/worker"), before);
+    assert_eq!(authored(&scene.deployment("worker").await), before);
 }
 
 #[tokio::test]

@@ -72,9 +72,12 @@ async fn a_helm_upgrade_while_asleep_is_what_it_wakes_as() {
     let patch = ["--type=strategic", "--field-manager=helm", "--patch", &upgrade];
     scene.kubectl(&[&["patch", "deployment/worker"], &patch[..]].concat());
     until_held(&scene, "worker").await;
-    let told = |status: &Value| of_workload(status, "worker")["original"] == "2";
-    let status = hibernation.until("it wakes to 2", told).await;
-    assert!(of_workload(&status, "worker")["message"].as_str().is_some_and(|m| m.contains("helm")));
+    let told = |status: &Value| {
+        let worker = of_workload(status, "worker");
+        let message = worker["message"].as_str().unwrap_or_default();
+        worker["original"] == "2" && message.contains("helm set replicas to 2")
+    };
+    hibernation.until("it wakes to 2, and says why", told).await;
     woken(&hibernation).await;
     let worker = scene.deployment("worker").await;
     assert_eq!(workload::replicas(&worker), 2);

@@ -30,7 +30,8 @@ pub(crate) fn exactly(scene: &Scene, object: &str) -> Value {
     if metadata.get("annotations") == Some(&json!({})) {
         metadata.remove("annotations");
     }
-    let mut entries = metadata["managedFields"].as_array().cloned().unwrap_or_default();
+    let mut entries =
+        metadata.get("managedFields").and_then(Value::as_array).cloned().unwrap_or_default();
     entries.retain(|entry| {
         let controllers = entry["manager"] == "kube-controller-manager";
         let sub = entry["subresource"].as_str().unwrap_or_default();

@@ -42,11 +42,16 @@ impl Ended {
         self
     }
 
-    /// A line of the table, its columns one space apart.
-    fn row(&self, object: &str) -> String {
-        let line = self.out.lines().find(|line| line.starts_with(object));
-        let line = line.unwrap_or_else(|| panic!("no row of {object} in:\n{}", self.out));
-        line.split("   ").map(str::trim).filter(|c| !c.is_empty()).collect::<Vec<_>>().join(" | ")
+    /// A line of the table, its columns with a bar between.
+    fn row(&self, begins: &str) -> String {
+        let columns = |line: &str| {
+            let columns: Vec<_> =
+                line.split("   ").map(str::trim).filter(|c| !c.is_empty()).collect();
+            columns.join(" | ")
+        };
+        let mut rows = self.out.lines().map(columns);
+        let row = rows.find(|row| row.starts_with(begins));
+        row.unwrap_or_else(|| panic!("no row {begins} in:\n{}", self.out))
     }
 }
 
@@ -117,11 +122,11 @@ async fn everything_is_released_without_an_operator_and_exactly_as_it_was() {
         "cronjob/nightly | suspend | true | false | hib/project"
     );
     assert_eq!(
-        seen.row("configmap/env   HIBERNATE_MODE"),
+        seen.row("configmap/env | HIBERNATE_MODE"),
         "configmap/env | HIBERNATE_MODE | true | no | hib/project"
     );
     assert_eq!(
-        seen.row("configmap/env   INGEST_ENABLED"),
+        seen.row("configmap/env | INGEST_ENABLED"),
         "configmap/env | INGEST_ENABLED | false | (not set) | hib/project"
     );
     assert_eq!(versions(), there);
@@ -206,7 +211,7 @@ async fn a_deploy_while_asleep_is_what_is_released_to() {
     ]);
     let seen = torpor(&scene, &["--all", "--dry-run"]);
     assert!(
-        seen.row("configmap/env   HIBERNATE_MODE").contains("| deployed | deployed |"),
+        seen.row("configmap/env | HIBERNATE_MODE").contains("| deployed | deployed |"),
         "{}",
         seen.out
     );
@@ -240,7 +245,7 @@ async fn what_is_wrong_is_said_and_told_by_the_exit_status() {
     scene.deploy("worker", 1).await;
     asleep(&scene, of("worker", json!({}))).await;
     scene.operator.kill9();
-    torpor(&scene, &[]).with(2, &["TARGET", "--all"]);
+    torpor(&scene, &[]).with(2, &["hib/NAME", "--all --dry-run"]);
     torpor(&scene, &["worker"]).with(2, &["write hib/NAME or mw/NAME", "deployment/worker"]);
     torpor(&scene, &["unicorn/worker"]).with(2, &["configmap"]);
     torpor(&scene, &["--all", "hib/project"]).with(2, &["cannot be used with"]);
