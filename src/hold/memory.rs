@@ -42,6 +42,7 @@ impl Remembered {
 
     /// What of an object without annotation and label is still as it was held. What has another value by
     /// now, or was set to the same by somebody else, is its owner's again.
+    #[must_use]
     pub fn still_held(&self, subject: &Subject) -> Self {
         let mut remembered = self.clone();
         remembered.0.retain(|pointer, lever| {

@@ -344,7 +344,7 @@ impl<'a> Draft<'a> {
     }
 
     fn finish(mut self) -> Decision {
-        let (manager, managed, unfinished) = self.give_back();
+        let (manager, owners, unfinished) = self.give_back();
         let unchanged = match &self.subject.found {
             Found::Record(before) => *before == self.record,
             // A stale annotation is not ours to clean up; a label without a record is.
@@ -364,7 +364,7 @@ impl<'a> Draft<'a> {
         let unsuspends = self.subject.kind.name == "CronJob"
             && self.values.get("/spec/suspend").is_some_and(|v| *v != Some(json!(true)));
         Decision::Write(Write {
-            patch: patch(self.subject, &self.record, self.values, managed),
+            patch: patch(self.subject, &self.record, self.values, owners),
             manager,
             unfinished,
             foreign: self.foreign,

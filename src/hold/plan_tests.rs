@@ -83,20 +83,20 @@ fn patched(object: &Value, patch: &Value, manager: &str) -> Value {
         if object.pointer(&pointer) == now {
             continue;
         }
-        let path = fields::path(&pointer);
+        let field = fields::path(&pointer);
         for entry in &mut entries {
-            fields::remove(&mut entry["fieldsV1"], &path);
+            fields::remove(&mut entry["fieldsV1"], &field);
         }
         if result.pointer(lever::owned_field(&pointer)).is_some() {
             let ours = |e: &&mut Value| e["manager"] == manager && e["operation"] == "Update";
-            match entries.iter_mut().filter(ours).find(|e| e["subresource"] == "") {
-                Some(entry) => fields::insert(&mut entry["fieldsV1"], &path),
-                None => {
-                    let mut new = entry(manager, "Update", "", &json!({}));
-                    new["fieldsV1"] = json!({});
-                    fields::insert(&mut new["fieldsV1"], &path);
-                    entries.push(new);
-                }
+            let mut mine = entries.iter_mut().filter(ours);
+            if let Some(entry) = mine.find(|e| e["subresource"] == "") {
+                fields::insert(&mut entry["fieldsV1"], &field);
+            } else {
+                let mut new = entry(manager, "Update", "", &json!({}));
+                new["fieldsV1"] = json!({});
+                fields::insert(&mut new["fieldsV1"], &field);
+                entries.push(new);
             }
         }
     }
@@ -385,125 +385,6 @@ fn stop_in_place_of_restart_is_one_write() {
 }
 
 #[test]
-fn ownership_goes_back_in_the_same_write_where_one_update_had_it() {
-    let (after, writes) = settled(&held(&deployment()), &holder("a"), &BTreeMap::new());
-    assert_eq!((after, writes), (deployment(), 1), "managedFields included");
-}
-
-#[test]
-fn ownership_goes_back_in_a_second_write_to_whoever_else_had_it() {
-    let owners = |entries: &[Value]| {
-        let mut object = deployment();
-        object["metadata"]["managedFields"] = json!(entries);
-        object
-    };
-    let (replicas, other) = (json!({"f:replicas": {}}), json!({"f:paused": {}}));
-    let both = json!({"f:paused": {}, "f:replicas": {}});
-    let flux = entry("flux", "Apply", "", &replicas);
-    for before in [
-        owners(&[entry("argocd", "Apply", "", &replicas)]),
-        owners(&[entry("argocd", "Apply", "", &both), entry("x", "Update", "", &other)]),
-        owners(&[entry("argocd", "Apply", "", &both), flux.clone()]),
-        owners(&[entry("helm", "Update", "", &both), flux]),
-        owners(&[
-            entry("helm", "Update", "", &other),
-            entry("kubectl", "Update", "scale", &replicas),
-        ]),
-        // Nobody: an apply that left it to the default.
-        owners(&[entry("argocd", "Apply", "", &other)]),
-    ] {
-        let (after, writes) = settled(&held(&before), &holder("a"), &BTreeMap::new());
-        assert_eq!(writes, 2, "{before:#}");
-        assert_eq!(after, before);
-    }
-}
-
-#[test]
-fn between_the_two_writes_the_record_stays_and_whoever_comes_finishes_it() {
-    let before = replicas_by(&deployment(), 5, "argocd", "Apply", "");
-    let asleep = held(&before);
-    let between = written(&asleep, ask(&asleep, &holder("a"), &BTreeMap::new()));
-    assert_eq!(between["spec"]["replicas"], 5);
-    assert!(read(&between).found.unfinished(), "{between:#}");
-    assert_eq!(read(&between).found.record().unwrap().holders().count(), 0, "it is not held");
-    assert_eq!(written(&between, finish(&read(&between))), before);
-    assert_eq!(woken(&between), before);
-    assert_eq!(settled(&between, &holder("b"), &BTreeMap::new()), (before.clone(), 1));
-    assert_eq!(finish(&read(&before)), Decision::Keep);
-
-    // What was changed since is left alone.
-    let changed = patched(&between, &json!({"spec": {"replicas": 7}}), "kubectl-edit");
-    let after = written(&changed, finish(&read(&changed)));
-    assert_eq!(after["spec"]["replicas"], 7);
-
-    // Held again in between, it comes back all the same: to the newest value.
-    let again = settled(&between, &holder("b"), &stop()).0;
-    assert_eq!(again["spec"]["replicas"], 0);
-    assert_eq!(settled(&again, &holder("b"), &BTreeMap::new()).0, before);
-    let again = settled(&changed, &holder("b"), &stop()).0;
-    assert_eq!(settled(&again, &holder("b"), &BTreeMap::new()).0["spec"]["replicas"], 7);
-}
-
-#[test]
-fn what_was_zero_and_was_scaled_meanwhile_is_its_owners_again_too() {
-    let mut before = deployment();
-    before["spec"]["replicas"] = json!(0);
-    let peeked = replicas_by(&held(&before), 3, "kubectl", "Update", "scale");
-    let undone = written(&peeked, ask(&peeked, &holder("a"), &stop()));
-    assert!(read(&undone).levers["/spec/replicas"].ours);
-    let after = woken(&undone);
-    assert!(!read(&after).levers["/spec/replicas"].ours, "{after:#}");
-    assert_eq!(after["spec"]["replicas"], 0);
-}
-
-#[test]
-fn what_somebody_sets_after_it_was_let_go_is_left_alone() {
-    let asleep = held(&deployment());
-    let remembered = Remembered::of(read(&asleep).found.record().unwrap(), &holder("a"));
-    // The status still knows of the hold: the operator was killed, or has not looked since.
-    for replicas in [0, 7] {
-        let mut free = woken(&asleep);
-        free = patched(&free, &json!({"spec": {"replicas": replicas}}), "kubectl-edit");
-        free["spec"]["replicas"] = json!(replicas);
-        let decision = ask_with(&free, &holder("a"), &BTreeMap::new(), Some(&remembered));
-        assert_eq!(decision, Decision::Keep, "{replicas}");
-    }
-}
-
-#[test]
-fn a_node_selector_is_left_as_it_was() {
-    let daemon = |selector: Option<Value>, manager: &str, operation: &str| {
-        let mut template = json!({"f:containers": {}});
-        let mut spec = json!({"containers": []});
-        if let Some(selector) = selector {
-            template["f:nodeSelector"] = json!({});
-            spec["nodeSelector"] = selector;
-        }
-        json!({
-            "apiVersion": "apps/v1",
-            "kind": "DaemonSet",
-            "metadata": {
-                "name": "agent", "namespace": "cornice", "uid": "u3", "resourceVersion": "1",
-                "managedFields": [
-                    entry(manager, operation, "", &json!({"f:template": {"f:spec": template}})),
-                ],
-            },
-            "spec": {"template": {"spec": spec}},
-        })
-    };
-    let wants = Kind::workload("DaemonSet").unwrap().stop_wants();
-    for before in [
-        daemon(Some(json!({"disk": "ssd"})), "flux", "Apply"),
-        daemon(Some(json!({"disk": "ssd"})), "helm", "Update"),
-    ] {
-        let asleep = settled(&before, &holder("a"), &wants).0;
-        assert_eq!(asleep["spec"]["template"]["spec"]["nodeSelector"]["torpor.dev/held"], "true");
-        let after = settled(&asleep, &holder("a"), &BTreeMap::new()).0;
-        assert_eq!(after, before);
-    }
-}
-
-#[test]
 fn a_kept_hold_stays_and_is_taken_over_by_the_next_object_of_the_name() {
     let asleep = held(&deployment());
     let kept = written(&asleep, keep(&read(&asleep), &holder("a")));
@@ -513,111 +394,8 @@ fn a_kept_hold_stays_and_is_taken_over_by_the_next_object_of_the_name() {
     assert_eq!(woken(&kept)["spec"]["replicas"], 5);
 }
 
-mod properties {
-    use super::*;
-    use proptest::prelude::*;
+#[path = "plan_properties.rs"]
+mod properties;
 
-    #[derive(Clone, Debug)]
-    enum Event {
-        Hold(usize),
-        LetGo(usize),
-        Scale(i32),
-        Deploy(i32),
-        TearAnnotation,
-    }
-
-    fn events() -> impl Strategy<Value = Vec<Event>> {
-        let event = prop_oneof![
-            (0..3_usize).prop_map(Event::Hold),
-            (0..3_usize).prop_map(Event::LetGo),
-            (0..9).prop_map(Event::Scale),
-            (1..9).prop_map(Event::Deploy),
-            Just(Event::TearAnnotation),
-        ];
-        prop::collection::vec(event, 1..30)
-    }
-
-    /// `replicas` as a deploy leaves it, or somebody who scales after that.
-    fn written_by(
-        object: &Value,
-        replicas: i32,
-        (manager, operation): (&str, &str),
-        scaled: bool,
-    ) -> Value {
-        let mut object = object.clone();
-        object["spec"]["replicas"] = json!(replicas);
-        let mut entries =
-            vec![entry(manager, operation, "", &json!({"f:template": {"f:spec": {}}}))];
-        if scaled {
-            entries.push(entry("kubectl", "Update", "scale", &json!({"f:replicas": {}})));
-        } else {
-            entries[0]["fieldsV1"]["f:spec"]["f:replicas"] = json!({});
-        }
-        object["metadata"]["managedFields"] = json!(entries);
-        object
-    }
-
-    proptest! {
-        /// Whatever happens while it is held, what comes back is the value of the last deploy (or
-        /// the last one before), never a held value and never a peek; and the field is nobody's but
-        /// theirs.
-        #[test]
-        fn what_comes_back_is_what_was_last_deployed(events in events(), applied: bool) {
-            let names = ["a", "b", "c"];
-            let deployer = if applied {
-                ("argocd", "Apply")
-            } else {
-                ("kubectl-client-side-apply", "Update")
-            };
-            let mut object = written_by(&deployment(), 5, deployer, false);
-            let mut deployed = 5;
-            let mut remembered: [Option<Remembered>; 3] = [None, None, None];
-            let mut holding = [false; 3];
-            // Each holder looks again after every event, as a watch has it do.
-            for event in events {
-                match event {
-                    Event::Hold(index) => holding[index] = true,
-                    Event::LetGo(index) => holding[index] = false,
-                    Event::Scale(replicas) => {
-                        if !holding.contains(&true) {
-                            deployed = replicas;
-                        }
-                        if object["spec"]["replicas"] != replicas {
-                            object = written_by(&object, replicas, deployer, true);
-                        }
-                    }
-                    Event::Deploy(replicas) => {
-                        deployed = replicas;
-                        object = written_by(&object, replicas, deployer, false);
-                    }
-                    Event::TearAnnotation => {
-                        object["metadata"].as_object_mut().unwrap().remove("annotations");
-                    }
-                }
-                for (index, name) in names.iter().enumerate() {
-                    let wants = if holding[index] { stop() } else { BTreeMap::new() };
-                    let holder = holder(name);
-                    for _ in 0..3 {
-                        let known = remembered[index].as_ref();
-                        let Decision::Write(write) = ask_with(&object, &holder, &wants, known) else {
-                            break;
-                        };
-                        object = patched(&object, &write.patch, &write.manager);
-                    }
-                    remembered[index] = read(&object)
-                        .found
-                        .record()
-                        .filter(|record| record.held_by(&holder))
-                        .map(|record| Remembered::of(record, &holder));
-                }
-                let expected = if holding.contains(&true) { 0 } else { deployed };
-                prop_assert_eq!(&object["spec"]["replicas"], &json!(expected));
-                let read = read(&object);
-                if !holding.contains(&true) {
-                    prop_assert_eq!(&read.found, &Found::Nothing);
-                    prop_assert!(!read.levers["/spec/replicas"].ours, "{:#}", object);
-                }
-            }
-        }
-    }
-}
+#[path = "plan_owners.rs"]
+mod owners;

@@ -169,7 +169,7 @@ async fn of_two_holders_one_keeps_and_one_wakes() {
         Hibernation::create(&scene.namespace, "keeps", of("worker", json!({"state": "Awake"})))
             .await;
     let deployments: Api<Deployment> = scene.namespace.api();
-    wait::until(&deployments, "worker", "let go", |worker| untouched(worker)).await;
+    wait::until(&deployments, "worker", "let go", untouched).await;
     next.until_phase("Awake").await;
     assert_eq!(exactly(&scene, "deployment/worker"), before);
 }
@@ -183,7 +183,7 @@ async fn what_is_held_by_somebody_who_is_gone_is_let_go() {
     hibernation.patch(json!({"metadata": {"finalizers": null}})).await;
     hibernation.api.delete("project", &DeleteParams::default()).await.expect("it is deleted");
     let deployments: Api<Deployment> = scene.namespace.api();
-    wait::until(&deployments, "worker", "let go", |worker| untouched(worker)).await;
+    wait::until(&deployments, "worker", "let go", untouched).await;
     assert_eq!(exactly(&scene, "deployment/worker"), before);
 }
 

@@ -151,7 +151,7 @@ async fn what_would_not_restart_is_refused() {
 
 /// Another version, or a person with the right to, has written a number into the status that is none
 /// here.
-async fn malform(scene: &Scene, name: &str) {
+fn malform(scene: &Scene, name: &str) {
     let status = r#"{"status":{"counts":{"total":3000000000,"held":1,"down":1,"refused":0}}}"#;
     let patch = ["--subresource=status", "--type=merge", "--patch", status];
     scene.kubectl(&[&["patch", "hib", name], &patch[..]].concat());
@@ -165,7 +165,7 @@ async fn an_object_that_cannot_be_read_is_told_so_and_stops_nobody_else() {
     let before = exactly(&scene, "deployment/worker");
     let hibernation = asleep(&scene, of("worker", json!({}))).await;
     scene.operator.kill9();
-    malform(&scene, "project").await;
+    malform(&scene, "project");
     scene.operator.restart();
     let object = wait::until(&hibernation.api, "project", "malformed", |object| {
         crate::lifecycle::reason(&object.data["status"], "Stalled") == "Malformed"
@@ -194,7 +194,7 @@ async fn an_object_that_cannot_be_read_wakes_what_it_held_when_it_is_deleted() {
     let before = exactly(&scene, "deployment/worker");
     let hibernation = asleep(&scene, of("worker", json!({}))).await;
     scene.operator.kill9();
-    malform(&scene, "project").await;
+    malform(&scene, "project");
     scene.operator.restart();
     hibernation.api.delete("project", &DeleteParams::default()).await.expect("it is deleted");
     wait::until_gone(&hibernation.api, "project").await;

@@ -248,7 +248,7 @@ async fn killed_between_the_two_writes_it_is_finished_even_where_the_holder_is_g
     hibernation.api.delete("project", &DeleteParams::default()).await.expect("it is deleted");
     scene.operator.restart();
     let deployments: Api<Deployment> = scene.namespace.api();
-    wait::until(&deployments, "worker", "without a trace", |worker| untouched(worker)).await;
+    wait::until(&deployments, "worker", "without a trace", untouched).await;
     assert_eq!(exactly(&scene, "deployment/worker"), before);
 }
 
