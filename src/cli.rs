@@ -7,6 +7,7 @@ use kube::CustomResourceExt;
 
 use crate::api::Hibernation;
 use crate::operator::run::{self, RunArgs};
+use crate::release::{self, ReleaseArgs};
 use crate::truncate;
 
 /// Takes running services down without breaking a promise, and brings them back as they were.
@@ -23,6 +24,8 @@ enum Command {
     Run(RunArgs),
     /// Empty tables of a PostgreSQL database, as the operator's Jobs do
     Truncate(truncate::Args),
+    /// Let go of what is held, from the annotations alone, without an operator
+    Release(ReleaseArgs),
     /// Print the custom resource definitions
     Crd,
 }
@@ -35,6 +38,7 @@ pub async fn main() -> ExitCode {
             Err(error) => fail(&error),
         },
         Command::Truncate(args) => truncate::run(args).await,
+        Command::Release(args) => release::run(args).await,
         Command::Crd => match serde_saphyr::to_string(&Hibernation::crd()) {
             Ok(text) => {
                 print!("# Printed by `torpor crd`. Change src/api/ instead.\n{text}");

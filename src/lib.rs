@@ -6,5 +6,6 @@ pub mod cli;
 pub mod hibernation;
 pub mod hold;
 pub mod operator;
+pub mod release;
 pub mod schedule;
 pub mod truncate;

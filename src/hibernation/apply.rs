@@ -14,7 +14,8 @@ use super::validate::DatabaseEntry;
 use crate::api::hibernation::{Attempt, Hibernation, HibernationStatus};
 use crate::hold::MANAGER;
 use crate::hold::apply::{self, Outcome, Writer, is_status};
-use crate::hold::plan::{Foreign, Wish, decide, keep};
+use crate::hold::foreign::Foreign;
+use crate::hold::plan::{Wish, decide, keep};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
 
@@ -36,8 +37,8 @@ pub enum Error {
     /// Any other request.
     #[error(transparent)]
     Request(#[from] observe::Error),
-    /// A manifest that does not parse: a defect of this program.
-    #[error("building a Job: {0}")]
+    /// A manifest or a status that is no JSON: a defect of this program.
+    #[error("building a Job or a status: {0}")]
     Manifest(#[from] serde_json::Error),
     /// Several of them, the first shown.
     #[error("{first} (and {more} more)")]
@@ -49,8 +50,10 @@ pub enum Error {
     },
 }
 
-/// Writes the status of an object. A conflict means that it has changed since it was read: nothing
-/// of the plan is done then.
+/// Writes the status of an object: what has changed of it, by a merge patch. An apply would leave behind
+/// what somebody else has written there too, as a restore from a backup does, and what is half left
+/// behind is not valid. A conflict means that it has changed since it was read: nothing of the plan is
+/// done then.
 pub async fn write_status(
     client: &Client,
     writer: &Writer,
@@ -58,17 +61,37 @@ pub async fn write_status(
     status: &HibernationStatus,
 ) -> Result<Hibernation, Error> {
     writer.permitted()?;
+    let before = serde_json::to_value(object.status.clone().unwrap_or_default())?;
     let patch = json!({
-        "apiVersion": "torpor.dev/v1alpha1",
-        "kind": "Hibernation",
         "metadata": {"resourceVersion": object.resource_version()},
-        "status": status,
+        "status": difference(&before, serde_json::to_value(status)?),
     });
-    let params = PatchParams::apply(MANAGER).force();
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<Hibernation> = Api::namespaced(client.clone(), &namespace);
-    let (name, patch) = (object.name_any(), Patch::Apply(&patch));
+    let (name, patch) = (object.name_any(), Patch::Merge(&patch));
     Ok(call("the status", api.patch_status(&name, &params, &patch)).await?)
+}
+
+/// What makes one document of another as a merge patch (RFC 7386). Neither has nulls.
+fn difference(before: &Value, after: Value) -> Value {
+    let (Value::Object(before), Value::Object(after)) = (before, &after) else { return after };
+    let mut patch = serde_json::Map::new();
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    for (key, value) in after {
+        match before.get(key) {
+            Some(same) if same == value => {}
+            Some(old) => {
+                patch.insert(key.clone(), difference(old, value.clone()));
+            }
+            None => {
+                patch.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    Value::Object(patch)
 }
 
 /// Carries out plans for one object.
@@ -90,12 +113,14 @@ impl Applier<'_> {
         Api::namespaced(self.client.clone(), &self.holder.namespace)
     }
 
-    /// Carries out the actions. Holds are written side by side, everything else in order.
+    /// Carries out the actions. Holds are written side by side, everything else in order. `told` gets
+    /// what others were found to have written, where a person should be told.
     pub async fn act(
         &self,
         actions: Vec<Action>,
         database: Option<&DatabaseEntry>,
         contests: &mut Contests,
+        told: &mut Vec<String>,
     ) -> Result<(), Error> {
         let mut settling = Vec::new();
         let mut remove_finalizer = false;
@@ -120,9 +145,13 @@ impl Applier<'_> {
         let mut errors = Vec::new();
         for outcome in outcomes {
             match outcome {
-                (uid, Ok(Outcome::Written(foreign))) => record(contests, &uid, &foreign),
+                ((name, uid), Ok(Outcome::Written(foreign))) => {
+                    if record(contests, &uid, &foreign) {
+                        told.extend(foreign.last().map(|f| format!("{name}: {}", f.in_words())));
+                    }
+                }
                 (_, Ok(_)) => {}
-                (uid, Err(error)) if error.is_rejection() => reject(contests, &uid, &error),
+                ((_, uid), Err(error)) if error.is_rejection() => reject(contests, &uid, &error),
                 (_, Err(error)) => errors.push(Error::from(error)),
             }
         }
@@ -137,7 +166,8 @@ impl Applier<'_> {
         }
     }
 
-    async fn settle(&self, action: Action) -> (String, Result<Outcome, apply::Error>) {
+    /// Writes one hold. Returns name and uid of the object with the outcome.
+    async fn settle(&self, action: Action) -> ((String, String), Result<Outcome, apply::Error>) {
         match action {
             Action::Settle { subject, wants, episode, remembered, skip_missed_runs } => {
                 let decide = |subject: &Subject| {
@@ -147,14 +177,14 @@ impl Applier<'_> {
                     decide(subject, &wish)
                 };
                 let outcome = self.writer.settle(&subject, skip_missed_runs, decide).await;
-                (subject.uid, outcome)
+                ((subject.display(), subject.uid), outcome)
             }
             Action::Keep(subject) => {
                 let decide = |subject: &Subject| keep(subject, self.holder);
                 let outcome = self.writer.settle(&subject, false, decide).await;
-                (subject.uid, outcome)
+                ((subject.display(), subject.uid), outcome)
             }
-            _ => (String::new(), Ok(Outcome::Unchanged)),
+            _ => (<(String, String)>::default(), Ok(Outcome::Unchanged)),
         }
     }
 
@@ -216,9 +246,10 @@ impl Applier<'_> {
 }
 
 /// Counts foreign writes; from the third on the retries slow down, to minutes, never to none.
-fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) {
+/// Returns whether a person should be told of it.
+fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) -> bool {
     // A deploy counts too: one that comes again and again is a controller that puts things back.
-    let Some(last) = foreign.last() else { return };
+    let Some(last) = foreign.last() else { return false };
     let now = Timestamp::now();
     let known = contests.get(uid).filter(|known| now.duration_since(known.last) < CONTEST_WINDOW);
     let count = known.map_or(0, |known| known.count) + 1;
@@ -226,9 +257,17 @@ fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) {
         None => SignedDuration::ZERO,
         Some(more) => SignedDuration::from_secs((10 << more.min(5)).min(300)),
     };
-    let manager = last.owner.as_ref().map_or("somebody", |owner| owner.manager.as_str()).to_owned();
-    let contest = Contest { count, last: now, quiet_until: now + quiet, manager, rejected: None };
+    let contest = Contest {
+        count,
+        last: now,
+        quiet_until: now + quiet,
+        manager: last.manager().to_owned(),
+        said: last.in_words(),
+        rejected: None,
+    };
     contests.insert(uid.to_owned(), contest);
+    // Once in a contest, and a deploy is no news: it has its own events.
+    count == 1 && !last.kept
 }
 
 /// Remembers a no of the API server, for as long as the write is not tried again.
@@ -239,6 +278,7 @@ fn reject(contests: &mut Contests, uid: &str, error: &apply::Error) {
         last: now,
         quiet_until: now + REJECTED,
         manager: String::new(),
+        said: String::new(),
         rejected: Some(error.to_string()),
     };
     contests.insert(uid.to_owned(), contest);
@@ -247,4 +287,23 @@ fn reject(contests: &mut Contests, uid: &str, error: &apply::Error) {
 /// What of the contests is still of interest.
 pub fn forget_old(contests: &mut Contests, now: Timestamp) {
     contests.retain(|_, contest| now.duration_since(contest.last) < CONTEST_WINDOW);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_says_what_has_changed_and_what_is_gone() {
+        let before = json!({"phase": "Waking", "counts": {"held": 1, "down": 1}, "list": [1, 2]});
+        let after =
+            json!({"phase": "Awake", "counts": {"held": 1, "down": 0}, "list": [2], "new": {}});
+        let patch = json!({"phase": "Awake", "counts": {"down": 0}, "list": [2], "new": {}});
+        assert_eq!(difference(&before, after.clone()), patch);
+        assert_eq!(
+            difference(&before, json!({"list": [1, 2]})),
+            json!({"phase": null, "counts": null})
+        );
+        assert_eq!(difference(&after, after.clone()), json!({}));
+    }
 }

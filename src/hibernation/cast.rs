@@ -9,7 +9,8 @@ use super::plan::{Action, Draft};
 use super::validate::{Entry, Target};
 use crate::api::workload::{Action as Treatment, MissedRuns};
 use crate::hold::lever::{WORKLOADS, restart_wants};
-use crate::hold::plan::{Decision, Remembered, Wish, decide};
+use crate::hold::memory::Remembered;
+use crate::hold::plan::{Decision, Wish, decide};
 use crate::hold::subject::Subject;
 
 /// What an object is to the Hibernation.
@@ -29,7 +30,8 @@ impl<'a> Draft<'a> {
     /// What an object is to this Hibernation.
     pub(super) fn role(&self, subject: &'a Subject) -> Option<Role<'a>> {
         let spec = self.input.spec;
-        let held = self.holds(subject);
+        // What is let go of and not yet given back is finished by whoever looks.
+        let held = self.holds(subject) || subject.found.unfinished();
         if subject.kind.name == "ConfigMap" {
             let wants = spec.config_wants(subject);
             return match (wants.is_empty(), held) {

@@ -12,3 +12,4 @@ pub mod report;
 pub mod steps;
 pub mod truncation;
 pub mod validate;
+pub mod wake;

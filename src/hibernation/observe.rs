@@ -170,7 +170,7 @@ impl Reader {
     }
 
     /// Every page of a list.
-    async fn list(
+    pub async fn list(
         &self,
         kind: &'static Kind,
         params: ListParams,
@@ -179,6 +179,15 @@ impl Reader {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.namespace, &kind.api_resource());
         pages(kind.plural, &api, params, |object| Subject::read(kind, &object, &pointers)).await
+    }
+
+    /// An object as it is now; none where it is gone, or another one has its name.
+    pub async fn again(&self, before: &Subject) -> Result<Option<Subject>, Error> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &before.kind.api_resource());
+        let object = call(before.kind.plural, api.get_opt(&before.name)).await?;
+        let subject = object.and_then(|object| Subject::read(before.kind, &object, []));
+        Ok(subject.filter(|subject| subject.uid == before.uid))
     }
 
     /// One look at the pods.

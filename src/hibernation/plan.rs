@@ -16,13 +16,13 @@ use super::observe::Observed;
 use super::steps::{Step, StepName};
 use super::validate::Valid;
 use crate::api::hibernation::{
-    Attempt, Episode, EpisodeTruncation, HibernationStatus, HistoryEntry, NextTransition, OnDelete,
-    Phase, StepStatus,
+    Attempt, Episode, EpisodeTruncation, HibernationStatus, HistoryEntry, NextTransition, Phase,
+    StepStatus,
 };
 use crate::api::schedule::DesiredState;
 use crate::api::workload::MissedRuns;
-use crate::hold::plan::{Decision, Remembered, keep};
-use crate::hold::record::Holder;
+use crate::hold::memory::Remembered;
+use crate::hold::record::{Found, Holder};
 use crate::hold::subject::Subject;
 use crate::schedule::{Basis, Cause, Desired, DesiredCause};
 
@@ -135,6 +135,8 @@ pub struct Contest {
     pub quiet_until: Timestamp,
     /// The field manager.
     pub manager: String,
+    /// What it wrote, as a person is told.
+    pub said: String,
     /// Not contested but rejected: what the API server answered to the last write.
     pub rejected: Option<String>,
 }
@@ -266,8 +268,12 @@ impl<'a> Draft<'a> {
             .is_some_and(|database| by_person || database.spec.truncate.automatic);
         // Before the fence nothing has come back yet: it is still the same hibernation.
         let fenced = self.waking_fence() == Step::Done;
+        let under_way = |episode: &Episode| episode.waking_since.is_none() || !fenced;
+        if !self.status.episode.as_ref().is_some_and(under_way) {
+            self.forget_what_was_let_go();
+        }
         match &mut self.status.episode {
-            Some(episode) if episode.waking_since.is_none() || !fenced => {
+            Some(episode) if under_way(episode) => {
                 if episode.waking_since.take().is_some() {
                     self.status.step = None;
                 }
@@ -297,6 +303,16 @@ impl<'a> Draft<'a> {
         let id = self.episode_id();
         if self.looks.episode != id {
             self.looks = Looks { episode: id, clear: BTreeMap::new() };
+        }
+    }
+
+    /// What was let go of in an earlier hibernation, and has not been looked at since.
+    fn forget_what_was_let_go(&mut self) {
+        for (subject, _) in self.cast.clone() {
+            let remembered = self.remembered(subject).unwrap_or_default();
+            if subject.found == Found::Nothing && remembered.still_held(subject).0.is_empty() {
+                self.forget(subject);
+            }
         }
     }
 
@@ -357,145 +373,6 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn come_back(&mut self) {
-        let held = self.cast.iter().any(|(subject, _)| self.holds(subject));
-        if self.status.episode.is_none() && !held {
-            self.idle();
-            return;
-        }
-        if held && !self.input.finalizer && self.input.deleting_since.is_none() {
-            self.actions.push(Action::AddFinalizer);
-        }
-        let now = self.input.now;
-        if let Some(episode) = &mut self.status.episode
-            && episode.waking_since.is_none()
-        {
-            episode.waking_since = Some(Time(now));
-            self.status.step = None;
-        }
-        self.status.phase = Some(Phase::Waking);
-        let mut waits = Vec::new();
-        for step in self.steps_back() {
-            let name = step.to_string();
-            match self.back(&step) {
-                Step::Done => {}
-                // A fence is never passed before its time.
-                Step::Wait(what) if step != StepName::Fence && self.may_pass(&name) => {
-                    waits.extend(what);
-                }
-                outcome => {
-                    self.at(&name, outcome);
-                    return;
-                }
-            }
-        }
-        if waits.is_empty() {
-            self.woken();
-        } else {
-            // One that is ill, perhaps since before, never keeps the others asleep.
-            self.at("Ready", Step::Wait(waits.clone()));
-            self.stall("NotReady", waits.join(", "));
-        }
-    }
-
-    /// Whether a step of the wake has had its time: the next one comes all the same.
-    fn may_pass(&mut self, name: &str) -> bool {
-        let Some(step) = &mut self.status.step else { return false };
-        if step.overdue.iter().any(|passed| passed == name) {
-            return true;
-        }
-        let late = step.name == name && self.input.now > step.since.0 + self.input.spec.deadline;
-        if late {
-            step.overdue.push(name.to_owned());
-        }
-        late
-    }
-
-    fn woken(&mut self) {
-        let message = match self.status.episode.take() {
-            Some(Episode { cause, attempt, .. }) => {
-                if let Some(attempt) = attempt {
-                    self.actions.push(Action::DeleteJob(attempt.job));
-                }
-                cause
-            }
-            None => String::new(),
-        };
-        self.remember(Phase::Awake, format!("woken, as it was before ({message})"));
-        self.idle();
-    }
-
-    fn idle(&mut self) {
-        self.status.phase = Some(Phase::Awake);
-        self.status.step = None;
-        self.status.workloads = Vec::new();
-        self.status.counts = None;
-        self.status.originals = BTreeMap::new();
-        self.cast = Vec::new();
-        if self.input.finalizer {
-            self.actions.push(Action::RemoveFinalizer);
-        }
-        if self.input.deleting_since.is_none() {
-            match self.preflight() {
-                Step::Done => {}
-                outcome => {
-                    self.at("Preflight", outcome);
-                    self.wait_for_the_preflight();
-                }
-            }
-            // Asleep or not does not hang on it: it is only that a person should know in time.
-            self.status.step = None;
-        }
-    }
-
-    fn delete(&mut self, since: Timestamp) {
-        let Input { spec, now, seen, finalizer, holder, .. } = self.input;
-        self.status.asked = None;
-        if !finalizer {
-            return;
-        }
-        if seen.namespace_deleting {
-            self.actions.push(Action::RemoveFinalizer);
-            return;
-        }
-        // What is adopted or swept later knows nothing of a truncation that may still commit.
-        let fence = self.waking_fence();
-        match spec.on_delete {
-            OnDelete::Keep if fence != Step::Done => {
-                self.stop_truncation();
-                self.at("Fence", fence);
-            }
-            OnDelete::Keep => {
-                // What was torn off is written anew first: with the object its status goes, and the
-                // annotations are all that the next one finds.
-                for (subject, role) in self.cast.clone() {
-                    if self.holds(subject) && subject.found.record().is_none() {
-                        let wants = self.wants(subject, &role);
-                        // What is refused here can't be mended: it is the next object's to say so.
-                        drop(self.settle(subject, wants, MissedRuns::Skip));
-                    } else if matches!(keep(subject, holder), Decision::Write(_)) {
-                        self.actions.push(Action::Keep(Box::new(subject.clone())));
-                    }
-                }
-                if self.actions.is_empty() || now > since + spec.deadline {
-                    self.actions.push(Action::RemoveFinalizer);
-                } else {
-                    self.next = Next::Again;
-                }
-            }
-            OnDelete::Wake => {
-                self.come_back();
-                // The sweep for holders that are gone does the rest.
-                let late = now > since + spec.deadline;
-                let removing =
-                    self.actions.iter().any(|action| matches!(action, Action::RemoveFinalizer));
-                if late && fence == Step::Done && !removing {
-                    self.actions.push(Action::RemoveFinalizer);
-                }
-            }
-        }
-    }
-
     pub(super) fn episode_id(&self) -> String {
         self.status.episode.as_ref().map(|episode| episode.id.clone()).unwrap_or_default()
     }
@@ -506,7 +383,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Records where the transition stands.
-    fn at(&mut self, name: &str, outcome: Step) {
+    pub(super) fn at(&mut self, name: &str, outcome: Step) {
         let now = self.input.now;
         let step = self.status.step.get_or_insert_with(|| StepStatus {
             name: name.to_owned(),
@@ -553,7 +430,7 @@ impl<'a> Draft<'a> {
         self.standing = Standing::Stalled { reason: reason.to_owned(), message };
     }
 
-    fn remember(&mut self, phase: Phase, message: String) {
+    pub(super) fn remember(&mut self, phase: Phase, message: String) {
         let at = Time(self.input.now);
         self.status.history.insert(0, HistoryEntry { phase, at, message });
         self.status.history.truncate(HISTORY);

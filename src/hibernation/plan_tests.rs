@@ -331,6 +331,7 @@ fn a_contest_holds_no_wake_up() {
     world.run();
     world.after(5);
     let contest = Contest {
+        said: String::new(),
         count: 9,
         last: world.now,
         quiet_until: world.now + SignedDuration::from_mins(5),
@@ -374,4 +375,57 @@ fn what_is_held_is_kept_there_whatever_another_step_waits_for() {
     world.object("late")["spec"]["replicas"] = json!(3);
     world.after(1);
     assert_eq!(world.replicas("late"), 0);
+}
+
+#[test]
+fn one_that_is_ill_is_named_all_the_while_that_the_others_come_up() {
+    let stage =
+        |name: &str, stage: i32| json!({"kind": "Deployment", "name": name, "stage": stage});
+    let spec = json!({
+        "state": "Hibernated",
+        "workloads": [stage("late", 0), stage("next", 1), stage("ill", 2)],
+    });
+    let ready = |world: &mut World, name: &str, ready: bool| {
+        let object = world.object(name);
+        let replicas = if ready { object["spec"]["replicas"].clone() } else { json!(0) };
+        object["status"]["availableReplicas"] = replicas;
+    };
+    let names = ["late", "next", "ill"];
+    let mut world = World::new(spec, names.map(|name| deployment(name, 2)));
+    world.run();
+    world.after(5);
+    world.after(5);
+    world.after(5);
+    assert_eq!(world.status.phase, Some(Phase::Hibernated));
+    world.spec.basis = Basis::State(DesiredState::Awake);
+    // Nothing that comes back becomes ready by itself.
+    let wait = |world: &mut World, seconds: i64| {
+        world.now += SignedDuration::from_secs(seconds);
+        for _ in 0..10 {
+            let plan = world.pass();
+            let done = plan.next != Next::Again;
+            world.obey(&plan);
+            for name in names {
+                ready(world, name, false);
+            }
+            if done {
+                return;
+            }
+        }
+        panic!("it comes to no end");
+    };
+    wait(&mut world, 1);
+    assert_eq!((world.replicas("ill"), world.replicas("next")), (2, 0));
+    assert_eq!(world.stalled(), None);
+    wait(&mut world, 601);
+    assert_eq!((world.replicas("next"), world.replicas("late")), (2, 0), "the next one comes up");
+    for _ in 0..3 {
+        assert_eq!(world.stalled(), Some("NotReady"));
+        assert!(world.status.message.as_ref().is_some_and(|m| m.contains("ill has 0 of 2")));
+        wait(&mut world, 10);
+    }
+    ready(&mut world, "ill", true);
+    let plan = world.pass();
+    assert_eq!(plan.next, Next::Wait(SignedDuration::from_secs(3)));
+    assert_eq!(world.stalled(), None, "it clears as soon as it is well again");
 }

@@ -145,13 +145,22 @@ impl World {
                 Action::RemoveFinalizer => self.finalizer = false,
                 Action::Settle { subject, wants, episode, remembered, .. } => {
                     let remembered = remembered.as_ref();
-                    let wish = Wish { holder: &self.holder, episode, wants, remembered };
-                    let Decision::Write(write) = decide(subject, &wish) else {
-                        panic!("nothing to write to {}", subject.name)
-                    };
-                    let object = self.object(&subject.name);
-                    merge(object, &write.patch);
-                    obeyed(object);
+                    let holder = self.holder.clone();
+                    let wish = Wish { holder: &holder, episode, wants, remembered };
+                    let mut current = Subject::clone(subject);
+                    let mut object = self.object(&subject.name).clone();
+                    loop {
+                        let Decision::Write(write) = decide(&current, &wish) else {
+                            panic!("nothing to write to {}", subject.name)
+                        };
+                        merge(&mut object, &write.patch);
+                        current = super::world::subject(&object);
+                        if !write.unfinished {
+                            break;
+                        }
+                    }
+                    obeyed(&mut object);
+                    *self.object(&subject.name) = object;
                 }
                 Action::CreateJob(attempt, Purpose::Truncation) => {
                     self.created.push(attempt.job.clone());

@@ -2,6 +2,8 @@
 //! brings. Pure.
 
 use jiff::Timestamp;
+use kube::api::DynamicObject;
+use serde_json::json;
 
 use super::cast::{Role, memory_key};
 use super::down::{blockers, not_ready, not_restarted};
@@ -11,9 +13,10 @@ use crate::api::condition::{
     self, HIBERNATED, PREFLIGHT_PASSED, READY, RECONCILING, STALLED, TRUNCATED,
 };
 use crate::api::hibernation::{
-    AttemptEnd, Counts, EpisodeTruncation, HibernationStatus, Phase, WorkloadStatus,
+    AttemptEnd, Counts, EpisodeTruncation, Hibernation, HibernationStatus, Phase, WorkloadStatus,
 };
-use crate::hold::plan::{Decision, Remembered, Wish, decide, original_in_words};
+use crate::hold::memory::Remembered;
+use crate::hold::plan::{Decision, Wish, decide, original_in_words};
 use crate::hold::record::Found;
 use crate::hold::subject::Subject;
 
@@ -121,6 +124,11 @@ impl Draft<'_> {
             },
             _ => ("Running".to_owned(), None),
         };
+        // What others wrote into it is told where there is nothing more urgent.
+        let message = message.or_else(|| {
+            let contest = self.input.contests.get(&subject.uid).filter(|_| held)?;
+            Some(contest.said.clone()).filter(|said| !said.is_empty())
+        });
         let original =
             subject.found.record().and_then(|record| original_in_words(subject.kind, record));
         WorkloadStatus {
@@ -277,6 +285,27 @@ pub fn invalid(
     condition::set(conditions, RECONCILING, false, reason, message, generation, now);
     condition::set(conditions, STALLED, true, reason, message, generation, now);
     status
+}
+
+/// Reads an object as it was sent.
+pub fn parse(raw: &DynamicObject) -> Result<Hibernation, serde_json::Error> {
+    serde_json::to_value(raw).and_then(serde_json::from_value)
+}
+
+/// What can be read of an object that does not parse and is on its way out: parts of its spec and
+/// status, each for itself. What is not there is found from the annotations.
+pub fn salvage(raw: &DynamicObject) -> Option<Hibernation> {
+    let mut object = DynamicObject { data: json!({"spec": {}, "status": {}}), ..raw.clone() };
+    for part in ["spec", "status"] {
+        for (key, value) in raw.data[part].as_object().into_iter().flatten() {
+            let mut more = object.clone();
+            more.data[part][key] = value.clone();
+            if parse(&more).is_ok() {
+                object = more;
+            }
+        }
+    }
+    parse(&object).ok()
 }
 
 impl Invalid {

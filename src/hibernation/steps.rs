@@ -219,7 +219,7 @@ impl Draft<'_> {
         let mut outcome = Step::Done;
         let mut refused = Vec::new();
         for (subject, role) in cast.iter().filter(|(_, role)| of(role)) {
-            if !self.holds(subject) {
+            if !self.holds(subject) && !subject.found.unfinished() {
                 continue;
             }
             match self.settle(subject, BTreeMap::new(), missed_runs(role)) {

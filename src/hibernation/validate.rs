@@ -55,7 +55,7 @@ pub struct Entry {
 }
 
 /// Which objects an entry is about.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Target {
     /// One.
     Name(String),
@@ -214,9 +214,14 @@ fn selector(field: &str, labels: &LabelSelector) -> Result<Selector, Invalid> {
 impl Target {
     /// How exactly it names an object; none where it does not.
     pub(super) fn precision(&self, subject: &Subject) -> Option<u8> {
+        self.names(&subject.name, &subject.labels)
+    }
+
+    /// The same by name and labels.
+    pub fn names(&self, name: &str, labels: &BTreeMap<String, String>) -> Option<u8> {
         match self {
-            Self::Name(name) => (*name == subject.name).then_some(2),
-            Self::Labels(labels) => labels.matches(&subject.labels).then_some(1),
+            Self::Name(named) => (named == name).then_some(2),
+            Self::Labels(selector) => selector.matches(labels).then_some(1),
             Self::All => Some(0),
         }
     }

@@ -11,10 +11,12 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time;
 
+use super::MANAGER;
+use super::foreign::Foreign;
 use super::lever::Kind;
-use super::plan::{Decision, Foreign, Refusal, Write};
+use super::plan::{Decision, Write};
+use super::refusal::Refusal;
 use super::subject::Subject;
-use super::{MANAGER, fields};
 use crate::operator::metrics::{Metrics, WriteResult};
 
 /// Longest that one request may take.
@@ -82,9 +84,9 @@ pub fn is_status(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
-fn result(sent: &Result<(), Error>) -> WriteResult {
+fn result<T>(sent: &Result<T, Error>) -> WriteResult {
     match sent {
-        Ok(()) => WriteResult::Done,
+        Ok(_) => WriteResult::Done,
         Err(Error::Api { source, .. }) => match source.as_ref() {
             kube::Error::Api(status) if status.code == 409 => WriteResult::Conflict,
             kube::Error::Api(status) if status.code < 500 => WriteResult::Refused,
@@ -128,16 +130,25 @@ impl Writer {
         let _slot = self.in_flight.acquire().await;
         let api = self.api(subject.kind, &subject.namespace);
         let mut current = subject.clone();
+        let mut written = None;
         for _ in 0..TRIES {
             let write = match decide(&current) {
-                Decision::Keep => return Ok(Outcome::Unchanged),
+                Decision::Keep => return Ok(written.map_or(Outcome::Unchanged, Outcome::Written)),
                 Decision::Refuse(refusal) => return Ok(Outcome::Refused(refusal)),
                 Decision::Write(write) => write,
             };
             let sent = self.send(&api, &current, &write, skip_missed_runs).await;
             self.metrics.wrote(current.kind.name, result(&sent));
             match sent {
-                Ok(()) => return Ok(Outcome::Written(write.foreign)),
+                Ok(answer) => {
+                    let foreign = written.get_or_insert_with(Vec::new);
+                    foreign.extend(write.foreign);
+                    match Self::read(&current, &answer).filter(|_| write.unfinished) {
+                        Some(read) => current = read,
+                        None => return Ok(Outcome::Written(written.unwrap_or_default())),
+                    }
+                    continue;
+                }
                 Err(Error::Api { source, .. }) if is_status(&source, 404) => {
                     return Ok(Outcome::Gone);
                 }
@@ -150,13 +161,18 @@ impl Writer {
             }
             let read = self.call(&current, api.get_opt(&current.name)).await?;
             let read = read.filter(|o| o.metadata.uid.as_deref() == Some(current.uid.as_str()));
-            let pointers: Vec<String> = current.levers.keys().cloned().collect();
-            match read.and_then(|object| Subject::read(current.kind, &object, &pointers)) {
+            match read.and_then(|object| Self::read(&current, &object)) {
                 Some(read) => current = read,
                 None => return Ok(Outcome::Gone),
             }
         }
         Err(Error::Contended(current.display()))
+    }
+
+    /// The same object, newer.
+    fn read(before: &Subject, object: &DynamicObject) -> Option<Subject> {
+        let pointers: Vec<String> = before.levers.keys().cloned().collect();
+        Subject::read(before.kind, object, &pointers)
     }
 
     async fn send(
@@ -165,8 +181,11 @@ impl Writer {
         subject: &Subject,
         write: &Write,
         skip_missed_runs: bool,
-    ) -> Result<(), Error> {
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+    ) -> Result<DynamicObject, Error> {
+        let as_manager = |manager: &str| PatchParams {
+            field_manager: Some(manager.to_owned()),
+            ..PatchParams::default()
+        };
         let mut patch = write.patch.clone();
         if write.unsuspends && skip_missed_runs {
             // An unsuspended CronJob starts the run that it missed since its last one.
@@ -177,33 +196,16 @@ impl Writer {
             });
             self.permitted()?;
             let status = Patch::Merge(&status);
+            let params = as_manager(MANAGER);
             let sent = api.patch_status(&subject.name, &params, &status);
             let answer = self.call(subject, sent).await?;
             patch["metadata"]["resourceVersion"] = json!(answer.metadata.resource_version);
         }
         self.permitted()?;
         let patch = Patch::Merge(&patch);
+        let params = as_manager(&write.manager);
         let sent = api.patch(&subject.name, &params, &patch);
-        let mut answer = self.call(subject, sent).await?;
-        // Where an apply owned the lever before, it must not be refused for ever after.
-        while let Some(entries) = fields::given_back(
-            answer.metadata.managed_fields.as_deref().unwrap_or_default(),
-            &write.give_back,
-        ) {
-            let patch = Patch::Merge(json!({"metadata": {
-                "resourceVersion": answer.metadata.resource_version,
-                "managedFields": entries,
-            }}));
-            self.permitted()?;
-            let sent = api.patch(&subject.name, &params, &patch);
-            match self.call(subject, sent).await {
-                Err(Error::Api { source, .. }) if is_status(&source, 409) => {
-                    answer = self.call(subject, api.get(&subject.name)).await?;
-                }
-                other => return other.map(drop),
-            }
-        }
-        Ok(())
+        self.call(subject, sent).await
     }
 
     /// One request, with a timeout.

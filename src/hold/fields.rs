@@ -45,91 +45,91 @@ impl Owner {
 pub fn owners(entries: &[ManagedFieldsEntry], pointer: &str) -> Vec<Owner> {
     entries
         .iter()
-        .filter(|entry| entry.manager.as_deref() != Some(MANAGER))
-        .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| owns(&fields.0, pointer)))
+        .filter(|entry| entry.manager.as_deref() != Some(MANAGER) && owns(entry, pointer))
         .map(Owner::of)
         .collect()
 }
 
-/// Whether the entry owns the field itself, or anything below it, or a whole map that it lies in.
-fn owns(fields: &Value, pointer: &str) -> bool {
-    let mut node = fields;
-    for segment in lever::segments(pointer) {
-        match node.get(format!("f:{segment}")) {
-            Some(next) => node = next,
-            None => return node != fields && node.as_object().is_some_and(Map::is_empty),
-        }
+/// Whether Torpor owns the field, as the one who last changed it.
+pub fn owned_by_torpor(entries: &[ManagedFieldsEntry], pointer: &str) -> bool {
+    entries.iter().any(|entry| is_torpors(entry) && owns(entry, pointer))
+}
+
+fn is_torpors(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(MANAGER)
+        && entry.subresource.as_deref().unwrap_or_default().is_empty()
+}
+
+/// Whether the entry owns the field itself, or anything below it.
+fn owns(entry: &ManagedFieldsEntry, pointer: &str) -> bool {
+    let mut node = entry.fields_v1.as_ref().map(|fields| &fields.0);
+    for segment in path(pointer) {
+        node = node.and_then(|node| node.get(segment));
     }
-    true
+    node.is_some()
 }
 
 /// managedFields in which the fields are no longer Torpor's but their former owners': a later
-/// server-side apply of theirs then meets no conflict. None where nothing changes.
-pub fn given_back(
+/// server-side apply of theirs then meets no conflict. `version` is the object's `apiVersion`, for an
+/// owner that had nothing but this field, so that its entry went away with it.
+pub fn given_back<'a>(
     entries: &[ManagedFieldsEntry],
-    fields: &[(String, Vec<Owner>)],
-) -> Option<Vec<ManagedFieldsEntry>> {
+    fields: impl IntoIterator<Item = (&'a str, &'a [Owner])>,
+    version: &str,
+) -> Vec<ManagedFieldsEntry> {
     let mut result = entries.to_vec();
-    let mut changed = false;
     for (pointer, former) in fields {
-        for entry in &mut result {
-            let ours = entry.manager.as_deref() == Some(MANAGER)
-                && entry.subresource.as_deref().unwrap_or_default().is_empty();
-            if let (true, Some(fields)) = (ours, &mut entry.fields_v1) {
-                changed |= remove(&mut fields.0, &path(pointer));
+        for entry in result.iter_mut().filter(|entry| is_torpors(entry)) {
+            if let Some(fields) = &mut entry.fields_v1 {
+                remove(&mut fields.0, &path(pointer));
             }
         }
-        for owner in former.iter().filter(|owner| owner.applies()) {
-            if !result.iter().any(|entry| Owner::of(entry) == *owner) {
-                // It owned nothing but this field, so that its entry went away with it.
-                result.push(ManagedFieldsEntry {
-                    manager: Some(owner.manager.clone()),
-                    operation: Some(owner.operation.clone()),
-                    subresource: Some(owner.subresource.clone()).filter(|s| !s.is_empty()),
-                    api_version: entries.first().and_then(|e| e.api_version.clone()),
-                    fields_type: Some("FieldsV1".to_owned()),
-                    fields_v1: None,
-                    time: entries.first().and_then(|e| e.time.clone()),
-                });
-            }
-            let Some(entry) = result.iter_mut().find(|entry| Owner::of(entry) == *owner) else {
+        for owner in former {
+            let known = result.iter_mut().find(|entry| Owner::of(entry) == *owner);
+            if let Some(entry) = known {
+                let fields = entry.fields_v1.get_or_insert_with(|| FieldsV1(json!({})));
+                insert(&mut fields.0, &path(pointer));
                 continue;
-            };
-            let fields = entry.fields_v1.get_or_insert_with(|| FieldsV1(json!({})));
-            insert(&mut fields.0, &path(pointer));
-            changed = true;
+            }
+            let mut fields = json!({});
+            insert(&mut fields, &path(pointer));
+            result.push(ManagedFieldsEntry {
+                manager: Some(owner.manager.clone()),
+                operation: Some(owner.operation.clone()),
+                subresource: Some(owner.subresource.clone()).filter(|s| !s.is_empty()),
+                api_version: Some(version.to_owned()),
+                fields_type: Some("FieldsV1".to_owned()),
+                fields_v1: Some(FieldsV1(fields)),
+                time: entries.iter().find(|entry| is_torpors(entry)).and_then(|e| e.time.clone()),
+            });
         }
     }
     result.retain(|entry| {
         entry.fields_v1.as_ref().is_none_or(|f| f.0.as_object().is_none_or(|map| !map.is_empty()))
     });
-    changed.then_some(result)
+    result
 }
 
-fn path(pointer: &str) -> Vec<String> {
-    lever::segments(pointer).map(|segment| format!("f:{segment}")).collect()
+pub(super) fn path(pointer: &str) -> Vec<String> {
+    lever::segments(lever::owned_field(pointer)).map(|segment| format!("f:{segment}")).collect()
 }
 
-/// Removes a path, and the parents that it leaves empty. A map that is owned whole is removed with
-/// the one key that a lever has in it.
-fn remove(node: &mut Value, path: &[String]) -> bool {
+/// Removes a path, and the parents that it leaves empty (`.` is that the map itself is owned).
+pub(super) fn remove(node: &mut Value, path: &[String]) {
     let (Some(map), Some((first, rest))) = (node.as_object_mut(), path.split_first()) else {
-        return false;
+        return;
     };
-    let Some(child) = map.get_mut(first) else { return false };
-    let leaf = child.as_object().is_none_or(Map::is_empty);
-    if rest.is_empty() || leaf {
-        map.remove(first);
-        return true;
+    let Some(child) = map.get_mut(first) else { return };
+    if !rest.is_empty() {
+        remove(child, rest);
     }
-    let removed = remove(child, rest);
-    if removed && child.as_object().is_none_or(Map::is_empty) {
+    let nothing = |map: &Map<String, Value>| map.keys().all(|key| key == ".");
+    if rest.is_empty() || child.as_object().is_none_or(nothing) {
         map.remove(first);
     }
-    removed
 }
 
-fn insert(node: &mut Value, path: &[String]) {
+pub(super) fn insert(node: &mut Value, path: &[String]) {
     let (Some(map), Some((first, rest))) = (node.as_object_mut(), path.split_first()) else {
         return;
     };
@@ -152,38 +152,43 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_map_that_is_owned_whole_owns_its_keys() {
-        let whole = json!({"f:spec": {"f:template": {"f:spec": {"f:nodeSelector": {}}}}});
-        let pointer = "/spec/template/spec/nodeSelector/torpor.dev~1held";
-        assert!(owns(&whole, pointer));
-        assert!(!owns(&json!({"f:spec": {"f:replicas": {}}}), pointer));
-        assert!(!owns(&json!({}), pointer));
+    fn apply(manager: &str) -> Owner {
+        Owner { manager: manager.into(), operation: "Apply".into(), subresource: String::new() }
     }
 
     #[test]
-    fn a_field_goes_back_to_the_apply_that_owned_it() {
+    fn a_node_selector_is_owned_whole_and_goes_back_whole() {
+        let pointer = "/spec/template/spec/nodeSelector/torpor.dev~1held";
+        let fields = json!({"f:spec": {"f:template": {"f:spec": {"f:nodeSelector": {}}}}});
+        assert_eq!(owners(&[entry("flux", "Apply", fields.clone())], pointer), [apply("flux")]);
+        let other = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {}}}}});
+        assert_eq!(owners(&[entry("flux", "Apply", other.clone())], pointer), []);
+        let entries = [entry("flux", "Apply", other), entry("torpor", "Update", fields)];
+        let back = given_back(&entries, [(pointer, &[apply("flux")][..])], "apps/v1");
+        let all = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {}, "f:nodeSelector": {}}}}});
+        assert_eq!(back, [entry("flux", "Apply", all)]);
+    }
+
+    #[test]
+    fn a_field_goes_back_to_all_who_owned_it() {
         let entries = [
             entry("argocd", "Apply", json!({"f:spec": {"f:paused": {}}})),
             entry("torpor", "Update", json!({"f:spec": {"f:replicas": {}}})),
         ];
-        let argocd = Owner {
-            manager: "argocd".into(),
-            operation: "Apply".into(),
-            subresource: String::new(),
-        };
-        let back = given_back(&entries, &[("/spec/replicas".into(), vec![argocd.clone()])]);
-        let back = back.expect("changed");
-        assert_eq!(back.len(), 1, "Torpor's own entry is empty and goes");
-        assert_eq!(owners(&back, "/spec/replicas"), [argocd]);
+        let former = [apply("argocd"), apply("flux")];
+        let back = given_back(&entries, [("/spec/replicas", &former[..])], "apps/v1");
+        assert_eq!(back.len(), 2, "Torpor's own entry is empty and goes; one is made for flux");
+        assert_eq!(owners(&back, "/spec/replicas"), former);
+        assert!(back.iter().all(|entry| entry.api_version.as_deref() == Some("apps/v1")));
     }
 
     #[test]
-    fn an_apply_that_owned_nothing_else_gets_its_entry_again() {
-        let entries = [entry("torpor", "Update", json!({"f:spec": {"f:replicas": {}}}))];
-        let owner =
-            Owner { manager: "flux".into(), operation: "Apply".into(), subresource: String::new() };
-        let back = given_back(&entries, &[("/spec/replicas".into(), vec![owner.clone()])]);
-        assert_eq!(owners(&back.expect("changed"), "/spec/replicas"), [owner]);
+    fn only_what_is_given_back_changes() {
+        let rest = json!({"f:data": {".": {}, "f:B": {}}});
+        let ours = json!({"f:data": {".": {}, "f:A": {}}, "f:metadata": {"f:labels": {"f:x": {}}}});
+        let entries = [entry("helm", "Update", rest.clone()), entry("torpor", "Update", ours)];
+        let back = given_back(&entries, [("/data/A", &[][..])], "v1");
+        let left = json!({"f:metadata": {"f:labels": {"f:x": {}}}});
+        assert_eq!(back, [entry("helm", "Update", rest), entry("torpor", "Update", left)]);
     }
 }

@@ -152,6 +152,16 @@ fn escape(segment: &str) -> String {
     segment.replace('~', "~0").replace('/', "~1")
 }
 
+/// The field whose owner managedFields name: of a lever in a node selector the whole selector, which
+/// is atomic (`x-kubernetes-map-type`); of any other the lever itself.
+pub fn owned_field(pointer: &str) -> &str {
+    const ATOMIC: &str = "/nodeSelector";
+    match pointer.find(&format!("{ATOMIC}/")) {
+        Some(at) => &pointer[..at + ATOMIC.len()],
+        None => pointer,
+    }
+}
+
 /// The segments of a JSON pointer, unescaped.
 pub fn segments(pointer: &str) -> impl Iterator<Item = String> + '_ {
     pointer.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~"))

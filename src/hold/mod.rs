@@ -7,9 +7,12 @@
 
 pub mod apply;
 pub mod fields;
+pub mod foreign;
 pub mod lever;
+pub mod memory;
 pub mod plan;
 pub mod record;
+pub mod refusal;
 pub mod subject;
 
 /// The field manager of every write that Torpor makes.

@@ -1,13 +1,18 @@
 //! What to write to hold an object, or to let it go: a pure function of the object, the holder and
 //! what it wants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::{Map, Value, json};
 
-use super::fields::Owner;
+use super::MANAGER;
+use super::fields::{self, Owner};
+use super::foreign::Foreign;
 use super::lever::{self, Kind};
+use super::memory::{Lever, Remembered};
 use super::record::{ANNOTATION, Found, Held, Holder, Holding, LABEL, LONGEST, Record};
+use super::refusal::Refusal;
 use super::subject::{Subject, View};
 
 /// What a holder wants of an object.
@@ -22,31 +27,6 @@ pub struct Wish<'a> {
     pub wants: &'a BTreeMap<String, Value>,
     /// What the holder's own status remembers of this object.
     pub remembered: Option<&'a Remembered>,
-}
-
-/// A second record of originals, kept in the holder's status.
-#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(transparent)]
-pub struct Remembered(pub BTreeMap<String, Lever>);
-
-/// One remembered lever: the original (null: there was none) and the held value.
-#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
-pub struct Lever(pub Option<Value>, pub Value);
-
-impl Remembered {
-    /// What a record says of one holder.
-    pub fn of(record: &Record, holder: &Holder) -> Self {
-        Self(
-            record
-                .levers
-                .iter()
-                .filter_map(|(pointer, held)| {
-                    let holding = held.holders.iter().find(|h| h.holder == *holder)?;
-                    Some((pointer.clone(), Lever(held.original.clone(), holding.value.clone())))
-                })
-                .collect(),
-        )
-    }
 }
 
 /// What is to be done with an object.
@@ -65,105 +45,16 @@ pub enum Decision {
 pub struct Write {
     /// The patch.
     pub patch: Value,
-    /// Fields whose ownership goes back, with a second write.
-    pub give_back: Vec<(String, Vec<Owner>)>,
+    /// The field manager in whose name it is made: Torpor's, or that of the only one who owned what is
+    /// restored, who owns it again by that.
+    pub manager: String,
+    /// Whether another write follows at once: what was restored is still to be given back to those
+    /// who owned it. Until then the record stays, so that it is found after a crash.
+    pub unfinished: bool,
     /// Values that somebody else wrote while the levers were held.
     pub foreign: Vec<Foreign>,
     /// Whether a CronJob starts again: its missed runs may have to be skipped first.
     pub unsuspends: bool,
-}
-
-/// A value that somebody else wrote while the lever was held.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Foreign {
-    /// The lever.
-    pub pointer: String,
-    /// The value.
-    pub value: Option<Value>,
-    /// Who wrote it, where that can be seen.
-    pub owner: Option<Owner>,
-    /// Whether it is what the lever comes back to.
-    pub kept: bool,
-}
-
-/// Why an object is not held, or not restored.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Refusal {
-    /// Another controller owns it.
-    #[error("{subject} belongs to {kind} {name}, which would undo any change: name that instead")]
-    ControlledBy {
-        /// The object.
-        subject: String,
-        /// Kind of its owner.
-        kind: String,
-        /// Name of its owner.
-        name: String,
-    },
-    /// Another holder wants another value.
-    #[error("{subject}: {holder} holds {lever} at another value; take that key out of one of them")]
-    HoldConflict {
-        /// The object.
-        subject: String,
-        /// The other holder.
-        holder: Box<Holder>,
-        /// The lever.
-        lever: String,
-    },
-    /// Its annotation was torn off, and the original is recorded nowhere.
-    #[error(
-        "{subject} was held, its annotation {ANNOTATION} is gone or changed, and {lever} had a value that is recorded nowhere: set it to what it should be when awake, and remove the label {LABEL}"
-    )]
-    OriginalUnknown {
-        /// The object.
-        subject: String,
-        /// The lever.
-        lever: String,
-    },
-    /// The record would not fit.
-    #[error(
-        "{subject}: the record of what is held would pass 64 KiB; override fewer or smaller keys"
-    )]
-    TooLarge {
-        /// The object.
-        subject: String,
-    },
-    /// The ConfigMap can't be changed.
-    #[error("{subject} is immutable: make one that is not, and let the workloads use that")]
-    Immutable {
-        /// The object.
-        subject: String,
-    },
-    /// The key is binary.
-    #[error("{subject}: {key} is in binaryData, and only keys in data can be overridden")]
-    BinaryKey {
-        /// The object.
-        subject: String,
-        /// The key.
-        key: String,
-    },
-    /// Rolling it would not restart its pods.
-    #[error("{subject} can't be restarted: {why}")]
-    CannotRestart {
-        /// The object.
-        subject: String,
-        /// Why.
-        why: &'static str,
-    },
-}
-
-impl Refusal {
-    /// The reason of the condition.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::ControlledBy { .. } => "ControlledBy",
-            Self::HoldConflict { .. } => "HoldConflict",
-            Self::OriginalUnknown { .. } => "OriginalUnknown",
-            Self::TooLarge { .. } => "HoldTooLarge",
-            Self::Immutable { .. } => "ConfigMapImmutable",
-            Self::BinaryKey { .. } => "ConfigMapKeyBinary",
-            Self::CannotRestart { .. } => "CannotRestart",
-        }
-    }
 }
 
 /// Decides what to write so that `holder` holds exactly what it wants of the object.
@@ -191,11 +82,34 @@ pub fn keep(subject: &Subject, holder: &Holder) -> Decision {
         return Decision::Keep;
     }
     Decision::Write(Write {
-        patch: patch(subject, &record, BTreeMap::new()),
-        give_back: Vec::new(),
+        patch: patch(subject, &record, BTreeMap::new(), None),
+        manager: MANAGER.to_owned(),
+        unfinished: false,
         foreign: Vec::new(),
         unsuspends: false,
     })
+}
+
+/// Finishes what was let go of and not given back before a crash, whoever had held it.
+pub fn finish(subject: &Subject) -> Decision {
+    let wants = BTreeMap::new();
+    decide(subject, &Wish { holder: &nobody(), episode: "", wants: &wants, remembered: None })
+}
+
+/// What each held lever comes back to when the last of its holders lets go: the original, or what was
+/// deployed since.
+pub fn originals(subject: &Subject) -> BTreeMap<String, Option<Value>> {
+    let wish = Wish { holder: &nobody(), episode: "", wants: &BTreeMap::new(), remembered: None };
+    let Ok(mut draft) = Draft::new(subject, &wish) else { return BTreeMap::new() };
+    for (pointer, view) in &subject.levers {
+        draft.judge(pointer, view);
+    }
+    draft.record.levers.into_iter().map(|(pointer, held)| (pointer, held.original)).collect()
+}
+
+/// A holder that holds nothing.
+fn nobody() -> Holder {
+    Holder { kind: String::new(), namespace: String::new(), name: String::new() }
 }
 
 /// The write in the making.
@@ -204,7 +118,8 @@ struct Draft<'a> {
     wish: &'a Wish<'a>,
     record: Record,
     values: BTreeMap<String, Option<Value>>,
-    give_back: Vec<(String, Vec<Owner>)>,
+    /// What is let go of with this write and has owners to go back to.
+    returning: BTreeSet<String>,
     foreign: Vec<Foreign>,
 }
 
@@ -212,16 +127,9 @@ impl<'a> Draft<'a> {
     fn new(subject: &'a Subject, wish: &'a Wish) -> Result<Self, Refusal> {
         let record = match (&subject.found, wish.remembered) {
             (Found::Record(record), _) => record.clone(),
-            // Neither mark is there: torn off, or let go before a crash. What has another value by now
-            // is its owner's again.
+            // Neither mark is there: torn off, or let go before a crash.
             (Found::Nothing, Some(remembered)) if wish.wants.is_empty() => {
-                let still_held = |pointer: &String, lever: &Lever| {
-                    let view = subject.levers.get(pointer);
-                    view.and_then(|view| view.value.as_ref()) == Some(&lever.1)
-                };
-                let mut remembered = remembered.clone();
-                remembered.0.retain(|pointer, lever| still_held(pointer, lever));
-                rebuilt(&remembered, wish)
+                rebuilt(&remembered.still_held(subject), wish)
             }
             (Found::Nothing | Found::Torn, Some(remembered)) => rebuilt(remembered, wish),
             (Found::Nothing | Found::Torn, None) => Record::default(),
@@ -231,7 +139,7 @@ impl<'a> Draft<'a> {
             wish,
             record,
             values: BTreeMap::new(),
-            give_back: Vec::new(),
+            returning: BTreeSet::new(),
             foreign: Vec::new(),
         };
         let new = !draft.record.held_by(wish.holder) && !wish.wants.is_empty();
@@ -253,7 +161,7 @@ impl<'a> Draft<'a> {
         self.refuse_what_cannot_be_written(pointer)?;
         let view = self.view(pointer);
         let torn = matches!(self.subject.found, Found::Torn);
-        match self.record.levers.get(pointer) {
+        match self.record.levers.get_mut(pointer) {
             None if torn && view.value.as_ref() == Some(want) => {
                 return Err(Refusal::OriginalUnknown {
                     subject: self.subject.display(),
@@ -267,6 +175,13 @@ impl<'a> Draft<'a> {
                     holders: Vec::new(),
                 };
                 self.record.levers.insert(pointer.clone(), held);
+            }
+            // Let go of, and held again before its owners had it back.
+            Some(held) if held.returned() => {
+                if !view.ours {
+                    held.owners.clone_from(&view.owners);
+                }
+                held.original.clone_from(&view.value);
             }
             Some(held) => {
                 let other =
@@ -369,21 +284,67 @@ impl<'a> Draft<'a> {
             self.judge(&pointer, &view);
             let Some(held) = self.record.levers.get_mut(&pointer) else { continue };
             held.holders.retain(|h| h.holder != *self.wish.holder);
-            if !held.holders.is_empty() {
+            if !held.returned() {
                 continue;
             }
-            if view.value != held.original {
+            let changes = view.value != held.original;
+            if changes {
                 self.values.insert(pointer.clone(), held.original.clone());
-                // An Update's owner is not refused for what another Update owns, but an apply is.
-                if held.owners.is_empty() || held.owners.iter().any(Owner::applies) {
-                    self.give_back.push((pointer.clone(), held.owners.clone()));
-                }
             }
-            self.record.levers.remove(&pointer);
+            // Who shares in a node selector may be another one by now.
+            if lever::owned_field(&pointer) != pointer && !view.owners.is_empty() {
+                held.owners.clone_from(&view.owners);
+            }
+            // What is not there has no owner.
+            let owned = held.original.is_some() || !held.owners.is_empty();
+            if owned && (changes || view.ours) {
+                self.returning.insert(pointer);
+            } else {
+                self.record.levers.remove(&pointer);
+            }
         }
     }
 
-    fn finish(self) -> Decision {
+    /// The only manager that owned all that is restored, where nothing else is left to do: a write in
+    /// its name restores value and owner at once. Only an update can be made so; an apply would
+    /// take away what it does not say.
+    fn sole_updater(&self) -> Option<String> {
+        let mut owners = self.record.levers.iter().map(|(pointer, held)| {
+            let restored = self.returning.contains(pointer) && self.values.contains_key(pointer);
+            match held.owners.as_slice() {
+                [owner] if restored && !owner.applies() && owner.subresource.is_empty() => {
+                    Some(owner.manager.clone()).filter(|manager| !manager.is_empty())
+                }
+                _ => None,
+            }
+        });
+        let first = owners.next()??;
+        owners.all(|owner| owner.as_ref() == Some(&first)).then_some(first)
+    }
+
+    /// How what was let go of comes to its owners: with this write, or with one that follows.
+    fn give_back(&mut self) -> (String, Option<Vec<ManagedFieldsEntry>>, bool) {
+        let torpor = MANAGER.to_owned();
+        if !self.record.unfinished() {
+            return (torpor, None, false);
+        }
+        if let Some(manager) = self.sole_updater() {
+            self.record.levers.clear();
+            return (manager, None, false);
+        }
+        if !self.values.is_empty() || !self.returning.is_empty() {
+            return (torpor, None, true);
+        }
+        let returned = self.record.levers.iter().filter(|(_, held)| held.returned());
+        let fields = returned.map(|(pointer, held)| (pointer.as_str(), held.owners.as_slice()));
+        let version = self.subject.kind.api_resource().api_version;
+        let managed = fields::given_back(&self.subject.managed, fields, &version);
+        self.record.levers.retain(|_, held| !held.returned());
+        (torpor, Some(managed), false)
+    }
+
+    fn finish(mut self) -> Decision {
+        let (manager, owners, unfinished) = self.give_back();
         let unchanged = match &self.subject.found {
             Found::Record(before) => *before == self.record,
             // A stale annotation is not ours to clean up; a label without a record is.
@@ -403,8 +364,9 @@ impl<'a> Draft<'a> {
         let unsuspends = self.subject.kind.name == "CronJob"
             && self.values.get("/spec/suspend").is_some_and(|v| *v != Some(json!(true)));
         Decision::Write(Write {
-            patch: patch(self.subject, &self.record, self.values),
-            give_back: self.give_back,
+            patch: patch(self.subject, &self.record, self.values, owners),
+            manager,
+            unfinished,
             foreign: self.foreign,
             unsuspends,
         })
@@ -413,20 +375,26 @@ impl<'a> Draft<'a> {
 
 /// A record rebuilt from what the holder's status remembers.
 fn rebuilt(remembered: &Remembered, wish: &Wish) -> Record {
-    let levers = remembered.0.iter().map(|(pointer, Lever(original, value))| {
+    let levers = remembered.0.iter().map(|(pointer, Lever(original, value, owners))| {
         let holding = Holding {
             holder: wish.holder.clone(),
             value: value.clone(),
             episode: wish.episode.to_owned(),
             kept: false,
         };
-        let held = Held { original: original.clone(), owners: vec![], holders: vec![holding] };
+        let held =
+            Held { original: original.clone(), owners: owners.clone(), holders: vec![holding] };
         (pointer.clone(), held)
     });
     Record { levers: levers.collect() }
 }
 
-fn patch(subject: &Subject, record: &Record, values: BTreeMap<String, Option<Value>>) -> Value {
+fn patch(
+    subject: &Subject,
+    record: &Record,
+    values: BTreeMap<String, Option<Value>>,
+    managed: Option<Vec<ManagedFieldsEntry>>,
+) -> Value {
     let (annotation, label) = if record.levers.is_empty() {
         (Value::Null, Value::Null)
     } else {
@@ -438,6 +406,9 @@ fn patch(subject: &Subject, record: &Record, values: BTreeMap<String, Option<Val
         "annotations": {ANNOTATION: annotation},
         "labels": {LABEL: label},
     }});
+    if let Some(managed) = managed {
+        patch["metadata"]["managedFields"] = json!(managed);
+    }
     for (pointer, value) in values {
         set(&mut patch, &pointer, value.unwrap_or(Value::Null));
     }

@@ -60,25 +60,9 @@ fn read(object: &Value) -> Subject {
     Subject::read(kind, &object, &pointers).unwrap()
 }
 
-/// What an API server makes of a merge patch, managedFields aside.
-fn merged(object: &Value, patch: &Value) -> Value {
-    fn merge(target: &mut Value, patch: &Value) {
-        let Value::Object(patch) = patch else {
-            *target = patch.clone();
-            return;
-        };
-        if !target.is_object() {
-            *target = json!({});
-        }
-        let target = target.as_object_mut().unwrap();
-        for (key, value) in patch {
-            if value.is_null() {
-                target.remove(key);
-            } else {
-                merge(target.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-    }
+/// What an API server makes of a merge patch that comes with a field manager: who changes a field
+/// owns it, alone, and what is gone is owned by nobody.
+fn patched(object: &Value, patch: &Value, manager: &str) -> Value {
     let mut result = object.clone();
     merge(&mut result, patch);
     // Empty maps are not kept.
@@ -87,7 +71,79 @@ fn merged(object: &Value, patch: &Value) -> Value {
             result["metadata"].as_object_mut().unwrap().remove(map);
         }
     }
+    let mut entries: Vec<Value> =
+        result["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let mut leaves = Vec::new();
+    pointers(patch, String::new(), &mut leaves);
+    for pointer in leaves {
+        if pointer.starts_with("/metadata/managedFields") || pointer.ends_with("resourceVersion") {
+            continue;
+        }
+        let now = result.pointer(&pointer);
+        if object.pointer(&pointer) == now {
+            continue;
+        }
+        let field = fields::path(&pointer);
+        for entry in &mut entries {
+            fields::remove(&mut entry["fieldsV1"], &field);
+        }
+        if result.pointer(lever::owned_field(&pointer)).is_some() {
+            let ours = |e: &&mut Value| e["manager"] == manager && e["operation"] == "Update";
+            let mut mine = entries.iter_mut().filter(ours);
+            if let Some(entry) = mine.find(|e| e["subresource"] == "") {
+                fields::insert(&mut entry["fieldsV1"], &field);
+            } else {
+                let mut new = entry(manager, "Update", "", &json!({}));
+                new["fieldsV1"] = json!({});
+                fields::insert(&mut new["fieldsV1"], &field);
+                entries.push(new);
+            }
+        }
+    }
+    entries.retain(|entry| entry["fieldsV1"] != json!({}));
+    for entry in &mut entries {
+        // As it is written where there is none.
+        entry["subresource"] = json!(entry["subresource"].as_str().unwrap_or_default());
+    }
+    result["metadata"]["managedFields"] = json!(entries);
+    if entries.is_empty() {
+        result["metadata"].as_object_mut().unwrap().remove("managedFields");
+    }
     result
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let target = target.as_object_mut().unwrap();
+    for (key, value) in patch {
+        if value.is_null() {
+            target.remove(key);
+        } else {
+            merge(target.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// The leaves of a document.
+fn pointers(node: &Value, at: String, into: &mut Vec<String>) {
+    match node {
+        Value::Object(map) => {
+            for (key, value) in map {
+                pointers(
+                    value,
+                    format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")),
+                    into,
+                );
+            }
+        }
+        _ => into.push(at),
+    }
 }
 
 fn ask(object: &Value, holder: &Holder, wants: &BTreeMap<String, Value>) -> Decision {
@@ -105,9 +161,22 @@ fn ask_with(
 
 fn written(object: &Value, decision: Decision) -> Value {
     match decision {
-        Decision::Write(write) => merged(object, &write.patch),
+        Decision::Write(write) => patched(object, &write.patch, &write.manager),
         other => panic!("no write: {other:?}"),
     }
+}
+
+/// All writes until there is none left, as the writer sends them, and how many there were.
+fn settled(object: &Value, holder: &Holder, wants: &BTreeMap<String, Value>) -> (Value, usize) {
+    let mut object = object.clone();
+    for writes in 0.. {
+        match ask(&object, holder, wants) {
+            Decision::Write(write) => object = patched(&object, &write.patch, &write.manager),
+            Decision::Keep => return (object, writes),
+            Decision::Refuse(refusal) => panic!("{refusal}"),
+        }
+    }
+    unreachable!("it ends");
 }
 
 fn stop() -> BTreeMap<String, Value> {
@@ -119,7 +188,7 @@ fn held(object: &Value) -> Value {
 }
 
 fn woken(object: &Value) -> Value {
-    written(object, ask(object, &holder("a"), &BTreeMap::new()))
+    settled(object, &holder("a"), &BTreeMap::new()).0
 }
 
 /// Somebody writes `replicas`.
@@ -208,7 +277,7 @@ fn a_person_who_peeks_with_scale_does_not_change_what_comes_back() {
     let Decision::Write(write) = ask(&peeked, &holder("a"), &stop()) else { panic!() };
     assert!(!write.foreign[0].kept);
     assert_eq!(write.foreign[0].owner.as_ref().unwrap().manager, "kubectl");
-    let object = merged(&peeked, &write.patch);
+    let object = patched(&peeked, &write.patch, &write.manager);
     assert_eq!(woken(&object)["spec"]["replicas"], 5);
     assert_eq!(woken(&peeked)["spec"]["replicas"], 5, "also where the wake finds it so");
 }
@@ -316,20 +385,6 @@ fn stop_in_place_of_restart_is_one_write() {
 }
 
 #[test]
-fn ownership_goes_back_where_an_apply_had_it_or_nobody() {
-    let give_back = |object: &Value| match ask(&held(object), &holder("a"), &BTreeMap::new()) {
-        Decision::Write(write) => write.give_back,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(give_back(&deployment()), [], "an Update is not refused for an Update's field");
-    let applied = replicas_by(&deployment(), 5, "argocd", "Apply", "");
-    assert_eq!(give_back(&applied)[0].1[0].manager, "argocd");
-    let mut defaulted = deployment();
-    defaulted["metadata"]["managedFields"] = json!([]);
-    assert_eq!(give_back(&defaulted), [("/spec/replicas".to_owned(), vec![])]);
-}
-
-#[test]
 fn a_kept_hold_stays_and_is_taken_over_by_the_next_object_of_the_name() {
     let asleep = held(&deployment());
     let kept = written(&asleep, keep(&read(&asleep), &holder("a")));
@@ -339,87 +394,8 @@ fn a_kept_hold_stays_and_is_taken_over_by_the_next_object_of_the_name() {
     assert_eq!(woken(&kept)["spec"]["replicas"], 5);
 }
 
-mod properties {
-    use super::*;
-    use proptest::prelude::*;
+#[path = "plan_properties.rs"]
+mod properties;
 
-    #[derive(Clone, Debug)]
-    enum Event {
-        Hold(usize),
-        LetGo(usize),
-        Peek(i32),
-        Deploy(i32),
-        TearAnnotation,
-    }
-
-    fn events() -> impl Strategy<Value = Vec<Event>> {
-        let event = prop_oneof![
-            (0..3_usize).prop_map(Event::Hold),
-            (0..3_usize).prop_map(Event::LetGo),
-            (1..9).prop_map(Event::Peek),
-            (1..9).prop_map(Event::Deploy),
-            Just(Event::TearAnnotation),
-        ];
-        prop::collection::vec(event, 1..30)
-    }
-
-    proptest! {
-        /// Whatever happens while it is held, what comes back is the value of the last deploy (or
-        /// the first value), never a held value and never a peek.
-        #[test]
-        fn what_comes_back_is_what_was_last_deployed(events in events()) {
-            let names = ["a", "b", "c"];
-            let mut object = deployment();
-            let mut deployed = 5;
-            let mut remembered: [Option<Remembered>; 3] = [None, None, None];
-            let mut holding = [false; 3];
-            // Each holder looks again after every event, as a watch has it do.
-            for event in events {
-                match event {
-                    Event::Hold(index) => holding[index] = true,
-                    Event::LetGo(index) => holding[index] = false,
-                    Event::Peek(replicas) if holding.contains(&true) => {
-                        object = replicas_by(&object, replicas, "kubectl", "Update", "scale");
-                    }
-                    Event::Deploy(replicas) => {
-                        deployed = replicas;
-                        object = replicas_by(
-                            &object, replicas, "kubectl-client-side-apply", "Update", "",
-                        );
-                    }
-                    Event::TearAnnotation => {
-                        object["metadata"].as_object_mut().unwrap().remove("annotations");
-                    }
-                    Event::Peek(_) => {}
-                }
-                for (index, name) in names.iter().enumerate() {
-                    let wants = if holding[index] { stop() } else { BTreeMap::new() };
-                    let decision =
-                        ask_with(&object, &holder(name), &wants, remembered[index].as_ref());
-                    if let Decision::Write(write) = decision {
-                        object = merged(&object, &write.patch);
-                        if object["spec"]["replicas"] == 0 {
-                            // Torpor's write took the field from everybody else.
-                            let entries = object["metadata"]["managedFields"].clone();
-                            let kept: Vec<Value> = entries
-                                .as_array()
-                                .into_iter()
-                                .flatten()
-                                .filter(|e| e["fieldsV1"]["f:spec"]["f:template"] != Value::Null)
-                                .cloned()
-                                .collect();
-                            object["metadata"]["managedFields"] = json!(kept);
-                        }
-                    }
-                    remembered[index] = read(&object)
-                        .found
-                        .record()
-                        .filter(|record| record.held_by(&holder(name)))
-                        .map(|record| Remembered::of(record, &holder(name)));
-                }
-                let expected = if holding.contains(&true) { 0 } else { deployed };
-                prop_assert_eq!(&object["spec"]["replicas"], &json!(expected));
-            }
-        }
-    }
-}
+#[path = "plan_owners.rs"]
+mod owners;

@@ -34,8 +34,16 @@ pub struct Held {
     /// Who owned the field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<Owner>,
-    /// Who holds it. It comes back when the last one lets go.
+    /// Who holds it. It comes back when the last one lets go. Nobody: it has its value back, and the
+    /// ownership of the field is still to be given back.
     pub holders: Vec<Holding>,
+}
+
+impl Held {
+    /// Whether it has its value back already, and only its owners are not yet what they were.
+    pub fn returned(&self) -> bool {
+        self.holders.is_empty()
+    }
 }
 
 /// One holder of a lever.
@@ -132,6 +140,11 @@ impl Found {
             Self::Nothing | Self::Torn => None,
         }
     }
+
+    /// Whether something was let go of whose ownership is still to be given back.
+    pub fn unfinished(&self) -> bool {
+        self.record().is_some_and(Record::unfinished)
+    }
 }
 
 impl Record {
@@ -156,6 +169,11 @@ impl Record {
     /// Whether this holder holds any lever.
     pub fn held_by(&self, holder: &Holder) -> bool {
         self.holdings(holder).next().is_some()
+    }
+
+    /// Whether some lever has its value back, and its owners not yet the field.
+    pub fn unfinished(&self) -> bool {
+        self.levers.values().any(Held::returned)
     }
 
     /// Everybody who holds a lever.

@@ -40,6 +40,8 @@ pub struct Subject {
     pub levers: BTreeMap<String, View>,
     /// Who owns the pod template (or a ConfigMap's data).
     pub template_owners: Vec<Owner>,
+    /// managedFields as they are, where something of them is to be given back; else nothing is kept.
+    pub managed: Vec<ManagedFieldsEntry>,
     /// The rest of what is looked at.
     pub facts: Facts,
 }
@@ -62,6 +64,8 @@ pub struct View {
     pub value: Option<Value>,
     /// Who owns it, other than Torpor.
     pub owners: Vec<Owner>,
+    /// Whether Torpor owns it: it was the last to change it.
+    pub ours: bool,
 }
 
 /// What a workload's spec and status say, and a ConfigMap's shape.
@@ -138,7 +142,8 @@ impl Subject {
             .map(|pointer| {
                 let value = object.data.pointer(&pointer).cloned();
                 let owners = fields::owners(managed, &pointer);
-                (pointer, View { value, owners })
+                let ours = fields::owned_by_torpor(managed, &pointer);
+                (pointer, View { value, owners, ours })
             })
             .collect();
 
@@ -159,6 +164,7 @@ impl Subject {
                 })
             }),
             marked: annotation.is_some() || label.is_some(),
+            managed: if found.unfinished() { managed.to_vec() } else { Vec::new() },
             found,
             levers,
             template_owners: fields::owners(managed, kind.template),

@@ -10,11 +10,14 @@ use kube::api::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 
-use super::metrics::{Kind, Metrics};
+use super::interest::Interest;
+use super::metrics::{self, Metrics};
 use crate::api::Hibernation;
 use crate::api::hibernation::Phase;
 use crate::hibernation::plan::{Contests, Looks};
 use crate::hold::apply::{Permit, Writer};
+use crate::hold::lever::Kind;
+use crate::hold::record::Holder;
 
 /// What the controller sees of a Hibernation: its metadata. The object itself is read when there
 /// is something to do, so that no plan is made from a stale copy.
@@ -34,7 +37,7 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     memory: Mutex<HashMap<ObjectRef<Seen>, Memory>>,
     /// Objects that want to hear of changes in their namespace, by namespace.
-    interested: Mutex<HashMap<String, HashSet<String>>>,
+    interested: Mutex<HashMap<String, HashMap<String, Interest>>>,
 }
 
 /// What is remembered of one object. All of it may be lost: it is found out again.
@@ -117,7 +120,7 @@ impl Context {
     pub fn forget(&self, of: &ObjectRef<Seen>) {
         self.count(of, None);
         self.locked().remove(of);
-        self.listen(of, false);
+        self.listen(of, None);
     }
 
     /// Counts an object in its phase.
@@ -126,7 +129,7 @@ impl Context {
         if before != phase {
             let word = |phase: Phase| format!("{phase:?}");
             let (from, to) = (before.map(word), phase.map(word));
-            self.metrics.moved(Kind::Hibernation, from.as_deref(), to.as_deref());
+            self.metrics.moved(metrics::Kind::Hibernation, from.as_deref(), to.as_deref());
             self.remember(object, |memory| memory.phase = phase);
         }
     }
@@ -136,12 +139,12 @@ impl Context {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an object hears of changes in its namespace.
-    pub fn listen(&self, object: &ObjectRef<Seen>, wanted: bool) {
+    /// Of which changes in its namespace an object hears; none of any.
+    pub fn listen(&self, object: &ObjectRef<Seen>, interest: Option<Interest>) {
         let namespace = object.namespace.clone().unwrap_or_default();
         let mut interested = self.interested.lock().unwrap_or_else(PoisonError::into_inner);
-        if wanted {
-            interested.entry(namespace).or_default().insert(object.name.clone());
+        if let Some(interest) = interest {
+            interested.entry(namespace).or_default().insert(object.name.clone(), interest);
         } else if let Some(names) = interested.get_mut(&namespace) {
             names.remove(&object.name);
             if names.is_empty() {
@@ -150,20 +153,39 @@ impl Context {
         }
     }
 
-    /// Something changed in a namespace: those who want to hear of it.
-    pub fn changed(&self, namespace: &str) -> Vec<ObjectRef<Seen>> {
-        let names: Vec<String> = {
+    /// A workload or ConfigMap changed: those who have to look. On the way, every workload counts: what
+    /// they own is waited for. Whoever holds it looks in any case, awake or not: it may have come back
+    /// from a backup.
+    pub fn changed(
+        &self,
+        kind: &'static Kind,
+        meta: &ObjectMeta,
+        holders: &[Holder],
+    ) -> Vec<ObjectRef<Seen>> {
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let named: Vec<(ObjectRef<Seen>, bool)> = {
             let interested = self.interested.lock().unwrap_or_else(PoisonError::into_inner);
-            interested.get(namespace).into_iter().flatten().cloned().collect()
+            let there = interested.get(namespace).into_iter().flatten();
+            let object = |name: &String| ObjectRef::new(name).within(namespace);
+            there.map(|(name, interest)| (object(name), interest.concerns(kind, meta))).collect()
         };
-        let objects: Vec<ObjectRef<Seen>> =
-            names.iter().map(|name| ObjectRef::new(name).within(namespace)).collect();
+        let on_the_way = |object: &ObjectRef<Seen>| {
+            kind.name != "ConfigMap" && self.memory(object).settled.is_none()
+        };
+        let holders = holders.iter().filter(|holder| holder.namespace == namespace);
+        let holders = holders.map(|holder| ObjectRef::new(&holder.name).within(namespace));
+        let objects: HashSet<ObjectRef<Seen>> = named
+            .into_iter()
+            .filter(|(object, concerned)| *concerned || on_the_way(object))
+            .map(|(object, _)| object)
+            .chain(holders)
+            .collect();
         for object in &objects {
             self.remember(object, |memory| {
                 memory.settled = None;
                 memory.changes += 1;
             });
         }
-        objects
+        objects.into_iter().collect()
     }
 }

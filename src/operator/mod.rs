@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod context;
+pub mod interest;
 pub mod lease;
 pub mod logging;
 pub mod metrics;

@@ -13,12 +13,13 @@ use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::context::{Context, Memory, Seen, Settled, Version};
+use super::interest::Interest;
 use super::metrics::{Kind, Outcome};
 use crate::api::condition::shorten;
 use crate::api::hibernation::{AttemptEnd, Hibernation, HibernationStatus, Phase};
 use crate::hibernation::apply::{self, Applier, forget_old, write_status};
 use crate::hibernation::observe::{self, Observed, Reader, call};
-use crate::hibernation::plan::{FINALIZER, Input, Next, plan};
+use crate::hibernation::plan::{FINALIZER, Input, Next, few, plan};
 use crate::hibernation::report;
 use crate::hibernation::validate::{Valid, validate};
 use crate::hold::MANAGER;
@@ -166,7 +167,7 @@ async fn pass(
     let status = read.status.clone().unwrap_or_default();
     let reader = Reader { client: context.client.clone(), namespace: holder.namespace.clone() };
     // From here on a change in the namespace matters.
-    context.listen(object, true);
+    context.listen(object, Some(Interest::of(valid, &status)));
     let seen = observe(&reader, read, valid, &status).await?;
     let fresh_id = fresh_id(read, now);
     let input = Input {
@@ -188,7 +189,7 @@ async fn pass(
         planned = plan(Input { seen: &with_pods, ..input });
     }
     if planned.status.phase == Some(Phase::Awake) && !valid.dry_run {
-        context.listen(object, false);
+        context.listen(object, None);
     }
     memory.looks = planned.looks;
     context.count(object, planned.status.phase);
@@ -200,7 +201,14 @@ async fn pass(
         holder: &holder,
         image: &context.image,
     };
-    applier.act(planned.actions, valid.database.as_ref(), &mut memory.contests).await?;
+    let mut told = Vec::new();
+    let database = valid.database.as_ref();
+    let acted = applier.act(planned.actions, database, &mut memory.contests, &mut told).await;
+    if !told.is_empty() {
+        let reason = "ForeignChange".to_owned();
+        publish(context, &read, report::Event { warning: false, reason, note: few(&told) }).await;
+    }
+    acted?;
     Ok(planned.next)
 }
 
@@ -236,9 +244,10 @@ async fn read(object: &ObjectRef<Seen>, context: &Context) -> Result<Option<Hibe
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), &namespace, &resource);
     let Some(raw) = call("the object", api.get_opt(&object.name)).await? else { return Ok(None) };
-    let parsed = serde_json::to_value(&raw).and_then(serde_json::from_value::<Hibernation>);
-    match parsed {
+    match report::parse(&raw) {
         Ok(read) => Ok(Some(read)),
+        // What it holds is let go all the same.
+        Err(_) if raw.metadata.deletion_timestamp.is_some() => Ok(report::salvage(&raw)),
         Err(error) => {
             context.writer.permitted().map_err(apply::Error::from)?;
             let message = format!("the object can't be read: {error}");
@@ -285,23 +294,28 @@ async fn settle_status(
         context.metrics.truncated(done.bytes_freed.try_into().unwrap_or_default());
     }
     for event in report::events(&before, status) {
-        let object = ObjectRef::from_obj(read);
-        tracing::info!(%object, reason = event.reason, note = event.note, "event");
-        let event = Event {
-            type_: if event.warning { EventType::Warning } else { EventType::Normal },
-            reason: event.reason,
-            note: Some(shorten(&event.note)),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
-        let about = read.object_ref(&());
-        let published = context.recorder.publish(&event, &about);
-        // An event that is lost is no reason to stop: the status says the same.
-        if let Err(error) = call("an event", published).await {
-            tracing::warn!(%error, "an event was not published");
-        }
+        publish(context, read, event).await;
     }
     Ok(written)
+}
+
+/// Logs what happened, and publishes it as an event.
+async fn publish(context: &Context, read: &Hibernation, event: report::Event) {
+    let object = ObjectRef::from_obj(read);
+    tracing::info!(%object, reason = event.reason, note = event.note, "event");
+    let event = Event {
+        type_: if event.warning { EventType::Warning } else { EventType::Normal },
+        reason: event.reason,
+        note: Some(shorten(&event.note)),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    let about = read.object_ref(&());
+    let published = context.recorder.publish(&event, &about);
+    // An event that is lost is no reason to stop: the status says the same.
+    if let Err(error) = call("an event", published).await {
+        tracing::warn!(%error, "an event was not published");
+    }
 }
 
 /// Says in the object that its reconcile fails, where it can be said.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt};
+use jiff::SignedDuration;
 use kube::api::Api;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
@@ -64,6 +65,11 @@ pub struct RunArgs {
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub writes_in_flight: u16,
 
+    /// How long a holder must be gone before what it held is let go, for example 5m
+    #[arg(long, env = "TORPOR_HOLDER_GRACE", default_value = "5m", value_name = "DURATION",
+          value_parser = positive)]
+    pub holder_grace: SignedDuration,
+
     /// How log lines are written
     #[arg(long, env = "TORPOR_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
     pub log_format: Format,
@@ -71,6 +77,14 @@ pub struct RunArgs {
     /// What is logged: a level, or a filter such as info,kube=warn. `RUST_LOG` beats it
     #[arg(long, env = "TORPOR_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
+}
+
+fn positive(text: &str) -> Result<SignedDuration, String> {
+    let duration: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    if duration < SignedDuration::from_secs(1) {
+        return Err("write a second or more, for example 5m".to_owned());
+    }
+    Ok(duration)
 }
 
 /// Why the operator ended.
@@ -209,11 +223,12 @@ async fn control(
     let in_flight = args.writes_in_flight.into();
     let context =
         Context::new(client.clone(), permit, args.image.clone(), in_flight, metrics.clone());
-    let sweep = Arc::new(Sweep::default());
+    let scopes = Scope::all(&args.watch_namespace);
+    let sweep = Arc::new(Sweep::new(args.holder_grace, scopes.len()));
     let (ended, end) = watch::channel(false);
     let mut stores = Vec::new();
     let mut controllers = Vec::new();
-    for scope in Scope::all(&args.watch_namespace) {
+    for scope in scopes {
         let (store, writer) = reflector::store();
         stores.push(store.clone());
         let mut end = end.clone();
@@ -244,6 +259,7 @@ fn controller<E: Future<Output = ()> + Send + Sync + 'static>(
         Some(namespace) => Api::<Seen>::namespaced(client.clone(), namespace),
     };
     let forgetful = context.clone();
+    let mut sweeping = Some(sweep.clone());
     // Status writes, most of which are the operator's own, change neither of the two.
     let changed = watcher(api, watcher::Config::default())
         .default_backoff()
@@ -254,6 +270,13 @@ fn controller<E: Future<Output = ()> + Send + Sync + 'static>(
             }
         })
         .reflect(writer)
+        .inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone)
+                && let Some(sweep) = sweeping.take()
+            {
+                sweep.listed();
+            }
+        })
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::finalizers),

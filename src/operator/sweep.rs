@@ -1,6 +1,7 @@
 //! Holds whose holder is gone are let go: the last line behind the finalizer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,23 +15,32 @@ use super::context::{Context, Seen};
 use crate::hibernation::apply;
 use crate::hibernation::observe::call;
 use crate::hold::lever::Kind;
-use crate::hold::plan::{Wish, decide};
+use crate::hold::plan::{Decision, Wish, decide, finish};
 use crate::hold::record::{ANNOTATION, Found, Holder, LABEL, Record};
 use crate::hold::subject::Subject;
 
-/// How long a holder must be missing.
-const GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// How often the missing ones are counted. It costs no request.
 const EVERY: Duration = Duration::from_secs(15);
+/// How long whoever lets go of an object has to finish it.
+const UNFINISHED: SignedDuration = SignedDuration::from_secs(30);
 
 /// Keeps an eye on who holds what.
-#[derive(Default)]
 pub struct Sweep {
+    /// How long a holder must be missing.
+    grace: SignedDuration,
+    /// Watches of holders that have not yet listed what there is: who is not known may only be unseen.
+    unlisted: AtomicUsize,
+    /// Objects that were let go of, and whose owners are not yet what they were; since when.
+    unfinished: Mutex<BTreeMap<Held, Timestamp>>,
     /// Held objects, and who holds them.
     held: Mutex<BTreeMap<Held, Vec<Holder>>>,
     /// Since when a holder has been missing.
-    missing: Mutex<BTreeMap<Holder, Timestamp>>,
+    missing: Mutex<BTreeMap<Missing, Timestamp>>,
 }
+
+/// A holder that is not there, as far as what it holds in one namespace goes: it has no power over
+/// another one, and what names it there came with a backup.
+type Missing = (Holder, String);
 
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Held {
@@ -50,119 +60,159 @@ impl Held {
 }
 
 impl Sweep {
+    /// Lets go of what was held by somebody who has been missing for so long, once so many watches of
+    /// holders have listed what there is.
+    pub fn new(grace: SignedDuration, watches: usize) -> Self {
+        Self {
+            grace,
+            unlisted: AtomicUsize::new(watches),
+            unfinished: Mutex::default(),
+            held: Mutex::default(),
+            missing: Mutex::default(),
+        }
+    }
+
+    /// One of the watches of holders has listed what there is, for the first time.
+    pub fn listed(&self) {
+        self.unlisted.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// A workload or ConfigMap is gone.
     pub fn gone(&self, kind: &'static Kind, meta: &ObjectMeta) {
         let held = Held::of(kind, meta);
         self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&held);
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).remove(&held);
     }
 
-    /// A workload or ConfigMap was seen. Only Hibernations are known to this version.
-    pub fn saw(&self, kind: &'static Kind, meta: &ObjectMeta) {
+    /// A workload or ConfigMap was seen. Returns who holds it. Only Hibernations are known to this
+    /// version.
+    pub fn saw(&self, kind: &'static Kind, meta: &ObjectMeta) -> Vec<Holder> {
         let label = meta.labels.as_ref().and_then(|labels| labels.get(LABEL));
         let annotation = meta.annotations.as_ref().and_then(|a| a.get(ANNOTATION));
         let found = Found::read(annotation.map(String::as_str), label.map(String::as_str));
         let held = Held::of(kind, meta);
-        let holders: Vec<Holder> = found
-            .record()
-            .into_iter()
-            .flat_map(Record::holders)
-            .filter(|holding| !holding.kept && holding.holder.kind == "Hibernation")
-            .map(|holding| holding.holder.clone())
-            .collect();
+        {
+            let mut all = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+            if found.unfinished() {
+                all.entry(held.clone()).or_insert_with(Timestamp::now);
+            } else {
+                all.remove(&held);
+            }
+        }
+        let holdings = found.record().into_iter().flat_map(Record::holders);
+        let holdings: Vec<_> =
+            holdings.filter(|holding| holding.holder.kind == "Hibernation").collect();
+        let not_kept = holdings.iter().filter(|holding| !holding.kept);
+        let holders: Vec<Holder> = not_kept.map(|holding| holding.holder.clone()).collect();
         let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if holders.is_empty() {
             all.remove(&held);
         } else {
             all.insert(held, holders);
         }
+        holdings.into_iter().map(|holding| holding.holder.clone()).collect()
     }
 
     /// Lets go, for as long as the operator runs, of what is held by nobody.
     pub async fn run(self: Arc<Self>, context: Arc<Context>, stores: Vec<Store<Seen>>) {
-        for store in &stores {
-            if store.wait_until_ready().await.is_err() {
-                return;
-            }
-        }
-        let mut every = tokio::time::interval(EVERY);
+        let mut every = tokio::time::interval(EVERY.min(self.grace.unsigned_abs()));
         loop {
             every.tick().await;
-            for (holder, objects) in self.overdue(&stores, Timestamp::now()) {
-                if let Err(error) = self.let_go(&context, &holder, objects).await {
-                    tracing::warn!(%holder, %error, "its holds could not be let go yet");
+            // `Store::wait_until_ready` wakes only one of those who wait, which is the controller.
+            if self.unlisted.load(Ordering::Relaxed) > 0 {
+                continue;
+            }
+            for held in self.left_unfinished(Timestamp::now()) {
+                if let Err(error) = Self::settle(&context, &held, finish).await {
+                    tracing::warn!(?held, %error, "what was let go of could not be finished yet");
+                }
+            }
+            for (missing, objects) in self.overdue(&stores, Timestamp::now()) {
+                if let Err(error) = self.let_go(&context, &missing, objects).await {
+                    tracing::warn!(holder = %missing.0, %error, "its holds could not be let go yet");
                 }
             }
         }
     }
 
     /// Holders that have been missing for long enough.
-    fn overdue(&self, stores: &[Store<Seen>], now: Timestamp) -> Vec<(Holder, BTreeSet<Held>)> {
-        let mut holds: BTreeMap<Holder, BTreeSet<Held>> = BTreeMap::new();
+    fn overdue(&self, stores: &[Store<Seen>], now: Timestamp) -> Vec<(Missing, BTreeSet<Held>)> {
+        let mut holds: BTreeMap<Missing, BTreeSet<Held>> = BTreeMap::new();
         for (held, holders) in &*self.held.lock().unwrap_or_else(PoisonError::into_inner) {
             for holder in holders {
-                holds.entry(holder.clone()).or_default().insert(held.clone());
+                let key = (holder.clone(), held.namespace.clone());
+                holds.entry(key).or_default().insert(held.clone());
             }
         }
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = |holder: &Holder| {
+        let known = |(holder, namespace): &Missing| {
             let object = ObjectRef::new(&holder.name).within(&holder.namespace);
-            stores.iter().any(|store| store.get(&object).is_some())
+            holder.namespace == *namespace
+                && stores.iter().any(|store| store.get(&object).is_some())
         };
         missing.retain(|holder, _| holds.contains_key(holder) && !known(holder));
         holds.retain(|holder, _| {
             !known(holder) && {
                 let since = *missing.entry(holder.clone()).or_insert(now);
-                now.duration_since(since) >= GRACE
+                now.duration_since(since) >= self.grace
             }
         });
         holds.into_iter().collect()
     }
 
+    /// What nobody has finished for so long that whoever let go of it is gone.
+    fn left_unfinished(&self, now: Timestamp) -> Vec<Held> {
+        let all = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+        let patience = self.grace.min(UNFINISHED);
+        let late = all.iter().filter(|(_, since)| now.duration_since(**since) >= patience);
+        late.map(|(held, _)| held.clone()).collect()
+    }
+
     async fn let_go(
         &self,
         context: &Context,
-        holder: &Holder,
+        missing: &Missing,
         objects: BTreeSet<Held>,
     ) -> Result<(), apply::Error> {
+        let (holder, namespace) = missing;
         let api: Api<crate::api::Hibernation> =
             Api::namespaced(context.client.clone(), &holder.namespace);
-        if call("a holder", api.get_metadata_opt(&holder.name)).await?.is_some() {
-            self.missing.lock().unwrap_or_else(PoisonError::into_inner).remove(holder);
+        if holder.namespace == *namespace
+            && call("a holder", api.get_metadata_opt(&holder.name)).await?.is_some()
+        {
+            self.missing.lock().unwrap_or_else(PoisonError::into_inner).remove(missing);
             return Ok(());
         }
         tracing::info!(%holder, objects = objects.len(), "holder is gone; letting go");
         for held in objects {
             // One that can't be let go yet doesn't keep the others.
-            if let Err(error) = self.let_go_of(context, holder, &held).await {
+            let wants = BTreeMap::new();
+            let let_go = |subject: &Subject| {
+                let record = subject.found.record();
+                if record.is_none_or(|record| record.holdings(holder).all(|(_, h)| h.kept)) {
+                    return Decision::Keep;
+                }
+                decide(subject, &Wish { holder, episode: "", wants: &wants, remembered: None })
+            };
+            if let Err(error) = Self::settle(context, &held, let_go).await {
                 tracing::warn!(%holder, ?held, %error, "a hold could not be let go yet");
             }
         }
         Ok(())
     }
 
-    async fn let_go_of(
-        &self,
+    /// Reads an object and writes what is decided of it.
+    async fn settle(
         context: &Context,
-        holder: &Holder,
         held: &Held,
+        decide: impl Fn(&Subject) -> Decision,
     ) -> Result<(), apply::Error> {
         let Some(kind) = Kind::any(held.kind) else { return Ok(()) };
         let api: Api<DynamicObject> =
             Api::namespaced_with(context.client.clone(), &held.namespace, &kind.api_resource());
         let read = call("a held object", api.get_opt(&held.name)).await?;
-        let Some(subject) = read.and_then(|object| Subject::read(kind, &object, [])) else {
-            self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(held);
-            return Ok(());
-        };
-        let kept = subject
-            .found
-            .record()
-            .is_none_or(|record| record.holdings(holder).all(|(_, holding)| holding.kept));
-        if !kept {
-            let wants = BTreeMap::new();
-            let decide = |subject: &Subject| {
-                decide(subject, &Wish { holder, episode: "", wants: &wants, remembered: None })
-            };
+        // One that is gone is taken off the list by its watch.
+        if let Some(subject) = read.and_then(|object| Subject::read(kind, &object, [])) {
             context.writer.settle(&subject, true, decide).await?;
         }
         Ok(())

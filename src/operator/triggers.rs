@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
+use kube::Client;
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Client, ResourceExt};
 
 use super::context::{Context, Seen};
 use super::sweep::Sweep;
@@ -74,12 +74,12 @@ fn hear(
 ) -> Vec<ObjectRef<Seen>> {
     match event {
         Event::Apply(object) | Event::InitApply(object) => {
-            sweep.saw(kind, &object.metadata);
-            context.changed(&object.namespace().unwrap_or_default())
+            let holders = sweep.saw(kind, &object.metadata);
+            context.changed(kind, &object.metadata, &holders)
         }
         Event::Delete(object) => {
             sweep.gone(kind, &object.metadata);
-            context.changed(&object.namespace().unwrap_or_default())
+            context.changed(kind, &object.metadata, &[])
         }
         Event::Init | Event::InitDone => Vec::new(),
     }

@@ -104,7 +104,7 @@ async fn a_namespace_goes_with_a_hibernation_that_sleeps_in_it() {
     let namespace = Namespace::create("namespace").await;
     // The lease would go with it otherwise, and the operator with the lease.
     let home = Namespace::create("namespace-home").await;
-    let operator = Operator::start_from(&namespace, &home.name);
+    let operator = Operator::start_from(&namespace, &home.name, &[]);
     let scene = Scene { operator, namespace };
     scene.deploy("worker", 1).await;
     let spec = of("worker", json!({}));

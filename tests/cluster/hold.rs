@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A manifest as a file, as kubectl wants it.
-fn file(scene: &Scene, name: &str, manifest: &Value) -> String {
+pub(crate) fn file(scene: &Scene, name: &str, manifest: &Value) -> String {
     let name = format!("{}-{name}.json", scene.namespace.name);
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, manifest.to_string()).expect("the file can be written");
@@ -30,7 +30,7 @@ fn file(scene: &Scene, name: &str, manifest: &Value) -> String {
 }
 
 /// The manifest of a Deployment with so many replicas and a version in its template.
-fn manifest(name: &str, replicas: i32, version: &str) -> Value {
+pub(crate) fn manifest(name: &str, replicas: i32, version: &str) -> Value {
     let deployment = workload::deployment(name, replicas, WELL_BEHAVED, 1);
     let mut manifest = serde_json::to_value(deployment).expect("it is JSON");
     manifest["apiVersion"] = json!("apps/v1");
@@ -40,23 +40,23 @@ fn manifest(name: &str, replicas: i32, version: &str) -> Value {
 }
 
 /// Whether a Deployment is held at 0, its annotation and label there.
-fn held(deployment: &Deployment) -> bool {
+pub(crate) fn held(deployment: &Deployment) -> bool {
     workload::replicas(deployment) == 0
         && deployment.annotations().contains_key("torpor.dev/hold")
         && deployment.labels().contains_key("torpor.dev/held")
 }
 
-async fn until_held(scene: &Scene, name: &str) -> Deployment {
+pub(crate) async fn until_held(scene: &Scene, name: &str) -> Deployment {
     wait::until(&scene.namespace.api(), name, "held", held).await
 }
 
-async fn asleep(scene: &Scene, spec: Value) -> Hibernation {
+pub(crate) async fn asleep(scene: &Scene, spec: Value) -> Hibernation {
     let hibernation = Hibernation::create(&scene.namespace, "project", spec).await;
     hibernation.until_phase("Hibernated").await;
     hibernation
 }
 
-async fn woken(hibernation: &Hibernation) {
+pub(crate) async fn woken(hibernation: &Hibernation) {
     hibernation.set_state("Awake").await;
     hibernation.until_phase("Awake").await;
 }
@@ -218,14 +218,14 @@ async fn what_two_hold_comes_back_when_the_last_lets_go() {
 // What can't be held -------------------------------------------------------------------------------
 
 /// Waits until the object says that it can't go on, and why.
-async fn until_stalled(hibernation: &Hibernation, why: &str, says: &str) {
+pub(crate) async fn until_stalled(hibernation: &Hibernation, why: &str, says: &str) {
     let what = format!("stalled for {why}");
     let status = hibernation.until(&what, |status| reason(status, "Stalled") == why).await;
     assert!(message(&status, "Stalled").contains(says), "{status:#}");
     assert_ne!(status["phase"], "Hibernated");
 }
 
-async fn config_map(scene: &Scene, name: &str, more: Value) {
+pub(crate) async fn config_map(scene: &Scene, name: &str, more: Value) {
     let mut manifest = json!({"metadata": {"name": name}, "data": {"HIBERNATE_MODE": "no"}});
     if let (Some(manifest), Value::Object(more)) = (manifest.as_object_mut(), more) {
         manifest.extend(more);

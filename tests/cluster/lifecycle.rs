@@ -35,6 +35,13 @@ impl Scene {
         Self { operator: Operator::start(&namespace), namespace }
     }
 
+    /// With an operator that soon lets go of what is held by nobody.
+    pub(crate) async fn impatient(test: &str) -> Self {
+        let namespace = Namespace::create(test).await;
+        let more = ["--holder-grace", "3s"];
+        Self { operator: Operator::start_from(&namespace, &namespace.name, &more), namespace }
+    }
+
     /// Makes a Deployment and waits until it is ready.
     pub(crate) async fn deploy(&self, name: &str, replicas: i32) -> Deployment {
         let deployment = workload::deployment(name, replicas, WELL_BEHAVED, 1);

@@ -8,13 +8,19 @@
 // A test that cannot go on says why and ends: so may all that it calls.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod backup;
 mod deletion;
+mod edits;
 mod faults;
+mod foreign;
 mod hold;
 mod image;
 mod input;
 mod levers;
 mod lifecycle;
+mod limits;
+mod owners;
+mod release;
 mod runbook;
 mod secrecy;
 mod support;

@@ -16,6 +16,7 @@ pub(crate) const IMAGE: &str = "localhost/torpor:dev";
 pub(crate) struct Operator {
     namespace: String,
     lease_namespace: String,
+    more: Vec<String>,
     log: PathBuf,
     process: Option<Child>,
 }
@@ -23,17 +24,19 @@ pub(crate) struct Operator {
 impl Operator {
     /// Starts the binary under test.
     pub(crate) fn start(namespace: &Namespace) -> Self {
-        Self::start_from(namespace, &namespace.name)
+        Self::start_from(namespace, &namespace.name, &[])
     }
 
-    /// Starts it with its lease in another namespace: that one may be deleted under it.
-    pub(crate) fn start_from(namespace: &Namespace, lease_namespace: &str) -> Self {
+    /// Starts it with its lease in another namespace (that one may be deleted under it), and with more
+    /// arguments.
+    pub(crate) fn start_from(namespace: &Namespace, lease_namespace: &str, more: &[&str]) -> Self {
         let log =
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.log", namespace.name));
         File::create(&log).expect("the log can be written");
         let lease_namespace = lease_namespace.to_owned();
-        let mut operator =
-            Self { namespace: namespace.name.clone(), lease_namespace, log, process: None };
+        let more = more.iter().map(ToString::to_string).collect();
+        let namespace = namespace.name.clone();
+        let mut operator = Self { namespace, lease_namespace, more, log, process: None };
         operator.restart();
         operator
     }
@@ -46,6 +49,7 @@ impl Operator {
             .args(["run", "--watch-namespace", &self.namespace])
             .args(["--lease-namespace", &self.lease_namespace])
             .args(["--image", IMAGE, "--admin-address", "127.0.0.1:0", "--log-format", "text"])
+            .args(&self.more)
             .stdout(log.try_clone().expect("the log can be shared"))
             .stderr(log)
             .spawn()

@@ -1,0 +1,79 @@
+//! What others write into a lever while it is held.
+
+use serde_json::Value;
+
+use super::fields::Owner;
+use super::lever;
+
+/// A value that somebody else wrote while the lever was held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Foreign {
+    /// The lever.
+    pub pointer: String,
+    /// The value.
+    pub value: Option<Value>,
+    /// Who wrote it, where that can be seen.
+    pub owner: Option<Owner>,
+    /// Whether it is what the lever comes back to.
+    pub kept: bool,
+}
+
+impl Foreign {
+    /// Who wrote it, where that can be seen.
+    pub fn manager(&self) -> &str {
+        self.owner.as_ref().map_or("somebody", |owner| owner.manager.as_str())
+    }
+
+    /// What happened, as a person is told.
+    pub fn in_words(&self) -> String {
+        let by = match &self.owner {
+            Some(owner) if !owner.subresource.is_empty() => {
+                format!("{} (through /{})", owner.manager, owner.subresource)
+            }
+            _ => self.manager().to_owned(),
+        };
+        let field = lever::segments(&self.pointer).last().unwrap_or_default();
+        let did = match &self.value {
+            Some(Value::String(value)) => {
+                let short: String = value.chars().take(60).collect();
+                format!("set {field} to {short:?}")
+            }
+            Some(value) => format!("set {field} to {value}"),
+            None => format!("removed {field}"),
+        };
+        let then = if self.kept {
+            "a deploy: that is what it wakes to"
+        } else {
+            "no deploy: it wakes to what it was before"
+        };
+        format!("{by} {did} while it is held; that was put back ({then})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn it_is_told_who_did_what_and_what_becomes_of_it() {
+        let owner = Owner {
+            manager: "kubectl".into(),
+            operation: "Update".into(),
+            subresource: "scale".into(),
+        };
+        let mut foreign = Foreign {
+            pointer: "/spec/replicas".into(),
+            value: Some(json!(1)),
+            owner: Some(owner),
+            kept: false,
+        };
+        let words = foreign.in_words();
+        assert!(words.starts_with("kubectl (through /scale) set replicas to 1 "), "{words}");
+        assert!(words.contains("wakes to what it was before"), "{words}");
+        foreign = Foreign { pointer: "/data/A".into(), value: None, owner: None, kept: true };
+        let words = foreign.in_words();
+        assert!(words.starts_with("somebody removed A "), "{words}");
+        assert!(words.contains("that is what it wakes to"), "{words}");
+    }
+}

@@ -1,0 +1,107 @@
+//! Whatever happens, in whatever order.
+
+use super::*;
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Event {
+    Hold(usize),
+    LetGo(usize),
+    Scale(i32),
+    Deploy(i32),
+    TearAnnotation,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        (0..3_usize).prop_map(Event::Hold),
+        (0..3_usize).prop_map(Event::LetGo),
+        (0..9).prop_map(Event::Scale),
+        (1..9).prop_map(Event::Deploy),
+        Just(Event::TearAnnotation),
+    ];
+    prop::collection::vec(event, 1..30)
+}
+
+/// `replicas` as a deploy leaves it, or somebody who scales after that.
+fn written_by(
+    object: &Value,
+    replicas: i32,
+    (manager, operation): (&str, &str),
+    scaled: bool,
+) -> Value {
+    let mut object = object.clone();
+    object["spec"]["replicas"] = json!(replicas);
+    let mut entries = vec![entry(manager, operation, "", &json!({"f:template": {"f:spec": {}}}))];
+    if scaled {
+        entries.push(entry("kubectl", "Update", "scale", &json!({"f:replicas": {}})));
+    } else {
+        entries[0]["fieldsV1"]["f:spec"]["f:replicas"] = json!({});
+    }
+    object["metadata"]["managedFields"] = json!(entries);
+    object
+}
+
+proptest! {
+    /// Whatever happens while it is held, what comes back is the value of the last deploy (or
+    /// the last one before), never a held value and never a peek; and the field is nobody's but
+    /// theirs.
+    #[test]
+    fn what_comes_back_is_what_was_last_deployed(events in events(), applied: bool) {
+        let names = ["a", "b", "c"];
+        let deployer = if applied {
+            ("argocd", "Apply")
+        } else {
+            ("kubectl-client-side-apply", "Update")
+        };
+        let mut object = written_by(&deployment(), 5, deployer, false);
+        let mut deployed = 5;
+        let mut remembered: [Option<Remembered>; 3] = [None, None, None];
+        let mut holding = [false; 3];
+        // Each holder looks again after every event, as a watch has it do.
+        for event in events {
+            match event {
+                Event::Hold(index) => holding[index] = true,
+                Event::LetGo(index) => holding[index] = false,
+                Event::Scale(replicas) => {
+                    if !holding.contains(&true) {
+                        deployed = replicas;
+                    }
+                    if object["spec"]["replicas"] != replicas {
+                        object = written_by(&object, replicas, deployer, true);
+                    }
+                }
+                Event::Deploy(replicas) => {
+                    deployed = replicas;
+                    object = written_by(&object, replicas, deployer, false);
+                }
+                Event::TearAnnotation => {
+                    object["metadata"].as_object_mut().unwrap().remove("annotations");
+                }
+            }
+            for (index, name) in names.iter().enumerate() {
+                let wants = if holding[index] { stop() } else { BTreeMap::new() };
+                let holder = holder(name);
+                for _ in 0..3 {
+                    let known = remembered[index].as_ref();
+                    let Decision::Write(write) = ask_with(&object, &holder, &wants, known) else {
+                        break;
+                    };
+                    object = patched(&object, &write.patch, &write.manager);
+                }
+                remembered[index] = read(&object)
+                    .found
+                    .record()
+                    .filter(|record| record.held_by(&holder))
+                    .map(|record| Remembered::of(record, &holder));
+            }
+            let expected = if holding.contains(&true) { 0 } else { deployed };
+            prop_assert_eq!(&object["spec"]["replicas"], &json!(expected));
+            let read = read(&object);
+            if !holding.contains(&true) {
+                prop_assert_eq!(&read.found, &Found::Nothing);
+                prop_assert!(!read.levers["/spec/replicas"].ours, "{:#}", object);
+            }
+        }
+    }
+}

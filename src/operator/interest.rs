@@ -1,0 +1,98 @@
+//! Which changes in its namespace a Hibernation has to look at. A ConfigMap that somebody writes every
+//! second, and that is none of its, costs it nothing.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::api::hibernation::HibernationStatus;
+use crate::hibernation::validate::{Target, Valid};
+use crate::hold::lever::Kind;
+use crate::hold::record::{ANNOTATION, LABEL};
+
+/// What one Hibernation is about.
+#[derive(Debug, Default)]
+pub struct Interest {
+    workloads: Vec<(&'static Kind, Target, Vec<String>)>,
+    config_maps: Vec<Target>,
+    /// What it holds, `Kind/name`: its labels may be others by now.
+    known: BTreeSet<String>,
+}
+
+impl Interest {
+    /// What spec and status name.
+    pub fn of(spec: &Valid, status: &HibernationStatus) -> Self {
+        let workloads = spec.workloads.iter();
+        Self {
+            workloads: workloads
+                .map(|entry| (entry.kind, entry.target.clone(), entry.except.clone()))
+                .collect(),
+            config_maps: spec.config_maps.iter().map(|entry| entry.target.clone()).collect(),
+            known: status
+                .originals
+                .keys()
+                .filter_map(|key| key.rsplit_once('/').map(|(known, _)| known.to_owned()))
+                .collect(),
+        }
+    }
+
+    /// Whether it is named by the spec, or held, or was.
+    pub fn concerns(&self, kind: &'static Kind, meta: &ObjectMeta) -> bool {
+        let name = meta.name.as_deref().unwrap_or_default();
+        let labels = meta.labels.clone().unwrap_or_default();
+        let annotations = meta.annotations.as_ref();
+        let marked = labels.contains_key(LABEL)
+            || annotations.is_some_and(|annotations| annotations.contains_key(ANNOTATION));
+        let matches = |target: &Target| target.names(name, &labels).is_some();
+        marked
+            || self.known.contains(&format!("{}/{name}", kind.name))
+            || if kind.name == "ConfigMap" {
+                self.config_maps.iter().any(matches)
+            } else {
+                self.workloads.iter().any(|(of, target, except)| {
+                    *of == kind && matches(target) && !except.iter().any(|out| out == name)
+                })
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hibernation::validate::validate;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_is_named_or_held_is_looked_at() {
+        let spec = validate(
+            &serde_json::from_value(json!({
+                "state": "Hibernated",
+                "workloads": [
+                    {"kind": "Deployment", "all": true, "except": ["api"]},
+                    {"kind": "StatefulSet", "selector": {"matchLabels": {"app": "db"}}},
+                ],
+                "configMaps": [{"name": "env"}],
+            }))
+            .unwrap(),
+        )
+        .unwrap();
+        let status = HibernationStatus {
+            originals: [("ConfigMap/old/some-uid".to_owned(), String::new())].into(),
+            ..HibernationStatus::default()
+        };
+        let interest = Interest::of(&spec, &status);
+        let concerns = |kind: &str, meta: serde_json::Value| {
+            interest.concerns(Kind::any(kind).unwrap(), &serde_json::from_value(meta).unwrap())
+        };
+        assert!(concerns("Deployment", json!({"name": "worker"})));
+        assert!(!concerns("Deployment", json!({"name": "api"})));
+        assert!(concerns("Deployment", json!({"name": "api", "labels": {LABEL: "x"}})));
+        assert!(concerns("StatefulSet", json!({"name": "db", "labels": {"app": "db"}})));
+        assert!(!concerns("StatefulSet", json!({"name": "db"})));
+        assert!(!concerns("CronJob", json!({"name": "worker"})));
+        assert!(concerns("ConfigMap", json!({"name": "env"})));
+        assert!(concerns("ConfigMap", json!({"name": "old"})), "its marks were torn off");
+        assert!(!concerns("ConfigMap", json!({"name": "leader"})));
+        assert!(concerns("ConfigMap", json!({"name": "x", "annotations": {ANNOTATION: "{}"}})));
+    }
+}
