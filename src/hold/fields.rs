@@ -51,6 +51,24 @@ pub fn owners(entries: &[ManagedFieldsEntry], pointer: &str) -> Vec<Owner> {
         .collect()
 }
 
+/// Who owns something below a field besides these levers: whoever has written nothing but a lever
+/// there does not deploy it.
+pub fn owners_besides<'a>(
+    entries: &[ManagedFieldsEntry],
+    pointer: &str,
+    levers: impl Iterator<Item = &'a String> + Clone,
+) -> Vec<Owner> {
+    let mut entries = entries.to_vec();
+    for fields in entries.iter_mut().filter_map(|entry| entry.fields_v1.as_mut()) {
+        for lever in levers.clone().filter(|lever| lever.starts_with(pointer)) {
+            remove(&mut fields.0, &path(lever));
+        }
+        // The map itself, which whoever made it owns.
+        remove(&mut fields.0, &[path(pointer), vec![".".to_owned()]].concat());
+    }
+    owners(&entries, pointer)
+}
+
 /// Whether the entry owns the field itself, or anything below it, or a whole map that it lies in.
 fn owns(fields: &Value, pointer: &str) -> bool {
     let mut node = fields;
@@ -159,6 +177,22 @@ mod tests {
         assert!(owns(&whole, pointer));
         assert!(!owns(&json!({"f:spec": {"f:replicas": {}}}), pointer));
         assert!(!owns(&json!({}), pointer));
+    }
+
+    #[test]
+    fn who_has_written_a_lever_alone_owns_nothing_besides() {
+        let data = |keys: Value| json!({"f:data": keys});
+        let entries = [
+            entry("person", "Update", data(json!({".": {}, "f:MODE": {}}))),
+            entry("deployer", "Update", data(json!({"f:MODE": {}, "f:VERSION": {}}))),
+            entry("other", "Update", json!({"f:metadata": {"f:labels": {"f:a": {}}}})),
+        ];
+        let levers = ["/data/MODE".to_owned()];
+        let besides = owners_besides(&entries, "/data", levers.iter());
+        assert_eq!(
+            besides.iter().map(|owner| owner.manager.as_str()).collect::<Vec<_>>(),
+            ["deployer"]
+        );
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub struct Subject {
     pub marked: bool,
     /// The levers that matter, as they are now.
     pub levers: BTreeMap<String, View>,
-    /// Who owns the pod template (or a ConfigMap's data).
+    /// Who owns more of the pod template (or of a ConfigMap's data) than the levers in it.
     pub template_owners: Vec<Owner>,
     /// The rest of what is looked at.
     pub facts: Facts,
@@ -133,7 +133,7 @@ impl Subject {
         if let Some(record) = found.record() {
             wanted.extend(record.levers.keys().cloned());
         }
-        let levers = wanted
+        let levers: BTreeMap<String, View> = wanted
             .into_iter()
             .map(|pointer| {
                 let value = object.data.pointer(&pointer).cloned();
@@ -160,8 +160,8 @@ impl Subject {
             }),
             marked: annotation.is_some() || label.is_some(),
             found,
+            template_owners: fields::owners_besides(managed, kind.template, levers.keys()),
             levers,
-            template_owners: fields::owners(managed, kind.template),
             facts: Facts::read(kind, &object.data),
         })
     }
