@@ -69,6 +69,8 @@ pub struct Plan {
     pub next: Next,
     /// Clear looks, for the next plan. They are kept in memory only.
     pub looks: Looks,
+    /// Whether a change in the namespace may change the plan.
+    pub listens: bool,
 }
 
 /// One thing to do.
@@ -121,7 +123,7 @@ pub struct Looks {
     pub clear: BTreeMap<String, Timestamp>,
 }
 
-/// Workloads that somebody else writes again and again, by uid.
+/// Workloads that somebody else writes again and again, by uid, and Jobs that were rejected, by name.
 pub type Contests = BTreeMap<String, Contest>;
 
 /// Who contests a hold.
@@ -431,13 +433,18 @@ impl<'a> Draft<'a> {
         self.status.workloads = Vec::new();
         self.status.counts = None;
         self.status.originals = BTreeMap::new();
-        self.cast = Vec::new();
         if self.input.finalizer {
             self.actions.push(Action::RemoveFinalizer);
         }
         if self.input.deleting_since.is_none() {
             match self.preflight() {
-                Step::Done => {}
+                Step::Done => {
+                    if let Some(outcome) = self.in_the_way() {
+                        self.at("Preflight", outcome);
+                        // It goes away by a change in the namespace, and that is heard of.
+                        self.next = Next::Settled;
+                    }
+                }
                 outcome => {
                     self.at("Preflight", outcome);
                     self.wait_for_the_preflight();
@@ -446,6 +453,7 @@ impl<'a> Draft<'a> {
             // Asleep or not does not hang on it: it is only that a person should know in time.
             self.status.step = None;
         }
+        self.cast = Vec::new();
     }
 
     fn delete(&mut self, since: Timestamp) {
