@@ -1,7 +1,7 @@
 # `make help` lists the targets. Rust (rustup) and Go have to be there; everything else is set up as it is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build crds image lint deny test test-unit cluster-test demo clean
+.PHONY: help build crds docs image lint deny test test-unit cluster-test demo clean
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,6 +11,9 @@ build: ## Builds the torpor command (target/debug/torpor)
 
 crds: build ## Writes crds/ anew from src/api/
 	target/debug/torpor crd > crds/hibernations.yaml
+
+docs: ## Writes docs/bad-input.md anew from what a cluster and the operator answer
+	TORPOR_WRITE_DOCS=1 hack/test --test cluster what_cannot_be_is_refused
 
 image: ## Builds the image localhost/torpor:dev into torpor.tar
 	hack/image localhost/torpor:dev torpor.tar
@@ -25,7 +28,7 @@ test: ## Sets up a cluster, builds what is tested, and runs all tests
 	hack/test
 
 test-unit: ## Runs only the tests that need no cluster
-	cargo test --locked --lib --test schedule --test crds
+	cargo test --locked --lib --test schedule --test crds --test reasons
 
 cluster-test: ## Tests hack/cluster itself
 	hack/cluster/test
