@@ -26,10 +26,18 @@ impl Operator {
         Self::start_from(namespace, &namespace.name)
     }
 
+    /// Starts another one for the same namespace: one of them leads.
+    pub(crate) fn start_second(namespace: &Namespace) -> Self {
+        Self::start_with(namespace, &namespace.name, &format!("{}-second", namespace.name))
+    }
+
     /// Starts it with its lease in another namespace: that one may be deleted under it.
     pub(crate) fn start_from(namespace: &Namespace, lease_namespace: &str) -> Self {
-        let log =
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.log", namespace.name));
+        Self::start_with(namespace, lease_namespace, &namespace.name)
+    }
+
+    fn start_with(namespace: &Namespace, lease_namespace: &str, log: &str) -> Self {
+        let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{log}.log"));
         File::create(&log).expect("the log can be written");
         let lease_namespace = lease_namespace.to_owned();
         let mut operator =
