@@ -53,14 +53,14 @@ pub fn owners(entries: &[ManagedFieldsEntry], pointer: &str) -> Vec<Owner> {
 
 /// Who owns something below a field besides these levers: whoever has written nothing but a lever
 /// there does not deploy it.
-pub fn owners_besides<'a>(
+pub fn owners_besides(
     entries: &[ManagedFieldsEntry],
     pointer: &str,
-    levers: impl Iterator<Item = &'a String> + Clone,
+    levers: &[&String],
 ) -> Vec<Owner> {
     let mut entries = entries.to_vec();
     for fields in entries.iter_mut().filter_map(|entry| entry.fields_v1.as_mut()) {
-        for lever in levers.clone().filter(|lever| lever.starts_with(pointer)) {
+        for lever in levers.iter().filter(|lever| lever.starts_with(pointer)) {
             remove(&mut fields.0, &path(lever));
         }
         // The map itself, which whoever made it owns.
@@ -187,8 +187,7 @@ mod tests {
             entry("deployer", "Update", data(json!({"f:MODE": {}, "f:VERSION": {}}))),
             entry("other", "Update", json!({"f:metadata": {"f:labels": {"f:a": {}}}})),
         ];
-        let levers = ["/data/MODE".to_owned()];
-        let besides = owners_besides(&entries, "/data", levers.iter());
+        let besides = owners_besides(&entries, "/data", &[&"/data/MODE".to_owned()]);
         assert_eq!(
             besides.iter().map(|owner| owner.manager.as_str()).collect::<Vec<_>>(),
             ["deployer"]

@@ -160,7 +160,11 @@ impl Subject {
             }),
             marked: annotation.is_some() || label.is_some(),
             found,
-            template_owners: fields::owners_besides(managed, kind.template, levers.keys()),
+            template_owners: fields::owners_besides(
+                managed,
+                kind.template,
+                &levers.keys().collect::<Vec<_>>(),
+            ),
             levers,
             facts: Facts::read(kind, &object.data),
         })

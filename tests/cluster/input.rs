@@ -10,6 +10,7 @@ mod policy;
 use std::collections::BTreeSet;
 
 use axum::http::Request;
+use futures::future::join3;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
@@ -147,8 +148,9 @@ fn messages(schema: &Value, found: &mut BTreeSet<String>) {
 
 #[tokio::test]
 async fn what_cannot_be_is_refused_with_what_to_write_instead() {
+    let sections = Box::pin(conditions::sections());
     let (admission, policy, conditions) =
-        futures::future::join3(admission::rows(), policy::rows(), conditions::sections()).await;
+        join3(Box::pin(admission::rows()), Box::pin(policy::rows()), sections).await;
 
     let all: Vec<&str> = admission.iter().map(|row| row.message.as_str()).collect();
     let mut rules = BTreeSet::new();

@@ -202,7 +202,7 @@ pub(super) async fn rows() -> Vec<Row> {
         match create(&namespace, written.manifest("project"), true, None).await {
             Ok(()) => admitted.push(written.shown),
             Err(message) => {
-                rows.push(Row { written: written.shown, caught: "admission".to_owned(), message })
+                rows.push(Row { written: written.shown, caught: "admission".to_owned(), message });
             }
         }
     }
