@@ -16,6 +16,9 @@ docs: ## Writes docs/truncate-cases.md anew from what the tests see
 crds: build ## Writes crds/ anew from src/api/
 	target/debug/torpor crd > crds/hibernations.yaml
 
+docs: ## Writes docs/bad-input.md anew from what a cluster and the operator answer
+	TORPOR_WRITE_DOCS=1 hack/test --test cluster what_cannot_be_is_refused
+
 image: ## Builds the image localhost/torpor:dev into torpor.tar
 	hack/image localhost/torpor:dev torpor.tar
 
@@ -29,7 +32,7 @@ test: ## Sets up a cluster, builds what is tested, and runs all tests
 	hack/test
 
 test-unit: ## Runs only the tests that need no cluster
-	cargo test --locked --lib --test schedule --test crds
+	cargo test --locked --lib --test schedule --test crds --test reasons
 
 bench: ## Times torpor truncate beside psql's TRUNCATE (TORPOR_ROUNDS=N), in a PostgreSQL of its own
 	cargo bench --locked --bench truncate

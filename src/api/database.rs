@@ -7,6 +7,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::workload::{NAME_MESSAGE, NAME_RULE};
+
 /// Tables that `Runtime` empties where an object names none (the runbook's list).
 pub const RUNTIME_TABLES: [&str; 13] = [
     "execution_orders",
@@ -87,13 +89,16 @@ pub struct Database {
 }
 
 /// A key of a Secret in the object's own namespace.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 pub struct SecretKeyRef {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(NAME_RULE).message(NAME_MESSAGE))]
     pub name: String,
     /// Key within the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')")
+        .message("no Secret can have this key: use letters, digits, '-', '_' and '.'"))]
     pub key: String,
 }
 
@@ -218,11 +223,18 @@ fn preserved_tables() -> Vec<String> {
 }
 
 /// What the truncation's pod needs to run in this cluster.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.resources) || !has(self.resources.limits) || self.resources.limits.all(name, isQuantity(string(self.resources.limits[name])))")
+        .message("a limit in `resources` is no quantity: write for example `100m` of cpu or `64Mi` of memory"),
+    validation = Rule::new("!has(self.resources) || !has(self.resources.requests) || self.resources.requests.all(name, isQuantity(string(self.resources.requests[name])))")
+        .message("a request in `resources` is no quantity: write for example `100m` of cpu or `64Mi` of memory")
+)]
 pub struct PodSettings {
     /// Resources of the container. Default: 10m CPU and 32Mi memory requested, 64Mi memory limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = bounded_quantities)]
     pub resources: Option<ResourceRequirements>,
     /// Labels of the nodes that it may run on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -238,4 +250,14 @@ pub struct PodSettings {
     /// Annotations of the pod, for example to keep a service mesh from injecting a sidecar.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// Bounds of what the rules on quantities walk: unbounded ones could cost the API server too much.
+fn bounded_quantities(schema: &mut schemars::Schema) {
+    for list in ["limits", "requests"] {
+        if let Some(list) = schema.pointer_mut(&format!("/properties/{list}")) {
+            list["maxProperties"] = 16.into();
+            list["additionalProperties"]["maxLength"] = 32.into();
+        }
+    }
 }

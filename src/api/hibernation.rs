@@ -49,7 +49,7 @@ use super::workload::{ConfigMapOverride, Workload};
         .message("give exactly one of `state` (Hibernated or Awake) and `schedule`"),
     validation = Rule::new("!has(self.deals)")
         .message("`deals` is not served by this version, and nothing may be stopped over an open deal: leave it out, and put the project to sleep once its deals have ended"),
-    validation = Rule::new("!has(self.database) || !has(self.database.truncate) || !has(self.database.truncate.beforeStage) || self.workloads.exists(w, has(w.stage) && w.stage >= self.database.truncate.beforeStage)")
+    validation = Rule::new("!has(self.database) || !has(self.database.truncate) || !has(self.database.truncate.beforeStage) || has(self.workloads) && self.workloads.exists(w, has(w.stage) && w.stage >= self.database.truncate.beforeStage)")
         .message("no workload has a stage as high as `database.truncate.beforeStage`: leave that out, or give the database's own workload that stage")
 )]
 pub struct HibernationSpec {

@@ -7,6 +7,12 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What a name in Kubernetes looks like: another one is none that `kubectl get` could have shown.
+pub const NAME_RULE: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')";
+/// What to write instead of what [`NAME_RULE`] refuses.
+pub const NAME_MESSAGE: &str = "no object can have this name: write it as `kubectl get` shows it, in \
+    lowercase letters, digits, '-' and '.'";
+
 /// What is done to a workload.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Action {
@@ -51,12 +57,15 @@ pub enum MissedRuns {
 )]
 pub struct Workload {
     /// Kind of the workload: Deployment, StatefulSet, ReplicaSet, DaemonSet, CronJob or Job.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Z][A-Za-z0-9]*$"))]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Z][A-Za-z0-9]*$')")
+        .message("write the kind as a manifest does, in the singular and with its capital letters, such as `Deployment`"))]
     pub kind: String,
 
     /// Name of one workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(NAME_RULE).message(NAME_MESSAGE))]
     pub name: Option<String>,
 
     /// Labels of the workloads. It must not be empty. What matches it later, while the object is
@@ -103,12 +112,15 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     validation = Rule::new("!has(self.selector) || (has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.matchExpressions) && self.selector.matchExpressions.size() > 0)")
         .message("an empty selector would match every ConfigMap: name the labels, or use `name`"),
     validation = Rule::new("!has(self.set) || self.set.size() > 0")
-        .message("`set` is empty: give at least one key, or leave it out for HIBERNATE_MODE and INGEST_ENABLED")
+        .message("`set` is empty: give at least one key, or leave it out for HIBERNATE_MODE and INGEST_ENABLED"),
+    validation = Rule::new("!has(self.set) || self.set.all(key, key.matches('^[-._a-zA-Z0-9]+$'))")
+        .message("a key of `set` is none that a ConfigMap can have: use letters, digits, '-', '_' and '.'")
 )]
 pub struct ConfigMapOverride {
     /// Name of the ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(NAME_RULE).message(NAME_MESSAGE))]
     pub name: Option<String>,
 
     /// Labels of the ConfigMaps, for names that carry a hash.
@@ -118,7 +130,10 @@ pub struct ConfigMapOverride {
     /// Keys and the values that they have while asleep. At wake each gets its value back; a key
     /// that was not there goes away again.
     #[serde(default = "hibernate_mode")]
-    #[schemars(length(max = 64), inner(length(max = 4096)))]
+    #[schemars(extend(
+        "maxProperties" = 64,
+        "additionalProperties" = {"type": "string", "maxLength": 4096}
+    ))]
     pub set: BTreeMap<String, String>,
 }
 

@@ -130,7 +130,12 @@ impl Applier<'_> {
                 Action::RemoveFinalizer => remove_finalizer = true,
                 Action::CreateJob(attempt, purpose) => {
                     if let Some(database) = database {
-                        self.create(database, &attempt, purpose).await?;
+                        match self.create(database, &attempt, purpose).await {
+                            Err(Error::Request(error)) if error.is_rejection() => {
+                                reject(contests, &attempt.job, error.to_string());
+                            }
+                            other => other?,
+                        }
                     }
                 }
                 Action::DeleteJob(name) => self.delete(&name).await?,
@@ -151,7 +156,9 @@ impl Applier<'_> {
                     }
                 }
                 (_, Ok(_)) => {}
-                ((_, uid), Err(error)) if error.is_rejection() => reject(contests, &uid, &error),
+                ((_, uid), Err(error)) if error.is_rejection() => {
+                    reject(contests, &uid, error.to_string());
+                }
                 (_, Err(error)) => errors.push(Error::from(error)),
             }
         }
@@ -271,7 +278,7 @@ fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) -> bool {
 }
 
 /// Remembers a no of the API server, for as long as the write is not tried again.
-fn reject(contests: &mut Contests, uid: &str, error: &apply::Error) {
+fn reject(contests: &mut Contests, written: &str, answer: String) {
     let now = Timestamp::now();
     let contest = Contest {
         count: 0,
@@ -279,9 +286,9 @@ fn reject(contests: &mut Contests, uid: &str, error: &apply::Error) {
         quiet_until: now + REJECTED,
         manager: String::new(),
         said: String::new(),
-        rejected: Some(error.to_string()),
+        rejected: Some(answer),
     };
-    contests.insert(uid.to_owned(), contest);
+    contests.insert(written.to_owned(), contest);
 }
 
 /// What of the contests is still of interest.

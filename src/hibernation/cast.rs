@@ -94,9 +94,7 @@ impl<'a> Draft<'a> {
                 Ok(Settled::Already)
             }
             Decision::Refuse(refusal) => Err((refusal.reason().to_owned(), refusal.to_string())),
-            Decision::Write(_) if let Some(answer) = self.rejected(subject) => {
-                Err(("WriteRejected".to_owned(), answer))
-            }
+            Decision::Write(_) if let Some(rejected) = self.rejected(&subject.uid) => Err(rejected),
             // Letting go ends a contest, so that it never waits for one.
             Decision::Write(_) if !lets_go && self.quiet(subject) => Ok(Settled::Contested),
             Decision::Write(_) => {
@@ -112,10 +110,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// What the API server has answered to the last write, where that was a no.
-    fn rejected(&self, subject: &Subject) -> Option<String> {
-        let contest = self.input.contests.get(&subject.uid)?;
-        contest.rejected.clone().filter(|_| self.input.now < contest.quiet_until)
+    /// What the API server has answered to the last write of an object (by its uid) or to the
+    /// creation of a Job (by its name), where that was a no.
+    pub(super) fn rejected(&self, written: &str) -> Option<(String, String)> {
+        let contest = self.input.contests.get(written)?;
+        let answer = contest.rejected.clone().filter(|_| self.input.now < contest.quiet_until)?;
+        Some(("WriteRejected".to_owned(), answer))
     }
 
     fn quiet(&self, subject: &Subject) -> bool {

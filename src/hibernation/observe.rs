@@ -15,7 +15,7 @@ use tokio::time;
 use super::job;
 use super::validate::{Target, Valid};
 use crate::api::hibernation::HibernationStatus;
-use crate::hold::apply::CALL_TIMEOUT;
+use crate::hold::apply::{CALL_TIMEOUT, in_words, rejects};
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART_ANNOTATION, WORKLOADS};
 use crate::hold::record::LABEL;
 use crate::hold::subject::{Controller, Subject};
@@ -91,16 +91,23 @@ pub struct JobView {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No answer.
-    #[error("reading {0}: no answer within 30 s")]
+    #[error("{0}: no answer within 30 s")]
     Timeout(&'static str),
     /// The API server's answer.
-    #[error("reading {what}: {source}")]
+    #[error("{what}: {}", in_words(source))]
     Api {
-        /// What was read.
+        /// What was read or written.
         what: &'static str,
         /// The answer.
         source: Box<kube::Error>,
     },
+}
+
+impl Error {
+    /// Whether the API server said no to the request as such: it would say so again.
+    pub fn is_rejection(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if rejects(source))
+    }
 }
 
 /// Reads from one namespace.

@@ -69,6 +69,8 @@ pub struct Plan {
     pub next: Next,
     /// Clear looks, for the next plan. They are kept in memory only.
     pub looks: Looks,
+    /// Whether a change in the namespace may change the plan.
+    pub listens: bool,
 }
 
 /// One thing to do.
@@ -121,7 +123,7 @@ pub struct Looks {
     pub clear: BTreeMap<String, Timestamp>,
 }
 
-/// Workloads that somebody else writes again and again, by uid.
+/// Workloads that somebody else writes again and again, by uid, and Jobs that were rejected, by name.
 pub type Contests = BTreeMap<String, Contest>;
 
 /// Who contests a hold.

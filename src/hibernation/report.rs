@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::cast::{Role, memory_key};
 use super::down::{blockers, not_ready, not_restarted};
-use super::plan::{Draft, Next, Plan, Standing, few};
-use super::validate::Invalid;
+use super::plan::{Draft, Input, Next, Plan, Standing, few};
+use super::validate::{Entry, Invalid};
 use crate::api::condition::{
     self, HIBERNATED, PREFLIGHT_PASSED, READY, RECONCILING, STALLED, TRUNCATED,
 };
@@ -18,6 +18,7 @@ use crate::api::hibernation::{
 use crate::hold::memory::Remembered;
 use crate::hold::plan::{Decision, Wish, decide, original_in_words};
 use crate::hold::record::Found;
+use crate::hold::refusal::Refusal;
 use crate::hold::subject::Subject;
 
 /// Bytes of originals that the status keeps: a status that grew too large could not be written at
@@ -36,7 +37,17 @@ impl Draft<'_> {
         if self.next == Next::Settled && !self.actions.is_empty() {
             self.next = Next::Again;
         }
-        Plan { status: self.status, actions: self.actions, next: self.next, looks: self.looks }
+        // Awake, nothing of the namespace matters but what it would take to go to sleep.
+        let listens = self.status.phase != Some(Phase::Awake)
+            || self.input.spec.dry_run
+            || (self.next == Next::Settled && self.standing != Standing::Settled);
+        Plan {
+            status: self.status,
+            actions: self.actions,
+            next: self.next,
+            looks: self.looks,
+            listens,
+        }
     }
 
     fn workloads(&mut self) {
@@ -105,6 +116,7 @@ impl Draft<'_> {
             }
         };
         let refusal = (!held && !waking).then(|| self.refusal(subject, role)).flatten();
+        let refusal = refusal.map(|refusal| refusal.to_string());
         let (state, message) = match (role, pods) {
             _ if refusal.is_some() => ("Refused".to_owned(), refusal),
             (Role::Override(_), _) if held => ("Overridden".to_owned(), None),
@@ -140,7 +152,8 @@ impl Draft<'_> {
         }
     }
 
-    fn refusal(&self, subject: &Subject, role: &Role) -> Option<String> {
+    /// Why an object can't be held as its role asks.
+    pub(super) fn refusal(&self, subject: &Subject, role: &Role) -> Option<Refusal> {
         let wants = self.wants(subject, role);
         let remembered = self.remembered(subject);
         let wish = Wish {
@@ -150,7 +163,7 @@ impl Draft<'_> {
             remembered: remembered.as_ref(),
         };
         match decide(subject, &wish) {
-            Decision::Refuse(refusal) => Some(refusal.to_string()),
+            Decision::Refuse(refusal) => Some(refusal),
             Decision::Keep | Decision::Write(_) => None,
         }
     }
@@ -261,11 +274,26 @@ impl Draft<'_> {
     }
 
     fn at_rest_in_words(&self, phase: Phase) -> String {
-        match (phase, self.status.counts) {
+        let state = match (phase, self.status.counts) {
             (Phase::Hibernated, Some(counts)) => format!("asleep, {} objects held", counts.held),
-            (Phase::Hibernated, None) => "asleep".to_owned(),
-            _ => "awake".to_owned(),
+            (Phase::Hibernated, None) => "asleep, nothing held".to_owned(),
+            _ => return "awake".to_owned(),
+        };
+        match self.unmatched().as_slice() {
+            [] => state,
+            unmatched => format!("{state}; there is no {}", few(unmatched)),
         }
+    }
+
+    /// Entries that name what is not there: it may never be, or the name is mistyped.
+    pub(super) fn unmatched(&self) -> Vec<String> {
+        let Input { spec, seen, .. } = self.input;
+        let there = |entry: &Entry| {
+            seen.workloads.iter().any(|subject| {
+                entry.kind == subject.kind && entry.target.precision(subject).is_some()
+            })
+        };
+        spec.workloads.iter().filter(|entry| !there(entry)).filter_map(Entry::in_words).collect()
     }
 }
 

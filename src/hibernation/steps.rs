@@ -152,17 +152,26 @@ impl Draft<'_> {
         if self.cast.iter().any(|(subject, _)| self.holds(subject)) {
             return Step::Done;
         }
+        if let Some(step) = self.in_the_way() {
+            return step;
+        }
+        let rejected: Vec<_> =
+            self.cast.iter().filter_map(|(subject, _)| self.rejected(&subject.uid)).collect();
+        blocked(&rejected).unwrap_or(Step::Done)
+    }
+
+    /// What can't be held as the namespace is: known as soon as it is looked at, also while awake.
+    pub(super) fn in_the_way(&self) -> Option<Step> {
         if let Some(message) = self.missing_config_map() {
-            return Step::Blocked { reason: "ConfigMapNotFound".to_owned(), message };
+            return Some(Step::Blocked { reason: "ConfigMapNotFound".to_owned(), message });
         }
-        let taken = self.actions.len();
-        let mut refused = Vec::new();
-        for (subject, role) in self.cast.clone() {
-            let wants = self.wants(subject, &role);
-            refused.extend(self.settle(subject, wants, missed_runs(&role)).err());
-        }
-        self.actions.truncate(taken);
-        blocked(&refused).unwrap_or(Step::Done)
+        let refused: Vec<_> = self
+            .cast
+            .iter()
+            .filter_map(|(subject, role)| self.refusal(subject, role))
+            .map(|refusal| (refusal.reason().to_owned(), refusal.to_string()))
+            .collect();
+        blocked(&refused)
     }
 
     fn missing_config_map(&self) -> Option<String> {
@@ -172,8 +181,12 @@ impl Draft<'_> {
         };
         let missing = self.input.spec.config_maps.iter().find(|entry| !matched(entry))?;
         Some(match &missing.target {
-            Target::Name(name) => format!("there is no ConfigMap {name} in this namespace"),
-            Target::Labels(labels) => format!("no ConfigMap has the labels {labels}"),
+            Target::Name(name) => format!(
+                "there is no ConfigMap {name} here: create it, or correct the name in `configMaps`"
+            ),
+            Target::Labels(labels) => format!(
+                "no ConfigMap here has the labels {labels}: label one, or correct the selector in `configMaps`"
+            ),
             Target::All => return None,
         })
     }

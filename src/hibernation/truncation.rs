@@ -129,6 +129,9 @@ impl Draft<'_> {
         if attempt.ended.is_none() {
             match database::progress(attempt, seen, now) {
                 Progress::Missing => {
+                    if let Some((reason, message)) = self.rejected(&attempt.job) {
+                        return (Step::Blocked { reason, message }, None);
+                    }
                     self.actions.push(Action::CreateJob(attempt.clone(), purpose));
                     return (Step::Act, None);
                 }

@@ -202,13 +202,26 @@ fn entry(index: usize, workload: &Workload) -> Result<Entry, Invalid> {
 fn selector(field: &str, labels: &LabelSelector) -> Result<Selector, Invalid> {
     let selector = Selector::try_from(labels.clone()).map_err(|error| Invalid::Selector {
         field: field.to_owned(),
-        message: error.to_string(),
+        message: format!(
+            "{error}; an `operator` is In or NotIn with `values`, or Exists or DoesNotExist without"
+        ),
     })?;
     if selector.selects_all() {
         let message = "an empty selector would match everything".to_owned();
         return Err(Invalid::Selector { field: field.to_owned(), message });
     }
     Ok(selector)
+}
+
+impl Entry {
+    /// What it names, where it names anything.
+    pub(super) fn in_words(&self) -> Option<String> {
+        match &self.target {
+            Target::Name(name) => Some(format!("{} {name}", self.kind.name)),
+            Target::Labels(labels) => Some(format!("{} with {labels}", self.kind.name)),
+            Target::All => None,
+        }
+    }
 }
 
 impl Target {

@@ -95,13 +95,18 @@ impl Draft<'_> {
         self.status.workloads = Vec::new();
         self.status.counts = None;
         self.status.originals = BTreeMap::new();
-        self.cast = Vec::new();
         if self.input.finalizer {
             self.actions.push(Action::RemoveFinalizer);
         }
         if self.input.deleting_since.is_none() {
             match self.preflight() {
-                Step::Done => {}
+                Step::Done => {
+                    if let Some(outcome) = self.in_the_way() {
+                        self.at("Preflight", outcome);
+                        // It goes away by a change in the namespace, and that is heard of.
+                        self.next = Next::Settled;
+                    }
+                }
                 outcome => {
                     self.at("Preflight", outcome);
                     self.wait_for_the_preflight();
@@ -110,6 +115,7 @@ impl Draft<'_> {
             // Asleep or not does not hang on it: it is only that a person should know in time.
             self.status.step = None;
         }
+        self.cast = Vec::new();
     }
 
     pub(super) fn delete(&mut self, since: Timestamp) {

@@ -62,7 +62,7 @@ pub enum Error {
     #[error("{0} was changed by others each time it was to be written")]
     Contended(String),
     /// The API server's answer.
-    #[error("{subject}: {source}")]
+    #[error("{subject}: {}", in_words(source))]
     Api {
         /// The object.
         subject: String,
@@ -75,8 +75,21 @@ impl Error {
     /// Whether the API server said no to the write as such: a right that is missing, an admission
     /// policy, an object that is not valid. It would say so again.
     pub fn is_rejection(&self) -> bool {
-        matches!(self, Self::Api { source, .. } if [400, 403, 422].iter().any(|c| is_status(source, *c)))
+        matches!(self, Self::Api { source, .. } if rejects(source))
     }
+}
+
+/// What was answered, without all that a program would look at besides.
+pub fn in_words(answer: &kube::Error) -> String {
+    match answer {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether an answer is a no to the request as such.
+pub fn rejects(answer: &kube::Error) -> bool {
+    [400, 403, 422].iter().any(|code| is_status(answer, *code))
 }
 
 /// Whether an answer is this status code.

@@ -50,6 +50,24 @@ pub fn owners(entries: &[ManagedFieldsEntry], pointer: &str) -> Vec<Owner> {
         .collect()
 }
 
+/// Who owns something below a field besides these levers: whoever has written nothing but a lever
+/// there does not deploy it.
+pub fn owners_besides(
+    entries: &[ManagedFieldsEntry],
+    pointer: &str,
+    levers: &[&String],
+) -> Vec<Owner> {
+    let mut entries = entries.to_vec();
+    for fields in entries.iter_mut().filter_map(|entry| entry.fields_v1.as_mut()) {
+        for lever in levers.iter().filter(|lever| lever.starts_with(pointer)) {
+            remove(&mut fields.0, &path(lever));
+        }
+        // The map itself, which whoever made it owns.
+        remove(&mut fields.0, &[path(pointer), vec![".".to_owned()]].concat());
+    }
+    owners(&entries, pointer)
+}
+
 /// Whether Torpor owns the field, as the one who last changed it.
 pub fn owned_by_torpor(entries: &[ManagedFieldsEntry], pointer: &str) -> bool {
     entries.iter().any(|entry| is_torpors(entry) && owns(entry, pointer))
@@ -154,6 +172,21 @@ mod tests {
 
     fn apply(manager: &str) -> Owner {
         Owner { manager: manager.into(), operation: "Apply".into(), subresource: String::new() }
+    }
+
+    #[test]
+    fn who_has_written_a_lever_alone_owns_nothing_besides() {
+        let data = |keys: Value| json!({"f:data": keys});
+        let entries = [
+            entry("person", "Update", data(json!({".": {}, "f:MODE": {}}))),
+            entry("deployer", "Update", data(json!({"f:MODE": {}, "f:VERSION": {}}))),
+            entry("other", "Update", json!({"f:metadata": {"f:labels": {"f:a": {}}}})),
+        ];
+        let besides = owners_besides(&entries, "/data", &[&"/data/MODE".to_owned()]);
+        assert_eq!(
+            besides.iter().map(|owner| owner.manager.as_str()).collect::<Vec<_>>(),
+            ["deployer"]
+        );
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub struct Subject {
     pub marked: bool,
     /// The levers that matter, as they are now.
     pub levers: BTreeMap<String, View>,
-    /// Who owns the pod template (or a ConfigMap's data).
+    /// Who owns more of the pod template (or of a ConfigMap's data) than the levers in it.
     pub template_owners: Vec<Owner>,
     /// managedFields as they are, where something of them is to be given back; else nothing is kept.
     pub managed: Vec<ManagedFieldsEntry>,
@@ -137,7 +137,7 @@ impl Subject {
         if let Some(record) = found.record() {
             wanted.extend(record.levers.keys().cloned());
         }
-        let levers = wanted
+        let levers: BTreeMap<String, View> = wanted
             .into_iter()
             .map(|pointer| {
                 let value = object.data.pointer(&pointer).cloned();
@@ -166,8 +166,12 @@ impl Subject {
             marked: annotation.is_some() || label.is_some(),
             managed: if found.unfinished() { managed.to_vec() } else { Vec::new() },
             found,
+            template_owners: fields::owners_besides(
+                managed,
+                kind.template,
+                &levers.keys().collect::<Vec<_>>(),
+            ),
             levers,
-            template_owners: fields::owners(managed, kind.template),
             facts: Facts::read(kind, &object.data),
         })
     }

@@ -16,7 +16,7 @@ use super::context::{Context, Memory, Seen, Settled, Version};
 use super::interest::Interest;
 use super::metrics::{Kind, Outcome};
 use crate::api::condition::shorten;
-use crate::api::hibernation::{AttemptEnd, Hibernation, HibernationStatus, Phase};
+use crate::api::hibernation::{AttemptEnd, Hibernation, HibernationStatus};
 use crate::hibernation::apply::{self, Applier, forget_old, write_status};
 use crate::hibernation::observe::{self, Observed, Reader, call};
 use crate::hibernation::plan::{FINALIZER, Input, Next, few, plan};
@@ -188,7 +188,7 @@ async fn pass(
         let with_pods = Observed { pods: Some(reader.pods().await?), ..seen.clone() };
         planned = plan(Input { seen: &with_pods, ..input });
     }
-    if planned.status.phase == Some(Phase::Awake) && !valid.dry_run {
+    if !planned.listens {
         context.listen(object, None);
     }
     memory.looks = planned.looks;

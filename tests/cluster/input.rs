@@ -1,176 +1,184 @@
 //! What a spec that can't be is answered with, and an operator that is killed on the way.
+//!
+//! What is answered is a page of the documentation, `docs/bad-input.md`: written from what the API
+//! server and the operator really say, and compared with the page that is kept.
 
+mod admission;
+mod conditions;
+mod policy;
+
+use std::collections::BTreeSet;
+
+use axum::http::Request;
+use futures::future::join3;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{DynamicObject, PostParams};
+use kube::CustomResourceExt;
 use serde_json::{Value, json};
+use torpor::api::Hibernation as Definition;
 
 use crate::{
-    lifecycle::{Scene, of, reason},
+    lifecycle::{Scene, of},
     support::{
-        hibernation::{Hibernation, message},
+        cluster::ROOT,
+        hibernation::Hibernation,
         namespace::Namespace,
         workload::{self, WELL_BEHAVED, authored},
     },
 };
 
-/// Merges objects, the second one's fields over the first one's.
-fn with(mut spec: Value, more: Value) -> Value {
-    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
-        spec.extend(more);
+/// Where the page is kept.
+const PAGE: &str = "docs/bad-input.md";
+/// Set by `make docs`: the page is written, not compared.
+const WRITE: &str = "TORPOR_WRITE_DOCS";
+
+/// What somebody writes.
+struct Written {
+    /// As the page shows it.
+    shown: String,
+    /// The spec's fields; or, where it begins with `metadata:`, what stands beside the spec.
+    yaml: String,
+}
+
+impl From<&str> for Written {
+    fn from(yaml: &str) -> Self {
+        Self { shown: yaml.to_owned(), yaml: yaml.to_owned() }
     }
-    spec
 }
 
-fn workloads(entry: Value) -> Value {
-    Value::from_iter([("state", json!("Awake")), ("workloads", Value::from(vec![entry]))])
+/// Something too long to be shown whole.
+fn long(shown: &str, yaml: String) -> Written {
+    Written { shown: shown.to_owned(), yaml }
 }
 
-fn config_maps(entry: Value) -> Value {
-    Value::from_iter([("state", json!("Awake")), ("configMaps", Value::from(vec![entry]))])
+impl Written {
+    /// The whole object. A spec that says neither gets `state: Awake`.
+    fn manifest(&self, name: &str) -> String {
+        let kind = "apiVersion: torpor.dev/v1alpha1\nkind: Hibernation\n";
+        if self.yaml.starts_with("metadata:") {
+            return format!("{kind}{}\nspec: {{state: Awake}}\n", self.yaml);
+        }
+        let said = |field: &str| self.yaml.lines().any(|line| line.starts_with(field));
+        let state = if self.yaml == "{}" || said("state:") || said("schedule:") {
+            ""
+        } else {
+            "\n  state: Awake"
+        };
+        let spec = self.yaml.replace('\n', "\n  ");
+        format!("{kind}metadata: {{name: {name}}}\nspec:\n  {spec}{state}\n")
+    }
 }
 
-fn schedule(schedule: Value) -> Value {
-    Value::from_iter([("schedule", schedule)])
+/// One line of a table of the page.
+struct Row {
+    written: String,
+    caught: String,
+    message: String,
 }
 
-fn rule(hibernate: &str, wake: &str) -> Value {
-    schedule(json!({"rules": [{"hibernate": hibernate, "wake": wake}]}))
+/// Creates a Hibernation as kubectl does, unknown fields refused, or only rehearses it.
+async fn create(
+    namespace: &Namespace,
+    manifest: String,
+    rehearsed: bool,
+    author: Option<&str>,
+) -> Result<(), String> {
+    let rehearsed = if rehearsed { "&dryRun=All" } else { "" };
+    let mut request = Request::post(format!(
+        "/apis/torpor.dev/v1alpha1/namespaces/{}/hibernations?fieldValidation=Strict{rehearsed}",
+        namespace.name
+    ))
+    .header("content-type", "application/yaml");
+    if let Some(author) = author {
+        request = request.header("impersonate-user", author);
+    }
+    let request = request.body(manifest.into_bytes()).expect("a request");
+    match namespace.client.request::<Value>(request).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) => Err(in_words(&status)),
+        Err(error) => panic!("the API server does not answer: {error}"),
+    }
 }
 
-fn exception(from: &str, to: &str) -> Value {
-    schedule(json!({"exceptions": [{"from": from, "to": to, "state": "Awake"}]}))
+/// What the API server has against it, each field by itself.
+fn in_words(status: &kube::core::Status) -> String {
+    let causes: BTreeSet<String> = status
+        .details
+        .iter()
+        .flat_map(|details| &details.causes)
+        // It goes with others, and says nothing of the object.
+        .filter(|cause| cause.field != "<nil>" && !cause.field.is_empty())
+        .map(|cause| format!("{}: {}", cause.field, cause.message))
+        .collect();
+    if causes.is_empty() {
+        return status.message.clone();
+    }
+    causes.into_iter().collect::<Vec<_>>().join("; ")
 }
 
-fn truncate(truncate: Value) -> Value {
-    let secret = json!({"name": "db", "key": "URL"});
-    let database = Value::from_iter([("secretRef", secret), ("truncate", truncate)]);
-    Value::from_iter([("state", json!("Awake")), ("database", database)])
+/// A section of the page.
+fn section(title: &str, about: &str, rows: &[Row]) -> String {
+    let cell = |text: &str| text.trim().replace('|', "\\|").replace(['\n', '\r'], " ");
+    let mut lines = vec![
+        format!("## {title}\n\n{about}\n"),
+        "| written | caught | message |".to_owned(),
+        "|---|---|---|".to_owned(),
+    ];
+    for Row { written, caught, message } in rows {
+        let written: Vec<_> = written
+            .lines()
+            .map(|line| format!("`{}`", line.trim_end().replace('|', "\\|")))
+            .collect();
+        // What is written there in backquotes is shown so here as well.
+        lines.push(format!("| {} | {} | {} |", written.join("<br>"), cell(caught), cell(message)));
+    }
+    lines.join("\n") + "\n"
 }
 
-/// What can't be, and what is said of it.
-fn refused() -> Vec<(Value, &'static str)> {
-    let nights = json!({"rules": [{"hibernate": "0 20 * * *", "wake": "0 7 * * *"}]});
-    let deployment = |more: Value| workloads(with(json!({"kind": "Deployment"}), more));
-    let named = |more: Value| deployment(with(json!({"name": "a"}), more));
-    vec![
-        (json!({}), "exactly one of `state` (Hibernated or Awake) and `schedule`"),
-        (json!({"state": "Awake", "schedule": nights}), "exactly one of `state`"),
-        (json!({"state": "Asleep"}), "supported values: \"Hibernated\", \"Awake\""),
-        (json!({"state": "Awake", "deals": {}}), "`deals` is not served by this version"),
-        (json!({"state": "Awake", "onDelete": "Drop"}), "supported values: \"Wake\", \"Keep\""),
-        (json!({"state": "Awake", "progressDeadline": "soon"}), "progressDeadline"),
-        (json!({"state": "Awake", "progressDeadline": "1s"}), "progressDeadline"),
-        (json!({"state": "Awake", "progressDeadline": "48h"}), "progressDeadline"),
-        // Schedules.
-        (schedule(json!({})), "at least one entry in 'rules' or 'exceptions'"),
-        (schedule(with(nights.clone(), json!({"timeZone": "Mars/Olympus"}))), "IANA name"),
-        (schedule(with(nights.clone(), json!({"timeZone": "+02:00"}))), "IANA name"),
-        (rule("@daily", "0 7 * * *"), "cron expression of five fields"),
-        (rule("0 20 * *", "0 7 * * *"), "cron expression of five fields"),
-        (rule("0 7 * * *", "0 0 20 * * 1"), "cron expression of five fields"),
-        (rule("0 7 * * *", "0 7 * * *"), "are the same, which always means awake"),
-        (exception("2026-02-30", "2026-12-24"), "spec.schedule.exceptions[0].from"),
-        (exception("yesterday!", "2026-12-24"), "a date that exists"),
-        (exception("2026-12-24", "2026-12-23"), "'to' must come after 'from'"),
-        (
-            json!({"state": "Awake", "override": {"state": "Awake", "until": "2026-12-24"}}),
-            "a time with its offset",
-        ),
-        // Workloads.
-        (deployment(json!({})), "exactly one of `name`, `selector` and `all: true`"),
-        (named(json!({"all": true})), "exactly one of `name`, `selector` and `all: true`"),
-        (deployment(json!({"all": false})), "`all` can only be true"),
-        (deployment(json!({"selector": {}})), "an empty selector would match everything"),
-        (
-            deployment(json!({"selector": {"matchLabels": {}, "matchExpressions": []}})),
-            "an empty selector would match everything",
-        ),
-        (named(json!({"except": ["b"]})), "`except` goes with `all` or `selector`"),
-        (named(json!({"action": "Restart", "stage": 1})), "`action: Restart` has no `stage`"),
-        (
-            workloads(json!({"kind": "CronJob", "name": "a", "action": "Restart"})),
-            "only a Deployment, StatefulSet or DaemonSet can be restarted",
-        ),
-        (named(json!({"missedRuns": "Run"})), "`missedRuns` is for a CronJob"),
-        (named(json!({"stage": -1})), "greater than or equal to 0"),
-        (workloads(json!({"kind": "deployment", "name": "a"})), "workloads[0].kind"),
-        // ConfigMaps.
-        (config_maps(json!({})), "exactly one of `name` and `selector`"),
-        (
-            config_maps(json!({"name": "a", "selector": {"matchLabels": {"a": "b"}}})),
-            "exactly one of",
-        ),
-        (config_maps(json!({"selector": {}})), "match every ConfigMap"),
-        (config_maps(json!({"name": "a", "set": {}})), "`set` is empty"),
-        // The database.
-        (truncate(json!({"scope": "All"})), "repeat the name of the database in `confirm`"),
-        (truncate(json!({"scope": "Everything"})), "supported values: \"Runtime\""),
-        (truncate(json!({"lockTimeout": "1h"})), "a duration from 100ms to 1m"),
-        (truncate(json!({"beforeStage": 1})), "no workload has a stage as high"),
-        (truncate(json!({"tables": {"runtime": ["users"]}})), "both `runtime` and `preserved`"),
-        (
-            truncate(json!({"tables": {"runtime": ["a"], "opportunities": ["a"]}})),
-            "both `runtime` and `opportunities`",
-        ),
-        (
-            json!({"state": "Awake", "database": {"secretRef": {"name": "db"}}}),
-            "database.secretRef.key: Required",
-        ),
-    ]
-}
-
-fn object(name: &str, spec: &Value) -> DynamicObject {
-    workload::object(json!({
-        "apiVersion": "torpor.dev/v1alpha1",
-        "kind": "Hibernation",
-        "metadata": {"name": name},
-        "spec": spec,
-    }))
+/// The messages of the rules in the definition.
+fn messages(schema: &Value, found: &mut BTreeSet<String>) {
+    if let Some(rules) = schema["x-kubernetes-validations"].as_array() {
+        found.extend(rules.iter().filter_map(|rule| rule["message"].as_str()).map(str::to_owned));
+    }
+    match schema {
+        Value::Object(map) => map.values().for_each(|value| messages(value, found)),
+        Value::Array(all) => all.iter().for_each(|value| messages(value, found)),
+        _ => {}
+    }
 }
 
 #[tokio::test]
 async fn what_cannot_be_is_refused_with_what_to_write_instead() {
-    let namespace = Namespace::create("admission").await;
-    let api = Hibernation::existing(&namespace, "project").api;
-    let rehearsed = PostParams { dry_run: true, ..PostParams::default() };
-    let mut wrong = Vec::new();
-    for (spec, says) in refused() {
-        match api.create(&rehearsed, &object("project", &spec)).await {
-            Ok(_) => wrong.push(format!("{spec} was admitted")),
-            Err(error) if !error.to_string().contains(says) => {
-                wrong.push(format!("{spec} was not told {says:?}, but: {error}"));
-            }
-            Err(_) => {}
-        }
-    }
-    let long = "a".repeat(64);
-    let answer = api.create(&rehearsed, &object(&long, &json!({"state": "Awake"}))).await;
-    assert!(answer.is_err_and(|error| error.to_string().contains("63 characters at most")));
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
+    let sections = Box::pin(conditions::sections());
+    let (admission, policy, conditions) =
+        join3(Box::pin(admission::rows()), Box::pin(policy::rows()), sections).await;
 
-#[tokio::test]
-async fn what_only_a_search_can_tell_is_a_condition_soon() {
-    let scene = Scene::create("conditions").await;
-    let cases = [
-        ("kind", workloads(json!({"kind": "Unicorn", "name": "a"})), "UnknownKind", "Unicorn"),
-        ("never", rule("0 0 31 2 *", "0 7 * * *"), "ScheduleInvalid", "rules[0].hibernate"),
-        ("number", rule("0 20 * * *", "99 7 * * *"), "ScheduleInvalid", "rules[0].wake"),
-    ];
-    for (name, spec, why, says) in cases {
-        let hibernation = Hibernation::create(&scene.namespace, name, spec).await;
-        let status = hibernation.until(why, |status| reason(status, "Stalled") == why).await;
-        assert!(message(&status, "Stalled").contains(says), "{status:#}");
-        assert_eq!(reason(&status, "Ready"), why);
-    }
-    // Once it can be read, it is as if nothing had been.
-    let mended = Hibernation::existing(&scene.namespace, "number");
-    mended.patch(rule_patch("0 20 * * *", "0 20 1 1 *")).await;
-    mended.until_condition("Stalled", "False").await;
-}
+    let all: Vec<&str> = admission.iter().map(|row| row.message.as_str()).collect();
+    let mut rules = BTreeSet::new();
+    messages(&serde_json::to_value(Definition::crd()).expect("it is JSON"), &mut rules);
+    assert!(rules.len() > 20, "{rules:?}");
+    rules.retain(|rule| !all.iter().any(|message| message.contains(rule)));
+    assert!(rules.is_empty(), "nothing written is refused by these rules: {rules:#?}");
 
-fn rule_patch(hibernate: &str, wake: &str) -> Value {
-    json!({"spec": rule(hibernate, wake)})
+    let page = [
+        "# What can't be written, and what it is answered\n".to_owned(),
+        "This page is written by a test from what the API server and the operator really answer: \
+         `make docs` writes it anew.\n\
+         What is shown is a part of `spec`; where it says neither `state` nor `schedule`, `state: Awake` \
+         is added.\n"
+            .to_owned(),
+        section("Refused at admission", admission::ABOUT, &admission),
+        section("Refused by the policy for authors", policy::ABOUT, &policy),
+        conditions.join("\n"),
+    ]
+    .join("\n");
+    let kept = std::path::Path::new(ROOT).join(PAGE);
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(&kept, page).expect("the page can be written");
+        return;
+    }
+    let kept = std::fs::read_to_string(&kept).unwrap_or_default();
+    let stale: Vec<_> = page.lines().filter(|line| !kept.lines().any(|k| k == *line)).collect();
+    assert!(page == kept, "{PAGE} is stale: run `make docs`. New lines:\n{}", stale.join("\n"));
 }
 
 // The operator is killed ---------------------------------------------------------------------------

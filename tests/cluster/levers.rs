@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A pod template with this label.
-fn template(app: &str, restart_policy: &str, script: &str) -> Value {
+pub(crate) fn template(app: &str, restart_policy: &str, script: &str) -> Value {
     let deployment = workload::deployment(app, 1, script, 1);
     let mut template =
         serde_json::to_value(deployment).expect("it is JSON")["spec"]["template"].take();
@@ -31,7 +31,7 @@ fn template(app: &str, restart_policy: &str, script: &str) -> Value {
 }
 
 /// A controller of pods with more in its spec.
-fn controller<K: DeserializeOwned>(name: &str, more: Value) -> K {
+pub(crate) fn controller<K: DeserializeOwned>(name: &str, more: Value) -> K {
     let mut spec = json!({
         "selector": {"matchLabels": {"app": name}},
         "template": template(name, "Always", WELL_BEHAVED),

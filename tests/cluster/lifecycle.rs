@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use futures::{StreamExt, future::join3};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
-    Api, ResourceExt,
+    ResourceExt,
     api::DynamicObject,
     runtime::watcher::{self, Event, watcher},
 };
@@ -197,34 +197,6 @@ async fn kubectl_waits_for_it_and_the_finalizer_is_there_while_something_is_held
     hibernation.set_state("Awake").await;
     hibernation.until_phase("Awake").await;
     wait::until(&hibernation.api, "project", "no finalizer", |o| o.finalizers().is_empty()).await;
-}
-
-#[tokio::test]
-async fn a_dry_run_says_what_it_would_do_and_changes_nothing() {
-    let scene = Scene::create("dry-run").await;
-    let worker = scene.deploy("worker", 1).await;
-    let environment: ConfigMap = workload::object(json!({
-        "metadata": {"name": "env"}, "data": {"HIBERNATE_MODE": "false"},
-    }));
-    let environment = workload::create(&scene.namespace, &environment).await;
-    let more = json!({"dryRun": true, "configMaps": [{"name": "env"}]});
-    let hibernation = Hibernation::create(&scene.namespace, "project", of("worker", more)).await;
-    let status = hibernation.until("planned", |status| status["plan"][2].is_string()).await;
-    let plan = status["plan"].as_array().expect("a list");
-    for (line, says) in plan.iter().zip(["HIBERNATE_MODE", "INGEST_ENABLED", "worker from 1 to 0"])
-    {
-        assert!(line.as_str().is_some_and(|line| line.contains(says)), "{line}: {says}");
-    }
-    assert_ne!(condition(&status, "Ready"), "True");
-    // Its status may have changed since.
-    let same = scene.deployment("worker").await;
-    assert_eq!(same.metadata.generation, worker.metadata.generation);
-    assert_eq!(authored(&same), authored(&worker));
-    let config_maps: Api<ConfigMap> = scene.namespace.api();
-    let same = config_maps.get("env").await.expect("it is there");
-    assert_eq!(same.resource_version(), environment.resource_version());
-    let object = hibernation.api.get("project").await.expect("it is there");
-    assert_eq!(finalizers(&object), Vec::<String>::new());
 }
 
 // In what order ------------------------------------------------------------------------------------

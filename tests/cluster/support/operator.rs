@@ -27,11 +27,20 @@ impl Operator {
         Self::start_from(namespace, &namespace.name, &[])
     }
 
+    /// Starts another one for the same namespace: one of them leads.
+    pub(crate) fn start_second(namespace: &Namespace) -> Self {
+        let log = format!("{}-second", namespace.name);
+        Self::start_with(namespace, &namespace.name, &log, &[])
+    }
+
     /// Starts it with its lease in another namespace (that one may be deleted under it), and with more
     /// arguments.
     pub(crate) fn start_from(namespace: &Namespace, lease_namespace: &str, more: &[&str]) -> Self {
-        let log =
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.log", namespace.name));
+        Self::start_with(namespace, lease_namespace, &namespace.name, more)
+    }
+
+    fn start_with(namespace: &Namespace, lease_namespace: &str, log: &str, more: &[&str]) -> Self {
+        let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{log}.log"));
         File::create(&log).expect("the log can be written");
         let lease_namespace = lease_namespace.to_owned();
         let more = more.iter().map(ToString::to_string).collect();

@@ -1,0 +1,144 @@
+//! What an author may not do themselves is refused by the policy in `deploy/`.
+
+use std::time::Duration;
+
+use axum::http::Request;
+use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingAdmissionPolicyBinding,
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::{Api, api::DeleteParams};
+use serde_json::{Value, json};
+
+use super::{Row, Written, create};
+use crate::support::{namespace::Namespace, wait, workload};
+
+/// Above the table.
+pub(super) const ABOUT: &str = "By `deploy/admission-policy.yaml`: an author gets through the \
+    operator only what they may do themselves. The object is not\nstored. `jane` may create \
+    Hibernations in the namespace `project` and get the Secret `readable`, and nothing else.";
+
+const MANIFEST: &str = include_str!("../../../deploy/admission-policy.yaml");
+const POLICY: &str = "torpor-authors";
+const AUTHOR: &str = "jane";
+
+const WRITTEN: [&str; 10] = [
+    "database: {secretRef: {name: cornice-db, key: DATABASE_URL}}",
+    "database: {secretRef: {name: readable, key: DATABASE_URL}}",
+    "configMaps: [{name: cornice-env}]",
+    "workloads: [{kind: Deployment, name: worker}]",
+    "workloads: [{kind: StatefulSet, all: true}]",
+    "workloads: [{kind: ReplicaSet, name: worker}]",
+    "workloads: [{kind: DaemonSet, name: agent}]",
+    "workloads: [{kind: CronJob, name: nightly}]",
+    "workloads: [{kind: Job, name: import}]",
+    "workloads: [{kind: Unicorn, name: worker}]",
+];
+
+/// What each is answered.
+pub(super) async fn rows() -> Vec<Row> {
+    let namespace = Namespace::create("policy").await;
+    let role: Role = workload::object(json!({
+        "metadata": {"name": AUTHOR},
+        "rules": [
+            {"apiGroups": ["torpor.dev"], "resources": ["hibernations"], "verbs": ["create"]},
+            {
+                "apiGroups": [""], "resources": ["secrets"],
+                "resourceNames": ["readable"], "verbs": ["get"],
+            },
+        ],
+    }));
+    workload::create(&namespace, &role).await;
+    let bound: RoleBinding = workload::object(json!({
+        "metadata": {"name": AUTHOR},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": AUTHOR},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": AUTHOR}],
+    }));
+    workload::create(&namespace, &bound).await;
+    put_in_force(&namespace).await;
+
+    let answer = async |written: &str| {
+        let manifest = Written::from(written).manifest("project");
+        create(&namespace, manifest, true, Some(AUTHOR)).await
+    };
+    // The API server takes a moment to know of rights and policies; nothing tells when it does.
+    let in_force = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            looks.tick().await;
+            if answer("state: Awake").await.is_ok()
+                && answer(WRITTEN[0]).await.is_err_and(|message| message.contains(POLICY))
+            {
+                return;
+            }
+        }
+    };
+    assert!(tokio::time::timeout(wait::TIMEOUT, in_force).await.is_ok(), "it is never in force");
+
+    let mut rows = Vec::new();
+    for written in WRITTEN {
+        let Err(message) = answer(written).await else { panic!("{written} was admitted") };
+        rows.push(Row {
+            written: written.to_owned(),
+            caught: "policy".to_owned(),
+            message: message.replace(&namespace.name, "project"),
+        });
+    }
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(namespace.client.clone());
+    bindings.delete(&namespace.name, &DeleteParams::default()).await.expect("it is deleted");
+    assert_every_validation_is_shown(&rows);
+    rows
+}
+
+/// The policy as it is shipped; its binding with the one difference that it binds this namespace
+/// alone, so that everybody else's tests go on without.
+async fn put_in_force(namespace: &Namespace) {
+    let (policy, binding) = MANIFEST.split_once("\n---\n").expect("a policy and its binding");
+    let name = &namespace.name;
+    let binding = binding.replacen(&format!("name: {POLICY}"), &format!("name: {name}"), 1);
+    let binding = format!(
+        "{binding}\n  matchResources:\n    namespaceSelector:\n      matchLabels: \
+         {{kubernetes.io/metadata.name: {name}}}\n"
+    );
+    for (kind, name, manifest) in [
+        ("validatingadmissionpolicies", POLICY, policy.to_owned()),
+        ("validatingadmissionpolicybindings", name, binding),
+    ] {
+        let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}/{name}");
+        let request = Request::patch(format!("{path}?fieldManager=test&force=true"))
+            .header("content-type", "application/apply-patch+yaml")
+            .body(manifest.into_bytes())
+            .expect("a request");
+        namespace.client.request::<Value>(request).await.expect("it is applied");
+    }
+}
+
+/// Every validation of the policy has refused something: the texts in its expression of the message
+/// are in a row, in their order.
+fn assert_every_validation_is_shown(rows: &[Row]) {
+    let validations = MANIFEST.split("\n  - expression: ").skip(1);
+    // The definition refuses `deals` before the policy is asked.
+    let validations: Vec<&str> = validations.filter(|v| !v.contains("spec.deals")).collect();
+    assert!(validations.len() > 9, "{MANIFEST}");
+    for validation in validations {
+        let (_, says) = validation.split_once("\n    message").expect("a message");
+        let (says, _) = says.split_once("\n    reason: ").expect("a reason");
+        let words = says.split_whitespace().collect::<Vec<_>>().join(" ");
+        let texts: Vec<&str> = match words.strip_prefix("Expression: >-") {
+            Some(expression) => expression.split('\'').skip(1).step_by(2).collect(),
+            None => vec![words.trim_start_matches(": >-").trim()],
+        };
+        let shown = |row: &&Row| {
+            let mut rest = row.message.as_str();
+            texts.iter().all(|text| match rest.split_once(text) {
+                Some((_, after)) => {
+                    rest = after;
+                    true
+                }
+                None => false,
+            })
+        };
+        let said: Vec<_> = rows.iter().map(|row| &row.message).collect();
+        assert!(rows.iter().any(|row| shown(&row)), "none with {texts:?}: {said:#?}");
+    }
+}

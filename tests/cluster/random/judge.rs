@@ -1,0 +1,165 @@
+//! What each object must be when awake, by the words of the contract alone: who writes a field while
+//! it is held, and who owned it before.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// A manager and its operation.
+pub(super) type Writer = (String, String);
+
+/// One field by which an object is held, as a person who follows all writes knows it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lever {
+    /// What it is when awake; none where it is not there.
+    pub(super) original: Option<Value>,
+    /// Who owned it before it was held.
+    owners: Vec<Writer>,
+    /// Somebody's value while it is held that has not gone back to the held one yet.
+    pending: Option<Pending>,
+    /// Whether it was held when it was last seen.
+    held: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Pending {
+    value: Option<Value>,
+    owners: Vec<Writer>,
+    /// Whether it is the one to come back to.
+    kept: bool,
+}
+
+/// What somebody did to a field.
+pub(super) struct Written<'a> {
+    /// Who.
+    pub(super) writer: &'a Writer,
+    /// By way of `/scale`.
+    pub(super) scales: bool,
+    /// The object right before.
+    pub(super) before: &'a Value,
+    /// The object right after, as far as it is known: of `/scale`, only the value.
+    pub(super) after: &'a Value,
+}
+
+impl Lever {
+    /// Looks at the object when nobody but the operator has written it since it was last seen.
+    pub(super) fn see(&mut self, object: &Value, pointer: &str) -> Result<(), String> {
+        let value = object.pointer(pointer).cloned();
+        let held_at = held_at(object, pointer);
+        if let Some(held_at) = held_at {
+            // Back at the held value: what somebody wrote was judged.
+            if value.as_ref() == Some(&held_at) {
+                self.settle();
+            }
+            self.held = true;
+            return Ok(());
+        }
+        if self.held {
+            self.settle();
+            self.held = false;
+        }
+        if value != self.original {
+            let expected = &self.original;
+            return Err(format!("{pointer} is {value:?}, and its authors left it at {expected:?}"));
+        }
+        self.owners = owners(object, pointer);
+        Ok(())
+    }
+
+    /// Somebody wrote the field; `see` was asked about `before`.
+    pub(super) fn written(&mut self, pointer: &str, written: &Written) {
+        let Written { writer, scales, before, after } = written;
+        let value = after.pointer(pointer).cloned();
+        let owners_since = match scales {
+            true => vec![(*writer).clone()],
+            false => owners(after, pointer),
+        };
+        let Some(held_at) = held_at(before, pointer) else {
+            self.original = value;
+            self.owners = owners_since;
+            return;
+        };
+        // The original is never overwritten by a held value; what was pending is gone.
+        if value.as_ref() == Some(&held_at) {
+            self.pending = None;
+            return;
+        }
+        let unchanged = before.pointer(pointer).cloned() == value;
+        let deploys = self.owners.contains(writer) || owns_the_rest(after, pointer, writer);
+        let kept = value.is_some() && !scales && deploys;
+        // Who writes what is there already owns it too, and takes nothing back.
+        let kept_before = unchanged && self.pending.as_ref().is_some_and(|pending| pending.kept);
+        self.pending = Some(Pending { value, owners: owners_since, kept: kept || kept_before });
+    }
+
+    /// Annotation and label were torn off: who owned the field is known to nobody any more.
+    pub(super) fn torn(&mut self) {
+        self.owners.clear();
+    }
+
+    /// The object was made again.
+    pub(super) fn made(&mut self, object: &Value, pointer: &str) {
+        *self = Self {
+            original: object.pointer(pointer).cloned(),
+            owners: owners(object, pointer),
+            ..Self::default()
+        };
+    }
+
+    fn settle(&mut self) {
+        if let Some(Pending { value, owners, kept: true }) = self.pending.take() {
+            self.original = value;
+            self.owners = owners;
+        }
+    }
+}
+
+/// The value that an object is held at, by what it carries itself.
+pub(super) fn held_at(object: &Value, pointer: &str) -> Option<Value> {
+    object["metadata"]["labels"].get("torpor.dev/held")?;
+    let annotation = object["metadata"]["annotations"].get("torpor.dev/hold")?.as_str()?;
+    let levers: BTreeMap<String, Value> = serde_json::from_str(annotation).ok()?;
+    Some(levers.get(pointer)?["holders"][0]["value"].clone())
+}
+
+/// Who owns a field, the operator aside.
+fn owners(object: &Value, pointer: &str) -> Vec<Writer> {
+    entries(object)
+        .filter(|(_, fields)| field(fields, pointer).is_some())
+        .map(|(writer, _)| writer)
+        .collect()
+}
+
+/// Whether a writer deploys: it owns something of the pod template, or of a ConfigMap another key
+/// than the one that it writes.
+fn owns_the_rest(object: &Value, pointer: &str, writer: &Writer) -> bool {
+    let template = match object["kind"].as_str() {
+        Some("ConfigMap") => "/data",
+        Some("CronJob") => "/spec/jobTemplate",
+        _ => "/spec/template",
+    };
+    entries(object).filter(|(other, _)| other == writer).any(|(_, fields)| {
+        let Some(rest) = field(&fields, template) else { return false };
+        let own = format!("f:{}", pointer.trim_start_matches("/data/"));
+        let mut keys = rest.as_object().into_iter().flat_map(serde_json::Map::keys);
+        template != "/data" || keys.any(|key| *key != own && key != ".")
+    })
+}
+
+/// The entries of managedFields, the operator's aside.
+fn entries(object: &Value) -> impl Iterator<Item = (Writer, Value)> {
+    let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    entries.into_iter().filter_map(|entry| {
+        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+        let writer = (text("manager"), text("operation"));
+        (writer.0 != "torpor").then(|| (writer, entry["fieldsV1"].clone()))
+    })
+}
+
+fn field(fields: &Value, pointer: &str) -> Option<Value> {
+    let mut node = fields;
+    for segment in pointer.split('/').skip(1) {
+        node = node.get(format!("f:{segment}"))?;
+    }
+    Some(node.clone())
+}
