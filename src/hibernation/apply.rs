@@ -1,5 +1,7 @@
 //! Does what a plan says, in its order: the status first, then the actions.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
@@ -7,6 +9,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, PropagationPo
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
+use super::cast::memory_key;
 use super::job::{self, Owner, Purpose};
 use super::observe::{self, call};
 use super::plan::{Action, Contest, Contests, FINALIZER};
@@ -96,6 +99,7 @@ impl Applier<'_> {
         actions: Vec<Action>,
         database: Option<&DatabaseEntry>,
         contests: &mut Contests,
+        let_go: &mut BTreeSet<String>,
     ) -> Result<(), Error> {
         let mut settling = Vec::new();
         let mut remove_finalizer = false;
@@ -118,12 +122,15 @@ impl Applier<'_> {
             }
         }
         let outcomes: Vec<_> = stream::iter(settling)
-            .map(|action| self.settle(action))
+            .map(async |action| (lets_go(&action), self.settle(action).await))
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
         let mut errors = Vec::new();
-        for outcome in outcomes {
+        for (key, outcome) in outcomes {
+            if matches!(outcome.1, Ok(Outcome::Written(_) | Outcome::Unchanged | Outcome::Gone)) {
+                let_go.extend(key);
+            }
             match outcome {
                 (uid, Ok(Outcome::Written(foreign))) => record(contests, &uid, &foreign),
                 (_, Ok(_)) => {}
@@ -219,6 +226,14 @@ impl Applier<'_> {
             Err(observe::Error::Api { source, .. }) if is_status(&source, 404) => Ok(()),
             other => Ok(other.map(drop)?),
         }
+    }
+}
+
+/// The key in `status.originals` of what an action lets go of altogether.
+fn lets_go(action: &Action) -> Option<String> {
+    match action {
+        Action::Settle { subject, wants, .. } if wants.is_empty() => Some(memory_key(subject)),
+        _ => None,
     }
 }
 

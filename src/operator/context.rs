@@ -1,6 +1,6 @@
 //! What all reconciles share, and what is remembered of each object between them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -46,6 +46,9 @@ pub struct Memory {
     pub looks: Looks,
     /// Who writes what is held.
     pub contests: Contests,
+    /// What was let go since the status was last written, by key of `status.originals`: what others
+    /// write into it from then on is theirs, whatever the status still remembers.
+    pub let_go: BTreeSet<String>,
     /// Failures in a row, for the backoff.
     pub failures: u32,
     /// The phase that was last counted.

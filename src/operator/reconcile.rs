@@ -123,13 +123,14 @@ async fn work(
                 return Ok(sleep(None, now));
             }
         };
-        let next = Box::pin(pass(object, context, &read, &valid, &mut memory, now)).await?;
-        let (looks, contests) = (memory.looks.clone(), memory.contests.clone());
+        let next = Box::pin(pass(object, context, &read, &valid, &mut memory, now)).await;
+        let Memory { looks, contests, let_go, .. } = memory.clone();
         context.remember(object, |stored| {
             stored.looks = looks;
             stored.contests = contests;
+            stored.let_go = let_go;
         });
-        match next {
+        match next? {
             Next::Again | Next::LookAtPods => {}
             Next::Wait(wait) => {
                 return Ok(Action::requeue(wait.unsigned_abs()));
@@ -163,7 +164,8 @@ async fn pass(
         namespace: object.namespace.clone().unwrap_or_default(),
         name: object.name.clone(),
     };
-    let status = read.status.clone().unwrap_or_default();
+    let mut status = read.status.clone().unwrap_or_default();
+    status.originals.retain(|key, _| !memory.let_go.contains(key));
     let reader = Reader { client: context.client.clone(), namespace: holder.namespace.clone() };
     // From here on a change in the namespace matters.
     context.listen(object, true);
@@ -193,6 +195,7 @@ async fn pass(
     memory.looks = planned.looks;
     context.count(object, planned.status.phase);
     let read = settle_status(context, read, &planned.status).await?;
+    memory.let_go.clear();
     let applier = Applier {
         client: context.client.clone(),
         writer: &context.writer,
@@ -200,7 +203,8 @@ async fn pass(
         holder: &holder,
         image: &context.image,
     };
-    applier.act(planned.actions, valid.database.as_ref(), &mut memory.contests).await?;
+    let Memory { contests, let_go, .. } = memory;
+    applier.act(planned.actions, valid.database.as_ref(), contests, let_go).await?;
     Ok(planned.next)
 }
 
