@@ -15,5 +15,7 @@ mod image;
 mod input;
 mod levers;
 mod lifecycle;
+mod requests;
 mod runbook;
 mod support;
+mod sweep;

@@ -3,10 +3,10 @@
 use std::{
     fs::{File, OpenOptions},
     path::PathBuf,
-    process::{Child, Command},
+    process::{Child, Command, ExitStatus},
 };
 
-use super::namespace::Namespace;
+use super::{namespace::Namespace, proxy::Proxy};
 
 /// The image whose pods run the truncation.
 pub(crate) const IMAGE: &str = "localhost/torpor:dev";
@@ -16,6 +16,8 @@ pub(crate) const IMAGE: &str = "localhost/torpor:dev";
 pub(crate) struct Operator {
     namespace: String,
     lease_namespace: String,
+    /// The way to the cluster, where it is not the test's own.
+    kubeconfig: Option<PathBuf>,
     log: PathBuf,
     process: Option<Child>,
 }
@@ -28,12 +30,21 @@ impl Operator {
 
     /// Starts it with its lease in another namespace: that one may be deleted under it.
     pub(crate) fn start_from(namespace: &Namespace, lease_namespace: &str) -> Self {
+        Self::start_by(namespace, lease_namespace, None)
+    }
+
+    /// Starts it with all of its requests passing through a proxy.
+    pub(crate) fn start_behind(namespace: &Namespace, proxy: &Proxy) -> Self {
+        Self::start_by(namespace, &namespace.name, Some(proxy.kubeconfig(&namespace.name)))
+    }
+
+    fn start_by(namespace: &Namespace, lease_namespace: &str, kubeconfig: Option<PathBuf>) -> Self {
         let log =
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.log", namespace.name));
         File::create(&log).expect("the log can be written");
         let lease_namespace = lease_namespace.to_owned();
-        let mut operator =
-            Self { namespace: namespace.name.clone(), lease_namespace, log, process: None };
+        let namespace = namespace.name.clone();
+        let mut operator = Self { namespace, lease_namespace, kubeconfig, log, process: None };
         operator.restart();
         operator
     }
@@ -46,6 +57,7 @@ impl Operator {
             .args(["run", "--watch-namespace", &self.namespace])
             .args(["--lease-namespace", &self.lease_namespace])
             .args(["--image", IMAGE, "--admin-address", "127.0.0.1:0", "--log-format", "text"])
+            .envs(self.kubeconfig.iter().map(|file| ("KUBECONFIG", file)))
             .stdout(log.try_clone().expect("the log can be shared"))
             .stderr(log)
             .spawn()
@@ -62,14 +74,19 @@ impl Operator {
 
     /// Asks it to end, waits for that, and expects it to do so without an error.
     pub(crate) async fn stop(&mut self) {
-        let mut process = self.process.take().expect("the operator runs");
-        let id = process.id().to_string();
+        let id = self.process.as_ref().expect("the operator runs").id().to_string();
         Command::new("kill").args(["-TERM", &id]).status().expect("the signal is sent");
-        let status = tokio::task::spawn_blocking(move || process.wait())
+        let status = self.until_ended().await;
+        assert!(status.success(), "the operator ended with {status}:\n{}", self.output());
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn until_ended(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("the operator runs");
+        tokio::task::spawn_blocking(move || process.wait())
             .await
             .expect("the wait is not cancelled")
-            .expect("the operator has ended");
-        assert!(status.success(), "the operator ended with {status}:\n{}", self.output());
+            .expect("the operator has ended")
     }
 
     /// What it has logged so far.
