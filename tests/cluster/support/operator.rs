@@ -4,6 +4,7 @@ use std::{
     fs::{File, OpenOptions},
     path::PathBuf,
     process::{Child, Command, ExitStatus},
+    time::Duration,
 };
 
 use super::{namespace::Namespace, proxy::Proxy};
@@ -87,6 +88,21 @@ impl Operator {
             .await
             .expect("the wait is not cancelled")
             .expect("the operator has ended")
+    }
+
+    /// Waits until it has ended because it lost its lease, and panics where it ends otherwise.
+    pub(crate) async fn until_lease_lost(&mut self) {
+        let process = self.process.as_mut().expect("the operator runs");
+        let status = loop {
+            // A child that has ended can be waited for with blocking or by looking.
+            match process.try_wait().expect("it can be looked at") {
+                Some(status) => break status,
+                None => tokio::time::sleep(Duration::from_millis(500)).await,
+            }
+        };
+        self.process = None;
+        let output = self.output();
+        assert!(output.trim_end().ends_with("the lease was lost"), "it ended with {status}");
     }
 
     /// What it has logged so far.

@@ -199,6 +199,12 @@ impl Proxy {
         stopped.wait_for(|stopped| *stopped).await.expect("the sender is held");
     }
 
+    /// Waits until the world goes on.
+    pub(crate) async fn until_going(&self) {
+        let mut stopped = self.shared.stopped.subscribe();
+        stopped.wait_for(|stopped| !*stopped).await.expect("the sender is held");
+    }
+
     /// Whether the world stands still.
     pub(crate) fn is_stopped(&self) -> bool {
         *self.shared.stopped.borrow()
