@@ -21,8 +21,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::{cluster, namespace::Namespace};
 
-/// How long a pod takes to end, and a truncation to be done.
-const WHILE: Duration = Duration::from_millis(700);
+/// How long a truncation takes.
+const TRUNCATES_FOR: Duration = Duration::from_millis(700);
 
 /// The label by which pods find their node.
 const LABEL: &str = "torpor.dev/paper";
@@ -79,7 +79,10 @@ impl PaperNode {
     pub(crate) fn pod_template(&self, app: &str) -> Value {
         let mut template = json!({
             "metadata": {"labels": {"app": app}},
-            "spec": {"containers": [{"name": "main", "image": "none.invalid/paper"}]},
+            "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "containers": [{"name": "main", "image": "none.invalid/paper"}],
+            },
         });
         for (key, value) in self.placement().as_object().into_iter().flatten() {
             template["spec"][key] = value.clone();
@@ -161,7 +164,7 @@ impl Kubelet {
         let Some(arguments) = truncates else { return Ok(()) };
         let dry_run = arguments.iter().any(|argument| argument == "--dry-run");
         let mut writers = self.writers().await?;
-        tokio::time::sleep(WHILE).await;
+        tokio::time::sleep(TRUNCATES_FOR).await;
         writers.extend(self.writers().await?);
         let ran = Truncation { dry_run, writers };
         self.truncations.lock().unwrap_or_else(PoisonError::into_inner).push(ran);
@@ -172,8 +175,10 @@ impl Kubelet {
         self.report(pod, "Succeeded", terminated).await
     }
 
+    /// It runs for all of its grace period.
     async fn end(&self, pod: &Pod) -> kube::Result<()> {
-        tokio::time::sleep(WHILE).await;
+        let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or_default();
+        tokio::time::sleep(Duration::from_secs(grace.unsigned_abs())).await;
         let only_this = Preconditions { uid: pod.uid(), resource_version: None };
         let at_once = DeleteParams::default().grace_period(0).preconditions(only_this);
         self.pods.delete(&pod.name_any(), &at_once).await.map(drop)

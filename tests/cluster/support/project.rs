@@ -153,7 +153,12 @@ impl Project {
             object
         };
         for (name, replicas) in [("at-zero", 0), ("second", 1), ("api", 1), ("bystander", 1)] {
-            let deployment: Deployment = workload::object(replicated(name, replicas));
+            let mut deployment = replicated(name, replicas);
+            if name == "second" {
+                // Long enough for all that follows, if that didn't wait for its pod.
+                deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(8);
+            }
+            let deployment: Deployment = workload::object(deployment);
             workload::create(&self.namespace, &deployment).await;
         }
         let queue: StatefulSet = workload::object(replicated("queue", 1));

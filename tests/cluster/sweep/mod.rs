@@ -166,7 +166,9 @@ async fn sweep<S: Scenario + 'static>(test: &'static str, ways: &[Way]) {
     let all = points.len();
     // From the last on: it is over only when nothing is left to do.
     let points: Vec<_> = match std::env::var("TORPOR_POINT") {
-        Ok(text) => points.into_iter().filter(|point| point.to_string().contains(&text)).collect(),
+        Ok(wanted) => {
+            points.into_iter().filter(|point| point.to_string().contains(&wanted)).collect()
+        }
         Err(_) => points.into_iter().rev().step_by(step).collect(),
     };
     let runs = stream::iter(points)
