@@ -34,11 +34,8 @@ const DEPLOYMENTS: usize = 10_000;
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let name = std::env::var("TORPOR_CLUSTER").expect("TORPOR_CLUSTER names a cluster of its own");
-    run(Command::new("hack/cluster/cluster").args(["--name", &name]).args([
-        "signal",
-        "STOP",
-        "kube-controller-manager",
-    ]));
+    let stop = ["signal", "STOP", "kube-controller-manager", "--name", &name];
+    run(Command::new("hack/cluster/cluster").args(stop));
     run(Command::new("kubectl").args(["apply", "--server-side", "--filename", "crds/"]));
     let client = Client::try_default().await.expect("KUBECONFIG leads to a cluster");
     Box::pin(held_beside_raw_writes(&client)).await;
