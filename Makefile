@@ -1,7 +1,7 @@
 # `make help` lists the targets. Rust (rustup) and Go have to be there; everything else is set up as it is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build docs crds image lint deny test test-unit bench cluster-test demo clean
+.PHONY: help build docs crds image lint deny test break test-unit bench bench-hold cluster-test demo clean
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: ## Checks format, lints, shell scripts, licences and sources of dependenci
 test: ## Sets up a cluster, builds what is tested, and runs all tests
 	hack/test
 
+break: ## Runs what `make test` takes samples of as a whole: kills at every write, ... (BREAK="sweep ..." only these)
+	hack/break $(BREAK)
+
 test-unit: ## Runs only the tests that need no cluster
 	cargo test --locked --lib --test schedule --test crds --test reasons
 
@@ -39,6 +42,9 @@ bench: ## Times torpor truncate beside psql's TRUNCATE (TORPOR_ROUNDS=N), in a P
 
 cluster-test: ## Tests hack/cluster itself
 	hack/cluster/test
+
+bench-hold: ## Measures on a real API server what holding 1,000 Deployments costs, and the operator's memory
+	hack/bench-hold
 
 demo: ## Puts a project to sleep and wakes it, on a real cluster (KEEP=1 leaves it up; CLUSTER=external IMAGE=... uses yours)
 	hack/demo

@@ -140,22 +140,14 @@ impl Reader {
         Ok((workloads.into_iter().flatten().collect(), config_maps))
     }
 
-    /// ConfigMaps can be many and large, so that those named are read one by one.
+    /// ConfigMaps can be many and large: those that are held or selected are listed by their labels,
+    /// and what is named besides, or was held and has lost its label, is read one by one.
     async fn config_maps(
         &self,
         spec: &Valid,
         status: &HibernationStatus,
     ) -> Result<Vec<Subject>, Error> {
         let pointers = spec.config_pointers();
-        let asked_for = spec.config_maps.iter().filter_map(|entry| match &entry.target {
-            Target::Name(name) => Some(name.as_str()),
-            Target::Labels(_) | Target::All => None,
-        });
-        let remembered = status.originals.keys().filter_map(|key| {
-            key.strip_prefix("ConfigMap/").and_then(|rest| rest.split('/').next())
-        });
-        let names: BTreeSet<&str> = asked_for.chain(remembered).collect();
-        let read = try_join_all(names.into_iter().map(|name| self.get(name, &pointers)));
         let selectors = spec.config_maps.iter().filter_map(|entry| match &entry.target {
             Target::Labels(labels) => Some(labels.to_string()),
             Target::Name(_) | Target::All => None,
@@ -163,10 +155,20 @@ impl Reader {
         let listed = try_join_all(selectors.chain([LABEL.to_owned()]).map(|labels| {
             self.list(&CONFIG_MAP, ListParams::default().labels(&labels), pointers.clone())
         }));
-        let (read, listed) = futures::try_join!(read, listed)?;
-        let all = read.into_iter().flatten().chain(listed.into_iter().flatten());
-        let unique: BTreeMap<String, Subject> = all.map(|s| (s.uid.clone(), s)).collect();
-        Ok(unique.into_values().collect())
+        let mut all: BTreeMap<String, Subject> =
+            listed.await?.into_iter().flatten().map(|s| (s.name.clone(), s)).collect();
+        let asked_for = spec.config_maps.iter().filter_map(|entry| match &entry.target {
+            Target::Name(name) => Some(name.as_str()),
+            Target::Labels(_) | Target::All => None,
+        });
+        let remembered = status.originals.keys().filter_map(|key| {
+            key.strip_prefix("ConfigMap/").and_then(|rest| rest.split('/').next())
+        });
+        let missing: BTreeSet<&str> =
+            asked_for.chain(remembered).filter(|name| !all.contains_key(*name)).collect();
+        let read = try_join_all(missing.into_iter().map(|name| self.get(name, &pointers))).await?;
+        all.extend(read.into_iter().flatten().map(|subject| (subject.name.clone(), subject)));
+        Ok(all.into_values().collect())
     }
 
     async fn get(&self, name: &str, pointers: &[String]) -> Result<Option<Subject>, Error> {

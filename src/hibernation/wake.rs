@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::plan::{Action, Draft, Input, Next, Standing, few};
 use super::steps::{Step, StepName};
-use crate::api::hibernation::{Episode, OnDelete, Phase};
+use crate::api::hibernation::{OnDelete, Phase};
 use crate::api::workload::MissedRuns;
 use crate::hold::plan::{Decision, keep};
 
@@ -76,15 +76,14 @@ impl Draft<'_> {
     }
 
     fn woken(&mut self) {
-        let message = match self.status.episode.take() {
-            Some(Episode { cause, attempt, .. }) => {
-                if let Some(attempt) = attempt {
-                    self.actions.push(Action::DeleteJob(attempt.job));
-                }
-                cause
-            }
-            None => String::new(),
-        };
+        // With the hibernation its Job is forgotten, which would then stay for ever.
+        if let Some(job) = self.input.seen.truncation.as_ref().filter(|job| job.exists) {
+            self.actions.push(Action::DeleteJob(job.name.clone()));
+            let wait = Step::Wait(vec![format!("Job {} is deleted", job.name)]);
+            return self.at("Truncation", wait);
+        }
+        let cause = self.status.episode.take().map(|episode| episode.cause);
+        let message = cause.unwrap_or_default();
         self.remember(Phase::Awake, format!("woken, as it was before ({message})"));
         self.idle();
     }

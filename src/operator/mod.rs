@@ -1,6 +1,7 @@
 //! The operator process: it watches, reconciles, leads or waits, and says what it does.
 
 pub mod admin;
+pub mod client;
 pub mod context;
 pub mod interest;
 pub mod lease;

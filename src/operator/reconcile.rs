@@ -16,7 +16,7 @@ use super::context::{Context, Memory, Seen, Settled, Version};
 use super::interest::Interest;
 use super::metrics::{Kind, Outcome};
 use crate::api::condition::shorten;
-use crate::api::hibernation::{AttemptEnd, Hibernation, HibernationStatus};
+use crate::api::hibernation::{Hibernation, HibernationStatus};
 use crate::hibernation::apply::{self, Applier, forget_old, write_status};
 use crate::hibernation::observe::{self, Observed, Reader, call};
 use crate::hibernation::plan::{FINALIZER, Input, Next, few, plan};
@@ -221,10 +221,7 @@ async fn observe(
     let waking = status.episode.as_ref().is_some_and(|episode| episode.waking_since.is_some());
     let attempt = status.episode.as_ref().and_then(|episode| episode.attempt.as_ref());
     let deleting = read.metadata.deletion_timestamp.is_some();
-    let truncation = attempt.filter(|attempt| {
-        attempt.ended.is_none()
-            || ((waking || deleting) && attempt.ended != Some(AttemptEnd::Succeeded))
-    });
+    let truncation = attempt.filter(|attempt| attempt.ended.is_none() || waking || deleting);
     let preflight = status.preflight.as_ref().map(|preflight| &preflight.attempt);
     let preflight = preflight.filter(|attempt| attempt.ended.is_none());
     let job = async |attempt: Option<&crate::api::hibernation::Attempt>| match attempt {

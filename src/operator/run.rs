@@ -16,8 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::admin::{Admin, Readiness};
+use super::client;
 use super::context::{Context, Seen};
-use super::lease::{self, Claim, Lease, LeaseParams};
+use super::lease::{self, Lease, LeaseParams};
 use super::logging::{self, Format, LoggingError};
 use super::metrics::Metrics;
 use super::reconcile::{error_policy, reconcile};
@@ -121,7 +122,6 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(Duration::from_secs(10));
     let namespace = args.lease_namespace.clone().unwrap_or(config.default_namespace.clone());
-    let client = Client::try_from(config)?;
     let shutdown = Shutdown::listen().map_err(Error::Signals)?;
 
     let metrics = Arc::new(Metrics::new());
@@ -134,7 +134,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
 
     let name = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME"));
     let (lease, claim) = Lease::new(
-        client.clone(),
+        client::plain(config.clone())?,
         LeaseParams {
             namespace,
             name: args.lease_name.clone(),
@@ -143,6 +143,11 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
             renew_every: RENEW,
         },
     );
+    let permit: Permit = {
+        let claim = claim.clone();
+        Arc::new(move || claim.check().is_ok())
+    };
+    let client = client::permitted(config, permit.clone())?;
     let (end_lease, lease_ends) = oneshot::channel::<()>();
     let lease = tokio::spawn(lease.run(async { drop(lease_ends.await) }));
 
@@ -165,7 +170,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
                 () = lost => {}
             }
         });
-        control(&client, &args, &claim, &metrics, end).await;
+        control(&client, &args, permit, &metrics, end).await;
         metrics.set_leader(false);
         if !asked.was_asked() {
             result = Err(Error::LeaseLost);
@@ -214,12 +219,10 @@ impl Shutdown {
 async fn control(
     client: &Client,
     args: &RunArgs,
-    claim: &Claim,
+    permit: Permit,
     metrics: &Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let claim = claim.clone();
-    let permit: Permit = Arc::new(move || claim.check().is_ok());
     let in_flight = args.writes_in_flight.into();
     let context =
         Context::new(client.clone(), permit, args.image.clone(), in_flight, metrics.clone());

@@ -24,6 +24,8 @@ mod owners;
 mod random;
 mod rehearsal;
 mod release;
+mod requests;
 mod runbook;
 mod secrecy;
 mod support;
+mod sweep;

@@ -52,6 +52,11 @@ pub(crate) async fn client() -> Client {
 
 /// A client, whatever is installed.
 pub(super) async fn bare_client() -> Client {
+    Client::try_from(config().await).expect("a client can be made")
+}
+
+/// How the cluster is reached.
+pub(super) async fn config() -> Config {
     // Only together with TORPOR_CLUSTER: a cluster that somebody has is not there for tests.
     variable("TORPOR_CLUSTER");
     let file = variable("KUBECONFIG");
@@ -60,7 +65,7 @@ pub(super) async fn bare_client() -> Client {
         .await
         .expect("KUBECONFIG is valid");
     config.read_timeout = Some(std::time::Duration::from_mins(5));
-    Client::try_from(config).expect("a client can be made")
+    config
 }
 
 static INSTALLED: OnceLock<bool> = OnceLock::new();

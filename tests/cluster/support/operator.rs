@@ -3,10 +3,11 @@
 use std::{
     fs::{File, OpenOptions},
     path::PathBuf,
-    process::{Child, Command},
+    process::{Child, Command, ExitStatus},
+    time::Duration,
 };
 
-use super::namespace::Namespace;
+use super::{namespace::Namespace, proxy::Proxy};
 
 /// The image whose pods run the truncation.
 pub(crate) const IMAGE: &str = "localhost/torpor:dev";
@@ -17,6 +18,8 @@ pub(crate) struct Operator {
     namespace: String,
     lease_namespace: String,
     more: Vec<String>,
+    /// The way to the cluster, where it is not the test's own.
+    kubeconfig: Option<PathBuf>,
     log: PathBuf,
     process: Option<Child>,
 }
@@ -30,22 +33,35 @@ impl Operator {
     /// Starts another one for the same namespace: one of them leads.
     pub(crate) fn start_second(namespace: &Namespace) -> Self {
         let log = format!("{}-second", namespace.name);
-        Self::start_with(namespace, &namespace.name, &log, &[])
+        Self::start_with(namespace, &namespace.name, &log, &[], None)
     }
 
     /// Starts it with its lease in another namespace (that one may be deleted under it), and with more
     /// arguments.
     pub(crate) fn start_from(namespace: &Namespace, lease_namespace: &str, more: &[&str]) -> Self {
-        Self::start_with(namespace, lease_namespace, &namespace.name, more)
+        Self::start_with(namespace, lease_namespace, &namespace.name, more, None)
     }
 
-    fn start_with(namespace: &Namespace, lease_namespace: &str, log: &str, more: &[&str]) -> Self {
+    /// Starts it with all of its requests passing through a proxy.
+    pub(crate) fn start_behind(namespace: &Namespace, proxy: &Proxy) -> Self {
+        let name = &namespace.name;
+        Self::start_with(namespace, name, name, &[], Some(proxy.kubeconfig(name)))
+    }
+
+    fn start_with(
+        namespace: &Namespace,
+        lease_namespace: &str,
+        log: &str,
+        more: &[&str],
+        kubeconfig: Option<PathBuf>,
+    ) -> Self {
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{log}.log"));
         File::create(&log).expect("the log can be written");
         let lease_namespace = lease_namespace.to_owned();
         let more = more.iter().map(ToString::to_string).collect();
         let namespace = namespace.name.clone();
-        let mut operator = Self { namespace, lease_namespace, more, log, process: None };
+        let mut operator =
+            Self { namespace, lease_namespace, more, kubeconfig, log, process: None };
         operator.restart();
         operator
     }
@@ -59,6 +75,7 @@ impl Operator {
             .args(["--lease-namespace", &self.lease_namespace])
             .args(["--image", IMAGE, "--admin-address", "127.0.0.1:0", "--log-format", "text"])
             .args(&self.more)
+            .envs(self.kubeconfig.iter().map(|file| ("KUBECONFIG", file)))
             .stdout(log.try_clone().expect("the log can be shared"))
             .stderr(log)
             .spawn()
@@ -75,14 +92,34 @@ impl Operator {
 
     /// Asks it to end, waits for that, and expects it to do so without an error.
     pub(crate) async fn stop(&mut self) {
-        let mut process = self.process.take().expect("the operator runs");
-        let id = process.id().to_string();
+        let id = self.process.as_ref().expect("the operator runs").id().to_string();
         Command::new("kill").args(["-TERM", &id]).status().expect("the signal is sent");
-        let status = tokio::task::spawn_blocking(move || process.wait())
+        let status = self.until_ended().await;
+        assert!(status.success(), "the operator ended with {status}:\n{}", self.output());
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn until_ended(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("the operator runs");
+        tokio::task::spawn_blocking(move || process.wait())
             .await
             .expect("the wait is not cancelled")
-            .expect("the operator has ended");
-        assert!(status.success(), "the operator ended with {status}:\n{}", self.output());
+            .expect("the operator has ended")
+    }
+
+    /// Waits until it has ended because it lost its lease, and panics where it ends otherwise.
+    pub(crate) async fn until_lease_lost(&mut self) {
+        let process = self.process.as_mut().expect("the operator runs");
+        let status = loop {
+            // A child that has ended can be waited for with blocking or by looking.
+            match process.try_wait().expect("it can be looked at") {
+                Some(status) => break status,
+                None => tokio::time::sleep(Duration::from_millis(500)).await,
+            }
+        };
+        self.process = None;
+        let output = self.output();
+        assert!(output.trim_end().ends_with("the lease was lost"), "it ended with {status}");
     }
 
     /// What it has logged so far.

@@ -128,9 +128,11 @@ pub(crate) fn authored<K: Watched>(object: &K) -> Value {
         for key in ["generation", "managedFields", "resourceVersion"] {
             metadata.remove(key);
         }
-        // The Deployment controller counts the templates that there were.
+        // The Deployment controller and, for a DaemonSet, the API server count the templates that
+        // there were.
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.remove("deployment.kubernetes.io/revision");
+            annotations.remove("deprecated.daemonset.template.generation");
         }
         for key in ["annotations", "labels"] {
             if metadata.get(key).is_some_and(|map| map == &json!({})) {

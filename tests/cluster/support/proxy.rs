@@ -1,0 +1,364 @@
+//! A proxy between an operator and the API server: it records every request and can lose, refuse or
+//! delay any of them, or stop the world in front of or behind one.
+//!
+//! The operator speaks plain HTTP to it on the loopback; upstream it uses the test's own client.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::{Body, Bytes, to_bytes},
+    http::{self, Method, Response, StatusCode, header, request::Parts},
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use super::cluster;
+
+/// A request as it was seen, and what came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    /// What was sent; null where that is no JSON.
+    pub(crate) body: Value,
+    pub(crate) arrived: Instant,
+    /// None as long as there is none. A watch is answered when it begins.
+    pub(crate) answer: Option<Answer>,
+}
+
+/// What a request was answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) at: Instant,
+    pub(crate) status: u16,
+    /// The answer to a write; null otherwise.
+    pub(crate) body: Value,
+}
+
+impl Request {
+    pub(crate) fn is_watch(&self) -> bool {
+        self.query.split('&').any(|parameter| parameter == "watch=true")
+    }
+
+    /// Whether it changes something.
+    pub(crate) fn writes(&self) -> bool {
+        !matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+
+    /// Whether it is about the lease, by which one replica leads.
+    pub(crate) fn is_of_lease(&self) -> bool {
+        self.resource() == "leases"
+    }
+
+    /// Whether it changes what people see: the lease says who leads, and an event repeats what the
+    /// status says.
+    pub(crate) fn matters(&self) -> bool {
+        self.writes() && !matches!(self.resource(), "leases" | "events")
+    }
+
+    /// The resource, `deployments` for example.
+    pub(crate) fn resource(&self) -> &str {
+        self.segment(0)
+    }
+
+    /// The object's name, empty for a collection.
+    pub(crate) fn name(&self) -> &str {
+        self.segment(1)
+    }
+
+    /// `status`, for example; empty for the object itself.
+    pub(crate) fn subresource(&self) -> &str {
+        self.segment(2)
+    }
+
+    /// A segment of the path, counted from the resource of a namespace.
+    fn segment(&self, number: usize) -> &str {
+        let within = self.path.split_once("/namespaces/").map_or("", |(_, rest)| rest);
+        within.split('/').nth(number + 1).unwrap_or_default()
+    }
+
+    /// Whether it was answered so.
+    pub(crate) fn met(&self, status: u16) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.status == status)
+    }
+
+    /// What is requested, as in `PATCH deployments/api`: the same in every run, so that a Job has no
+    /// name here, as that is another one each time.
+    pub(crate) fn title(&self) -> String {
+        let name = if self.resource() == "jobs" { "" } else { self.name() };
+        let parts = [self.resource(), name, self.subresource()];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        format!("{} {}", self.method, parts.join("/"))
+    }
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fate {
+    /// It goes through.
+    Pass,
+    /// It goes through later.
+    Late(Duration),
+    /// The proxy answers it, as an API server would with this status, and `Retry-After` in seconds.
+    Refused(StatusCode, Option<u64>),
+    /// The connection ends before it is sent on.
+    Lost,
+    /// It goes through, and the connection ends instead of an answer.
+    Unanswered,
+    /// The world stops before it is sent on: see [`Proxy::until_stopped`].
+    StopsBefore,
+    /// The world stops when the API server has answered it, and the answer is never seen.
+    StopsAfter,
+}
+
+type Rule = Box<dyn FnMut(&Request) -> Fate + Send>;
+
+struct Shared {
+    upstream: Client,
+    requests: Mutex<Vec<Request>>,
+    rule: Mutex<Rule>,
+    stopped: watch::Sender<bool>,
+}
+
+/// A proxy that lives as long as this.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+/// There will be no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection ends here")]
+struct Ended;
+
+impl Proxy {
+    /// Starts one that lets everything through.
+    pub(crate) async fn start() -> Self {
+        let mut config = cluster::config().await;
+        // What the API server says goes on to the operator, and is not mended here.
+        config.default_retry = false;
+        let shared = Arc::new(Shared {
+            upstream: Client::try_from(config).expect("a client can be made"),
+            requests: Mutex::default(),
+            rule: Mutex::new(Box::new(|_| Fate::Pass)),
+            stopped: watch::Sender::new(false),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it has an address");
+        let server = tokio::spawn(serve(listener, shared.clone()));
+        Self { address, shared, server }
+    }
+
+    /// Writes a kubeconfig that leads through it.
+    pub(crate) fn kubeconfig(&self, name: &str) -> PathBuf {
+        let file =
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.kubeconfig.json"));
+        let content = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {"name": "proxy", "cluster": {"server": format!("http://{}", self.address)}},
+            ],
+            "users": [{"name": "operator", "user": {}}],
+            "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "operator"}}],
+            "current-context": "proxy",
+        });
+        std::fs::write(&file, content.to_string()).expect("the kubeconfig is written");
+        file
+    }
+
+    /// From now on this decides what becomes of each request.
+    pub(crate) fn rule(&self, rule: impl FnMut(&Request) -> Fate + Send + 'static) {
+        *lock(&self.shared.rule) = Box::new(rule);
+    }
+
+    /// Stops the world at the request of that title and number, counted from 1.
+    pub(crate) fn stop_at(&self, title: &str, number: usize, fate: Fate) {
+        let (title, mut seen) = (title.to_owned(), 0);
+        self.rule(move |request| {
+            let meant = request.title() == title;
+            seen += usize::from(meant);
+            if meant && seen == number { fate } else { Fate::Pass }
+        });
+    }
+
+    /// Waits until the world has stopped: nothing is sent on, and nothing answered, as if the
+    /// operator had ended at that instant.
+    pub(crate) async fn until_stopped(&self) {
+        let mut stopped = self.shared.stopped.subscribe();
+        stopped.wait_for(|stopped| *stopped).await.expect("the sender is held");
+    }
+
+    /// Waits until the world goes on.
+    pub(crate) async fn until_going(&self) {
+        let mut stopped = self.shared.stopped.subscribe();
+        stopped.wait_for(|stopped| !*stopped).await.expect("the sender is held");
+    }
+
+    /// Whether the world stands still.
+    pub(crate) fn is_stopped(&self) -> bool {
+        *self.shared.stopped.borrow()
+    }
+
+    /// Lets everything through again. What waited is lost.
+    pub(crate) fn go_on(&self) {
+        self.rule(|_| Fate::Pass);
+        self.shared.stopped.send_replace(false);
+    }
+
+    /// All requests so far, in the order of their arrival.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        lock(&self.shared.requests).clone()
+    }
+
+    /// Forgets the requests so far.
+    pub(crate) fn forget(&self) {
+        lock(&self.shared.requests).clear();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    // They end with the server.
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.expect("connections are accepted");
+        let shared = shared.clone();
+        connections.spawn(async move {
+            let service = service_fn(|request| handle(shared.clone(), request));
+            // An error is one that was asked for, or the operator has ended.
+            drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn handle(
+    shared: Arc<Shared>,
+    request: http::Request<Incoming>,
+) -> Result<Response<Body>, Ended> {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(Body::new(body), usize::MAX).await.map_err(|_| Ended)?;
+    let seen = Request {
+        method: parts.method.clone(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+        arrived: Instant::now(),
+        answer: None,
+    };
+    shared.unless_stopped().await?;
+    let fate = {
+        let fate = lock(&shared.rule)(&seen);
+        if fate == Fate::StopsBefore {
+            shared.stopped.send_replace(true);
+        }
+        fate
+    };
+    let number = {
+        let mut requests = lock(&shared.requests);
+        requests.push(seen.clone());
+        requests.len() - 1
+    };
+    shared.unless_stopped().await?;
+    match fate {
+        Fate::Lost => return Err(Ended),
+        Fate::Refused(status, after) => {
+            shared.answered(number, status, &[]);
+            return Ok(refusal(status, after));
+        }
+        Fate::Late(long) => tokio::time::sleep(long).await,
+        _ => {}
+    }
+    if seen.is_watch() {
+        let answer = forward(&shared.upstream, parts, body).await?;
+        shared.answered(number, answer.status(), &[]);
+        return Ok(answer);
+    }
+    // What is on its way goes through, whatever becomes of whoever sent it.
+    let (to, sent) = (shared.clone(), tokio::spawn(whole(shared.clone(), parts, body)));
+    let (head, body) = sent.await.map_err(|_| Ended)??;
+    if fate == Fate::StopsAfter {
+        to.stopped.send_replace(true);
+    }
+    let kept: &[u8] = if seen.writes() { &body } else { &[] };
+    to.answered(number, head.status, kept);
+    to.unless_stopped().await?;
+    if fate == Fate::Unanswered {
+        return Err(Ended);
+    }
+    Ok(Response::from_parts(head, Body::from(body)))
+}
+
+/// Sends a request on and takes in the whole answer.
+async fn whole(
+    shared: Arc<Shared>,
+    parts: Parts,
+    body: Bytes,
+) -> Result<(http::response::Parts, Bytes), Ended> {
+    let (mut head, body) = forward(&shared.upstream, parts, body).await?.into_parts();
+    head.headers.remove(header::TRANSFER_ENCODING);
+    let body = to_bytes(body, usize::MAX).await.map_err(|_| Ended)?;
+    Ok((head, body))
+}
+
+async fn forward(upstream: &Client, parts: Parts, body: Bytes) -> Result<Response<Body>, Ended> {
+    let mut request = http::Request::builder()
+        .method(parts.method)
+        .uri(parts.uri.path_and_query().map_or_else(String::new, ToString::to_string));
+    for (name, value) in &parts.headers {
+        if !matches!(*name, header::HOST | header::CONNECTION | header::CONTENT_LENGTH) {
+            request = request.header(name, value);
+        }
+    }
+    let request = request.body(kube::client::Body::from(body.to_vec())).map_err(|_| Ended)?;
+    upstream.send(request).await.map(|answer| answer.map(Body::new)).map_err(|_| Ended)
+}
+
+/// What the API server answers when it is too busy, for example: a line of text.
+fn refusal(status: StatusCode, after: Option<u64>) -> Response<Body> {
+    let mut answer = Response::new(Body::from(status.canonical_reason().unwrap_or_default()));
+    *answer.status_mut() = status;
+    if let Some(seconds) = after {
+        answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    answer
+}
+
+impl Shared {
+    /// While the world stands still, nothing comes or goes, and later it is too late for that.
+    async fn unless_stopped(&self) -> Result<(), Ended> {
+        let mut stopped = self.stopped.subscribe();
+        if !*stopped.borrow_and_update() {
+            return Ok(());
+        }
+        drop(stopped.wait_for(|stopped| !*stopped).await);
+        Err(Ended)
+    }
+
+    fn answered(&self, number: usize, status: StatusCode, body: &[u8]) {
+        if let Some(request) = lock(&self.requests).get_mut(number) {
+            let body = serde_json::from_slice(body).unwrap_or_default();
+            request.answer = Some(Answer { at: Instant::now(), status: status.as_u16(), body });
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The operator is killed at every request that changes something, before the request goes through
+//! and after: started again, it converges, and everything comes back as it was.
+//!
+//! `make test` takes a fixed sample of these points; with `TORPOR_BREAK=1` (`make break`) it is all
+//! of them, and `TORPOR_POINT=TEXT` takes those alone whose line has the text, as the report of a
+//! failure shows it. A point is a write, told by its title and number at a proxy; leases and events don't count.
+
+mod hibernation;
+
+use std::{collections::BTreeMap, fmt, io::Write as _, time::Instant};
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::DeleteParams;
+
+use crate::support::{
+    namespace::Namespace,
+    operator::Operator,
+    proxy::{Fate, Proxy, Request},
+};
+
+/// Namespaces in which points are tried at the same time.
+const AT_ONCE: usize = 8;
+/// Of this many points the sample takes one; odd, so that it has some before and some behind a write.
+const SAMPLED: usize = 9;
+
+/// What is swept: a way down and a way back. Each way is asked for, and then waited for and judged.
+trait Scenario: Sized + Send + Sync {
+    /// Makes what is put down, before anything is asked for.
+    fn set_up(namespace: Namespace) -> impl Future<Output = Self> + Send;
+    /// Asks for the way down.
+    fn go_down(&self) -> impl Future<Output = ()> + Send;
+    /// Waits until all is down, and panics where something is not as it must be.
+    fn until_down(&self) -> impl Future<Output = ()> + Send;
+    /// Asks for the way back.
+    fn come_back(&self) -> impl Future<Output = ()> + Send;
+    /// Waits until all is back and no more is to come, and panics where something is not as it was.
+    fn until_back(&self) -> impl Future<Output = ()> + Send;
+    /// The namespace in which it happens.
+    fn namespace(&self) -> &Namespace;
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Way {
+    Down,
+    Back,
+}
+
+/// Where the operator is killed.
+#[derive(Clone, Debug)]
+struct Point {
+    way: Way,
+    /// The write's title.
+    write: String,
+    /// Of the writes with this title the first, the second, ...
+    number: usize,
+    fate: Fate,
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { way, write, number, fate } = self;
+        write!(f, "{way:?}, {write}, number {number}: {fate:?}")
+    }
+}
+
+impl Point {
+    /// Whether each run gets there: how often a status is written hangs on what is seen in between.
+    fn is_certain(&self) -> bool {
+        !self.write.ends_with("/status") || self.number == 1
+    }
+}
+
+/// What a run has seen.
+#[derive(Default)]
+struct Seen {
+    /// The writes of each way, up to the kill.
+    writes: BTreeMap<Way, Vec<Request>>,
+    /// Whether the operator was killed.
+    killed: bool,
+}
+
+/// Goes down and comes back, and is killed at that point.
+async fn run<S: Scenario>(test: &str, point: Option<Point>) -> Seen {
+    let proxy = Proxy::start().await;
+    let namespace = Namespace::create(test).await;
+    let mut operator = Operator::start_behind(&namespace, &proxy);
+    let scene = S::set_up(namespace).await;
+    let mut seen = Seen::default();
+    for way in [Way::Down, Way::Back] {
+        proxy.forget();
+        if let Some(point) = point.as_ref().filter(|point| point.way == way) {
+            proxy.stop_at(&point.write, point.number, point.fate);
+        }
+        match way {
+            Way::Down => scene.go_down().await,
+            Way::Back => scene.come_back().await,
+        }
+        let converge = async {
+            converged(&scene, way).await;
+            // The world may have stopped behind the last write.
+            while proxy.is_stopped() {
+                proxy.until_going().await;
+                converged(&scene, way).await;
+            }
+        };
+        let mut killed = false;
+        tokio::select! {
+            () = attend(&mut operator, &proxy, scene.namespace(), &mut killed) => {}
+            () = converge => {}
+        }
+        seen.killed |= killed;
+        proxy.go_on();
+        let mut writes = proxy.requests();
+        // A conflict is met by chance.
+        writes.retain(|request| request.matters() && !request.met(409));
+        seen.writes.insert(way, writes);
+    }
+    seen
+}
+
+/// Kills the operator where the world stops, and starts it again, also when it has lost its lease,
+/// as it does on a machine that is too busy.
+async fn attend(operator: &mut Operator, proxy: &Proxy, namespace: &Namespace, killed: &mut bool) {
+    loop {
+        tokio::select! {
+            () = proxy.until_stopped() => {
+                *killed = true;
+                operator.kill9();
+                // Nobody holds it any more. That it runs out by itself is shown elsewhere, and takes
+                // longer.
+                let leases = namespace.api::<Lease>();
+                let deleted = leases.delete("torpor", &DeleteParams::default()).await;
+                deleted.expect("the lease is deleted");
+                proxy.go_on();
+            }
+            () = operator.until_lease_lost() => {}
+        }
+        operator.restart();
+    }
+}
+
+async fn converged<S: Scenario>(scene: &S, way: Way) {
+    match way {
+        Way::Down => scene.until_down().await,
+        Way::Back => scene.until_back().await,
+    }
+}
+
+/// Sweeps the ways: counts the writes in a run without a kill, and then kills at each of them.
+async fn sweep<S: Scenario + 'static>(test: &'static str, ways: &[Way]) {
+    let whole = std::env::var_os("TORPOR_BREAK").is_some();
+    let (began, step) = (Instant::now(), if whole { 1 } else { SAMPLED });
+    let counted = run::<S>(test, None).await;
+    let mut points = Vec::new();
+    for way in ways {
+        let mut numbers = BTreeMap::<_, usize>::new();
+        for write in counted.writes[way].iter().map(Request::title) {
+            let number =
+                *numbers.entry(write.clone()).and_modify(|number| *number += 1).or_insert(1);
+            for fate in [Fate::StopsBefore, Fate::StopsAfter] {
+                points.push(Point { way: *way, write: write.clone(), number, fate });
+            }
+        }
+    }
+    let all = points.len();
+    // From the last on: it is over only when nothing is left to do.
+    let points: Vec<_> = match std::env::var("TORPOR_POINT") {
+        Ok(wanted) => {
+            points.into_iter().filter(|point| point.to_string().contains(&wanted)).collect()
+        }
+        Err(_) => points.into_iter().rev().step_by(step).collect(),
+    };
+    let runs = stream::iter(points)
+        .map(|point| async { (point.clone(), tokio::spawn(run::<S>(test, Some(point))).await) })
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<_>>()
+        .await;
+    let (count, mut killed, mut failed) = (runs.len(), 0, Vec::new());
+    for (point, outcome) in runs {
+        match outcome {
+            Ok(seen) if seen.killed => killed += 1,
+            Ok(_) if point.is_certain() => failed.push(format!("{point}: never got there")),
+            Ok(_) => {}
+            Err(error) => failed.push(format!("{point}: {error}")),
+        }
+    }
+    // Past the capture of what tests print.
+    let _ = writeln!(
+        std::io::stderr(),
+        "{test}: {count} of {all} points, killed at {killed}, failed at {}, {} s",
+        failed.len(),
+        began.elapsed().as_secs(),
+    );
+    assert!(failed.is_empty(), "it does not converge when killed at\n{}", failed.join("\n"));
+}
