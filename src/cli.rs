@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use kube::CustomResourceExt;
 
 use crate::api::Hibernation;
+use crate::bridge::{self, BridgeArgs};
 use crate::operator::run::{self, RunArgs};
 use crate::truncate;
 
@@ -23,6 +24,8 @@ enum Command {
     Run(RunArgs),
     /// Empty tables of a PostgreSQL database, as the operator's Jobs do
     Truncate(truncate::Args),
+    /// Serve the Deals API for a market
+    Bridge(BridgeArgs),
     /// Print the custom resource definitions
     Crd,
 }
@@ -35,6 +38,10 @@ pub async fn main() -> ExitCode {
             Err(error) => fail(&error),
         },
         Command::Truncate(args) => truncate::run(args).await,
+        Command::Bridge(args) => match bridge::run(args).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
         Command::Crd => match serde_saphyr::to_string(&Hibernation::crd()) {
             Ok(text) => {
                 print!("# Printed by `torpor crd`. Change src/api/ instead.\n{text}");

@@ -3,7 +3,6 @@
 pub mod admin;
 pub mod context;
 pub mod lease;
-pub mod logging;
 pub mod metrics;
 pub mod reconcile;
 pub mod run;

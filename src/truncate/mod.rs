@@ -28,6 +28,7 @@ use self::table_name::TableNames;
 use self::url::Target;
 use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, RUNTIME_TABLES, Scope};
 
+pub(crate) mod access;
 mod catalog;
 mod connect;
 mod facts;
