@@ -4,8 +4,10 @@
 //! The way through one: [`server`] takes a request, [`auth`] says whose it is, [`changes`] puts
 //! changes in order, and [`sonm`] or [`postgres`] does what is asked.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use self::changes::Progress;
 use self::server::ServerArgs;
@@ -109,6 +111,16 @@ Examples:
       torpor bridge postgres --listen 127.0.0.1:8080 --insecure-no-authentication \\
           --query \"SELECT id::text, 'order' AS kind, NULL AS term, NULL::timestamptz AS ends_at
                    FROM execution_orders WHERE closed_at IS NULL\"";
+
+/// A flag's value.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wanted = "a duration from 100ms to 1h, such as 15s";
+    let duration: SignedDuration = text.parse().map_err(|_| wanted.to_owned())?;
+    if duration < SignedDuration::from_millis(100) || duration > SignedDuration::from_hours(1) {
+        return Err(wanted.to_owned());
+    }
+    duration.try_into().map_err(|_| wanted.to_owned())
+}
 
 /// Runs a bridge until it is told to end.
 pub async fn run(args: BridgeArgs) -> Result<(), Error> {

@@ -20,19 +20,14 @@ use self::time::Instant;
 use super::changes::Progress;
 use super::{Error, Market};
 use crate::deals::problem::{Kind, Problem};
-use crate::deals::types::{
-    Commitments, Complete, Deal, Drain, Failure, Id, LONGEST_LIST, List, Order, Task,
-};
+use crate::deals::types::{Commitments, Complete, Drain, Failure, Id, LONGEST_LIST, List, Order};
 use crate::truncate::access::Access;
 
 mod statement;
 mod time;
 
-/// How long a statement may take, by the database's clock.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// How long all of a look or a change may take, connection included.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a look or a change may take besides its statement: connection, checks, COMMIT.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What follows the options in the help.
 pub(super) const AFTER_HELP: &str = "\
@@ -74,6 +69,11 @@ pub struct PostgresArgs {
     #[arg(long, env = "TORPOR_BRIDGE_POSTGRES_RESUME", value_name = "SQL", requires = "drain")]
     pub resume: Option<String>,
 
+    /// How long a statement may take, by the database's clock
+    #[arg(long, env = "TORPOR_BRIDGE_POSTGRES_STATEMENT_TIMEOUT", value_name = "DURATION",
+          default_value = "15s", value_parser = super::duration)]
+    pub statement_timeout: Duration,
+
     /// Read the database's URL from this file instead of `DATABASE_URL`. It is read at the start
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]
     pub url_file: Option<PathBuf>,
@@ -86,6 +86,7 @@ pub struct PostgresArgs {
 /// A database, and the statements.
 pub struct Postgres {
     access: Access,
+    statement_timeout: Duration,
     query: Statement,
     announce: Option<Statement>,
     /// Both or none: what is withdrawn has to come back.
@@ -106,6 +107,7 @@ impl Postgres {
         let access = Access::new(&url, args.ca_file.as_deref()).map_err(wrong)?;
         let bridge = Self {
             access,
+            statement_timeout: args.statement_timeout,
             query: Statement::query(args.query),
             announce: args.announce.map(|sql| Statement::change(Change::Announce, sql)),
             drain_and_resume: args.drain.zip(args.resume).map(|(drain, resume)| {
@@ -161,7 +163,7 @@ impl Postgres {
             drop(connection.close().await);
             done
         };
-        timeout(PATIENCE, session).await.unwrap_or_else(|_| {
+        timeout(self.statement_timeout + PATIENCE, session).await.unwrap_or_else(|_| {
             Err(Kind::MarketTimeout.because("the database took too long in all"))
         })
     }
@@ -177,7 +179,7 @@ impl Postgres {
             let failed = |error| self.problem(statement, &error);
             let mut transaction = connection.begin_with(begin).await.map_err(failed)?;
             let timeout =
-                format!("SET LOCAL statement_timeout = {}", STATEMENT_TIMEOUT.as_millis());
+                format!("SET LOCAL statement_timeout = {}", self.statement_timeout.as_millis());
             transaction.execute(AssertSqlSafe(timeout)).await.map_err(failed)?;
             let parameters = self.prepare(&mut transaction, statement).await?;
             let done = work(&mut transaction, parameters).await?;
@@ -262,9 +264,9 @@ impl Market for Postgres {
         Ok(Commitments {
             as_of,
             complete: Complete,
-            deals: List::<Deal>::try_from(deals).unwrap_or_default(),
-            orders: List::<Order>::try_from(orders).unwrap_or_default(),
-            tasks: List::<Task>::try_from(tasks).unwrap_or_default(),
+            deals: bounded(deals)?,
+            orders: bounded(orders)?,
+            tasks: bounded(tasks)?,
             next_maintenance: None,
             failures: List::<Failure>::default(),
         })
@@ -318,6 +320,10 @@ impl Market for Postgres {
         })
         .await
     }
+}
+
+fn bounded<T>(entries: Vec<T>) -> Result<List<T>, Problem> {
+    List::try_from(entries).map_err(|error| Kind::MarketInvalid.because(error.to_string()))
 }
 
 fn texts(ids: &[Id]) -> Vec<String> {

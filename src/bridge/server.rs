@@ -34,7 +34,7 @@ pub const EPOCH_HEADER: &str = "torpor-epoch";
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long those who have asked before, and the step of a drain, are waited for at the end.
-const END_TIMEOUT: Duration = Duration::from_secs(20);
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every bridge is started with.
 #[derive(Clone, Debug, Args)]

@@ -78,8 +78,11 @@ impl Sonm {
         if let Some(deal) = self.deal_of(plan).await.map_err(|error| error.to_string())? {
             // Removed before the worker has registered the deal, it would block itself (defect 5).
             // The next look shows the deal instead of the order, and what it is.
-            tracing::info!(order = %id, deal = deal.as_str(), "the order has become a deal");
-            return Ok(());
+            let in_force = self.deal(&deal).await.map_err(|error| error.to_string())?.is_some();
+            if in_force || plan.deal.is_none() {
+                tracing::info!(order = %id, deal = deal.as_str(), "the order has become a deal");
+                return Ok(());
+            }
         }
         Ok(self.remove(id.as_str(), progress).await?)
     }

@@ -5,17 +5,18 @@
 //! and the chain says what is still in force and for how long.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::Sonm;
 use super::node::CallError;
 use super::wire::{
     ACCEPTED, AskPlans, CLOSED, Deal, DealReply, DealsReply, DealsRequest, Empty, Name, Number,
     Order, Plan, Status, Tasks, canonical,
 };
+use super::{Last, Sonm};
 use crate::deals::problem::{Kind, Problem};
 use crate::deals::types::{self, Commitments, Complete, Failure, Id, List, Restore, Term};
 
@@ -57,6 +58,7 @@ impl Sonm {
             stream::iter(asked).buffer_unordered(CALLS).try_collect().await?;
         let mut known = self.indexed().await?;
         known.extend(of_plans.values().flatten().cloned());
+        known.extend(self.remembered(&plans).await?);
         let asked: Vec<_> = known
             .into_iter()
             .map(|id| async {
@@ -67,18 +69,32 @@ impl Sonm {
         let deals: Vec<Option<(Number, Deal)>> =
             stream::iter(asked).buffer_unordered(CALLS).try_collect().await?;
         let deals: BTreeMap<Number, Deal> = deals.into_iter().flatten().collect();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last {
+            orders: plans.values().filter_map(|plan| plan.order.clone()).collect(),
+            deals: deals.keys().cloned().collect(),
+        };
         let next_maintenance: Timestamp = self.node.worker("NextMaintenance", &Empty {}).await?;
         let far = as_of.checked_add(NO_MAINTENANCE).unwrap_or(Timestamp::MAX);
 
         let in_force =
             |plan: &str| of_plans.get(plan)?.as_ref().and_then(|id| deals.get_key_value(id));
+        let stays = |plan: &str| {
+            let ends_at = in_force(plan).and_then(|(_, deal)| deal.ends_at());
+            ends_at.is_some_and(|end| end > as_of)
+        };
+        let offers: BTreeMap<&str, String> = plans
+            .iter()
+            .map(|(id, plan)| (id.as_str(), canonical(&Value::Object(plan.offer()))))
+            .collect();
+        let mut staying: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (id, offer) in offers.iter().filter(|(id, _)| stays(id)) {
+            staying.entry(offer).or_default().push(id);
+        }
         let mut orders = Vec::new();
         let mut restores = BTreeMap::new();
         for (id, plan) in &plans {
-            let restore = restore(id, plan, &plans, |other| {
-                in_force(other)
-                    .is_some_and(|(_, deal)| deal.ends_at().is_some_and(|end| end > as_of))
-            })?;
+            let equal = offers.get(id.as_str()).and_then(|offer| staying.get(offer.as_str()));
+            let restore = restore(id, plan, equal.map_or(&[][..], Vec::as_slice))?;
             match in_force(id) {
                 // Who removed it knows why: it would not be offered again.
                 Some((deal, _)) if !plan.going => drop(restores.insert(deal, restore)),
@@ -109,6 +125,39 @@ impl Sonm {
         })
     }
 
+    /// Deals that may be in force although nobody tells of them now: the chain decides. An order of
+    /// the last look whose plan is gone has to be off the market, or the worker's list is not to be
+    /// believed: one who knows nothing answers `{}` as well.
+    async fn remembered(
+        &self,
+        plans: &BTreeMap<String, Plan>,
+    ) -> Result<BTreeSet<Number>, Problem> {
+        let Last { orders, mut deals } =
+            self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let listed: BTreeSet<&Number> =
+            plans.values().filter_map(|plan| plan.order.as_ref()).collect();
+        for id in orders.iter().filter(|id| !listed.contains(id)) {
+            let order = self.order(id).await?;
+            if order.is_active() {
+                let id = id.as_str();
+                return Err(nonsense(format!("order {id} is on the market, and no plan has it")));
+            }
+            deals.extend(order.deal.and_then(Number::given));
+        }
+        Ok(deals)
+    }
+
+    async fn order(&self, id: &Number) -> Result<Order, CallError> {
+        let request = Name { id: id.as_str().to_owned() };
+        let order: Order = self.node.ask("Market", "GetOrderByID", &request).await?;
+        if order.id != *id {
+            return Err(CallError::Invalid(
+                "the node tells of another order than asked".to_owned(),
+            ));
+        }
+        Ok(order)
+    }
+
     /// The worker's plans by name.
     pub(super) async fn plans(&self) -> Result<BTreeMap<String, Plan>, Problem> {
         let AskPlans { ask_plans } = self.node.worker("AskPlans", &Empty {}).await?;
@@ -122,13 +171,7 @@ impl Sonm {
     /// (defect 3), and one that was just struck is not registered yet (defect 2); the order knows.
     pub(super) async fn deal_of(&self, plan: &Plan) -> Result<Option<Number>, CallError> {
         let (None, Some(id)) = (&plan.deal, &plan.order) else { return Ok(plan.deal.clone()) };
-        let request = Name { id: id.as_str().to_owned() };
-        let order: Order = self.node.ask("Market", "GetOrderByID", &request).await?;
-        if order.id != *id {
-            return Err(CallError::Invalid(
-                "the node tells of another order than asked".to_owned(),
-            ));
-        }
+        let order = self.order(id).await?;
         Ok(order.deal.and_then(Number::given))
     }
 
@@ -214,7 +257,7 @@ impl Sonm {
             }
             let open = listed.iter().filter(|(_, ended)| !**ended).map(|(id, _)| id.clone());
             let mut open: BTreeSet<Id> = open.collect();
-            let lost = self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
             open.extend(lost.iter().cloned());
             return Ok(open);
         }
@@ -228,20 +271,10 @@ impl Sonm {
     }
 }
 
-/// The payload of a plan. Equal plans whose deals stay are named in it.
-fn restore(
-    id: &str,
-    plan: &Plan,
-    plans: &BTreeMap<String, Plan>,
-    stays: impl Fn(&str) -> bool,
-) -> Result<Restore, Problem> {
-    let offer = plan.offer();
-    let besides: Vec<&str> = plans
-        .iter()
-        .filter(|(other, equal)| *other != id && stays(other) && equal.offer() == offer)
-        .map(|(other, _)| other.as_str())
-        .collect();
-    let mut payload = json!({"plan": offer});
+/// The payload of a plan. Equal ones that stay are named in it.
+fn restore(id: &str, plan: &Plan, staying: &[&str]) -> Result<Restore, Problem> {
+    let besides: Vec<&str> = staying.iter().copied().filter(|other| *other != id).collect();
+    let mut payload = json!({"plan": plan.offer()});
     if !besides.is_empty() {
         payload["besides"] = json!(besides);
     }

@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::envelope::Envelope;
 use self::node::Node;
-use self::wire::{Address, Empty};
+use self::wire::{Address, Empty, Number};
 use super::changes::Progress;
 use super::{Error, Market};
 use crate::deals::problem::{Kind, Problem};
@@ -75,22 +75,13 @@ pub struct SonmArgs {
 
     /// How long one call to the node may take
     #[arg(long, env = "TORPOR_BRIDGE_SONM_CALL_TIMEOUT", value_name = "DURATION",
-          default_value = "15s", value_parser = duration)]
+          default_value = "15s", value_parser = super::duration)]
     pub call_timeout: Duration,
 
     /// How long the removal of one plan may take: the worker waits for the chain meanwhile
     #[arg(long, env = "TORPOR_BRIDGE_SONM_REMOVAL_TIMEOUT", value_name = "DURATION",
-          default_value = "5m", value_parser = duration)]
+          default_value = "5m", value_parser = super::duration)]
     pub removal_timeout: Duration,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let wanted = "a duration from 100ms to 1h, such as 15s";
-    let duration: SignedDuration = text.parse().map_err(|_| wanted.to_owned())?;
-    if duration < SignedDuration::from_millis(100) || duration > SignedDuration::from_hours(1) {
-        return Err(wanted.to_owned());
-    }
-    duration.try_into().map_err(|_| wanted.to_owned())
 }
 
 /// A worker, through its node.
@@ -103,6 +94,14 @@ pub struct Sonm {
     removal_patience: Duration,
     /// Tasks that the worker failed to end and lists no longer (defect 4).
     lost: Mutex<BTreeSet<Id>>,
+    last: Mutex<Last>,
+}
+
+/// What the last look saw, for the next one to be held against.
+#[derive(Clone, Debug, Default)]
+struct Last {
+    orders: BTreeSet<Number>,
+    deals: BTreeSet<Number>,
 }
 
 impl Sonm {
@@ -141,6 +140,7 @@ impl Sonm {
             look_patience: args.call_timeout * 4,
             removal_patience: args.removal_timeout,
             lost: Mutex::default(),
+            last: Mutex::default(),
         })
     }
 }

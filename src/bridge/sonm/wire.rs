@@ -145,12 +145,21 @@ pub(super) fn canonical(value: &Value) -> String {
     }
 }
 
-/// `Order`, of which only the deal matters.
+/// `Order`, as far as it matters.
 #[derive(Debug, Deserialize)]
 pub(super) struct Order {
     pub(super) id: Number,
     #[serde(rename = "dealID")]
     pub(super) deal: Option<Number>,
+    #[serde(default, rename = "orderStatus")]
+    status: u8,
+}
+
+impl Order {
+    /// `ORDER_ACTIVE`: it is on the market.
+    pub(super) fn is_active(&self) -> bool {
+        self.status == 2
+    }
 }
 
 /// `DealsRequest`.
