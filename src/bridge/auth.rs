@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
-use jsonwebtoken::errors::{Error, ErrorKind, new_error};
+use jsonwebtoken::errors::{ErrorKind, new_error};
 use jsonwebtoken::signature::{self, Verifier as Signature};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Validation};
 use ring::signature::{
@@ -36,7 +36,9 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 /// Verifies with `ring`; there is nothing here that signs.
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(new_error(ErrorKind::UnsupportedAlgorithm)),
-    verifier_factory: by_ring,
+    verifier_factory: |algorithm, key| {
+        Ok(Box::new(ByRing { algorithm: *algorithm, key: key.kind().clone() }))
+    },
     key_utils: KeyUtils::new_unimplemented(),
 };
 
@@ -44,10 +46,6 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 struct ByRing {
     algorithm: Algorithm,
     key: DecodingKeyKind,
-}
-
-fn by_ring(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
-    Ok(Box::new(ByRing { algorithm: *algorithm, key: key.kind().clone() }))
 }
 
 impl JwtVerifier for ByRing {

@@ -165,7 +165,7 @@ impl ServerArgs {
             .with_graceful_shutdown(async move { drop(until.wait_for(|end| *end).await) });
         let mut deadline = ends;
         tokio::select! {
-            served = async { tokio::join!(told, server).1 } => served.map_err(Error::Serve)?,
+            result = async { tokio::join!(told, server).1 } => result.map_err(Error::Serve)?,
             () = async {
                 drop(deadline.wait_for(|end| *end).await);
                 tokio::time::sleep(END_TIMEOUT).await;
@@ -205,11 +205,10 @@ fn router<M: Market>(shared: Arc<Shared<M>>) -> Router {
 }
 
 async fn ready<M: Market>(State(shared): State<Arc<Shared<M>>>) -> Response {
-    match shared.verifier.as_ref().is_none_or(Verifier::has_keys) {
-        true => "ok\n".into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "there is no usable key in jwks.json\n")
-            .into_response(),
+    if shared.verifier.as_ref().is_none_or(Verifier::has_keys) {
+        return "ok\n".into_response();
     }
+    (StatusCode::SERVICE_UNAVAILABLE, "there is no usable key in jwks.json\n").into_response()
 }
 
 async fn authenticate<M: Market>(

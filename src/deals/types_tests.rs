@@ -29,8 +29,9 @@ fn without(pointer: &str, key: &str) -> Value {
     changed
 }
 
-fn error(value: Value) -> String {
-    serde_json::from_value::<Commitments>(value.clone()).expect_err(&value.to_string()).to_string()
+fn error(value: impl std::borrow::Borrow<Value>) -> String {
+    let value = value.borrow();
+    Commitments::deserialize(value).expect_err(&value.to_string()).to_string()
 }
 
 #[test]

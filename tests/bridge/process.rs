@@ -118,10 +118,10 @@ impl Bridge {
                 sleep(std::time::Duration::from_millis(50)).await;
             }
         };
-        match timeout(TIMEOUT, looks).await {
-            Ok(seen) => seen,
-            Err(_) => panic!("{what}: {:?}\n{}", self.commitments().await, self.log()),
+        if let Ok(seen) = timeout(TIMEOUT, looks).await {
+            return seen;
         }
+        panic!("{what}: {:?}\n{}", self.commitments().await, self.log())
     }
 
     pub(crate) async fn change(

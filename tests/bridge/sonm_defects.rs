@@ -146,8 +146,8 @@ async fn defect_6_a_plan_on_which_the_worker_is_stuck_holds_up_nothing() {
 
 #[tokio::test]
 async fn defect_7_what_optimus_offers_anew_is_seen_and_drained_until_maintenance_begins() {
-    let mut market = Market::default();
-    market.defects = json!({"optimus": [plan("", 1)["ask"]]});
+    let optimus = json!({"optimus": [plan("", 1)["ask"]]});
+    let market = Market { defects: optimus, ..Market::default() };
     let (bridge, node) = started(market).await;
     let mut names = Vec::new();
     for _ in 0..2 {
