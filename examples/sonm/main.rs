@@ -46,8 +46,8 @@ enum Command {
     Node(Node),
     /// Hand TCP connections on to a Node, which listens on loopback only.
     Forward {
-        /// The address to listen on.
-        #[arg(long, default_value = "0.0.0.0:15031")]
+        /// The address to listen on. In one network with the Node it has to be another port than the Node's.
+        #[arg(long, default_value = "0.0.0.0:15032")]
         listen: SocketAddr,
         /// The Node's address.
         #[arg(long, default_value = "127.0.0.1:15031")]

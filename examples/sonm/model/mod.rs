@@ -13,6 +13,9 @@ mod tasks;
 pub mod terms;
 pub mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -53,9 +53,11 @@ fn select(app: &App, selector: Option<&str>) -> Result<Address, RpcError> {
     let address = match selector {
         None => app.look(|world, _| world.model.node.clone()),
         Some(text) => {
-            let (address, place) = text.split_once('@').unwrap_or((text, "-:0"));
-            let (host, port) = place.rsplit_once(':').unwrap_or_default();
-            if host.is_empty() || port.parse::<u16>().is_err() {
+            let (address, place) = match text.split_once('@') {
+                Some((address, place)) => (address, Some(place)),
+                None => (text, None),
+            };
+            if !place.is_none_or(is_place) {
                 return Err(malformed(format!("{text:?} is no address of a worker")));
             }
             Address::try_from(address.to_owned()).map_err(malformed)?
@@ -68,6 +70,12 @@ fn select(app: &App, selector: Option<&str>) -> Result<Address, RpcError> {
     } else {
         Err(RpcError::new(Code::Unavailable, format!("failed to connect to worker {address}")))
     }
+}
+
+/// Whether it is host:port.
+fn is_place(text: &str) -> bool {
+    let parts = text.rsplit_once(':');
+    parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 /// A call to a worker.
