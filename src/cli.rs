@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use kube::CustomResourceExt;
 
 use crate::api::Hibernation;
+use crate::bridge::{self, BridgeArgs};
 use crate::operator::run::{self, RunArgs};
 use crate::release::{self, ReleaseArgs};
 use crate::truncate;
@@ -26,6 +27,8 @@ enum Command {
     Truncate(truncate::Args),
     /// Let go of what is held, from the annotations alone, without an operator
     Release(ReleaseArgs),
+    /// Serve the Deals API for a market
+    Bridge(BridgeArgs),
     /// Print the custom resource definitions
     Crd,
 }
@@ -39,6 +42,10 @@ pub async fn main() -> ExitCode {
         },
         Command::Truncate(args) => truncate::run(args).await,
         Command::Release(args) => release::run(args).await,
+        Command::Bridge(args) => match bridge::run(args).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
         Command::Crd => match serde_saphyr::to_string(&Hibernation::crd()) {
             Ok(text) => {
                 print!("# Printed by `torpor crd`. Change src/api/ instead.\n{text}");

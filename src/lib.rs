@@ -2,9 +2,12 @@
 //! them back exactly as they were.
 
 pub mod api;
+pub mod bridge;
 pub mod cli;
+pub mod deals;
 pub mod hibernation;
 pub mod hold;
+pub mod logging;
 pub mod operator;
 pub mod release;
 pub mod schedule;

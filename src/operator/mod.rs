@@ -5,7 +5,6 @@ pub mod client;
 pub mod context;
 pub mod interest;
 pub mod lease;
-pub mod logging;
 pub mod metrics;
 pub mod reconcile;
 pub mod run;

@@ -19,12 +19,12 @@ use super::admin::{Admin, Readiness};
 use super::client;
 use super::context::{Context, Seen};
 use super::lease::{self, Lease, LeaseParams};
-use super::logging::{self, Format, LoggingError};
 use super::metrics::Metrics;
 use super::reconcile::{error_policy, reconcile};
 use super::sweep::Sweep;
 use super::triggers::{Scope, triggers};
 use crate::hold::apply::Permit;
+use crate::logging::{self, Format, LoggingError};
 
 /// Reconciles at once.
 const RECONCILES: u16 = 16;

@@ -30,6 +30,7 @@ use self::table_name::TableNames;
 use self::url::Target;
 use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, RUNTIME_TABLES, Scope};
 
+pub(crate) mod access;
 mod beyond;
 mod catalog;
 mod commit;

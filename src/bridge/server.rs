@@ -1,0 +1,336 @@
+//! The Deals API over HTTP: routes, bodies, the order of checks, start and end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use clap::Args;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+use super::auth::{Expected, Verifier};
+use super::changes::Changes;
+use super::epoch::Epochs;
+use super::{Error, Market};
+use crate::deals::problem::{Kind, Problem};
+use crate::deals::types::{Announcement, Drain, LONGEST_BODY, Resume};
+use crate::logging::{self, Format};
+
+/// The header that carries the epoch of a change.
+pub const EPOCH_HEADER: &str = "torpor-epoch";
+
+/// How long the body of a request may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long those who have asked before, and the step of a drain, are waited for at the end.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What every bridge is started with.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub struct ServerArgs {
+    /// Where the API is served. Port 0 takes a free one, which is logged
+    #[arg(
+        long,
+        env = "TORPOR_BRIDGE_LISTEN",
+        default_value = "0.0.0.0:8080",
+        value_name = "ADDRESS"
+    )]
+    pub listen: SocketAddr,
+
+    /// Folder with `jwks.json`, the keys that tokens are signed with, and optionally `epoch`, the
+    /// oldest epoch to accept. Both are read again as they change
+    #[arg(
+        long,
+        env = "TORPOR_BRIDGE_CONFIG_DIR",
+        value_name = "FOLDER",
+        required_unless_present = "insecure_no_authentication"
+    )]
+    pub config_dir: Option<PathBuf>,
+
+    /// Audience that a token must have: `deals.torpor.dev/NAMESPACE/KIND/NAME`
+    #[arg(
+        long,
+        env = "TORPOR_BRIDGE_AUDIENCE",
+        value_name = "AUDIENCE",
+        required_unless_present = "insecure_no_authentication"
+    )]
+    pub audience: Option<String>,
+
+    /// Issuer that a token must have: the cluster's
+    #[arg(
+        long,
+        env = "TORPOR_BRIDGE_ISSUER",
+        value_name = "URL",
+        required_unless_present = "insecure_no_authentication"
+    )]
+    pub issuer: Option<String>,
+
+    /// Subject that a token must have: `system:serviceaccount:NAMESPACE:NAME`, the operator's account
+    #[arg(
+        long,
+        env = "TORPOR_BRIDGE_SUBJECT",
+        value_name = "SUBJECT",
+        required_unless_present = "insecure_no_authentication"
+    )]
+    pub subject: Option<String>,
+
+    /// Answer everybody who can reach the listener, which must be a loopback address. To try by hand
+    #[arg(long, conflicts_with_all = ["audience", "issuer", "subject"])]
+    pub insecure_no_authentication: bool,
+
+    /// How log lines are written
+    #[arg(long, env = "TORPOR_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
+    pub log_format: Format,
+
+    /// What is logged: a level, or a filter such as info,torpor=debug. `RUST_LOG` beats it
+    #[arg(long, env = "TORPOR_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
+    pub log_level: String,
+}
+
+impl ServerArgs {
+    /// Starts logging in this process.
+    pub(super) fn start_logging(&self) -> Result<(), Error> {
+        let rust_log = std::env::var("RUST_LOG").ok();
+        Ok(logging::init(self.log_format, &self.log_level, rust_log.as_deref())?)
+    }
+
+    /// `None` means that nobody is asked for a token, which only a listener on loopback may do.
+    fn verifier(&self) -> Result<Option<Verifier>, Error> {
+        let expected = match (&self.config_dir, &self.audience, &self.issuer, &self.subject) {
+            _ if self.insecure_no_authentication && self.listen.ip().is_loopback() => {
+                return Ok(None);
+            }
+            _ if self.insecure_no_authentication => {
+                return Err(Error::Configuration(format!(
+                    "--insecure-no-authentication is for a loopback address, and --listen is {}",
+                    self.listen
+                )));
+            }
+            (Some(folder), Some(audience), Some(issuer), Some(subject)) => {
+                let expected = Expected {
+                    audience: audience.clone(),
+                    issuer: issuer.clone(),
+                    subject: subject.clone(),
+                };
+                if expected.has_empty() {
+                    return Err(Error::Configuration(
+                        "--audience, --issuer and --subject must not be empty".to_owned(),
+                    ));
+                }
+                (folder, expected)
+            }
+            // The parser asks for all of them.
+            _ => return Err(Error::Configuration("authentication is not configured".to_owned())),
+        };
+        Ok(Some(Verifier::new(expected.0, expected.1)))
+    }
+
+    /// Serves a market until the process is told to end.
+    pub(super) async fn run<M: Market>(self, market: M) -> Result<(), Error> {
+        let shared = Arc::new(Shared {
+            verifier: self.verifier()?,
+            changes: Changes::new(Arc::new(market), Epochs::new(self.config_dir.as_deref())),
+        });
+        let failed = |source| Error::Listen { address: self.listen, source };
+        let listener = TcpListener::bind(self.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+        let authentication = shared.verifier.is_some();
+        tracing::info!(%address, authentication, "the bridge listens");
+
+        let (end, ends) = tokio::sync::watch::channel(false);
+        let told = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("ending");
+            end.send_replace(true);
+        };
+        let mut until = ends.clone();
+        let server = axum::serve(listener, router(shared.clone()))
+            .with_graceful_shutdown(async move { drop(until.wait_for(|end| *end).await) });
+        let mut deadline = ends;
+        tokio::select! {
+            result = async { tokio::join!(told, server).1 } => result.map_err(Error::Serve)?,
+            () = async {
+                drop(deadline.wait_for(|end| *end).await);
+                tokio::time::sleep(END_TIMEOUT).await;
+            } => {}
+        }
+        // What it has begun is seen by the next look, whoever asks for it.
+        drop(timeout(END_TIMEOUT, shared.changes.end()).await);
+        Ok(())
+    }
+}
+
+struct Shared<M> {
+    verifier: Option<Verifier>,
+    changes: Changes<M>,
+}
+
+/// All routes. Nothing but the probes is answered without a token.
+fn router<M: Market>(shared: Arc<Shared<M>>) -> Router {
+    let api = Router::new()
+        .route("/v1/commitments", get(commitments::<M>))
+        .route("/v1/maintenance", put(announce::<M>).delete(take_back::<M>))
+        .route("/v1/drain", post(drain::<M>))
+        .route("/v1/resume", post(resume::<M>))
+        .fallback(async || Kind::NotFound.because("docs/deals-api.yaml lists the paths"))
+        .method_not_allowed_fallback(async || {
+            Kind::MethodNotAllowed.because("the header Allow says which methods it knows")
+        })
+        .layer(middleware::from_fn_with_state(shared.clone(), authenticate::<M>));
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready::<M>))
+        .method_not_allowed_fallback(async || {
+            Kind::MethodNotAllowed.because("the header Allow says which methods it knows")
+        })
+        .merge(api)
+        .with_state(shared)
+}
+
+async fn ready<M: Market>(State(shared): State<Arc<Shared<M>>>) -> Response {
+    if shared.verifier.as_ref().is_none_or(Verifier::has_keys) {
+        return "ok\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, "there is no usable key in jwks.json\n").into_response()
+}
+
+async fn authenticate<M: Market>(
+    State(shared): State<Arc<Shared<M>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if let Some(verifier) = &shared.verifier
+        && let Err(problem) = verifier.verify(request.headers())
+    {
+        tracing::info!(problem = problem.kind.name(), detail = problem.detail, "not let in");
+        return problem.into_response();
+    }
+    next.run(request).await
+}
+
+async fn commitments<M: Market>(State(shared): State<Arc<Shared<M>>>) -> Result<Response, Problem> {
+    let seen = shared.changes.look().await.inspect_err(report)?;
+    let body = serde_json::to_vec(&seen)
+        .map_err(|_| Kind::MarketInvalid.because("what was seen cannot be written as JSON"))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+async fn announce<M: Market>(
+    State(shared): State<Arc<Shared<M>>>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let (epoch, body): (u64, Announcement) = change(request).await?;
+    let at = body.at;
+    carry_out(async move { shared.changes.announce(epoch, Some(body)).await }).await?;
+    tracing::info!(epoch, %at, "announced");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn take_back<M: Market>(
+    State(shared): State<Arc<Shared<M>>>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let epoch = epoch(&headers)?;
+    carry_out(async move { shared.changes.announce(epoch, None).await }).await?;
+    tracing::info!(epoch, "announcement taken back");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn drain<M: Market>(
+    State(shared): State<Arc<Shared<M>>>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let (epoch, body): (u64, Drain) = change(request).await?;
+    let [orders, deals, tasks] =
+        [&body.orders, &body.deals, &body.tasks].map(|ids| ids.as_slice().len());
+    carry_out(async move { shared.changes.drain(epoch, body).await }).await?;
+    tracing::info!(epoch, orders, deals, tasks, "drain begun");
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn resume<M: Market>(
+    State(shared): State<Arc<Shared<M>>>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let (epoch, body): (u64, Resume) = change(request).await?;
+    let orders = body.orders.as_slice().len();
+    carry_out(async move { shared.changes.resume(epoch, body).await }).await?;
+    tracing::info!(epoch, orders, "resumed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Carries a change out to its end, also where the caller hangs up: half of it would be worse, and
+/// the next change must not begin before.
+async fn carry_out(
+    change: impl Future<Output = Result<(), Problem>> + Send + 'static,
+) -> Result<(), Problem> {
+    let done = tokio::spawn(change).await;
+    done.unwrap_or_else(|_| Err(Kind::Misconfigured.because("the bridge failed; see its log")))
+        .inspect_err(report)
+}
+
+fn report(problem: &Problem) {
+    tracing::warn!(problem = problem.kind.name(), detail = problem.detail, "not done");
+}
+
+/// What a change carries.
+async fn change<T: DeserializeOwned>(request: Request) -> Result<(u64, T), Problem> {
+    let (parts, body) = request.into_parts();
+    let epoch = epoch(&parts.headers)?;
+    let json = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
+    if !json {
+        return Err(Kind::UnsupportedMediaType.because("the header Content-Type says otherwise"));
+    }
+    let body = read(body).await?;
+    let body = serde_json::from_slice(&body)
+        .map_err(|error| Kind::InvalidRequest.because(format!("the body: {error}")))?;
+    Ok((epoch, body))
+}
+
+fn epoch(headers: &HeaderMap) -> Result<u64, Problem> {
+    let mut values = headers.get_all(EPOCH_HEADER).iter();
+    let epoch = values.next().filter(|_| values.next().is_none());
+    epoch
+        .and_then(|value| value.to_str().ok())
+        // A sign would be taken too.
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| {
+            Kind::InvalidRequest
+                .because("a change carries the header Torpor-Epoch once, a number from 0 to 2^64-1")
+        })
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, Problem> {
+    let body = Limited::new(body, LONGEST_BODY);
+    match timeout(BODY_TIMEOUT, body.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Kind::BodyTooLarge.because(format!("it may have {LONGEST_BODY} bytes")))
+        }
+        Ok(Err(_)) => Err(Kind::InvalidRequest.because("the body broke off")),
+        Err(_) => Err(Kind::InvalidRequest.because("the body did not arrive in time")),
+    }
+}

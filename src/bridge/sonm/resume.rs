@@ -1,0 +1,130 @@
+//! Offering again: plans are single-shot, so each is created anew unless it is there already.
+//!
+//! A plan gets a new name each time. So what is compared is what it offers: as many equal plans as
+//! were withdrawn have to be live, those with a deal included, since one may be sold at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::Sonm;
+use super::look::Payload;
+use super::wire::{Name, Plan};
+use crate::deals::problem::{Kind, Problem};
+use crate::deals::types::Order;
+
+impl Sonm {
+    /// Offers again what is not live. After an error some may be back: the whole list is asked for
+    /// again, and compared anew.
+    pub(super) async fn offer_again(&self, orders: &[Order]) -> Result<(), Problem> {
+        let wanted = orders
+            .iter()
+            .map(|order| {
+                let payload = serde_json::from_str(order.restore.as_str()).map_err(|_| {
+                    Kind::InvalidRestore.because(format!("of the order {}", order.id))
+                })?;
+                Ok((order.id.as_str(), payload))
+            })
+            .collect::<Result<Vec<(&str, Payload)>, Problem>>()?;
+        let missing = missing(&wanted, &self.plans().await?);
+        let count = missing.len();
+        for (done, payload) in missing.into_iter().enumerate() {
+            let created: Result<Name, _> = self.node.worker("CreateAskPlan", &payload.plan).await;
+            match created {
+                Ok(Name { id }) => tracing::info!(plan = id, "offered again"),
+                Err(error) => {
+                    // After a timeout it may be there all the same (defect 8); the next try sees.
+                    let problem = Problem::from(error);
+                    let detail =
+                        format!("{done} of {count} were offered again; then: {}", problem.detail);
+                    return Err(problem.kind.because(detail));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What has to be created.
+fn missing<'a>(wanted: &'a [(&str, Payload)], live: &BTreeMap<String, Plan>) -> Vec<&'a Payload> {
+    // One that is marked for deletion is as good as gone.
+    let live: BTreeMap<&str, Map<String, Value>> = live
+        .iter()
+        .filter(|(_, plan)| !plan.going)
+        .map(|(id, plan)| (id.as_str(), plan.offer()))
+        .collect();
+    // Those that never went stand for themselves.
+    let mut taken: BTreeSet<&str> =
+        wanted.iter().filter_map(|(id, _)| live.get_key_value(id).map(|(id, _)| *id)).collect();
+    let mut missing = Vec::new();
+    for (_, payload) in wanted.iter().filter(|(id, _)| !live.contains_key(id)) {
+        let stands = live.iter().find(|(id, offer)| {
+            **offer == payload.plan && !taken.contains(*id) && !payload.besides.contains(**id)
+        });
+        match stands {
+            Some((id, _)) => {
+                taken.insert(id);
+            }
+            None => missing.push(payload),
+        }
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn wanted(id: &'static str, price: &str, besides: &[&str]) -> (&'static str, Payload) {
+        let plan = json!({"price": {"perSecond": price}});
+        let payload = json!({"plan": plan, "besides": besides});
+        (id, serde_json::from_value(payload).unwrap())
+    }
+
+    fn live(plans: &[(&str, &str, u8)]) -> BTreeMap<String, Plan> {
+        plans
+            .iter()
+            .map(|(id, price, status)| {
+                let plan = json!({"ID": id, "price": {"perSecond": price}, "status": status, "dealID": "7"});
+                ((*id).to_owned(), serde_json::from_value(plan).unwrap())
+            })
+            .collect()
+    }
+
+    fn count(wanted: &[(&str, Payload)], plans: &[(&str, &str, u8)]) -> usize {
+        missing(wanted, &live(plans)).len()
+    }
+
+    #[test]
+    fn as_many_equal_plans_are_created_as_are_missing() {
+        let two = [wanted("a", "1", &[]), wanted("b", "1", &[])];
+        assert_eq!(count(&two, &[]), 2);
+        assert_eq!(count(&two, &[("x", "1", 0)]), 1);
+        assert_eq!(count(&two, &[("x", "2", 0)]), 2);
+        assert_eq!(count(&two, &[("x", "1", 0), ("y", "1", 0)]), 0);
+    }
+
+    #[test]
+    fn a_plan_that_never_went_stands_for_itself_only() {
+        let two = [wanted("a", "1", &[]), wanted("b", "1", &[])];
+        assert_eq!(count(&two, &[("a", "1", 0)]), 1);
+        assert_eq!(count(&two, &[("b", "1", 0), ("a", "1", 0)]), 0);
+        // Changed by nobody knows whom, it is still there.
+        assert_eq!(count(&two[..1], &[("a", "9", 0)]), 0);
+    }
+
+    #[test]
+    fn a_plan_marked_for_deletion_is_as_good_as_gone() {
+        assert_eq!(count(&[wanted("a", "1", &[])], &[("a", "1", 1)]), 1);
+        assert_eq!(count(&[wanted("a", "1", &[])], &[("x", "1", 1)]), 1);
+    }
+
+    #[test]
+    fn an_equal_plan_that_stayed_with_its_deal_stands_for_nobody_else() {
+        assert_eq!(count(&[wanted("a", "1", &["forward"])], &[("forward", "1", 0)]), 1);
+        let back = [("forward", "1", 0), ("new", "1", 0)];
+        assert_eq!(count(&[wanted("a", "1", &["forward"])], &back), 0);
+    }
+}

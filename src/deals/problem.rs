@@ -1,0 +1,175 @@
+//! Errors as RFC 9457 problems, each with a type that `docs/deals-api.yaml` lists.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::types::cleaned;
+
+/// Where the types of problems are.
+pub const TYPES: &str = "https://torpor.dev/problems/";
+
+/// The media type of a problem.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Seconds after which to ask again where the market cannot be reached.
+const RETRY_AFTER: u32 = 5;
+
+/// The kinds of problems. What each means is in [`Kind::title`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[allow(missing_docs, reason = "each has its title below")]
+pub enum Kind {
+    InvalidRequest,
+    InvalidRestore,
+    Unauthenticated,
+    UnknownKey,
+    NotFound,
+    MethodNotAllowed,
+    StaleEpoch,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    Misconfigured,
+    MarketInvalid,
+    MarketRefused,
+    MarketUnreachable,
+    MarketTimeout,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 14] = [
+        Self::InvalidRequest,
+        Self::InvalidRestore,
+        Self::Unauthenticated,
+        Self::UnknownKey,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::StaleEpoch,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::Misconfigured,
+        Self::MarketInvalid,
+        Self::MarketRefused,
+        Self::MarketUnreachable,
+        Self::MarketTimeout,
+    ];
+
+    /// The last part of its type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid-request",
+            Self::InvalidRestore => "invalid-restore",
+            Self::Unauthenticated => "unauthenticated",
+            Self::UnknownKey => "unknown-key",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::StaleEpoch => "stale-epoch",
+            Self::BodyTooLarge => "body-too-large",
+            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::Misconfigured => "misconfigured",
+            Self::MarketInvalid => "market-invalid",
+            Self::MarketRefused => "market-refused",
+            Self::MarketUnreachable => "market-unreachable",
+            Self::MarketTimeout => "market-timeout",
+        }
+    }
+
+    /// What it means.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "The request is not as the API describes it",
+            Self::InvalidRestore => "A restore payload is none that this bridge has given",
+            Self::Unauthenticated => "There is no token, or not one that this bridge accepts",
+            Self::UnknownKey => "The token is signed with a key that this bridge does not know",
+            Self::NotFound => "There is nothing at this path",
+            Self::MethodNotAllowed => "This path does not know that method",
+            Self::StaleEpoch => "Somebody newer is in charge",
+            Self::BodyTooLarge => "The body is too large",
+            Self::UnsupportedMediaType => "The body has to be application/json",
+            Self::Misconfigured => "The bridge's own configuration cannot be used",
+            Self::MarketInvalid => "The market's answer cannot be used",
+            Self::MarketRefused => "The market refused",
+            Self::MarketUnreachable => "The market cannot be reached",
+            Self::MarketTimeout => "The market took too long",
+        }
+    }
+
+    /// Its status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::InvalidRestore => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unauthenticated | Self::UnknownKey => StatusCode::UNAUTHORIZED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::StaleEpoch => StatusCode::CONFLICT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::MarketInvalid | Self::MarketRefused => StatusCode::BAD_GATEWAY,
+            Self::MarketUnreachable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::MarketTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// A problem of this kind. The text is cleaned and bounded here.
+    pub fn because(self, detail: impl AsRef<str>) -> Problem {
+        Problem { kind: self, detail: cleaned(detail.as_ref()) }
+    }
+}
+
+/// An error that is answered.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{}: {detail}", kind.title())]
+pub struct Problem {
+    /// What kind it is.
+    pub kind: Kind,
+    /// This occurrence of it, for a person.
+    pub detail: String,
+}
+
+/// The members of a problem.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProblemBody {
+    /// The kind's URI.
+    pub r#type: String,
+    /// The kind's title.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// This occurrence.
+    pub detail: String,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.kind.status();
+        let body = ProblemBody {
+            r#type: format!("{TYPES}{}", self.kind.name()),
+            title: self.kind.title().to_owned(),
+            status: status.as_u16(),
+            detail: self.detail,
+        };
+        // Text and a number always make JSON.
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = (status, Body::from(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        match self.kind {
+            Kind::MarketUnreachable => {
+                headers.insert(header::RETRY_AFTER, RETRY_AFTER.into());
+            }
+            Kind::Unauthenticated => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Kind::UnknownKey => {
+                const CHALLENGE: &str = "Bearer error=\"invalid_token\"";
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+            }
+            _ => {}
+        }
+        response
+    }
+}

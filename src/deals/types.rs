@@ -1,0 +1,340 @@
+//! What travels over the Deals API. It is read strictly: a field that is unknown, missing, too long
+//! or of another form is an error, never a default.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Most characters of an id, and of a counterparty's name.
+pub const LONGEST_ID: usize = 256;
+/// Most bytes of a `restore` payload.
+pub const LONGEST_RESTORE: usize = 64 * 1024;
+/// Most characters of a failure's text.
+pub const LONGEST_DETAIL: usize = 512;
+/// Most entries of a list.
+pub const LONGEST_LIST: usize = 10_000;
+/// Most bytes of a request's body.
+pub const LONGEST_BODY: usize = 1024 * 1024;
+
+/// A value that breaks one of the bounds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum BoundError {
+    /// An id that is empty, too long, or has control characters.
+    #[error("an id has 1 to {LONGEST_ID} characters, none of them a control character")]
+    Id,
+    /// A payload that is too long or has a NUL.
+    #[error("a restore payload has at most {LONGEST_RESTORE} bytes, none of them NUL")]
+    Restore,
+    /// Too many of something.
+    #[error("a list has at most {LONGEST_LIST} entries")]
+    List,
+    /// A term and an end that don't go together.
+    #[error("a deal of the term Fixed has an endsAt, and one of the term Open has null there")]
+    Term,
+    /// An incomplete answer, which must not be used.
+    #[error("complete is not true")]
+    Incomplete,
+}
+
+/// The market's name for a deal, an order, a task or a counterparty.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String")]
+pub struct Id(String);
+
+impl Id {
+    /// It as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Id {
+    type Error = BoundError;
+
+    fn try_from(text: String) -> Result<Self, BoundError> {
+        let fits = !text.is_empty()
+            && text.chars().count() <= LONGEST_ID
+            && !text.chars().any(char::is_control);
+        if fits { Ok(Self(text)) } else { Err(BoundError::Id) }
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a bridge needs to offer an order again. Only the bridge that made it knows what it means.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String")]
+pub struct Restore(String);
+
+impl Restore {
+    /// It as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Restore {
+    type Error = BoundError;
+
+    fn try_from(text: String) -> Result<Self, BoundError> {
+        let fits = text.len() <= LONGEST_RESTORE && !text.contains('\0');
+        if fits { Ok(Self(text)) } else { Err(BoundError::Restore) }
+    }
+}
+
+/// How long a deal binds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Term {
+    /// Until then it cannot be ended without breaking a promise.
+    Fixed {
+        /// When it ends by itself.
+        ends_at: Timestamp,
+    },
+    /// It may be ended at any time.
+    Open,
+}
+
+/// A deal that is in force.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(try_from = "DealOnTheWire", into = "DealOnTheWire")]
+pub struct Deal {
+    /// Its name.
+    pub id: Id,
+    /// How long it binds.
+    pub term: Term,
+    /// Who has bought.
+    pub counterparty: Option<Id>,
+    /// Offers again what the deal came from, where closing the deal takes that off the market.
+    pub restore: Option<Restore>,
+}
+
+#[derive(Clone, Copy, Deserialize, Serialize)]
+enum TermOnTheWire {
+    Fixed,
+    Open,
+}
+
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DealOnTheWire {
+    id: Id,
+    term: TermOnTheWire,
+    // Given a function of its own, serde takes an absent field for missing rather than for null.
+    #[serde(deserialize_with = "Option::deserialize")]
+    ends_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    counterparty: Option<Id>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    restore: Option<Restore>,
+}
+
+/// A field that may be absent and, if it is there, is not null.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+impl TryFrom<DealOnTheWire> for Deal {
+    type Error = BoundError;
+
+    fn try_from(wire: DealOnTheWire) -> Result<Self, BoundError> {
+        let term = match (wire.term, wire.ends_at) {
+            (TermOnTheWire::Fixed, Some(ends_at)) => Term::Fixed { ends_at },
+            (TermOnTheWire::Open, None) => Term::Open,
+            _ => return Err(BoundError::Term),
+        };
+        Ok(Self { id: wire.id, term, counterparty: wire.counterparty, restore: wire.restore })
+    }
+}
+
+impl From<Deal> for DealOnTheWire {
+    fn from(deal: Deal) -> Self {
+        let (term, ends_at) = match deal.term {
+            Term::Fixed { ends_at } => (TermOnTheWire::Fixed, Some(ends_at)),
+            Term::Open => (TermOnTheWire::Open, None),
+        };
+        Self { id: deal.id, term, ends_at, counterparty: deal.counterparty, restore: deal.restore }
+    }
+}
+
+/// An order that is open on the market, or one to offer again.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// Its name.
+    pub id: Id,
+    /// Offers it again.
+    pub restore: Restore,
+}
+
+/// Work that has not ended.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// Its name.
+    pub id: Id,
+}
+
+/// Something that the last drain could not do.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// The deal, order or task.
+    pub id: Id,
+    /// Why, for a person.
+    pub detail: String,
+}
+
+/// A list of at most [`LONGEST_LIST`] entries.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct List<T>(Vec<T>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> List<T> {
+    /// The entries.
+    pub fn as_slice(&self) -> &[T] {
+        &self.0
+    }
+
+    /// The entries.
+    pub fn into_vec(self) -> Vec<T> {
+        self.0
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<T> TryFrom<Vec<T>> for List<T> {
+    type Error = BoundError;
+
+    fn try_from(entries: Vec<T>) -> Result<Self, BoundError> {
+        if entries.len() <= LONGEST_LIST { Ok(Self(entries)) } else { Err(BoundError::List) }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Bounded<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
+            type Value = List<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {LONGEST_LIST} entries")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<List<T>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = from.next_element()? {
+                    if entries.len() == LONGEST_LIST {
+                        return Err(A::Error::custom(BoundError::List));
+                    }
+                    entries.push(entry);
+                }
+                Ok(List(entries))
+            }
+        }
+
+        from.deserialize_seq(Bounded(std::marker::PhantomData))
+    }
+}
+
+/// `complete`, of which there is one value only: who cannot see everything answers a problem.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "bool", into = "bool")]
+pub struct Complete;
+
+impl TryFrom<bool> for Complete {
+    type Error = BoundError;
+
+    fn try_from(complete: bool) -> Result<Self, BoundError> {
+        if complete { Ok(Self) } else { Err(BoundError::Incomplete) }
+    }
+}
+
+impl From<Complete> for bool {
+    fn from(_: Complete) -> Self {
+        true
+    }
+}
+
+/// All that binds at the moment: the answer to `GET /v1/commitments`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Commitments {
+    /// When the look began, by the bridge's clock.
+    pub as_of: Timestamp,
+    /// That nothing is left out.
+    pub complete: Complete,
+    /// Deals in force.
+    pub deals: List<Deal>,
+    /// Orders on the market that are no deal yet.
+    pub orders: List<Order>,
+    /// Work that has not ended.
+    pub tasks: List<Task>,
+    /// The maintenance that the market has been told of.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub next_maintenance: Option<Timestamp>,
+    /// What the last drain could not do.
+    #[serde(default, skip_serializing_if = "List::is_empty")]
+    pub failures: List<Failure>,
+}
+
+/// Body of `PUT /v1/maintenance`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Announcement {
+    /// When the maintenance begins.
+    pub at: Timestamp,
+}
+
+/// Body of `POST /v1/drain`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// Orders to withdraw.
+    pub orders: List<Id>,
+    /// Deals of an open term, or whose term has run out, to close.
+    pub deals: List<Id>,
+    /// Tasks to end.
+    pub tasks: List<Id>,
+}
+
+/// Body of `POST /v1/resume`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// Orders to offer again, each with what a look gave.
+    pub orders: List<Order>,
+}
+
+/// Text from a market or database as it may be shown: without control characters, and bounded.
+pub fn cleaned(text: &str) -> String {
+    let mut clean: String = text
+        .chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .take(LONGEST_DETAIL + 1)
+        .collect();
+    if clean.chars().count() > LONGEST_DETAIL {
+        clean = clean.chars().take(LONGEST_DETAIL - 1).collect();
+        clean.push('…');
+    }
+    clean
+}
+
+#[cfg(test)]
+#[path = "types_tests.rs"]
+mod tests;

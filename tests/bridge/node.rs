@@ -1,0 +1,189 @@
+//! The stand-in of a SONM Node (`examples/sonm/`) as a process, and what a bridge is started with to
+//! talk to it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::auth::Folder;
+use crate::http::{TIMEOUT, send};
+
+pub(crate) const WORKER: &str = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
+const NODE: &str = "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359";
+pub(crate) const CONSUMER: &str = "0xdbF03B407c01E7cD3CBea99509d93f8DDDC8C6FB";
+
+/// Two leading bytes of zero, which the Node's key derivation leaves out.
+pub(crate) const KEY: &str = "0000e5d0e9a7c3f1b2a4968778695a4b3c2d1e0ff1e2d3c4b5a6978869504132";
+
+/// How a market begins.
+pub(crate) struct Market {
+    pub(crate) plans: Vec<Value>,
+    pub(crate) settings: Value,
+    pub(crate) defects: Value,
+    pub(crate) encrypted: bool,
+}
+
+impl Default for Market {
+    /// An empty one, which moves only when a test says so.
+    fn default() -> Self {
+        Self { plans: Vec::new(), settings: json!({}), defects: json!({}), encrypted: true }
+    }
+}
+
+impl Market {
+    pub(crate) fn of(plans: Vec<Value>) -> Self {
+        Self { plans, ..Self::default() }
+    }
+}
+
+/// A plan with an order.
+pub(crate) fn plan(id: &str, price: u64) -> Value {
+    json!({"id": id, "ask": {
+        "price": {"perSecond": price.to_string()}, "tag": "dG9ycG9y",
+        "duration": {"nanoseconds": 86_400_000_000_000_u64},
+        "resources": {"CPU": {"core_percents": 100}, "RAM": {"size": {"bytes": 536_870_912}}},
+    }})
+}
+
+/// A plan with a Spot deal, and a task in it.
+pub(crate) fn spot(id: &str, price: u64) -> Value {
+    let mut plan = plan(id, price);
+    plan["deal"] = json!({"consumer": CONSUMER, "tasks": [{"image": "alpine"}]});
+    plan
+}
+
+/// A plan with a Forward deal that runs for so many seconds yet.
+pub(crate) fn forward(id: &str, price: u64, ends_in: u64) -> Value {
+    let mut plan = plan(id, price);
+    plan["deal"] = json!({"consumer": CONSUMER, "ends_in_s": ends_in, "began_s_ago": 600});
+    plan
+}
+
+/// A node that runs until this is dropped.
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
+    control: SocketAddr,
+    folder: Folder,
+    key: Option<PathBuf>,
+    _child: Child,
+}
+
+fn program() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_torpor")).with_file_name("examples").join("sonm");
+    assert!(program.exists(), "{} is missing: cargo build --example sonm", program.display());
+    program
+}
+
+impl Node {
+    pub(crate) async fn start(market: &Market) -> Self {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let folder = Folder::new(&format!("node-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
+        let mut settings = json!({
+            "sync_ms": 0, "maintenance_gap_s": 600, "dwh_lag_ms": 0, "removal_ms": 0,
+        });
+        for (key, value) in market.settings.as_object().unwrap() {
+            settings[key] = value.clone();
+        }
+        let scenario = json!({"node": NODE, "settings": settings, "workers": [
+            {"address": WORKER, "plans": market.plans, "defects": market.defects},
+        ]});
+        let scenario = folder.write("scenario.json", &scenario.to_string());
+        let key = market.encrypted.then(|| folder.write("key", KEY));
+        let mut command = Command::new(program());
+        command.args(["node", "--port", "0", "--control", "127.0.0.1:0", "--scenario"]);
+        command.arg(scenario);
+        match &key {
+            Some(file) => command.arg("--key").arg(file),
+            None => command.arg("--insecure"),
+        };
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = timeout(TIMEOUT, lines.next_line()).await.unwrap().unwrap();
+        let line = line.expect("the stand-in starts");
+        let after = |name: &str| -> SocketAddr {
+            let rest = line.split_once(&format!("{name}=")).unwrap().1;
+            rest.split(' ').next().unwrap().parse().unwrap()
+        };
+        Self { address: after("node"), control: after("control"), folder, key, _child: child }
+    }
+
+    /// A bridge's arguments to talk to it.
+    pub(crate) fn bridge(&self) -> Vec<&'static str> {
+        // Few and small: they live as long as the test's process.
+        let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+        let mut arguments = vec!["sonm", "--node", leak(format!("http://{}", self.address))];
+        arguments.extend(["--worker", leak(format!("{WORKER}@127.0.0.1:15010"))]);
+        match &self.key {
+            Some(file) => arguments.extend(["--key-file", leak(file.display().to_string())]),
+            None => arguments.push("--insecure-node"),
+        }
+        arguments
+    }
+
+    /// Another file beside its own.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        self.folder.write(name, text)
+    }
+
+    /// Does what a consumer, a person or bad luck would.
+    pub(crate) async fn control(&self, method: &str, path: &str, body: &Value) -> Value {
+        let answer = send(self.control, method, path, &[], body.to_string().as_bytes()).await;
+        assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
+        answer.json()
+    }
+
+    /// One round of the worker.
+    pub(crate) async fn sync(&self) {
+        self.control("POST", "/sync", &json!({})).await;
+    }
+
+    /// The whole truth.
+    pub(crate) async fn truth(&self) -> Value {
+        self.control("GET", "/state", &json!({})).await
+    }
+
+    /// The order that a plan has on the market.
+    pub(crate) async fn order_of(&self, plan: &str) -> u64 {
+        let plan = self.truth().await["model"]["workers"][WORKER]["plans"][plan].clone();
+        plan["order"].as_u64().unwrap_or_else(|| panic!("{plan} has no order"))
+    }
+
+    pub(crate) async fn worker(&self, method: &str, what: &str, body: &Value) -> Value {
+        self.control(method, &format!("/workers/{WORKER}/{what}"), body).await
+    }
+
+    /// The plans that live, by name.
+    pub(crate) async fn plans(&self) -> Vec<String> {
+        let truth = self.truth().await;
+        let plans = truth["model"]["workers"][WORKER]["plans"].as_object().unwrap();
+        plans.keys().cloned().collect()
+    }
+
+    /// The calls that were made of a method, as request and answer.
+    pub(crate) async fn calls(&self, method: &str) -> Vec<(Value, Value)> {
+        let truth = self.truth().await;
+        let journal = truth["model"]["journal"].as_array().unwrap();
+        let calls = journal.iter().map(|entry| &entry["call"]);
+        calls
+            .filter(|call| call["method"].as_str().is_some_and(|name| name.ends_with(method)))
+            .map(|call| (call["request"].clone(), call["answer"].clone()))
+            .collect()
+    }
+
+    /// Nothing that was promised has been broken.
+    pub(crate) async fn kept_its_promises(&self) {
+        let truth = self.truth().await;
+        assert_eq!(truth["broken"], json!([]));
+    }
+}
