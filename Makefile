@@ -9,14 +9,12 @@ help: ## Lists the targets
 build: ## Builds the torpor command (target/debug/torpor)
 	cargo build --locked
 
-docs: ## Writes docs/truncate-cases.md anew from what the tests see
-	hack/packages postgresql-15 pgbouncer openssl
-	TORPOR_WRITE_DOCS=1 cargo test --locked --test truncate
-
 crds: build ## Writes crds/ anew from src/api/
 	target/debug/torpor crd > crds/hibernations.yaml
 
-docs: ## Writes docs/bad-input.md anew from what a cluster and the operator answer
+docs: ## Writes docs/truncate-cases.md and docs/bad-input.md anew from what the tests see
+	hack/packages postgresql-15 pgbouncer openssl
+	TORPOR_WRITE_DOCS=1 cargo test --locked --test truncate
 	TORPOR_WRITE_DOCS=1 hack/test --test cluster what_cannot_be_is_refused
 
 image: ## Builds the image localhost/torpor:dev into torpor.tar
@@ -38,13 +36,14 @@ test-unit: ## Runs only the tests that need no cluster
 	cargo test --locked --lib --test schedule --test crds --test reasons
 
 bench: ## Times torpor truncate beside psql's TRUNCATE (TORPOR_ROUNDS=N), in a PostgreSQL of its own
+	hack/packages postgresql-15
 	cargo bench --locked --bench truncate
-
-cluster-test: ## Tests hack/cluster itself
-	hack/cluster/test
 
 bench-hold: ## Measures on a real API server what holding 1,000 Deployments costs, and the operator's memory
 	hack/bench-hold
+
+cluster-test: ## Tests hack/cluster itself
+	hack/cluster/test
 
 demo: ## Puts a project to sleep and wakes it, on a real cluster (KEEP=1 leaves it up; CLUSTER=external IMAGE=... uses yours)
 	hack/demo

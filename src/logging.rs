@@ -45,8 +45,9 @@ pub fn init(format: Format, level: &str, rust_log: Option<&str>) -> Result<(), L
 }
 
 fn filter(text: &str) -> Result<EnvFilter, LoggingError> {
-    EnvFilter::try_new(text)
-        .map_err(|source| LoggingError::Filter { filter: text.to_owned(), source })
+    // The database driver would log what a server says, as it says it: it may quote a password.
+    let read = || Ok(EnvFilter::try_new(text)?.add_directive("sqlx=off".parse()?));
+    read().map_err(|source| LoggingError::Filter { filter: text.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -55,7 +56,8 @@ mod tests {
 
     #[test]
     fn a_level_is_a_filter() {
-        assert_eq!(filter("info").unwrap().to_string(), "info");
+        assert_eq!(filter("info").unwrap().to_string(), "sqlx=off,info");
+        assert_eq!(filter("info,sqlx=debug").unwrap().to_string(), "sqlx=off,info");
         assert!(filter("info,torpor=debug").is_ok());
         let error = filter("info,torpor=loud").unwrap_err().to_string();
         assert!(error.contains("info,torpor=debug"), "{error}");

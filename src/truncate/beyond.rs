@@ -8,28 +8,36 @@ use super::catalog::CatalogError;
 use super::facts::{Facts, Feed, ForeignKey, KeyBeyond, Oid, Sequence};
 use super::plan::family;
 
-/// Defaults outside of the relations `{below}` that may name a sequence in a text: `nextval('jobs_id_seq'::text)` looks it up when a row comes, and so does a
-/// function whose body is a text. The catalogs know of no dependency then.
+/// Defaults outside of the relations `{below}` that may name a sequence in a text:
+/// `nextval('jobs_id_seq'::text)` looks it up when a row comes, and so does a function whose body is a
+/// text. The catalogs know of no dependency then. No table is opened: only the expression of a
+/// generated column speaks of one, and that takes nothing from a sequence.
 pub(super) const FROM_TEXTS: &str = "
 SELECT coalesce(json_agg(json_build_object('text', d.text, 'table', d.relation::bigint,
                                            'column', format('%I.%I.%I', s.nspname, c.relname, a.attname))
                          ORDER BY d.relation, d.col), '[]')::text
 FROM (
-  SELECT ad.adrelid, ad.adnum, pg_get_expr(ad.adbin, ad.adrelid)
+  SELECT ad.adrelid, ad.adnum, pg_get_expr(ad.adbin, 0)
   FROM pg_attrdef ad
-  -- A function's call with a constant of type text somewhere: cheaper than to spell each default out.
-  WHERE ad.adbin::text LIKE '%:funcid %' AND ad.adbin::text LIKE '%:consttype 25 %'
+  JOIN pg_attribute a ON a.attrelid = ad.adrelid AND a.attnum = ad.adnum AND a.attgenerated = ''
+  -- A function's call with a constant of type text or varchar somewhere: cheaper than to spell each
+  -- default out.
+  WHERE ad.adbin::text LIKE '%:funcid %' AND ad.adbin::text ~ ':consttype (25|1043) '
   UNION ALL
   SELECT a.attrelid, a.attnum, pg_get_expr(t.typdefaultbin, 0)
   FROM pg_type t
   JOIN pg_attribute a ON a.atttypid = t.oid AND NOT a.atthasdef AND NOT a.attisdropped
-  WHERE t.typdefaultbin::text LIKE '%:funcid %' AND t.typdefaultbin::text LIKE '%:consttype 25 %'
+  WHERE t.typdefaultbin::text LIKE '%:funcid %' AND t.typdefaultbin::text ~ ':consttype (25|1043) '
   UNION ALL
-  SELECT ad.adrelid, ad.adnum, p.prosrc
+  SELECT f.relation, f.col, p.prosrc
   FROM pg_proc p
   JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
-    AND d.classid = 'pg_attrdef'::regclass
-  JOIN pg_attrdef ad ON ad.oid = d.objid
+  CROSS JOIN LATERAL (
+    SELECT adrelid, adnum FROM pg_attrdef WHERE d.classid = 'pg_attrdef'::regclass AND oid = d.objid
+    UNION ALL
+    SELECT attrelid, attnum FROM pg_attribute
+    WHERE d.classid = 'pg_type'::regclass AND atttypid = d.objid AND NOT atthasdef AND NOT attisdropped
+  ) AS f (relation, col)
   WHERE p.oid >= 16384 AND p.prosrc ILIKE '%nextval%'
 ) AS d (relation, col, text)
 JOIN pg_class c ON c.oid = d.relation AND c.relkind IN ('r', 'p', 'f')
@@ -76,11 +84,12 @@ pub(super) struct FromText {
 /// Columns that take their values from one of the sequences by its name.
 pub(super) fn feeds_by_name(sequences: &[Sequence], defaults: &[FromText]) -> Vec<Feed> {
     let of = |sequence: &Sequence| {
-        let named = defaults.iter().filter(|default| mentions(&default.text, &sequence.plain));
+        let named = defaults.iter().filter(|default| mentions(&default.text, sequence));
         let feed = |default: &FromText| Feed {
             sequence: sequence.oid,
             table: default.table,
             column: default.column.clone(),
+            by_name: true,
         };
         named.map(feed).collect::<Vec<Feed>>()
     };
@@ -107,22 +116,48 @@ pub(super) async fn keys(
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Whether `text`, an expression or a function's body, has `name` as a whole word. In which schema
-/// a name is looked up is only known when it is: any of that name counts.
-fn mentions(text: &str, name: &str) -> bool {
+/// Whether `text`, an expression or a function's body, has the sequence's name as a whole word. In
+/// which schema a name without one is looked up is only known when it is: any of that name counts.
+fn mentions(text: &str, sequence: &Sequence) -> bool {
     // As they are within quotes; and PostgreSQL folds what is without.
     let text = text.replace("''", "'").replace("\"\"", "\"").to_lowercase();
-    let name = name.to_lowercase();
+    let (name, schema) = (sequence.plain.to_lowercase(), sequence.schema.to_lowercase());
     let part_of_word = |character: char| character.is_alphanumeric() || "_$".contains(character);
+    let ends_a_word = |text: &str| text.chars().next_back().is_some_and(part_of_word);
+    let of_another_schema = |before: &str| {
+        let before = before.strip_suffix('"').unwrap_or(before);
+        before.strip_suffix('.').is_some_and(|before| {
+            let before = before.strip_suffix('"').unwrap_or(before);
+            before.strip_suffix(&schema).is_none_or(ends_a_word)
+        })
+    };
     text.match_indices(&name).any(|(at, found)| {
-        !text[..at].chars().next_back().is_some_and(part_of_word)
-            && !text[at + found.len()..].chars().next().is_some_and(part_of_word)
+        let (before, after) = (&text[..at], &text[at + found.len()..]);
+        !ends_a_word(before)
+            && !after.chars().next().is_some_and(part_of_word)
+            && !of_another_schema(before)
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::mentions;
+    use super::Sequence;
+
+    fn mentions(text: &str, plain: &str) -> bool {
+        let (plain, schema) = (plain.to_owned(), "public".to_owned());
+        super::mentions(text, &Sequence { plain, schema, ..Sequence::default() })
+    }
+
+    #[test]
+    fn a_sequence_of_that_name_in_another_schema_is_not_mentioned() {
+        for text in [
+            "nextval(('other.jobs_id_seq'::text)::regclass)",
+            "nextval(('\"other\".\"jobs_id_seq\"'::text)::regclass)",
+            "nextval(('republic.jobs_id_seq'::text)::regclass)",
+        ] {
+            assert!(!mentions(text, "jobs_id_seq"), "{text}");
+        }
+    }
 
     #[test]
     fn a_sequence_is_mentioned_by_its_whole_name() {

@@ -69,7 +69,7 @@ SELECT json_build_object('id', pg_current_xact_id()::text, 'table', {table},
 
 const SIZES: &str = "
 SELECT coalesce(json_object_agg(o.oid::bigint, coalesce(pg_total_relation_size(o.oid), 0)), '{}')::text
-FROM unnest('{all}'::oid[]) AS o (oid)";
+FROM unnest('{tables}'::oid[]) AS o (oid)";
 
 /// Sizes as the last VACUUM or ANALYZE saw them: no file is looked at and no lock is taken.
 const KNOWN_SIZES: &str = "
@@ -79,7 +79,7 @@ SELECT coalesce(json_object_agg(o.oid::bigint, (
     JOIN pg_class r ON r.oid IN (c.oid, c.reltoastrelid)
       OR r.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid IN (c.oid, c.reltoastrelid))
     WHERE c.oid = o.oid)), '{}')::text
-FROM unnest('{all}'::oid[]) AS o (oid)";
+FROM unnest('{tables}'::oid[]) AS o (oid)";
 
 const HOLDERS: &str = "
 SELECT DISTINCT format('%s by process %s (%s, %s)', c.relname, a.pid,
@@ -241,19 +241,21 @@ pub(super) async fn holders(
 }
 
 /// Sends several queries in one message of the simple protocol. `{below}` in them becomes the
-/// relations of `facts` that are asked for or below such, `{all}` those and `more`.
+/// relations of `facts` that are asked for or below such, `{all}` all of its relations, `{tables}` the
+/// tables: only these may be opened.
 async fn ask(
     connection: &mut PgConnection,
     queries: &[&str],
     facts: &Facts,
-    more: &[Oid],
+    tables: &[Oid],
 ) -> Result<Answers, CatalogError> {
     let below = facts.relations.iter().filter(|relation| relation.below);
-    let all = facts.relations.iter().map(|relation| relation.oid).chain(more.iter().copied());
+    let all = facts.relations.iter();
     let text = queries
         .join(";\n")
         .replace("{below}", &array(below.map(|relation| relation.oid)))
-        .replace("{all}", &array(all));
+        .replace("{all}", &array(all.map(|relation| relation.oid)))
+        .replace("{tables}", &array(tables.iter().copied()));
     // Nothing but numbers has been put in.
     let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await?;
     Ok(Answers(rows.into_iter()))

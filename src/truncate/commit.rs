@@ -42,7 +42,9 @@ impl Run<'_> {
         target: &Target,
         transaction: &Transaction,
     ) -> Result<(), Stop> {
-        let statement = format!("{} COMMIT", self.fence());
+        // COMMIT itself is content with a transaction that has failed, or that is none any more;
+        // a savepoint is not.
+        let statement = format!("SAVEPOINT torpor; {} COMMIT", self.fence());
         self.committing.store(true, Ordering::SeqCst);
         let sent = timeout(COMMIT_TIMEOUT, self.simple(connection, statement)).await;
         let fault = match sent {
@@ -71,7 +73,8 @@ impl Run<'_> {
             // while it is not yet sure that the old one is gone the transaction is in progress.
             if let Ok(Ok(mut session)) = timeout(READ_TIMEOUT, connect(target, self.redactor)).await
             {
-                let done = self.is_done(&mut session.connection, transaction).await;
+                let asked = self.is_done(&mut session.connection, transaction);
+                let done = timeout(READ_TIMEOUT, asked).await.ok().flatten();
                 session.give_up().await;
                 if done.is_some() {
                     return done;

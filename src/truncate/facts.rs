@@ -123,6 +123,8 @@ pub(super) struct Sequence {
     pub(super) name: String,
     /// The name alone, as it is.
     pub(super) plain: String,
+    /// The schema, as it is.
+    pub(super) schema: String,
     /// The table that it belongs to.
     pub(super) table: Oid,
     /// The role owns it, as RESTART IDENTITY demands.
@@ -139,6 +141,9 @@ pub(super) struct Feed {
     pub(super) table: Oid,
     /// Schema, table and column, quoted.
     pub(super) column: String,
+    /// It names the sequence in a text, and another of that name may be meant.
+    #[serde(skip)]
+    pub(super) by_name: bool,
 }
 
 /// A publication that publishes truncations.

@@ -38,6 +38,7 @@ SELECT coalesce(json_agg(json_build_object(
     'oid', s.oid::bigint,
     'name', format('%I.%I', n.nspname, s.relname),
     'plain', s.relname,
+    'schema', n.nspname,
     'table', d.refobjid::bigint,
     'own', pg_has_role(s.relowner, 'USAGE')
   ) ORDER BY s.oid), '[]')::text

@@ -140,7 +140,7 @@ pub struct Args {
     #[arg(long)]
     pub allow_replicated: bool,
 
-    /// Only look: read only, without a lock on any table, with the same refusals.
+    /// Only look: read only, in nobody's way, with the same refusals.
     #[arg(long)]
     pub dry_run: bool,
 

@@ -264,13 +264,20 @@ fn unfit(facts: &Facts, family: &BTreeSet<Oid>) -> Vec<Refusal> {
 
 /// The ways out where a table hangs on the list: to add it, where that is possible, or else this.
 fn ways_out(facts: &Facts, table: &str, otherwise: &str) -> String {
-    // Quoted as the database does, a schema's name is followed by a dot only as such.
-    let here = table.strip_prefix(&facts.schema).is_some_and(|rest| rest.starts_with('.'));
-    if here {
+    if is_here(facts, table) {
         format!("add {table} to the list, or {otherwise}")
     } else {
-        format!("{otherwise} (it cannot be added: one run empties tables of one schema)")
+        format!("{otherwise} (it {ELSEWHERE})")
     }
+}
+
+/// Why a table of another schema is no way out.
+const ELSEWHERE: &str = "cannot be added: one run empties tables of one schema";
+
+/// Whether a quoted name is one of the schema that is asked for.
+fn is_here(facts: &Facts, name: &str) -> bool {
+    // Quoted as the database does, a schema's name is followed by a dot only as such.
+    name.strip_prefix(&facts.schema).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// How to drop a foreign key.
@@ -408,11 +415,24 @@ fn sequences(
         }
         for feed in facts.feeds.iter().filter(|feed| feed.sequence == sequence.oid) {
             if !family.contains(&feed.table) {
+                let column = &feed.column;
+                let mut own = "give the column a sequence of its own".to_owned();
+                if feed.by_name {
+                    let meant = format!(
+                        " (or, if another sequence of that name is meant, name it in the default \
+                         with its schema, as in 'schema.{}')",
+                        sequence.plain
+                    );
+                    own.push_str(&meant);
+                }
                 let message = format!(
                     "it belongs to {of} and would restart, but gives values to {column} too, which \
-                     is not asked for: add that table to the list, or give the column a sequence \
-                     of its own",
-                    column = feed.column,
+                     is not asked for: {}",
+                    if is_here(facts, column) {
+                        format!("add that table to the list, or {own}")
+                    } else {
+                        format!("{own}; its table {ELSEWHERE}")
+                    },
                 );
                 refusals.push(Reason::SharedSequence.refuse(name, message));
             }

@@ -71,12 +71,18 @@ fn a_mistyped_preserved_table_is_refused_but_a_default_one_is_not() {
 fn a_sequence_of_another_owner_is_refused() {
     let (request, mut facts) = of(vec![asked(1), Relation { kept: true, ..table(2) }]);
     let name = "public.s".to_owned();
-    let sequence = Sequence { oid: 9, name, plain: "s".to_owned(), table: 1, own: true };
+    let sequence = Sequence { oid: 9, name, table: 1, own: true, ..Sequence::default() };
     facts.sequences = vec![sequence.clone()];
-    facts.feeds = vec![Feed { sequence: 9, table: 1, column: "public.t1.id".to_owned() }];
+    facts.feeds =
+        vec![Feed { sequence: 9, table: 1, column: "public.t1.id".to_owned(), ..Feed::default() }];
     assert!(decide(&request, &facts).unwrap().covers(9));
     facts.sequences = vec![Sequence { own: false, ..sequence }];
-    facts.feeds.push(Feed { sequence: 9, table: 2, column: "public.t2.id".to_owned() });
+    facts.feeds.push(Feed {
+        sequence: 9,
+        table: 2,
+        column: "public.t2.id".to_owned(),
+        ..Feed::default()
+    });
     assert_eq!(reasons(decide(&request, &facts)), ["MissingPrivilege", "SharedSequence"]);
 }
 

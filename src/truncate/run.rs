@@ -289,7 +289,7 @@ impl<'a> Run<'a> {
             Err(Fault::LockTimeout) => return Err(Fault::Rival.into()),
             answer => answer?,
         }
-        Ok(self.simple(connection, self.reading()).await?)
+        Ok(self.simple(connection, Self::reading(lock_timeout)).await?)
     }
 
     /// Takes all locks in one statement, in the order of the tables' identity. While it waits for one
@@ -314,7 +314,7 @@ impl<'a> Run<'a> {
         let locked = self.simple(connection, statement).await;
         *patience = patience.saturating_sub(begun.elapsed());
         match locked {
-            Ok(()) => Ok(self.simple(connection, self.reading()).await?),
+            Ok(()) => Ok(self.simple(connection, Self::reading(*patience)).await?),
             Err(Fault::LockTimeout) => Err(self.lock_timeout(connection, plan).await.into()),
             // The statement's own limit, unless it was cancelled before.
             Err(Fault::Cancelled(_)) if patience.is_zero() => {
@@ -349,7 +349,9 @@ impl<'a> Run<'a> {
         plan: &Plan,
         patience: Duration,
     ) -> Result<(), Stop> {
-        let lock = patience.as_millis().max(1);
+        // The sequences, of which each may be waited for.
+        let waits = u32::try_from(plan.sequences.len()).unwrap_or(u32::MAX).max(1);
+        let lock = (patience / waits).as_millis().max(1);
         let statement = format!(
             "SET LOCAL lock_timeout = '{lock}ms'; SET LOCAL statement_timeout = '{all}ms'; {fence} \
              TRUNCATE TABLE {tables} RESTART IDENTITY RESTRICT",
@@ -358,7 +360,7 @@ impl<'a> Run<'a> {
             tables = plan.table_list(),
         );
         self.simple(connection, statement).await?;
-        Ok(self.simple(connection, self.reading()).await?)
+        Ok(self.simple(connection, Self::reading(patience)).await?)
     }
 
     /// A statement that fails once the time is past, by the database's clock. `clock_timestamp()` in
@@ -373,12 +375,12 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Limits for statements that read catalogs.
-    fn reading(&self) -> String {
+    /// Limits for statements that read catalogs, and wait for nobody longer than this.
+    fn reading(patience: Duration) -> String {
         format!(
             "SET LOCAL statement_timeout = '{}ms'; SET LOCAL lock_timeout = '{}ms'",
             READ_TIMEOUT.as_millis(),
-            self.request.lock_timeout.as_millis()
+            patience.as_millis().max(1)
         )
     }
 

@@ -13,7 +13,7 @@ const NAME_LIMIT: usize = 100;
 /// The whole report, line by line.
 pub(super) fn describe(report: &Report) -> String {
     let mut text = String::new();
-    let database = report.database.as_deref().unwrap_or_default();
+    let database = report.database.as_deref().map(printable).unwrap_or_default();
     if !report.tables.is_empty() {
         text.push_str(&table_of_tables(report));
         text.push('\n');
@@ -44,6 +44,7 @@ pub(super) fn describe(report: &Report) -> String {
         Outcome::Refused => {
             for refusal in &report.refusals {
                 let Refusal { reason, object, message } = refusal;
+                let message = printable(message);
                 let _ = if object.is_empty() {
                     writeln!(text, "{reason}:\n  {message}")
                 } else {
@@ -52,9 +53,16 @@ pub(super) fn describe(report: &Report) -> String {
             }
             writeln!(text, "Refused; nothing was changed. Another try ends the same.")
         }
-        Outcome::Failed => writeln!(text, "Failed; another try may work: {}", report.message),
+        Outcome::Failed => {
+            writeln!(text, "Failed; another try may work: {}", printable(&report.message))
+        }
     };
     text
+}
+
+/// Without what could write to the terminal or make a line of a log.
+fn printable(text: &str) -> String {
+    bounded(text, usize::MAX)
 }
 
 fn table_of_tables(report: &Report) -> String {

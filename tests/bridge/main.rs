@@ -23,4 +23,6 @@ mod server;
 mod sonm;
 mod sonm_defects;
 mod sonm_faults;
+#[path = "../sonm/binary.rs"]
+mod stand_in;
 mod token;

@@ -2,7 +2,7 @@
 //! talk to it.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::auth::Folder;
 use crate::http::{TIMEOUT, send};
+use crate::stand_in::binary;
 
 pub(crate) const WORKER: &str = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
 const NODE: &str = "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359";
@@ -74,12 +75,6 @@ pub(crate) struct Node {
     _child: Child,
 }
 
-fn program() -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_torpor")).with_file_name("examples").join("sonm");
-    assert!(program.exists(), "{} is missing: cargo build --example sonm", program.display());
-    program
-}
-
 impl Node {
     pub(crate) async fn start(market: &Market) -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
@@ -95,7 +90,7 @@ impl Node {
         ]});
         let scenario = folder.write("scenario.json", &scenario.to_string());
         let key = market.encrypted.then(|| folder.write("key", KEY));
-        let mut command = Command::new(program());
+        let mut command = Command::new(binary());
         command.args(["node", "--port", "0", "--control", "127.0.0.1:0", "--scenario"]);
         command.arg(scenario);
         match &key {
