@@ -155,8 +155,8 @@ pub struct HibernationStatus {
     /// How many there are, and how far they have come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
-    /// Originals of all that is held, by uid, in a compact form: a second record, for the case
-    /// that an object's own annotation is torn off.
+    /// Originals of all that is held, by `Kind/name/uid`, in a compact form: a second record, for
+    /// the case that an object's own annotation is torn off.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub originals: BTreeMap<String, String>,
     /// The truncation's dry run.
@@ -227,6 +227,10 @@ pub struct Episode {
     /// The last attempt at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+    /// `notAfter` of the attempt before the last one: until then nothing wakes, as its Job may still
+    /// be created once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier_not_after: Option<Time>,
 }
 
 /// Whether a hibernation empties tables.
@@ -281,7 +285,8 @@ pub enum AttemptEnd {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepStatus {
-    /// Preflight, ConfigMaps, LetGo, Stage 0.., Restart, Truncate; on the way back Fence first and Ready last.
+    /// Preflight, ConfigMaps, LetGo, Stage 0.., Restart, Truncate; on the way back Fence first, and
+    /// last Ready and Truncation, where the Job is deleted. Keep: deleted with `onDelete: Keep`.
     pub name: String,
     /// Since when.
     pub since: Time,

@@ -61,7 +61,8 @@ pub fn not_restarted(subject: &Subject, pods: &Pods, digest: &str) -> Vec<String
         waits.push(format!("{} is not yet seen by its controller", subject.display()));
     }
     waits.extend(of_old_template(subject, pods, digest));
-    waits.extend(not_ready(subject));
+    // Whether it has rolled is told by what runs.
+    waits.extend(not_ready(subject, false));
     waits
 }
 
@@ -83,8 +84,9 @@ pub fn of_old_template(subject: &Subject, pods: &Pods, digest: &str) -> Vec<Stri
     waits
 }
 
-/// What keeps a woken workload from being ready.
-pub fn not_ready(subject: &Subject) -> Option<String> {
+/// What keeps a woken workload from being ready. One that was restarted `must_roll`: until then it
+/// runs with the configuration of its hibernation.
+pub fn not_ready(subject: &Subject, must_roll: bool) -> Option<String> {
     let facts = &subject.facts;
     let seen = facts.observed_generation >= subject.generation;
     let (ready, wanted) = match subject.kind.name {
@@ -94,19 +96,28 @@ pub fn not_ready(subject: &Subject) -> Option<String> {
     };
     // A paused Deployment, and one that was in the middle of a rollout, is ready when as many pods
     // are available as it wants; all others have them of the newest template too.
+    let held_back = if facts.paused {
+        Some("it is paused")
+    } else if facts.strategy == "OnDelete" {
+        Some("its update strategy is OnDelete")
+    } else if facts.partition > 0 {
+        Some("its rolling update is partitioned")
+    } else {
+        None
+    };
     let rolled = subject.kind.name == "ReplicaSet"
-        || facts.paused
-        || facts.strategy == "OnDelete"
-        || facts.partition > 0
+        || (held_back.is_some() && !must_roll)
         || facts.updated >= wanted;
     // More than wanted: pods of the template before are there, and may be those that are available.
-    let alone = facts.paused || facts.status_replicas == wanted;
+    let alone = (facts.paused && !must_roll) || facts.status_replicas == wanted;
     if seen && ready >= wanted && rolled && alone {
         return None;
     }
     let name = subject.display();
     if seen && ready >= wanted {
-        return Some(format!("{name} is still rolling: {} of {wanted} are new", facts.updated));
+        let why = held_back.map(|why| format!(", and {why}")).unwrap_or_default();
+        let updated = facts.updated;
+        return Some(format!("{name} is still rolling: {updated} of {wanted} are new{why}"));
     }
     Some(format!("{name} has {ready} of {wanted} replicas ready"))
 }

@@ -17,6 +17,7 @@ use super::validate::{Target, Valid};
 use crate::api::hibernation::HibernationStatus;
 use crate::hold::apply::{CALL_TIMEOUT, in_words, rejects};
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART_ANNOTATION, WORKLOADS};
+use crate::hold::memory::Remembered;
 use crate::hold::record::LABEL;
 use crate::hold::subject::{Controller, Subject};
 
@@ -147,7 +148,7 @@ impl Reader {
         spec: &Valid,
         status: &HibernationStatus,
     ) -> Result<Vec<Subject>, Error> {
-        let pointers = spec.config_pointers();
+        let pointers = config_pointers(spec, status);
         let selectors = spec.config_maps.iter().filter_map(|entry| match &entry.target {
             Target::Labels(labels) => Some(labels.to_string()),
             Target::Name(_) | Target::All => None,
@@ -288,6 +289,18 @@ impl PodView {
     }
 }
 
+/// The levers of ConfigMaps that matter: those that the spec names, and those that the status remembers,
+/// whose keys may have left the spec, and whose record may have been torn off.
+fn config_pointers(spec: &Valid, status: &HibernationStatus) -> Vec<String> {
+    let originals = status.originals.iter().filter(|(key, _)| key.starts_with("ConfigMap/"));
+    let remembered = originals.filter_map(|(_, text)| serde_json::from_str(text).ok());
+    let mut pointers = spec.config_pointers();
+    pointers.extend(remembered.flat_map(|Remembered(levers)| levers.into_keys()));
+    pointers.sort_unstable();
+    pointers.dedup();
+    pointers
+}
+
 /// Every page of a list, of which only what `keep` returns is kept.
 async fn pages<K, T>(
     what: &'static str,
@@ -322,5 +335,32 @@ pub async fn call<T>(
     match time::timeout(LIMIT, request).await {
         Err(_) => Err(Error::Timeout(what)),
         Ok(answer) => answer.map_err(|source| Error::Api { what, source: Box::new(source) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hibernation::validate::validate;
+    use serde_json::json;
+
+    #[test]
+    fn a_key_that_has_left_the_spec_is_looked_at_as_long_as_it_is_remembered() {
+        let spec = json!({
+            "state": "Hibernated",
+            "configMaps": [{"name": "env", "set": {"A": "1"}}],
+        });
+        let spec = validate(&serde_json::from_value(spec).unwrap()).unwrap();
+        let remembered = |levers: serde_json::Value| levers.to_string();
+        let status = HibernationStatus {
+            originals: [
+                ("ConfigMap/env/u".to_owned(), remembered(json!({"/data/B": ["b", "x"]}))),
+                ("ConfigMap/odd/u".to_owned(), "no JSON".to_owned()),
+                ("Deployment/a/u".to_owned(), remembered(json!({"/spec/replicas": [1, 0]}))),
+            ]
+            .into(),
+            ..HibernationStatus::default()
+        };
+        assert_eq!(config_pointers(&spec, &status), ["/data/A", "/data/B"]);
     }
 }

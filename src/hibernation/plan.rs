@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
-use super::cast::Role;
+use super::cast::{Role, Settled};
 use super::job::Purpose;
 use super::observe::Observed;
 use super::steps::{Step, StepName};
@@ -227,6 +227,14 @@ impl<'a> Draft<'a> {
             Basis::Schedule(_) => None,
         };
         let by_person = desired.cause == DesiredCause::State && self.status.asked != asked;
+        if desired.state == DesiredState::Hibernated
+            && let Some(episode) = &self.status.episode
+            && !self.is_under_way(episode)
+            && let Some(step) = self.clear_away_the_job()
+        {
+            // What was asked for is written down once it is heard.
+            return self.at("Truncation", step);
+        }
         self.status.asked = asked;
         match desired.state {
             DesiredState::Hibernated => {
@@ -257,6 +265,7 @@ impl<'a> Draft<'a> {
                 waking_since: None,
                 truncation: EpisodeTruncation::Unknown,
                 attempt: None,
+                earlier_not_after: None,
             });
         }
     }
@@ -268,24 +277,22 @@ impl<'a> Draft<'a> {
             .database
             .as_ref()
             .is_some_and(|database| by_person || database.spec.truncate.automatic);
-        // Before the fence nothing has come back yet: it is still the same hibernation.
-        let fenced = self.waking_fence() == Step::Done;
-        let under_way = |episode: &Episode| episode.waking_since.is_none() || !fenced;
-        if !self.status.episode.as_ref().is_some_and(under_way) {
+        let under_way = self.status.episode.as_ref().is_some_and(|e| self.is_under_way(e));
+        if !under_way {
             self.forget_what_was_let_go();
         }
         match &mut self.status.episode {
-            Some(episode) if under_way(episode) => {
+            Some(episode) if under_way => {
                 if episode.waking_since.take().is_some() {
                     self.status.step = None;
                 }
                 if episode.truncation == EpisodeTruncation::NotAsked && by_person && truncates {
                     episode.truncation = EpisodeTruncation::Pending;
+                    // A look from when it went down tells nothing of what runs now.
+                    self.looks.clear.clear();
                 }
             }
-            earlier => {
-                let done = earlier.take().and_then(|episode| episode.attempt);
-                self.actions.extend(done.map(|attempt| Action::DeleteJob(attempt.job)));
+            _ => {
                 self.status.step = None;
                 self.status.episode = Some(Episode {
                     id: self.input.fresh_id.to_owned(),
@@ -299,6 +306,7 @@ impl<'a> Draft<'a> {
                         EpisodeTruncation::NotAsked
                     },
                     attempt: None,
+                    earlier_not_after: None,
                 });
             }
         }
@@ -306,6 +314,26 @@ impl<'a> Draft<'a> {
         if self.looks.episode != id {
             self.looks = Looks { episode: id, clear: BTreeMap::new() };
         }
+    }
+
+    /// Before the fence of its wake nothing has come back yet: it is still the same hibernation.
+    fn is_under_way(&self, episode: &Episode) -> bool {
+        episode.waking_since.is_none() || self.waking_fence() != Step::Done
+    }
+
+    /// Deletes the truncation's Job, where it is there, before its hibernation is forgotten: nobody
+    /// would know of it any more.
+    pub(super) fn clear_away_the_job(&mut self) -> Option<Step> {
+        self.status.episode.as_ref()?.attempt.as_ref()?;
+        let Some(job) = &self.input.seen.truncation else {
+            // It is looked for once the status says that the wake has begun.
+            return Some(Step::Act);
+        };
+        if !job.exists {
+            return None;
+        }
+        self.actions.push(Action::DeleteJob(job.name.clone()));
+        Some(Step::Wait(vec![format!("Job {} is deleted", job.name)]))
     }
 
     /// What was let go of in an earlier hibernation, and has not been looked at since.
@@ -331,11 +359,13 @@ impl<'a> Draft<'a> {
                 Step::Done => {}
                 outcome => {
                     let looking = outcome == Step::Look;
-                    let unsure = !matches!(outcome, Step::Look | Step::SecondLook(_))
-                        && matches!(
-                            step,
-                            StepName::ConfigMaps | StepName::LetGo | StepName::Stage(_)
-                        );
+                    // What was restarted writes no more, ready or not, but has to be seen so.
+                    let unsure = !matches!(
+                        (&step, &outcome),
+                        (_, Step::Look | Step::SecondLook(_))
+                            | (StepName::Truncate, _)
+                            | (StepName::Restart, Step::Wait(_))
+                    );
                     self.at(&step.to_string(), outcome);
                     if !looking {
                         self.keep_the_rest_held();
@@ -367,7 +397,14 @@ impl<'a> Draft<'a> {
             if self.holds(subject) && !matches!(role, Role::LetGo) {
                 let wants = self.wants(subject, &role);
                 // What can't be written is said at its own step.
-                drop(self.settle(subject, wants, MissedRuns::Skip));
+                let writing = self.settle(subject, wants, MissedRuns::Skip) == Ok(Settled::Writing);
+                match role {
+                    Role::Stop(entry) if writing => {
+                        self.forget_the_look(&StepName::Stage(entry.stage));
+                    }
+                    Role::Restart(_) if writing => self.forget_the_look(&StepName::Restart),
+                    _ => {}
+                }
             }
         }
         if self.actions.len() > before {

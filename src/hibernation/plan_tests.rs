@@ -154,6 +154,9 @@ fn turned_around_behind_the_fence_it_is_another_hibernation() {
     world.obey(&plan);
     assert_eq!(world.status.phase, Some(Phase::Waking));
     world.ask(DesiredState::Hibernated);
+    assert_eq!(world.deleted, world.created, "its Job goes before it is forgotten");
+    assert_eq!(world.episode().id, before.id);
+    world.after(1);
     assert_ne!(world.episode().id, before.id);
     world.after(5);
     assert_eq!(world.created.len(), 2, "a person has asked for it again");
@@ -430,4 +433,200 @@ fn one_that_is_ill_is_named_all_the_while_that_the_others_come_up() {
     let plan = world.pass();
     assert_eq!(plan.next, Next::Wait(SignedDuration::from_secs(3)));
     assert_eq!(world.stalled(), None, "it clears as soon as it is well again");
+}
+
+#[test]
+fn a_restart_that_falls_behind_takes_the_truncation_back_whether_it_can_be_written_or_not() {
+    for blocked in [false, true] {
+        let mut spec = emptying(json!({}));
+        spec["workloads"] = json!([{"kind": "Deployment", "name": "api", "action": "Restart"}]);
+        let mut world = World::new(spec, [deployment("api", 1)]);
+        world.run();
+        world.after(5);
+        assert_eq!(world.created.len(), 1);
+        let template = &mut world.object("api")["spec"]["template"]["metadata"]["annotations"];
+        template.as_object_mut().unwrap().remove(RESTART_ANNOTATION);
+        world.object("api")["spec"]["paused"] = json!(blocked);
+        let plan = world.pass();
+        world.obey(&plan);
+        assert_eq!(world.deleted, world.created, "blocked: {blocked}");
+    }
+}
+
+#[test]
+fn a_wake_that_has_nothing_to_do_deletes_its_job_all_the_same() {
+    let mut world = World::truncating();
+    world.job_succeeds();
+    world.after(1);
+    world.objects.clear();
+    world.ask(DesiredState::Awake);
+    world.after(1);
+    assert_eq!(world.status.phase, Some(Phase::Awake));
+    assert_eq!(world.deleted, world.created);
+}
+
+#[test]
+fn what_cannot_be_marked_as_kept_is_waited_for_until_the_deadline() {
+    for torn in [false, true] {
+        let spec = json!({
+            "state": "Hibernated",
+            "onDelete": "Keep",
+            "workloads": [{"kind": "Deployment", "name": "worker"}],
+        });
+        let mut world = World::new(spec, [deployment("worker", 2)]);
+        world.run();
+        world.after(5);
+        if torn {
+            let meta = world.object("worker")["metadata"].as_object_mut().unwrap();
+            meta.remove("annotations");
+        }
+        world.deleting_since = Some(world.now);
+        world.reject("worker");
+        let plan = world.after(1);
+        assert!(matches!(plan.next, Next::Wait(_)), "torn: {torn}");
+        world.after(598);
+        assert!(world.finalizer, "torn: {torn}");
+        world.contests.clear();
+        world.run();
+        let kept = world.object("worker")["metadata"]["annotations"].to_string();
+        assert!(kept.contains("kept"), "torn: {torn}: {kept}");
+        assert!(!world.finalizer, "torn: {torn}");
+    }
+}
+
+#[test]
+fn what_can_never_be_marked_as_kept_keeps_no_object_past_the_deadline() {
+    let spec = json!({
+        "state": "Hibernated",
+        "onDelete": "Keep",
+        "workloads": [{"kind": "Deployment", "name": "worker"}],
+    });
+    let mut world = World::new(spec, [deployment("worker", 2)]);
+    world.run();
+    world.after(5);
+    world.deleting_since = Some(world.now);
+    world.reject("worker");
+    world.after(600);
+    assert!(world.finalizer);
+    world.after(1);
+    assert!(!world.finalizer);
+}
+
+#[test]
+fn a_restarted_one_that_still_runs_as_it_did_asleep_is_named_when_it_wakes() {
+    let spec = json!({
+        "state": "Hibernated",
+        "workloads": [{"kind": "Deployment", "name": "api", "action": "Restart"}],
+    });
+    let mut world = World::new(spec, [deployment("api", 1)]);
+    world.run();
+    world.after(5);
+    assert_eq!(world.status.phase, Some(Phase::Hibernated));
+    world.object("api")["spec"]["paused"] = json!(true);
+    world.spec.basis = Basis::State(DesiredState::Awake);
+    while world.object("api")["metadata"]["annotations"].get("torpor.dev/hold").is_some() {
+        let plan = world.pass();
+        world.obey(&plan);
+    }
+    // Paused, its controller makes no pod of the template that it has now.
+    world.object("api")["status"]["updatedReplicas"] = json!(0);
+    world.run();
+    assert_eq!(world.status.phase, Some(Phase::Waking));
+    world.after(601);
+    assert_eq!(world.stalled(), Some("NotReady"));
+    let message = world.status.message.clone().unwrap();
+    assert!(
+        message.contains("api is still rolling: 0 of 1 are new, and it is paused"),
+        "{message}"
+    );
+    world.object("api")["status"]["updatedReplicas"] = json!(1);
+    world.after(1);
+    assert_eq!(world.status.phase, Some(Phase::Awake));
+}
+
+#[test]
+fn a_wake_waits_for_no_truncation_that_was_refused() {
+    let mut world = World::truncating();
+    world.job_fails(3);
+    world.after(1);
+    assert_eq!(world.stalled(), Some("TruncationRefused"));
+    // As long as its Job is there, nobody can create it once more.
+    assert_eq!(world.deleted, Vec::<String>::new());
+    world.ask(DesiredState::Awake);
+    assert_eq!(world.replicas("worker"), 2);
+    world.after(1);
+    assert_eq!(world.status.phase, Some(Phase::Awake));
+    assert_eq!(world.deleted, world.created);
+}
+
+#[test]
+fn a_refused_attempt_goes_when_another_begins() {
+    let mut world = World::truncating();
+    world.job_fails(3);
+    world.after(1);
+    world.after(300);
+    assert_eq!(world.deleted, world.created[..1]);
+    assert_eq!(world.created.len(), 2);
+}
+
+#[test]
+fn a_wake_waits_for_the_fence_of_an_attempt_that_failed_before_the_last_one() {
+    let mut world = World::truncating();
+    world.job_fails(1);
+    world.after(1);
+    world.after(5);
+    assert_eq!(world.created.len(), 2);
+    world.job_succeeds();
+    world.after(1);
+    assert_eq!(world.status.phase, Some(Phase::Hibernated));
+    world.ask(DesiredState::Awake);
+    // A stale request to create the first one may land until then.
+    world.after(210 - 7);
+    assert_eq!(world.replicas("worker"), 0);
+    world.after(1);
+    assert_eq!(world.replicas("worker"), 2);
+}
+
+#[test]
+fn asked_for_while_asleep_the_truncation_waits_for_two_looks_of_its_own() {
+    let mut spec = emptying(json!({}));
+    spec["state"] = json!("Awake");
+    spec["override"] = json!({"state": "Hibernated", "until": "2099-01-01T00:00:00Z"});
+    let mut world = World::new(spec, [deployment("worker", 2)]);
+    world.run();
+    world.after(5);
+    assert_eq!(world.status.phase, Some(Phase::Hibernated));
+    world.now += SignedDuration::from_hours(2);
+    world.spec.override_ = None;
+    world.ask(DesiredState::Hibernated);
+    assert_eq!(world.episode().truncation, EpisodeTruncation::Pending);
+    assert_eq!(world.created, Vec::<String>::new());
+    world.after(5);
+    assert_eq!(world.created.len(), 1);
+}
+
+#[test]
+fn after_a_hold_that_was_written_the_next_look_is_the_first() {
+    let mut world = World::new(emptying(json!({})), [deployment("worker", 2)]);
+    world.run();
+    world.object("worker")["spec"]["replicas"] = json!(2);
+    world.after(5);
+    assert_eq!(world.replicas("worker"), 0);
+    assert_eq!(world.created, Vec::<String>::new());
+    world.after(5);
+    assert_eq!(world.created.len(), 1);
+}
+
+#[test]
+fn where_no_database_is_named_nothing_is_said_of_a_truncation() {
+    let said = |spec: Value| {
+        let mut world = World::new(spec, [deployment("worker", 2)]);
+        world.run();
+        world.status.conditions.iter().any(|c| c.type_ == crate::api::condition::TRUNCATED)
+    };
+    assert!(said(emptying(json!({}))));
+    assert!(!said(json!({
+        "state": "Hibernated",
+        "workloads": [{"kind": "Deployment", "name": "worker"}],
+    })));
 }

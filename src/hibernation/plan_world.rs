@@ -4,14 +4,14 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::super::{Action, Contests, Input, Looks, Next, Plan, plan};
-use crate::api::hibernation::{AttemptEnd, Episode, HibernationStatus};
+use super::super::{Action, Contest, Contests, Input, Looks, Next, Plan, plan};
+use crate::api::hibernation::{Episode, HibernationStatus};
 use crate::api::schedule::DesiredState;
 use crate::hibernation::job::Purpose;
 use crate::hibernation::observe::{JobView, Observed, PodView, Pods};
 use crate::hibernation::validate::{Valid, validate};
 use crate::hold::lever::Kind;
-use crate::hold::plan::{Decision, Wish, decide};
+use crate::hold::plan::{Decision, Wish, decide, keep};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
 use crate::schedule::Basis;
@@ -22,6 +22,7 @@ pub(super) struct World {
     pub(super) spec: Valid,
     pub(super) status: HibernationStatus,
     pub(super) finalizer: bool,
+    pub(super) deleting_since: Option<Timestamp>,
     pub(super) looks: Looks,
     pub(super) contests: Contests,
     pub(super) now: Timestamp,
@@ -42,6 +43,7 @@ impl World {
             spec: validate(&serde_json::from_value(spec).unwrap()).unwrap(),
             status: HibernationStatus::default(),
             finalizer: false,
+            deleting_since: None,
             looks: Looks::default(),
             contests: Contests::new(),
             now: "2026-12-01T00:00:00Z".parse().unwrap(),
@@ -91,9 +93,9 @@ impl World {
         let episode = self.status.episode.as_ref();
         let waking = episode.is_some_and(|episode| episode.waking_since.is_some());
         let attempt = episode.and_then(|episode| episode.attempt.as_ref());
-        let job_matters = attempt.is_some_and(|attempt| {
-            attempt.ended.is_none() || (waking && attempt.ended != Some(AttemptEnd::Succeeded))
-        });
+        let deleting = self.deleting_since.is_some();
+        let job_matters =
+            attempt.is_some_and(|attempt| attempt.ended.is_none() || waking || deleting);
         let passed =
             JobView { exists: true, finished: true, succeeded: true, ..JobView::default() };
         let mut seen = Observed {
@@ -126,7 +128,7 @@ impl World {
         plan(Input {
             holder: &self.holder,
             generation: Some(1),
-            deleting_since: None,
+            deleting_since: self.deleting_since,
             finalizer: self.finalizer,
             spec: &self.spec,
             status: &self.status,
@@ -171,7 +173,12 @@ impl World {
                     self.job = JobView::default();
                 }
                 Action::CreateJob(..) | Action::DeleteJob(_) => {}
-                Action::Keep(_) => panic!("nothing is kept here"),
+                Action::Keep(subject) => {
+                    let Decision::Write(write) = keep(subject, &self.holder) else {
+                        panic!("{} is kept already", subject.name)
+                    };
+                    merge(self.object(&subject.name), &write.patch);
+                }
             }
         }
     }
@@ -188,6 +195,25 @@ impl World {
     pub(super) fn job_succeeds(&mut self) {
         self.job.finished = true;
         self.job.succeeded = true;
+    }
+
+    /// The truncation's Job ends with this exit status.
+    pub(super) fn job_fails(&mut self, code: i32) {
+        self.job.finished = true;
+        self.job.terminated = vec![(code, String::new())];
+    }
+
+    /// The API server says no to each write of an object, for now.
+    pub(super) fn reject(&mut self, name: &str) {
+        let contest = Contest {
+            count: 0,
+            last: self.now,
+            quiet_until: self.now + SignedDuration::from_hours(1),
+            manager: String::new(),
+            said: String::new(),
+            rejected: Some("no".to_owned()),
+        };
+        self.contests.insert(format!("uid-of-{name}"), contest);
     }
 
     pub(super) fn episode(&self) -> &Episode {

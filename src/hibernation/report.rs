@@ -130,7 +130,7 @@ impl Draft<'_> {
                 seen(not_restarted(subject, pods, &digest), "Restarting", "Restarted")
             }
             (Role::Restart(_), None) if held => unseen("Restarting", "Restarted"),
-            _ if waking => match not_ready(subject) {
+            _ if waking => match not_ready(subject, matches!(role, Role::Restart(_))) {
                 Some(waits) => ("Waking".to_owned(), Some(waits)),
                 None => ("Ready".to_owned(), None),
             },
@@ -243,8 +243,10 @@ impl Draft<'_> {
                 );
             }
         }
-        let truncation = self.status.episode.as_ref().map(|episode| episode.truncation);
-        match truncation {
+        // Where no database is named there is nothing to say of one, but of what was begun before.
+        let named = self.input.spec.database.is_some();
+        let episode = self.status.episode.as_ref();
+        match episode.filter(|e| named || e.attempt.is_some()).map(|e| e.truncation) {
             None => condition::remove(conditions, TRUNCATED),
             Some(truncation) => {
                 let message = match (truncation, &self.status.truncation) {

@@ -214,7 +214,7 @@ impl Draft<'_> {
         }
     }
 
-    fn contested(&self, subject: &Subject) -> String {
+    pub(super) fn contested(&self, subject: &Subject) -> String {
         let manager = self
             .input
             .contests
@@ -255,7 +255,7 @@ impl Draft<'_> {
             .cast
             .iter()
             .filter(|(subject, role)| of(role) && subject.found.record().is_none())
-            .filter_map(|(subject, _)| not_ready(subject))
+            .filter_map(|(subject, role)| not_ready(subject, matches!(role, Role::Restart(_))))
             .collect();
         if waits.is_empty() { Step::Done } else { Step::Wait(waits) }
     }
@@ -264,7 +264,10 @@ impl Draft<'_> {
         let of = |role: &Role| matches!(role, Role::Stop(entry) if entry.stage == stage);
         match self.hold_all(of) {
             Step::Done => {}
-            other => return other,
+            other => {
+                self.forget_the_look(&StepName::Stage(stage));
+                return other;
+            }
         }
         let Some(pods) = &self.input.seen.pods else { return Step::Look };
         let running: Vec<String> = self
@@ -281,7 +284,10 @@ impl Draft<'_> {
         let of = |role: &Role| matches!(role, Role::Restart(_));
         match self.hold_all(of) {
             Step::Done => {}
-            other => return other,
+            other => {
+                self.forget_the_look(&StepName::Restart);
+                return other;
+            }
         }
         if !self.cast.iter().any(|(_, role)| of(role)) {
             return Step::Done;
@@ -299,6 +305,11 @@ impl Draft<'_> {
             .iter()
             .any(|(subject, role)| of(role) && !of_old_template(subject, pods, &digest).is_empty());
         self.look(&StepName::Restart, pods, waits)
+    }
+
+    /// What was seen clear before a hold was written may run again: the next look is the first.
+    pub(super) fn forget_the_look(&mut self, step: &StepName) {
+        self.looks.clear.remove(&step.to_string());
     }
 
     /// Two looks, some seconds apart, that show nothing. Where all has been down already and

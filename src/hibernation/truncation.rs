@@ -66,7 +66,9 @@ impl Draft<'_> {
             .clone()
             .unwrap_or_else(|| self.attempt(database, Purpose::Truncation, 0));
         let seen = self.input.seen.truncation.as_ref();
+        let before = attempt.clone();
         let (step, report) = self.pursue(database, Purpose::Truncation, &mut attempt, seen);
+        let replaced = (attempt.number != before.number).then_some(before.not_after);
         if step == Step::Done {
             let report = report.unwrap_or_default();
             self.status.truncation = Some(Truncation {
@@ -89,6 +91,7 @@ impl Draft<'_> {
         }
         if let Some(episode) = &mut self.status.episode {
             episode.attempt = Some(attempt);
+            episode.earlier_not_after = replaced.or(episode.earlier_not_after.take());
             if step == Step::Done {
                 episode.truncation = EpisodeTruncation::Done;
             }
@@ -142,7 +145,9 @@ impl Draft<'_> {
                         attempt.message = Some(message);
                         attempt.retry_at = Some(Time(retry_at(end, attempt.number, now)));
                     }
-                    if end != AttemptEnd::Succeeded || purpose == Purpose::Preflight {
+                    // A truncation's stays where it is not tried again soon: as long as its name is
+                    // taken nobody can create it once more, and no wake has to wait for its fence.
+                    if end == AttemptEnd::Failed || purpose == Purpose::Preflight {
                         self.actions.push(Action::DeleteJob(attempt.job.clone()));
                     }
                     if end == AttemptEnd::Succeeded {
@@ -158,6 +163,9 @@ impl Draft<'_> {
         // One that was taken back may still commit: not before its fence, whatever has changed.
         let over = attempt.ended == Some(AttemptEnd::Refused) || fenced(attempt, now);
         if due || (over && attempt.settings != database.digest) {
+            if attempt.ended == Some(AttemptEnd::Refused) && purpose == Purpose::Truncation {
+                self.actions.push(Action::DeleteJob(attempt.job.clone()));
+            }
             *attempt = self.attempt(database, purpose, attempt.number);
             self.actions.push(Action::CreateJob(attempt.clone(), purpose));
             return (Step::Act, None);
@@ -199,15 +207,19 @@ impl Draft<'_> {
 
     /// Nothing is woken while a truncation could still commit.
     pub(super) fn waking_fence(&self) -> Step {
-        let Some(attempt) = self.status.episode.as_ref().and_then(|e| e.attempt.as_ref()) else {
-            return Step::Done;
-        };
+        let Some(episode) = &self.status.episode else { return Step::Done };
+        let Some(attempt) = &episode.attempt else { return Step::Done };
+        // The Job of an earlier attempt is deleted, which is no end of what may still create it.
+        let earlier = episode.earlier_not_after.as_ref();
+        if earlier.is_some_and(|at| self.input.now <= at.0 + database::CLOCK_MARGIN) {
+            let job = &attempt.job;
+            return Step::Wait(vec![format!("an attempt before Job {job} may still be running")]);
+        }
         let finished =
             self.input.seen.truncation.as_ref().is_some_and(|job| job.exists && job.finished);
-        if finished
-            || attempt.ended == Some(AttemptEnd::Succeeded)
-            || fenced(attempt, self.input.now)
-        {
+        // Both were seen finished, and their Job stays.
+        let over = matches!(attempt.ended, Some(AttemptEnd::Succeeded | AttemptEnd::Refused));
+        if finished || over || fenced(attempt, self.input.now) {
             return Step::Done;
         }
         Step::Wait(vec![format!("Job {} may still be running", attempt.job)])

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::cast::Settled;
 use super::plan::{Action, Draft, Input, Next, Standing, few};
 use super::steps::{Step, StepName};
 use crate::api::hibernation::{OnDelete, Phase};
@@ -76,11 +77,8 @@ impl Draft<'_> {
     }
 
     fn woken(&mut self) {
-        // With the hibernation its Job is forgotten, which would then stay for ever.
-        if let Some(job) = self.input.seen.truncation.as_ref().filter(|job| job.exists) {
-            self.actions.push(Action::DeleteJob(job.name.clone()));
-            let wait = Step::Wait(vec![format!("Job {} is deleted", job.name)]);
-            return self.at("Truncation", wait);
+        if let Some(step) = self.clear_away_the_job() {
+            return self.at("Truncation", step);
         }
         let cause = self.status.episode.take().map(|episode| episode.cause);
         let message = cause.unwrap_or_default();
@@ -118,7 +116,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn delete(&mut self, since: Timestamp) {
-        let Input { spec, now, seen, finalizer, holder, .. } = self.input;
+        let Input { spec, now, seen, finalizer, .. } = self.input;
         self.status.asked = None;
         if !finalizer {
             return;
@@ -135,19 +133,11 @@ impl Draft<'_> {
                 self.at("Fence", fence);
             }
             OnDelete::Keep => {
-                // What was torn off is written anew first: with the object its status goes, and the
-                // annotations are all that the next one finds.
-                for (subject, role) in self.cast.clone() {
-                    if self.holds(subject) && subject.found.record().is_none() {
-                        let wants = self.wants(subject, &role);
-                        // What is refused here can't be mended: it is the next object's to say so.
-                        drop(self.settle(subject, wants, MissedRuns::Skip));
-                    } else if matches!(keep(subject, holder), Decision::Write(_)) {
-                        self.actions.push(Action::Keep(Box::new(subject.clone())));
-                    }
-                }
-                if self.actions.is_empty() || now > since + spec.deadline {
+                let waits = self.leave_behind();
+                if now > since + spec.deadline || (self.actions.is_empty() && waits.is_empty()) {
                     self.actions.push(Action::RemoveFinalizer);
+                } else if self.actions.is_empty() {
+                    self.at("Keep", Step::Wait(waits));
                 } else {
                     self.next = Next::Again;
                 }
@@ -163,5 +153,31 @@ impl Draft<'_> {
                 }
             }
         }
+    }
+
+    /// Marks what is held as kept. What was torn off is written anew first: with the object its
+    /// status goes, and the annotations are all that the next one finds. Returns what can't be
+    /// written now, and perhaps soon.
+    fn leave_behind(&mut self) -> Vec<String> {
+        let mut unwritten = Vec::new();
+        for (subject, role) in self.cast.clone() {
+            if self.holds(subject) && subject.found.record().is_none() {
+                let wants = self.wants(subject, &role);
+                match self.settle(subject, wants, MissedRuns::Skip) {
+                    Ok(Settled::Contested) => unwritten.push(self.contested(subject)),
+                    Err((_, answer)) if self.rejected(&subject.uid).is_some() => {
+                        unwritten.push(answer);
+                    }
+                    // What is refused here can't be mended: it is the next object's to say so.
+                    Ok(Settled::Already | Settled::Writing) | Err(_) => {}
+                }
+            } else if matches!(keep(subject, self.input.holder), Decision::Write(_)) {
+                match self.rejected(&subject.uid) {
+                    Some((_, answer)) => unwritten.push(answer),
+                    None => self.actions.push(Action::Keep(Box::new(subject.clone()))),
+                }
+            }
+        }
+        unwritten
     }
 }

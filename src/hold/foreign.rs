@@ -4,6 +4,10 @@ use serde_json::Value;
 
 use super::fields::Owner;
 use super::lever;
+use super::record::{ANNOTATION, LABEL};
+
+/// Where the record of a hold is.
+const RECORD: &str = "/metadata/annotations/torpor.dev~1hold";
 
 /// A value that somebody else wrote while the lever was held.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,13 +23,29 @@ pub struct Foreign {
 }
 
 impl Foreign {
+    /// Somebody took the record off what is held, or the label that vouches for it.
+    pub fn of_the_record() -> Self {
+        Self { pointer: RECORD.to_owned(), value: None, owner: None, kept: false }
+    }
+
     /// Who wrote it, where that can be seen.
     pub fn manager(&self) -> &str {
-        self.owner.as_ref().map_or("somebody", |owner| owner.manager.as_str())
+        match &self.owner {
+            Some(owner) => owner.manager.as_str(),
+            None if self.pointer == RECORD => {
+                "somebody who takes off its annotation torpor.dev/hold"
+            }
+            None => "somebody",
+        }
     }
 
     /// What happened, as a person is told.
     pub fn in_words(&self) -> String {
+        if self.pointer == RECORD {
+            return format!(
+                "somebody removed or changed {ANNOTATION} or {LABEL} while it is held; that was put back"
+            );
+        }
         let by = match &self.owner {
             Some(owner) if !owner.subresource.is_empty() => {
                 format!("{} (through /{})", owner.manager, owner.subresource)
@@ -75,5 +95,7 @@ mod tests {
         let words = foreign.in_words();
         assert!(words.starts_with("somebody removed A "), "{words}");
         assert!(words.contains("that is what it wakes to"), "{words}");
+        let words = Foreign::of_the_record().in_words();
+        assert!(words.starts_with("somebody removed or changed torpor.dev/hold "), "{words}");
     }
 }

@@ -126,6 +126,12 @@ struct Draft<'a> {
 impl<'a> Draft<'a> {
     fn new(subject: &'a Subject, wish: &'a Wish) -> Result<Self, Refusal> {
         let record = match (&subject.found, wish.remembered) {
+            // Torn off, perhaps, and another holder was the first to write its own part anew.
+            (Found::Record(record), Some(remembered)) if !wish.wants.is_empty() => {
+                let mut levers = rebuilt(&remembered.still_held(subject), wish).levers;
+                levers.extend(record.clone().levers);
+                Record { levers }
+            }
             (Found::Record(record), _) => record.clone(),
             // Neither mark is there: torn off, or let go before a crash.
             (Found::Nothing, Some(remembered)) if wish.wants.is_empty() => {
@@ -134,13 +140,17 @@ impl<'a> Draft<'a> {
             (Found::Nothing | Found::Torn, Some(remembered)) => rebuilt(remembered, wish),
             (Found::Nothing | Found::Torn, None) => Record::default(),
         };
+        // Whoever takes the marks off what is held contests the hold, as whoever writes the lever does.
+        let healed = subject.found.record().is_none()
+            && !wish.wants.is_empty()
+            && record.held_by(wish.holder);
         let draft = Self {
             subject,
             wish,
             record,
             values: BTreeMap::new(),
             returning: BTreeSet::new(),
-            foreign: Vec::new(),
+            foreign: if healed { vec![Foreign::of_the_record()] } else { Vec::new() },
         };
         let new = !draft.record.held_by(wish.holder) && !wish.wants.is_empty();
         if new && let Some(owner) = &subject.controller {
@@ -158,11 +168,17 @@ impl<'a> Draft<'a> {
     }
 
     fn take(&mut self, pointer: &String, want: &Value) -> Result<(), Refusal> {
-        self.refuse_what_cannot_be_written(pointer)?;
         let view = self.view(pointer);
+        let as_wanted = view.value.as_ref() == Some(want);
+        let held = self.record.holdings(self.wish.holder).any(|(held, _)| held == pointer);
+        // What is held as it should be needs no write: that none could be made any more is no matter.
+        if !(held && as_wanted) {
+            self.refuse_what_cannot_be_written(pointer)?;
+        }
         let torn = matches!(self.subject.found, Found::Torn);
         match self.record.levers.get_mut(pointer) {
-            None if torn && view.value.as_ref() == Some(want) => {
+            // A held value that nothing tells of any more is never taken for an original.
+            None if (torn || view.ours) && as_wanted => {
                 return Err(Refusal::OriginalUnknown {
                     subject: self.subject.display(),
                     lever: pointer.clone(),
@@ -193,12 +209,12 @@ impl<'a> Draft<'a> {
                         lever: pointer.clone(),
                     });
                 }
-                if view.value.as_ref() != Some(want) {
+                if !as_wanted {
                     self.judge(pointer, &view);
                 }
             }
         }
-        if view.value.as_ref() != Some(want) {
+        if !as_wanted {
             self.values.insert(pointer.clone(), Some(want.clone()));
         }
         let holding = Holding {
@@ -360,6 +376,9 @@ impl<'a> Draft<'a> {
         }
         if self.record.written().0.len() > LONGEST {
             return Decision::Refuse(Refusal::TooLarge { subject: self.subject.display() });
+        }
+        if self.record.has_too_many_holders() {
+            return Decision::Refuse(Refusal::TooManyHolders { subject: self.subject.display() });
         }
         let unsuspends = self.subject.kind.name == "CronJob"
             && self.values.get("/spec/suspend").is_some_and(|v| *v != Some(json!(true)));

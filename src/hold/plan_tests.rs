@@ -333,11 +333,90 @@ fn what_the_status_remembers_stands_in_for_a_torn_annotation() {
 }
 
 #[test]
+fn each_holder_heals_what_it_holds() {
+    let key = |key: &str| key_wants(&[(key.to_owned(), "true".to_owned())].into());
+    let holders = [(holder("a"), key("HIBERNATE_MODE")), (holder("b"), key("INGEST_ENABLED"))];
+    let mut object = config_map();
+    for (holder, wants) in &holders {
+        object = written(&object, ask(&object, holder, wants));
+    }
+    let record = read(&object).found.record().unwrap().clone();
+    object["metadata"].as_object_mut().unwrap().remove("annotations");
+    object["metadata"].as_object_mut().unwrap().remove("labels");
+    for (holder, wants) in &holders {
+        let remembered = Remembered::of(&record, holder);
+        object = written(&object, ask_with(&object, holder, wants, Some(&remembered)));
+    }
+    assert_eq!(read(&object).found.record(), Some(&record));
+}
+
+#[test]
 fn an_original_that_is_recorded_nowhere_is_asked_for() {
     let mut torn = held(&deployment());
     torn["metadata"].as_object_mut().unwrap().remove("annotations");
     let Decision::Refuse(refusal) = ask(&torn, &holder("a"), &stop()) else { panic!() };
     assert_eq!(refusal.reason(), "OriginalUnknown");
+}
+
+#[test]
+fn who_takes_the_marks_off_what_is_held_contests_it() {
+    let asleep = held(&deployment());
+    let record = read(&asleep).found.record().unwrap().clone();
+    let remembered = Remembered::of(&record, &holder("a"));
+    let mut torn = asleep.clone();
+    torn["metadata"].as_object_mut().unwrap().remove("annotations");
+    let foreign = |object: &Value, wants: &BTreeMap<String, Value>| match ask_with(
+        object,
+        &holder("a"),
+        wants,
+        Some(&remembered),
+    ) {
+        Decision::Write(write) => write.foreign,
+        Decision::Keep => Vec::new(),
+        Decision::Refuse(refusal) => panic!("{refusal}"),
+    };
+    assert_eq!(foreign(&torn, &stop()), [Foreign::of_the_record()]);
+    assert_eq!(foreign(&torn, &BTreeMap::new()), [], "letting go heals nothing");
+    assert_eq!(foreign(&asleep, &stop()), []);
+    let peeked = replicas_by(&torn, 1, "kubectl", "Update", "scale");
+    let last = foreign(&peeked, &stop()).pop().unwrap();
+    assert_eq!(last.manager(), "kubectl", "who writes the lever is who is told of");
+}
+
+#[test]
+fn a_held_value_that_nothing_tells_of_is_never_taken_for_an_original() {
+    let mut torn = held(&deployment());
+    torn["metadata"].as_object_mut().unwrap().remove("annotations");
+    torn["metadata"].as_object_mut().unwrap().remove("labels");
+    let Decision::Refuse(refusal) = ask(&torn, &holder("a"), &stop()) else { panic!() };
+    assert_eq!(refusal.reason(), "OriginalUnknown");
+    // What somebody has set since is theirs.
+    let set = replicas_by(&torn, 0, "kubectl", "Update", "");
+    assert_eq!(woken(&held(&set))["spec"]["replicas"], 0);
+    let set = replicas_by(&torn, 3, "kubectl", "Update", "");
+    assert_eq!(woken(&held(&set))["spec"]["replicas"], 3);
+}
+
+#[test]
+fn what_is_held_as_wanted_is_not_refused() {
+    let (a, b) = (holder("a"), holder("b"));
+    let mut object = written(&deployment(), ask(&deployment(), &a, &restart_wants("d")));
+    object["spec"]["paused"] = json!(true);
+    assert_eq!(ask(&object, &a, &restart_wants("d")), Decision::Keep);
+    let refused = |decision| matches!(decision, Decision::Refuse(Refusal::CannotRestart { .. }));
+    assert!(refused(ask(&object, &a, &restart_wants("e"))), "it would have to roll");
+    assert!(refused(ask(&object, &b, &restart_wants("d"))), "a new holder");
+}
+
+#[test]
+fn more_holders_than_a_record_may_name_are_refused() {
+    let mut object = held(&deployment());
+    for number in 1..super::super::record::HOLDERS {
+        object = written(&object, ask(&object, &holder(&format!("h{number}")), &stop()));
+    }
+    let Decision::Refuse(refusal) = ask(&object, &holder("more"), &stop()) else { panic!() };
+    assert_eq!(refusal.reason(), "HoldTooLarge");
+    assert_eq!(ask(&object, &holder("a"), &stop()), Decision::Keep);
 }
 
 #[test]

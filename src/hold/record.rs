@@ -1,6 +1,6 @@
 //! The record of a hold: the annotation that keeps the originals, and the label that vouches for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fields::Owner;
-use super::lever::digest;
+use super::lever::{Kind, digest};
 
 /// The annotation that keeps the record.
 pub const ANNOTATION: &str = "torpor.dev/hold";
@@ -16,6 +16,9 @@ pub const ANNOTATION: &str = "torpor.dev/hold";
 pub const LABEL: &str = "torpor.dev/held";
 /// Longest annotation, in bytes.
 pub const LONGEST: usize = 64 * 1024;
+/// Most holders of one object. Each is looked for while it is missing, and whoever may write an object
+/// can invent some.
+pub const HOLDERS: usize = 64;
 
 /// Everything that is held of one object, by lever.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -117,20 +120,30 @@ pub enum Found {
     Nothing,
     /// They belong together.
     Record(Record),
-    /// The label is there, and the annotation is not the one that it vouches for: torn off.
+    /// The label is there, and the annotation is not the one that it vouches for, or none that Torpor
+    /// writes: torn off.
     Torn,
 }
 
 impl Found {
-    /// Reads annotation and label of an object.
+    /// Reads annotation and label of an object of a kind. Whoever may write the object can write a record
+    /// into it: one that names anything but the kind's levers, or that is larger than any may be, is none
+    /// of Torpor's.
+    pub fn of(kind: &Kind, annotation: Option<&str>, label: Option<&str>) -> Self {
+        match Self::read(annotation, label) {
+            Self::Record(record) if !record.levers.keys().all(|p| kind.has_lever(p)) => Self::Torn,
+            found => found,
+        }
+    }
+
+    /// The same of any kind.
     pub fn read(annotation: Option<&str>, label: Option<&str>) -> Self {
         let Some(label) = label else { return Self::Nothing };
-        match annotation {
-            Some(annotation) if digest(annotation) == label => {
-                serde_json::from_str(annotation).map_or(Self::Torn, Self::Record)
-            }
-            _ => Self::Torn,
-        }
+        let record = annotation
+            .filter(|annotation| annotation.len() <= LONGEST && digest(annotation) == label)
+            .and_then(|annotation| serde_json::from_str(annotation).ok())
+            .filter(|record: &Record| !record.has_too_many_holders());
+        record.map_or(Self::Torn, Self::Record)
     }
 
     /// The record, where there is one.
@@ -180,6 +193,11 @@ impl Record {
     pub fn holders(&self) -> impl Iterator<Item = &Holding> {
         self.levers.values().flat_map(|held| &held.holders)
     }
+
+    /// Whether more hold it than may.
+    pub fn has_too_many_holders(&self) -> bool {
+        self.holders().map(|holding| &holding.holder).collect::<BTreeSet<_>>().len() > HOLDERS
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +220,34 @@ mod tests {
         assert_eq!(Found::read(Some(&annotation), Some("0123456789abcdef")), Found::Torn);
         assert_eq!(Found::read(None, Some(&label)), Found::Torn);
         assert_eq!(Found::read(None, None), Found::Nothing);
+    }
+
+    #[test]
+    fn what_torpor_never_writes_is_no_record_of_it() {
+        let read = |record: &Record| {
+            let (annotation, label) = record.written();
+            Found::of(Kind::any("Deployment").unwrap(), Some(&annotation), Some(&label))
+        };
+        assert_eq!(read(&record()), Found::Record(record()));
+        let mut foreign = record();
+        foreign.levers.insert("/spec/paused".to_owned(), foreign.levers["/spec/replicas"].clone());
+        assert_eq!(read(&foreign), Found::Torn);
+
+        let mut invented = record();
+        let holders = &mut invented.levers.get_mut("/spec/replicas").unwrap().holders;
+        while holders.len() < HOLDERS {
+            let holder = format!("Hibernation/cornice/{}", holders.len()).parse().unwrap();
+            holders.push(Holding { holder, ..holders[0].clone() });
+        }
+        assert_eq!(read(&invented), Found::Record(invented.clone()));
+        let holders = &mut invented.levers.get_mut("/spec/replicas").unwrap().holders;
+        holders.push(Holding { holder: "A/b/c".parse().unwrap(), ..holders[0].clone() });
+        assert_eq!(read(&invented), Found::Torn);
+
+        let mut large = record();
+        let held = large.levers.get_mut("/spec/replicas").unwrap();
+        held.original = Some(json!("x".repeat(LONGEST)));
+        assert_eq!(read(&large), Found::Torn);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Why an object is not held, or not restored, as a person is told.
 
-use super::record::{ANNOTATION, Holder, LABEL};
+use super::record::{ANNOTATION, HOLDERS, Holder, LABEL};
 
 /// Why an object is not held, or not restored.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -43,6 +43,12 @@ pub enum Refusal {
         /// The object.
         subject: String,
     },
+    /// The record would not be read again.
+    #[error("{subject} is held by {most} others already: have one of them let go of it", most = HOLDERS)]
+    TooManyHolders {
+        /// The object.
+        subject: String,
+    },
     /// The ConfigMap can't be changed.
     #[error("{subject} is immutable: make one that is not, and let the workloads use that")]
     Immutable {
@@ -74,7 +80,7 @@ impl Refusal {
             Self::ControlledBy { .. } => "ControlledBy",
             Self::HoldConflict { .. } => "HoldConflict",
             Self::OriginalUnknown { .. } => "OriginalUnknown",
-            Self::TooLarge { .. } => "HoldTooLarge",
+            Self::TooLarge { .. } | Self::TooManyHolders { .. } => "HoldTooLarge",
             Self::Immutable { .. } => "ConfigMapImmutable",
             Self::BinaryKey { .. } => "ConfigMapKeyBinary",
             Self::CannotRestart { .. } => "CannotRestart",

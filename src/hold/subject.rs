@@ -119,14 +119,7 @@ impl Subject {
         let annotation = meta.annotations.as_ref().and_then(|a| a.get(ANNOTATION));
         let mut labels = meta.labels.clone().unwrap_or_default();
         let label = labels.remove(LABEL);
-        let found = match Found::read(annotation.map(String::as_str), label.as_deref()) {
-            // Whoever may write the object can write a record into it: one that names anything but
-            // this kind's levers is none of Torpor's.
-            Found::Record(record) if !record.levers.keys().all(|p| kind.has_lever(p)) => {
-                Found::Torn
-            }
-            found => found,
-        };
+        let found = Found::of(kind, annotation.map(String::as_str), label.as_deref());
         let managed: &[ManagedFieldsEntry] = meta.managed_fields.as_deref().unwrap_or_default();
 
         let mut wanted: Vec<String> = pointers.into_iter().cloned().collect();

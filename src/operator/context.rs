@@ -106,14 +106,21 @@ impl Context {
         })
     }
 
+    /// Remembers an object from now on, until it is forgotten. Returns what is remembered of it.
+    pub fn know(&self, object: &ObjectRef<Seen>) -> Memory {
+        self.locked().entry(object.clone()).or_default().clone()
+    }
+
     /// What is remembered of an object.
     pub fn memory(&self, of: &ObjectRef<Seen>) -> Memory {
         self.locked().get(of).cloned().unwrap_or_default()
     }
 
-    /// Changes what is remembered of an object.
+    /// Changes what is remembered of an object. Of one that is not known, or not any more, nothing is.
     pub fn remember(&self, of: &ObjectRef<Seen>, change: impl FnOnce(&mut Memory)) {
-        change(self.locked().entry(of.clone()).or_default());
+        if let Some(memory) = self.locked().get_mut(of) {
+            change(memory);
+        }
     }
 
     /// Forgets an object that is gone.
@@ -155,7 +162,8 @@ impl Context {
 
     /// A workload or ConfigMap changed: those who have to look. On the way, every workload counts: what
     /// they own is waited for. Whoever holds it looks in any case, awake or not: it may have come back
-    /// from a backup.
+    /// from a backup. A holder that is not known may be invented: anybody can write any name into what
+    /// is theirs.
     pub fn changed(
         &self,
         kind: &'static Kind,
@@ -174,18 +182,47 @@ impl Context {
         };
         let holders = holders.iter().filter(|holder| holder.namespace == namespace);
         let holders = holders.map(|holder| ObjectRef::new(&holder.name).within(namespace));
-        let objects: HashSet<ObjectRef<Seen>> = named
+        let mut objects: HashSet<ObjectRef<Seen>> = named
             .into_iter()
             .filter(|(object, concerned)| *concerned || on_the_way(object))
             .map(|(object, _)| object)
             .chain(holders)
             .collect();
-        for object in &objects {
-            self.remember(object, |memory| {
+        let mut known = self.locked();
+        objects.retain(|object| {
+            let memory = known.get_mut(object);
+            memory.is_some_and(|memory| {
                 memory.settled = None;
                 memory.changes += 1;
-            });
-        }
+                true
+            })
+        });
         objects.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_holder_that_is_not_known_is_not_remembered() {
+        let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap()));
+        let permit: Permit = Arc::new(|| false);
+        let metrics = Arc::new(Metrics::new());
+        let context = Context::new(client.unwrap(), permit, String::new(), 1, metrics);
+        let known = ObjectRef::new("known").within("ns");
+        context.know(&known);
+        let kind = Kind::any("Deployment").unwrap();
+        let meta = serde_json::from_value(json!({"namespace": "ns", "name": "worker"})).unwrap();
+        let holders = ["Hibernation/ns/known", "Hibernation/ns/invented"];
+        let holders = holders.map(|holder| holder.parse().unwrap());
+        assert_eq!(context.changed(kind, &meta, &holders), std::slice::from_ref(&known));
+        assert_eq!(context.memory(&known).changes, 1);
+        assert_eq!(context.locked().len(), 1);
+        context.forget(&known);
+        assert_eq!(context.changed(kind, &meta, &holders), []);
+        assert!(context.locked().is_empty());
     }
 }

@@ -36,7 +36,8 @@ impl Interest {
         }
     }
 
-    /// Whether it is named by the spec, or held, or was.
+    /// Whether it is named by the spec, or held, or was; or is of something that is, as a Job that
+    /// somebody starts by hand is of its CronJob.
     pub fn concerns(&self, kind: &'static Kind, meta: &ObjectMeta) -> bool {
         let name = meta.name.as_deref().unwrap_or_default();
         let labels = meta.labels.clone().unwrap_or_default();
@@ -46,6 +47,7 @@ impl Interest {
         let matches = |target: &Target| target.names(name, &labels).is_some();
         marked
             || self.known.contains(&format!("{}/{name}", kind.name))
+            || self.owns(meta)
             || if kind.name == "ConfigMap" {
                 self.config_maps.iter().any(matches)
             } else {
@@ -53,6 +55,22 @@ impl Interest {
                     *of == kind && matches(target) && !except.iter().any(|out| out == name)
                 })
             }
+    }
+
+    /// Whether its controller is held, or may be named by the spec: labels of another object are not known
+    /// here.
+    fn owns(&self, meta: &ObjectMeta) -> bool {
+        let mut owners = meta.owner_references.iter().flatten();
+        owners.find(|owner| owner.controller == Some(true)).is_some_and(|owner| {
+            let may_be = |target: &Target| match target {
+                Target::Name(name) => *name == owner.name,
+                Target::Labels(_) | Target::All => true,
+            };
+            self.known.contains(&format!("{}/{}", owner.kind, owner.name))
+                || self.workloads.iter().any(|(kind, target, except)| {
+                    kind.name == owner.kind && may_be(target) && !except.contains(&owner.name)
+                })
+        })
     }
 }
 
@@ -70,6 +88,7 @@ mod tests {
                 "workloads": [
                     {"kind": "Deployment", "all": true, "except": ["api"]},
                     {"kind": "StatefulSet", "selector": {"matchLabels": {"app": "db"}}},
+                    {"kind": "CronJob", "name": "nightly"},
                 ],
                 "configMaps": [{"name": "env"}],
             }))
@@ -90,6 +109,18 @@ mod tests {
         assert!(concerns("StatefulSet", json!({"name": "db", "labels": {"app": "db"}})));
         assert!(!concerns("StatefulSet", json!({"name": "db"})));
         assert!(!concerns("CronJob", json!({"name": "worker"})));
+        let of = |kind: &str, name: &str| {
+            let owner = json!({"apiVersion": "v1", "kind": kind, "name": name, "uid": "u"});
+            let mut controller = owner.clone();
+            controller["controller"] = json!(true);
+            [owner, controller].map(|owner| json!({"name": "one", "ownerReferences": [owner]}))
+        };
+        let [guest, by_hand] = of("CronJob", "nightly");
+        assert!(concerns("Job", by_hand), "a CronJob that is down has no Job");
+        assert!(!concerns("Job", guest), "it is not its Job");
+        assert!(!concerns("Job", of("CronJob", "weekly")[1].clone()));
+        assert!(concerns("ReplicaSet", of("Deployment", "worker")[1].clone()));
+        assert!(!concerns("ReplicaSet", of("Deployment", "api")[1].clone()));
         assert!(concerns("ConfigMap", json!({"name": "env"})));
         assert!(concerns("ConfigMap", json!({"name": "old"})), "its marks were torn off");
         assert!(!concerns("ConfigMap", json!({"name": "leader"})));

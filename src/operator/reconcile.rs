@@ -18,8 +18,11 @@ use super::metrics::{Kind, Outcome};
 use crate::api::condition::shorten;
 use crate::api::hibernation::{Hibernation, HibernationStatus};
 use crate::hibernation::apply::{self, Applier, forget_old, write_status};
+use crate::hibernation::database;
 use crate::hibernation::observe::{self, Observed, Reader, call};
-use crate::hibernation::plan::{FINALIZER, Input, Next, few, plan};
+use crate::hibernation::plan::{
+    Action as PlannedAction, Contests, FINALIZER, Input, Next, few, plan,
+};
 use crate::hibernation::report;
 use crate::hibernation::validate::{Valid, validate};
 use crate::hold::MANAGER;
@@ -53,12 +56,21 @@ impl Error {
         };
         is_status(source, 409)
     }
+
+    /// The API server said no, and would say so again.
+    fn is_rejection(&self) -> bool {
+        let (Self::Observe(error) | Self::Apply(apply::Error::Request(error))) = self else {
+            return false;
+        };
+        error.is_rejection()
+    }
 }
 
 /// Reconciles one Hibernation.
 pub async fn reconcile(seen: Arc<Seen>, context: Arc<Context>) -> Result<Action, Error> {
     let object = ObjectRef::from_obj(&*seen);
-    let memory = context.memory(&object);
+    // From here on a change in the namespace counts.
+    let memory = context.know(&object);
     let now = whole_seconds(Timestamp::now());
     if let Some(settled) = &memory.settled
         && settled.of == Version::of(seen.meta())
@@ -81,6 +93,9 @@ pub async fn reconcile(seen: Arc<Seen>, context: Arc<Context>) -> Result<Action,
         Err(error) => {
             context.remember(&object, |memory| memory.failures += 1);
             say_so(&object, &context, error).await;
+            if error.is_rejection() {
+                let_it_go(&object, &context).await;
+            }
         }
     }
     result
@@ -103,6 +118,8 @@ async fn work(
     context: &Context,
     mut memory: Memory,
 ) -> Result<Action, Error> {
+    // On the way every workload counts, from the first step on.
+    context.remember(object, |memory| memory.settled = None);
     forget_old(&mut memory.contests, Timestamp::now());
     for _ in 0..PASSES {
         let Some(read) = read(object, context).await? else {
@@ -159,14 +176,10 @@ async fn pass(
     memory: &mut Memory,
     now: Timestamp,
 ) -> Result<Next, Error> {
-    let holder = Holder {
-        kind: Hibernation::kind(&()).into_owned(),
-        namespace: object.namespace.clone().unwrap_or_default(),
-        name: object.name.clone(),
-    };
+    let holder = holder(object);
     let status = read.status.clone().unwrap_or_default();
     let reader = Reader { client: context.client.clone(), namespace: holder.namespace.clone() };
-    // From here on a change in the namespace matters.
+    // What is to be heard of is, before anything is looked at.
     context.listen(object, Some(Interest::of(valid, &status)));
     let seen = observe(&reader, read, valid, &status).await?;
     let fresh_id = fresh_id(read, now);
@@ -218,9 +231,13 @@ async fn observe(
     valid: &Valid,
     status: &HibernationStatus,
 ) -> Result<Observed, Error> {
+    let deleting = read.metadata.deletion_timestamp.is_some();
+    // Then nothing else matters: what can't be seen there keeps nothing.
+    if deleting && reader.namespace_deleting().await {
+        return Ok(Observed { namespace_deleting: true, ..Observed::default() });
+    }
     let waking = status.episode.as_ref().is_some_and(|episode| episode.waking_since.is_some());
     let attempt = status.episode.as_ref().and_then(|episode| episode.attempt.as_ref());
-    let deleting = read.metadata.deletion_timestamp.is_some();
     let truncation = attempt.filter(|attempt| attempt.ended.is_none() || waking || deleting);
     let preflight = status.preflight.as_ref().map(|preflight| &preflight.attempt);
     let preflight = preflight.filter(|attempt| attempt.ended.is_none());
@@ -230,8 +247,7 @@ async fn observe(
     };
     let ((workloads, config_maps), truncation, preflight) =
         futures::try_join!(reader.subjects(valid, status), job(truncation), job(preflight))?;
-    let namespace_deleting = deleting && reader.namespace_deleting().await;
-    Ok(Observed { workloads, config_maps, pods: None, preflight, truncation, namespace_deleting })
+    Ok(Observed { workloads, config_maps, preflight, truncation, ..Observed::default() })
 }
 
 /// Reads the object. One that does not parse gets a condition, and does not stop the others.
@@ -326,6 +342,46 @@ async fn say_so(object: &ObjectRef<Seen>, context: &Context, error: &Error) {
     }
 }
 
+/// Takes the finalizer off an object on its way out that has had its time, where what is answered with a
+/// no is answered so again and again: it would be there for ever, and its namespace with it.
+async fn let_it_go(object: &ObjectRef<Seen>, context: &Context) {
+    let Ok(Some(read)) = read(object, context).await else { return };
+    let held_back = read.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    if !held_back || !had_its_time(&read, Timestamp::now()) {
+        return;
+    }
+    let applier = Applier {
+        client: context.client.clone(),
+        writer: &context.writer,
+        object: &read,
+        holder: &holder(object),
+        image: &context.image,
+    };
+    let actions = vec![PlannedAction::RemoveFinalizer];
+    match applier.act(actions, None, &mut Contests::default(), &mut Vec::new()).await {
+        Ok(()) => tracing::warn!(%object, "it goes as it is; what it holds is left to the sweep"),
+        Err(error) => tracing::warn!(%object, %error, "its finalizer could not be removed"),
+    }
+}
+
+/// Whether an object has been on its way out for longer than it may be: what a deletion may take, and
+/// after it a truncation that nobody could look at.
+fn had_its_time(read: &Hibernation, now: Timestamp) -> bool {
+    let fence = database::TIME_LIMIT + database::CLOCK_MARGIN;
+    let limit = Valid::unreadable(&read.spec).deadline.saturating_add(fence);
+    let since = read.metadata.deletion_timestamp.as_ref();
+    since.is_some_and(|since| now.duration_since(since.0) > limit)
+}
+
+/// The object, as a holder.
+fn holder(object: &ObjectRef<Seen>) -> Holder {
+    Holder {
+        kind: Hibernation::kind(&()).into_owned(),
+        namespace: object.namespace.clone().unwrap_or_default(),
+        name: object.name.clone(),
+    }
+}
+
 /// When time itself brings a change.
 fn next_change(valid: &Valid, now: Timestamp) -> Option<Timestamp> {
     Desired::resolve(&valid.basis, valid.override_.as_ref(), now).next.map(|next| next.at)
@@ -350,4 +406,27 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 fn fresh_id(read: &Hibernation, now: Timestamp) -> String {
     let uid = read.uid().unwrap_or_default();
     crate::hold::lever::digest(&format!("{uid} {now}"))[..8].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_on_its_way_out_has_its_time_and_that_of_a_truncation() {
+        let object = |deleted: Option<&str>| {
+            let object = json!({
+                "apiVersion": "torpor.dev/v1alpha1",
+                "kind": "Hibernation",
+                "metadata": {"name": "project", "deletionTimestamp": deleted},
+                "spec": {"state": "Awake", "progressDeadline": "1m"},
+            });
+            serde_json::from_value::<Hibernation>(object).unwrap()
+        };
+        let deleted = object(Some("2026-12-01T00:00:00Z"));
+        let at = |time: &str| time.parse().unwrap();
+        assert!(!had_its_time(&deleted, at("2026-12-01T00:04:30Z")));
+        assert!(had_its_time(&deleted, at("2026-12-01T00:04:31Z")));
+        assert!(!had_its_time(&object(None), at("2026-12-01T00:04:31Z")));
+    }
 }

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DynamicObject};
+use kube::ResourceExt;
+use kube::api::{Api, DynamicObject, ListParams, PartialObjectMeta};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::Store;
 
 use super::context::{Context, Seen};
-use crate::hibernation::apply;
 use crate::hibernation::observe::call;
+use crate::hibernation::{apply, database};
 use crate::hold::lever::Kind;
 use crate::hold::plan::{Decision, Wish, decide, finish};
 use crate::hold::record::{ANNOTATION, Found, Holder, LABEL, Record};
@@ -33,7 +35,7 @@ pub struct Sweep {
     /// Objects that were let go of, and whose owners are not yet what they were; since when.
     unfinished: Mutex<BTreeMap<Held, Timestamp>>,
     /// Held objects, and who holds them.
-    held: Mutex<BTreeMap<Held, Vec<Holder>>>,
+    held: Mutex<BTreeMap<Held, BTreeSet<Holder>>>,
     /// Since when a holder has been missing.
     missing: Mutex<BTreeMap<Missing, Timestamp>>,
 }
@@ -79,9 +81,12 @@ impl Sweep {
 
     /// A workload or ConfigMap is gone.
     pub fn gone(&self, kind: &'static Kind, meta: &ObjectMeta) {
-        let held = Held::of(kind, meta);
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&held);
-        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).remove(&held);
+        self.forget(&Held::of(kind, meta));
+    }
+
+    fn forget(&self, held: &Held) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(held);
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).remove(held);
     }
 
     /// A workload or ConfigMap was seen. Returns who holds it. Only Hibernations are known to this
@@ -89,7 +94,7 @@ impl Sweep {
     pub fn saw(&self, kind: &'static Kind, meta: &ObjectMeta) -> Vec<Holder> {
         let label = meta.labels.as_ref().and_then(|labels| labels.get(LABEL));
         let annotation = meta.annotations.as_ref().and_then(|a| a.get(ANNOTATION));
-        let found = Found::read(annotation.map(String::as_str), label.map(String::as_str));
+        let found = Found::of(kind, annotation.map(String::as_str), label.map(String::as_str));
         let held = Held::of(kind, meta);
         {
             let mut all = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,7 +108,7 @@ impl Sweep {
         let holdings: Vec<_> =
             holdings.filter(|holding| holding.holder.kind == "Hibernation").collect();
         let not_kept = holdings.iter().filter(|holding| !holding.kept);
-        let holders: Vec<Holder> = not_kept.map(|holding| holding.holder.clone()).collect();
+        let holders: BTreeSet<Holder> = not_kept.map(|holding| holding.holder.clone()).collect();
         let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if holders.is_empty() {
             all.remove(&held);
@@ -123,7 +128,7 @@ impl Sweep {
                 continue;
             }
             for held in self.left_unfinished(Timestamp::now()) {
-                if let Err(error) = Self::settle(&context, &held, finish).await {
+                if let Err(error) = self.settle(&context, &held, finish).await {
                     tracing::warn!(?held, %error, "what was let go of could not be finished yet");
                 }
             }
@@ -183,6 +188,9 @@ impl Sweep {
             self.missing.lock().unwrap_or_else(PoisonError::into_inner).remove(missing);
             return Ok(());
         }
+        if self.may_truncate(context, missing).await? {
+            return Ok(());
+        }
         tracing::info!(%holder, objects = objects.len(), "holder is gone; letting go");
         for held in objects {
             // One that can't be let go yet doesn't keep the others.
@@ -194,15 +202,39 @@ impl Sweep {
                 }
                 decide(subject, &Wish { holder, episode: "", wants: &wants, remembered: None })
             };
-            if let Err(error) = Self::settle(context, &held, let_go).await {
+            if let Err(error) = self.settle(context, &held, let_go).await {
                 tracing::warn!(%holder, ?held, %error, "a hold could not be let go yet");
             }
         }
         Ok(())
     }
 
+    /// Whether a truncation of a holder that is gone may still commit, while what it holds is to stay down:
+    /// its Job goes with it, and a pod may run on until the fence.
+    async fn may_truncate(
+        &self,
+        context: &Context,
+        missing: &Missing,
+    ) -> Result<bool, apply::Error> {
+        let fence = database::TIME_LIMIT + database::CLOCK_MARGIN;
+        let since =
+            self.missing.lock().unwrap_or_else(PoisonError::into_inner).get(missing).copied();
+        if since.is_none_or(|since| Timestamp::now().duration_since(since) > fence) {
+            return Ok(false);
+        }
+        let (holder, namespace) = missing;
+        let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+        let running = ListParams::default()
+            .labels("torpor.dev/job=truncation")
+            .fields("status.phase!=Succeeded,status.phase!=Failed");
+        let running = call("pods", pods.list_metadata(&running)).await?;
+        let of = |pod: &PartialObjectMeta<Pod>| pod.labels().get("torpor.dev/hibernation").cloned();
+        Ok(running.items.iter().any(|pod| of(pod).as_ref() == Some(&holder.name)))
+    }
+
     /// Reads an object and writes what is decided of it.
     async fn settle(
+        &self,
         context: &Context,
         held: &Held,
         decide: impl Fn(&Subject) -> Decision,
@@ -211,10 +243,41 @@ impl Sweep {
         let api: Api<DynamicObject> =
             Api::namespaced_with(context.client.clone(), &held.namespace, &kind.api_resource());
         let read = call("a held object", api.get_opt(&held.name)).await?;
-        // One that is gone is taken off the list by its watch.
-        if let Some(subject) = read.and_then(|object| Subject::read(kind, &object, [])) {
+        let Some(object) = read else {
+            // A watch that has lost touch lists what is there, and tells of nothing that is gone.
+            self.forget(held);
+            return Ok(());
+        };
+        if let Some(subject) = Subject::read(kind, &object, []) {
             context.writer.settle(&subject, true, decide).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_is_a_record_of_torpors_is_kept_in_mind() {
+        let sweep = Sweep::new(SignedDuration::ZERO, 0);
+        let kind = Kind::any("Deployment").unwrap();
+        let see = |pointer: &str| {
+            let holding = json!({"by": "Hibernation/ns/gone", "value": 0, "episode": "e"});
+            let record = json!({pointer: {"original": 1, "holders": [holding.clone(), holding]}});
+            let record: Record = serde_json::from_value(record).unwrap();
+            let (annotation, label) = record.written();
+            let meta = json!({
+                "namespace": "ns", "name": "worker",
+                "annotations": {ANNOTATION: annotation}, "labels": {LABEL: label},
+            });
+            sweep.saw(kind, &serde_json::from_value(meta).unwrap());
+            sweep.overdue(&[], Timestamp::now())
+        };
+        assert_eq!(see("/spec/replicas").len(), 1);
+        assert!(see("/spec/paused").is_empty(), "no lever of a Deployment");
+        assert!(sweep.held.lock().unwrap().is_empty());
     }
 }

@@ -20,7 +20,7 @@ use self::target::{Target, holders, written};
 use crate::hibernation::job::{MANAGED_BY, TORPOR};
 use crate::hibernation::observe::{self, Reader, call};
 use crate::hold::apply::{self, Outcome, Writer, is_status};
-use crate::hold::lever::Kind;
+use crate::hold::lever::{CONFIG_MAP, Kind, RESTART};
 use crate::hold::plan::{Wish, decide, finish};
 use crate::hold::record::{Found, Holder, LABEL};
 use crate::hold::subject::Subject;
@@ -129,7 +129,8 @@ async fn release(args: ReleaseArgs) -> Result<Report, Error> {
         }
     }
     let wanted = |subject: &Subject| args.all || args.targets.iter().any(|t| t.concerns(subject));
-    let (mine, others): (Vec<_>, Vec<_>) = held.into_iter().partition(wanted);
+    let (mut mine, others): (Vec<_>, Vec<_>) = held.into_iter().partition(wanted);
+    mine.sort_by_key(turn);
     if mine.is_empty() {
         none_found(&client, &namespace, &args.targets, &others).await?;
         if !report.failed() {
@@ -166,6 +167,14 @@ async fn release(args: ReleaseArgs) -> Result<Report, Error> {
     }
     report.print_summary();
     Ok(report)
+}
+
+/// When it is an object's turn, as in a wake: ConfigMaps come first, since what comes up reads them, then
+/// what was stopped, then what was restarted.
+fn turn(subject: &Subject) -> (bool, bool) {
+    let record = subject.found.record();
+    let restarted = record.is_some_and(|record| record.levers.contains_key(RESTART));
+    (*subject.kind != CONFIG_MAP, restarted)
 }
 
 /// What became of an object.
@@ -326,4 +335,37 @@ async fn warnings(
         }));
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hold::record::{Held, Record};
+    use serde_json::json;
+
+    #[test]
+    fn what_is_read_comes_back_before_what_reads_it() {
+        let held = |kind: &str, name: &str, lever: &str| {
+            let holding = json!({"by": "Hibernation/ns/a", "value": 0, "episode": "e"});
+            let holders = vec![serde_json::from_value(holding).unwrap()];
+            let held = Held { holders, ..Held::default() };
+            let record = Record { levers: [(lever.to_owned(), held)].into() };
+            let (annotation, label) = record.written();
+            let object = json!({"metadata": {
+                "namespace": "ns", "name": name, "uid": name, "resourceVersion": "1",
+                "annotations": {"torpor.dev/hold": annotation}, "labels": {LABEL: label},
+            }});
+            let object: DynamicObject = serde_json::from_value(object).unwrap();
+            Subject::read(Kind::any(kind).unwrap(), &object, []).unwrap()
+        };
+        let mut all = [
+            held("Deployment", "api", RESTART),
+            held("Deployment", "worker", "/spec/replicas"),
+            held("CronJob", "nightly", "/spec/suspend"),
+            held("ConfigMap", "env", "/data/HIBERNATE_MODE"),
+        ];
+        all.sort_by_key(turn);
+        let order = all.map(|subject| subject.name);
+        assert_eq!(order, ["env", "worker", "nightly", "api"].map(str::to_owned));
+    }
 }

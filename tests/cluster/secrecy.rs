@@ -1,16 +1,17 @@
 //! The database's URL and certificate authority come from Secrets: the authority reaches the Job, and
 //! of the URL nothing shows.
 
-use std::sync::{Arc, Mutex};
+use std::pin::pin;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Event, Pod, Secret};
 use kube::{
     ResourceExt,
-    api::LogParams,
+    api::{ListParams, LogParams},
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::support::{
     cluster::{kubectl, variable},
@@ -18,6 +19,7 @@ use crate::support::{
     hibernation::{Hibernation, condition, message},
     namespace::Namespace,
     operator::Operator,
+    wait,
     workload::{self, WELL_BEHAVED},
 };
 
@@ -78,46 +80,88 @@ async fn the_certificate_authority_of_a_secret_is_what_the_job_trusts() {
     hibernation.until_condition("PreflightPassed", "True").await;
 }
 
-/// All that pods and events of a namespace have said, from now on.
-#[derive(Clone, Default)]
-struct Heard(Arc<Mutex<String>>);
+/// What pods and events of a namespace have said, from some time on.
+#[derive(Default)]
+struct Said {
+    text: String,
+    pods: Vec<Pod>,
+}
+
+impl Said {
+    /// The pod of a Hibernation's dry run that has ended with this in its termination message.
+    fn ended(&self, hibernation: &str, says: &str) -> Option<&Pod> {
+        self.pods.iter().find(|pod| {
+            let label = |name: &str| pod.labels().get(name).map(String::as_str);
+            label("torpor.dev/hibernation") == Some(hibernation)
+                && label("torpor.dev/job") == Some("preflight")
+                && termination_message(pod).is_some_and(|message| message.contains(says))
+        })
+    }
+}
+
+fn termination_message(pod: &Pod) -> Option<&str> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    containers.first()?.state.as_ref()?.terminated.as_ref()?.message.as_deref()
+}
+
+/// Hears it. A watch leaves nothing out, however soon a pod is gone again; its log may be gone by then.
+struct Heard(watch::Sender<Said>);
 
 impl Heard {
-    fn add(&self, text: &str) {
-        self.0.lock().expect("nobody panics with it").push_str(text);
-    }
-
     fn listen(namespace: &Namespace) -> Self {
-        let heard = Self::default();
-        let (pods, events) = (namespace.api::<Pod>(), namespace.api::<Event>());
-        let to = heard.clone();
+        let heard = watch::Sender::new(Said::default());
+        let (pods, to) = (namespace.api::<Pod>(), heard.clone());
         tokio::spawn(async move {
-            let mut seen =
-                std::pin::pin!(watcher(pods.clone(), watcher::Config::default()).touched_objects());
+            let mut seen = pin!(watcher(pods, watcher::Config::default()).touched_objects());
             while let Some(pod) = seen.next().await {
                 let Ok(pod) = pod else { continue };
-                to.add(&serde_json::to_string(&pod).expect("a pod is JSON"));
-                // Once it has started; and a Job's pod may be gone again.
-                if let Ok(log) = pods.logs(&pod.name_any(), &LogParams::default()).await {
-                    to.add(&log);
-                }
+                let text = serde_json::to_string(&pod).expect("a pod is JSON");
+                to.send_modify(|said| {
+                    said.text.push_str(&text);
+                    said.pods.push(pod);
+                });
             }
         });
-        let to = heard.clone();
+        let (events, to) = (namespace.api::<Event>(), heard.clone());
         tokio::spawn(async move {
-            let mut seen =
-                std::pin::pin!(watcher(events, watcher::Config::default()).touched_objects());
+            let mut seen = pin!(watcher(events, watcher::Config::default()).touched_objects());
             while let Some(event) = seen.next().await {
-                if let Ok(event) = event {
-                    to.add(&serde_json::to_string(&event).expect("an event is JSON"));
-                }
+                let Ok(event) = event else { continue };
+                let text = serde_json::to_string(&event).expect("an event is JSON");
+                to.send_modify(|said| said.text.push_str(&text));
             }
         });
-        heard
+        Self(heard)
     }
 
-    fn all(&self) -> String {
-        self.0.lock().expect("nobody panics with it").clone()
+    /// Waits until this was heard.
+    async fn until(&self, what: &str, mut is_there: impl FnMut(&Said) -> bool) {
+        let mut said = self.0.subscribe();
+        let heard = tokio::time::timeout(wait::TIMEOUT, said.wait_for(|said| is_there(said))).await;
+        assert!(matches!(heard, Ok(Ok(_))), "it was never heard: {what}");
+    }
+
+    /// Waits until a Hibernation's dry run has ended with this in its termination message. Returns what it
+    /// logs: what another pod logs that does the same, as nobody deletes that one before it was asked.
+    async fn dry_run(&self, namespace: &Namespace, hibernation: &str, says: &str) -> String {
+        let what = format!("{hibernation}: {says}");
+        self.until(&what, |said| said.ended(hibernation, says).is_some()).await;
+        let spec = self.0.borrow().ended(hibernation, says).and_then(|pod| pod.spec.clone());
+        let mut spec = spec.expect("a pod has a spec");
+        spec.node_name = None;
+        for argument in spec.containers.iter_mut().filter_map(|one| one.args.as_mut()) {
+            argument.retain(|argument| !argument.starts_with("--not-after"));
+        }
+        let name = format!("again-{hibernation}");
+        let again: Pod = workload::object(json!({"metadata": {"name": name}, "spec": spec}));
+        workload::create(namespace, &again).await;
+        let pods = namespace.api::<Pod>();
+        let again =
+            wait::until(&pods, &name, "it has ended", |pod| termination_message(pod).is_some())
+                .await;
+        let message = termination_message(&again).expect("it has one");
+        assert!(message.contains(says), "{what}, and the other pod says {message}");
+        pods.logs(&name, &LogParams::default()).await.expect("it has a log")
     }
 }
 
@@ -134,35 +178,52 @@ async fn nothing_of_the_url_shows_in_logs_events_status_or_termination_messages(
     let url = json!({"secretRef": {"name": "cornice-db", "key": "DATABASE_URL"}});
     let done = Hibernation::create(&namespace, "done", awake(&url)).await;
     done.until_condition("PreflightPassed", "True").await;
+    let mut logs = vec![heard.dry_run(&namespace, "done", "nothing is in the way").await];
+    assert!(logs[0].contains("Would empty "), "{logs:?}");
     done.set_state("Hibernated").await;
     done.until_phase("Hibernated").await;
+    // Until the wake is complete, nobody deletes this Job.
+    let emptied = namespace.api::<Pod>();
+    let labels = "torpor.dev/hibernation=done,torpor.dev/job=truncation";
+    let list = emptied.list(&ListParams::default().labels(labels)).await.expect("pods are listed");
+    for pod in list {
+        let log = emptied.logs(&pod.name_any(), &LogParams::default()).await;
+        logs.push(log.expect("it has a log"));
+    }
+    assert!(logs.iter().any(|log| log.contains("Emptied ")), "{logs:?}");
 
     // Failures of each kind. The role of the right URL is called like the database, which is no secret:
     // theirs is not.
     let (host, right) = (variable("TORPOR_POSTGRES_SERVICE"), database.url(""));
     let at = right.rsplit('@').next().expect("a host");
+    let (failed, refused) = ("Failed; another try may work", "Refused; nothing was changed");
     let failures = [
-        ("password", format!("postgresql://us3r:s3cr3t@{at}"), "SQLSTATE"),
-        ("host", "postgresql://us3r:s3cr3t@h0st.invalid/d".to_owned(), "cannot be reached"),
-        ("tls", format!("{right}?sslmode=verify-full"), "not trusted"),
-        ("url", "postgresql://us3r:s3cr3t@h0st:port/d".to_owned(), "a port in the URL"),
-        ("other", "mysql://us3r:s3cr3t@h0st/d".to_owned(), "MySQL"),
-        ("quoted", "'postgresql://us3r:s3cr3t@h0st/d'".to_owned(), ""),
+        ("password", format!("postgresql://us3r:s3cr3t@{at}"), "SQLSTATE", failed),
+        ("host", "postgresql://us3r:s3cr3t@h0st.invalid/d".to_owned(), "cannot be reached", failed),
+        ("tls", format!("{right}?sslmode=verify-full"), "not trusted", failed),
+        ("url", "postgresql://us3r:s3cr3t@h0st:port/d".to_owned(), "a port in the URL", refused),
+        ("other", "mysql://us3r:s3cr3t@h0st/d".to_owned(), "MySQL", refused),
+        ("quoted", "'postgresql://us3r:s3cr3t@h0st/d'".to_owned(), "quotation marks", refused),
     ];
     let mut hibernations = Vec::new();
-    for (name, url, says) in &failures {
+    for (name, url, says, ends) in &failures {
         secret(&namespace, name, "URL", url).await;
         let spec = awake(&json!({"secretRef": {"name": name, "key": "URL"}}));
-        hibernations.push((Hibernation::create(&namespace, name, spec).await, says));
+        hibernations.push((Hibernation::create(&namespace, name, spec).await, says, ends));
     }
-    for (hibernation, says) in hibernations {
+    for (hibernation, says, ends) in hibernations {
         hibernation
             .until(&format!("the failure: {says}"), |status| {
                 condition(status, "PreflightPassed") == "False"
                     && message(status, "PreflightPassed").contains(*says)
             })
             .await;
+        let log = heard.dry_run(&namespace, &hibernation.name, says).await;
+        assert!(log.contains(says) && log.contains(ends), "{says}: {log}");
+        logs.push(log);
     }
+    let slept = "\"reason\":\"Hibernated\"";
+    heard.until("an event", |said| said.text.contains(slept)).await;
     drop(done);
 
     let objects = kubectl(&[
@@ -172,10 +233,7 @@ async fn nothing_of_the_url_shows_in_logs_events_status_or_termination_messages(
         "hibernations,jobs,pods,events,configmaps,deployments",
         "--output=json",
     ]);
-    let said = [heard.all(), objects, operator.output()].concat();
-    // It was listened to: what the Job said, and that there were events.
-    assert!(said.contains("Emptied ") && said.contains("Would empty "), "no log was heard");
-    assert!(said.contains("\"reason\":\"Hibernated\""), "no event was heard");
+    let said = [heard.0.borrow().text.clone(), logs.concat(), objects, operator.output()].concat();
     for part in ["p@ss", "p%40ss", "us3r", "s3cr3t", "h0st", host.as_str(), "mysql:", "asyncpg"] {
         let found = said.find(part).map(|at| {
             let start = said[..at].char_indices().rev().nth(300).map_or(0, |(start, _)| start);

@@ -5,9 +5,10 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _};
@@ -29,9 +30,24 @@ pub(crate) fn server() -> &'static Server {
     SERVER.get_or_init(start)
 }
 
+/// The exit status of `start.sh` where somebody else has the port.
+const PORT_TAKEN: i32 = 98;
+
+/// How many ports are tried.
+const PORTS: usize = 10;
+
 /// A server of its own, for a test that harms it.
 pub(crate) fn start() -> Server {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    (0..PORTS).find_map(|_| start_at(free_port())).expect("other processes take every port")
+}
+
+/// A port that is free now, and may be somebody else's before it is used.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Starts one at this port, unless somebody else has it by now.
+fn start_at(port: u16) -> Option<Server> {
     let mut child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/postgres/start.sh"))
         .arg(port.to_string())
         .stdin(Stdio::piped())
@@ -41,8 +57,45 @@ pub(crate) fn start() -> Server {
     let alive = child.stdin.take().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let (url, directory) = line.trim().split_once(' ').expect("PostgreSQL did not start");
-    Server { url: url.to_owned(), directory: directory.into(), _alive: (child, alive) }
+    if let Some((url, directory)) = line.trim().split_once(' ') {
+        let directory = directory.into();
+        return Some(Server { url: url.to_owned(), directory, _alive: (child, alive) });
+    }
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(PORT_TAKEN), "PostgreSQL did not start");
+    None
+}
+
+/// Waits until this is so.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let held = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let held = tokio::time::timeout(Duration::from_mins(1), held).await;
+    assert!(held.is_ok(), "it did not come to this: {what}");
+}
+
+/// A directory of a test's own, which is removed with this.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        let directory = std::env::temp_dir().join(format!("torpor-test-{:x}", rand()));
+        std::fs::create_dir(&directory).unwrap();
+        Self(directory)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Server {
@@ -146,11 +199,8 @@ impl Database {
 
     /// Waits until this condition is true.
     pub(crate) async fn until(&mut self, condition: &str) {
-        let begun = std::time::Instant::now();
-        while self.text(&format!("SELECT ({condition})::text")).await != "true" {
-            assert!(begun.elapsed().as_secs() < 30, "it did not come to this: {condition}");
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        let query = format!("SELECT ({condition})::text");
+        until(condition, async || self.text(&query).await == "true").await;
     }
 
     /// Another superuser's connection, for a rival.

@@ -29,6 +29,11 @@ pub(crate) async fn database(name: &str) -> Database {
     db
 }
 
+/// That somebody waits for this table, in SQL.
+pub(crate) fn waited_for(table: &str) -> String {
+    format!("EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass)")
+}
+
 /// A case of the page.
 pub(crate) struct Case {
     /// What holds.

@@ -52,7 +52,7 @@ impl Gate {
 
     /// Waits until the message is there. The server hasn't got it.
     pub(crate) async fn reached(&mut self) {
-        timeout(Duration::from_secs(30), self.reached.recv()).await.expect("it never came");
+        timeout(Duration::from_mins(1), self.reached.recv()).await.expect("it never came");
     }
 
     /// Lets the message through.

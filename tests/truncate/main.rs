@@ -39,4 +39,3 @@ mod runbook;
 mod sequences;
 mod server;
 mod time;
-mod url;

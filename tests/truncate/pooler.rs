@@ -1,14 +1,13 @@
 //! Behind pgbouncer: nothing of a session may be relied on, and nothing left behind.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
 use crate::case::{LISTS, database, with};
 use crate::gate::Gate;
-use crate::postgres::{Ended, truncate_at};
+use crate::postgres::{Directory, Ended, free_port, truncate_at, until};
 
 shown! {
     a_pooler_in_transaction_mode_is_left_without_a_trace,
@@ -20,20 +19,26 @@ shown! {
 /// A pgbouncer with one connection to the server.
 struct Pooler {
     child: Child,
-    directory: PathBuf,
+    _directory: Directory,
     url: String,
 }
 
 impl Pooler {
     async fn start(mode: &str, upstream: &str) -> Self {
+        for _ in 0..10 {
+            if let Some(pooler) = Self::start_at(free_port(), mode, upstream).await {
+                return pooler;
+            }
+        }
+        panic!("other processes take every port");
+    }
+
+    /// Starts it at this port, unless somebody else has it by now.
+    async fn start_at(port: u16, mode: &str, upstream: &str) -> Option<Self> {
         let upstream: PgConnectOptions = upstream.parse().unwrap();
         let database = upstream.get_database().unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let directory = std::env::temp_dir().join(format!("torpor-pooler-{port}"));
-        std::fs::create_dir_all(&directory).unwrap();
-        let file = directory.join("pgbouncer.ini");
+        let directory = Directory::new();
+        let file = directory.path().join("pgbouncer.ini");
         let settings = format!(
             "[databases]\n* = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {port}\nauth_type = any\npool_mode = {mode}\nunix_socket_dir =\n\
@@ -41,15 +46,26 @@ impl Pooler {
             upstream.get_port()
         );
         std::fs::write(&file, settings).unwrap();
-        let mut pooler = Command::new("/usr/sbin/pgbouncer");
+        let log = directory.path().join("log");
         // It refuses to run as root.
-        pooler.args(["-q", "-u", "postgres"]).arg(&file).stderr(Stdio::null());
-        let child = pooler.spawn().unwrap();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        let mut child = Command::new("/usr/sbin/pgbouncer")
+            .args(["-u", "postgres"])
+            .arg(&file)
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let said = || std::fs::read_to_string(&log).unwrap();
+        // It says so once it listens. A stranger could listen as well.
+        until("pgbouncer is up, or has ended", async || {
+            said().contains("process up") || child.try_wait().unwrap().is_some()
+        })
+        .await;
         let url = format!("postgres://postgres@127.0.0.1:{port}/{database}");
-        Self { child, directory, url }
+        if said().contains("process up") {
+            return Some(Self { child, _directory: directory, url });
+        }
+        assert!(said().contains("Address already in use"), "pgbouncer did not start: {}", said());
+        None
     }
 
     async fn connect(&self) -> PgConnection {
@@ -62,7 +78,6 @@ impl Drop for Pooler {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -1,10 +1,11 @@
 //! Others at the same tables: locks, the queue behind them, deadlocks, two runs at once, signals.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Executor as _};
 
-use crate::case::{LISTS, database, with};
+use crate::case::{LISTS, database, waited_for, with};
 use crate::postgres::{Database, Ended, command, ended_of, truncate_at};
 
 shown! {
@@ -12,6 +13,8 @@ shown! {
     a_user_who_is_another_role_is_named_as_far_as_may_be_seen,
     whoever_queues_behind_it_waits_no_longer_than_the_lock_timeout,
     all_locks_together_are_waited_for_no_longer_than_the_lock_timeout,
+    sequences_in_use_are_waited_for_no_longer_than_the_lock_timeout,
+    tables_that_were_not_asked_for_are_not_waited_for,
     a_dry_run_is_not_held_up_by_a_locked_table,
     a_deadlock_is_resolved_at_its_cost,
     two_at_once_come_one_after_the_other,
@@ -20,10 +23,6 @@ shown! {
     a_partition_that_is_half_detached,
     a_signal_ends_it_and_frees_the_tables,
 }
-
-/// It has one table and waits for another.
-const WAITS_FOR_LOGS: &str =
-    "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'logs'::regclass)";
 
 async fn a_table_in_use_is_worth_another_try_and_its_user_is_named() -> Ended {
     let mut db = database("in_use").await;
@@ -53,12 +52,14 @@ async fn whoever_queues_behind_it_waits_no_longer_than_the_lock_timeout() -> End
     let url = db.url.clone();
     let arguments = with(&["--lock-timeout", "1s"]);
     let application = async {
-        db.until(WAITS_FOR_LOGS).await;
-        // It has jobs and waits for logs, which stay in use; what comes for jobs queues up.
-        let mut application = db.rival().await;
-        application.execute("SET statement_timeout = '10s'; SELECT FROM jobs").await.unwrap();
+        db.until(&waited_for("logs")).await;
+        // It has jobs and waits for logs; what comes for jobs queues up, and goes on though logs stays
+        // in use.
+        db.rival().await.execute("SELECT FROM jobs").await.unwrap();
     };
-    let (ended, ()) = tokio::join!(truncate_at(&url, &arguments), application);
+    let both = async { tokio::join!(truncate_at(&url, &arguments), application) };
+    let both = tokio::time::timeout(Duration::from_mins(1), both).await;
+    let (ended, ()) = both.expect("whoever queues waits for as long as the table is in use");
     assert_eq!(ended.status, 1, "{ended:?}");
     report.execute("COMMIT").await.unwrap();
     ended
@@ -66,21 +67,24 @@ async fn whoever_queues_behind_it_waits_no_longer_than_the_lock_timeout() -> End
 
 async fn all_locks_together_are_waited_for_no_longer_than_the_lock_timeout() -> Ended {
     let mut db = Database::new("lock_budget").await;
-    let names = ["t0", "t1", "t2"];
     let mut rivals = Vec::new();
-    for name in names {
+    for name in ["t0", "t1", "t2"] {
         db.run(&format!("CREATE TABLE {name} (n int)")).await;
         let mut rival = db.rival().await;
         rival.execute(AssertSqlSafe(format!("BEGIN; SELECT FROM {name}"))).await.unwrap();
         rivals.push(rival);
     }
-    let arguments = ["--runtime", "t0,t1,t2", "--lock-timeout", "1s"];
+    let arguments = ["--runtime", "t0,t1,t2", "--lock-timeout", "10s"];
     let url = db.url.clone();
-    // Each is in use for less than the limit from when it is waited for: together they are not.
+    // Each is in use for less than the limit from when it is waited for: a limit for each table would
+    // not be reached. Together they are not.
     let one_by_one = async {
-        for (name, rival) in names.into_iter().zip(&mut rivals) {
-            db.until(&WAITS_FOR_LOGS.replace("logs", name)).await;
-            tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        db.until(&waited_for("t0")).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        rivals[0].execute("COMMIT").await.unwrap();
+        db.until(&waited_for("t1")).await;
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        for rival in &mut rivals[1..] {
             rival.execute("COMMIT").await.unwrap();
         }
         std::future::pending::<()>().await;
@@ -90,6 +94,48 @@ async fn all_locks_together_are_waited_for_no_longer_than_the_lock_timeout() -> 
         () = one_by_one => unreachable!(),
     };
     assert_eq!(ended.status, 1, "{ended:?}");
+    ended
+}
+
+async fn tables_that_were_not_asked_for_are_not_waited_for() -> Ended {
+    let mut db = database("bystanders").await;
+    // The default's text could name a sequence: it is looked at.
+    db.run(
+        "CREATE TABLE visits (at timestamp DEFAULT timezone('utc'::text, now()));
+        ALTER TABLE accounts ADD seen timestamp DEFAULT timezone('utc'::text, now()); ANALYZE",
+    )
+    .await;
+    let mut rival = db.rival().await;
+    rival.execute("BEGIN; LOCK TABLE accounts, visits IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    db.truncate(&with(&["--dry-run"])).await.done();
+    let ended = db.truncate(&LISTS).await;
+    ended.done();
+    rival.execute("COMMIT").await.unwrap();
+    assert_eq!((db.count("jobs").await, db.count("logs").await), (0, 0));
+    assert_eq!(db.count("accounts").await, 10);
+    ended
+}
+
+async fn sequences_in_use_are_waited_for_no_longer_than_the_lock_timeout() -> Ended {
+    let mut db = database("sequences_in_use").await;
+    let mut rivals = Vec::new();
+    for sequence in ["jobs_id_seq", "logs_id_seq"] {
+        let mut rival = db.rival().await;
+        let take = format!("BEGIN; SELECT nextval('{sequence}')");
+        rival.execute(AssertSqlSafe(take)).await.unwrap();
+        rivals.push(rival);
+    }
+    let arguments = with(&["--lock-timeout", "1s"]);
+    let ended = tokio::time::timeout(Duration::from_mins(1), db.truncate(&arguments)).await;
+    let ended = ended.expect("it waits for as long as the sequences are in use");
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(ended.report().message.contains("--lock-timeout"), "{ended:?}");
+    for mut rival in rivals {
+        rival.execute("COMMIT").await.unwrap();
+    }
+    assert_eq!((db.count("jobs").await, db.count("logs").await), (10, 10));
+    let next = "SELECT concat(nextval('jobs_id_seq'), ' ', nextval('logs_id_seq'))";
+    assert_eq!(db.text(next).await, "12 12");
     ended
 }
 
@@ -112,7 +158,7 @@ async fn a_deadlock_is_resolved_at_its_cost() -> Ended {
     let url = db.url.clone();
     let arguments = with(&["--lock-timeout", "20s"]);
     let other = async {
-        db.until(WAITS_FOR_LOGS).await;
+        db.until(&waited_for("logs")).await;
         rival.execute("LOCK TABLE jobs; COMMIT").await.unwrap();
     };
     let (ended, ()) = tokio::join!(truncate_at(&url, &arguments), other);
@@ -162,7 +208,7 @@ async fn a_wait_that_an_administrator_cancels() -> Ended {
     rival.execute("BEGIN; SELECT FROM logs").await.unwrap();
     let url = db.url.clone();
     let cancel = async {
-        db.until(WAITS_FOR_LOGS).await;
+        db.until(&waited_for("logs")).await;
         db.run("SELECT pg_cancel_backend(pid) FROM pg_locks WHERE NOT granted AND relation = 'logs'::regclass").await;
     };
     let arguments = with(&["--lock-timeout", "30s"]);
@@ -210,12 +256,12 @@ async fn a_signal_ends_it_and_frees_the_tables() -> Ended {
     let url = db.url.clone();
     let run = command(&url, &arguments).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let run = run.unwrap();
-    db.until(WAITS_FOR_LOGS).await;
+    db.until(&waited_for("logs")).await;
     let pid = run.id().unwrap().to_string();
     assert!(std::process::Command::new("kill").arg(&pid).status().unwrap().success());
     let ended = run.wait_with_output().await.unwrap();
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     // The server notices by client_connection_check_interval, though it is waiting for a lock.
-    db.until(&format!("NOT {WAITS_FOR_LOGS}")).await;
+    db.until(&format!("NOT {}", waited_for("logs"))).await;
     ended_of(&url, &arguments, ended, String::new())
 }

@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::case::{LISTS, base, database};
-use crate::postgres::{Database, Ended, Server, server, start, truncate_at};
+use crate::postgres::{Database, Ended, Server, server, start, truncate_at, until};
 
 shown! {
     a_server_that_accepts_no_connections_yet,
@@ -59,13 +59,12 @@ async fn a_server_that_is_shutting_down() -> Ended {
     // As long as somebody is connected, it only turns newcomers away.
     own.ctl(&["stop", "-m", "smart", "-W"]);
     let options: PgConnectOptions = db.url.parse().unwrap();
-    while options.clone().connect().await.is_ok() {}
+    until("it turns newcomers away", async || options.clone().connect().await.is_err()).await;
     let ended = truncate_at(&db.url, &LISTS).await;
     assert_eq!((ended.status, db.count("jobs").await), (1, 10), "{ended:?}");
     db.admin.close().await.unwrap();
-    while own.directory.join("data/postmaster.pid").exists() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let running = own.directory.join("data/postmaster.pid");
+    until("it has shut down", async || !running.exists()).await;
     own.ctl(&["start", "-w"]);
     ended
 }

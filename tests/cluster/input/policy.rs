@@ -11,7 +11,7 @@ use kube::{Api, api::DeleteParams};
 use serde_json::{Value, json};
 
 use super::{Row, Written, create};
-use crate::support::{namespace::Namespace, wait, workload};
+use crate::support::{hibernation::Hibernation, namespace::Namespace, wait, workload};
 
 /// Above the table.
 pub(super) const ABOUT: &str = "By `deploy/admission-policy.yaml`: an author gets through the \
@@ -41,7 +41,7 @@ pub(super) async fn rows() -> Vec<Row> {
     let role: Role = workload::object(json!({
         "metadata": {"name": AUTHOR},
         "rules": [
-            {"apiGroups": ["torpor.dev"], "resources": ["hibernations"], "verbs": ["create"]},
+            {"apiGroups": ["torpor.dev"], "resources": ["hibernations"], "verbs": ["create", "patch"]},
             {
                 "apiGroups": [""], "resources": ["secrets"],
                 "resourceNames": ["readable"], "verbs": ["get"],
@@ -84,10 +84,32 @@ pub(super) async fn rows() -> Vec<Row> {
             message: message.replace(&namespace.name, "project"),
         });
     }
+    assert_who_may_not_stop_it_may_not_let_it_go(&namespace).await;
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(namespace.client.clone());
     bindings.delete(&namespace.name, &DeleteParams::default()).await.expect("it is deleted");
     assert_every_validation_is_shown(&rows);
     rows
+}
+
+/// What is taken out of a spec is let go: that asks for the same rights as to name it.
+async fn assert_who_may_not_stop_it_may_not_let_it_go(namespace: &Namespace) {
+    for (name, field, named, may_not) in [
+        ("one", "workloads", json!([{"kind": "CronJob", "name": "nightly"}]), "patch CronJobs"),
+        ("other", "configMaps", json!([{"name": "env"}]), "patch ConfigMaps"),
+    ] {
+        Hibernation::create(namespace, name, json!({"state": "Awake", field: named})).await;
+        let request = Request::patch(format!(
+            "/apis/torpor.dev/v1alpha1/namespaces/{}/hibernations/{name}",
+            namespace.name
+        ))
+        .header("content-type", "application/merge-patch+json")
+        .header("impersonate-user", AUTHOR)
+        .body(json!({"spec": {field: null}}).to_string().into_bytes())
+        .expect("a request");
+        let answer = namespace.client.request::<Value>(request).await;
+        let said = answer.expect_err("it was admitted").to_string();
+        assert!(said.contains(POLICY) && said.contains(may_not), "{said}");
+    }
 }
 
 /// The policy as it is shipped; its binding with the one difference that it binds this namespace

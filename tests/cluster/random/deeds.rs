@@ -187,6 +187,10 @@ impl World {
 
     /// Somebody tears annotation or label off a held object, where a second record is kept.
     async fn tear(&mut self, index: usize) {
+        // What is torn off again and again is a contest, which is waited out longer than a test waits.
+        if self.things[index].foreign >= PATIENCE {
+            return;
+        }
         let name = self.things[index].name;
         let before = self.see(index).await;
         if !self.may_be_torn(index, &before).await {
@@ -210,6 +214,7 @@ impl World {
                 let what = ["the label", "the annotation", "both"];
                 let what = what[usize::try_from(which).expect("an index")];
                 self.note(format!("kubectl-annotate: {what} torn off {name}"));
+                self.things[index].foreign += 1;
                 self.healed(index).await;
             }
             Err(error) if conflicts(&error) => {}
@@ -280,9 +285,11 @@ impl World {
         let before = self.see(index).await;
         let held = before["metadata"]["labels"].get("torpor.dev/held").is_some();
         let quiet = !held && self.awake_for_good().await;
-        if !(quiet || held && self.may_be_torn(index, &before).await) {
+        let bearable = held && self.things[index].foreign < PATIENCE;
+        if !(quiet || bearable && self.may_be_torn(index, &before).await) {
             return;
         }
+        self.things[index].foreign += u32::from(held);
         let undone = std::process::Command::new("kubectl")
             .args(["--namespace", &self.namespace.name, "rollout", "undo"])
             .arg(format!("deployment/{name}"))
