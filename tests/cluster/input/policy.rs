@@ -22,8 +22,9 @@ const MANIFEST: &str = include_str!("../../../deploy/admission-policy.yaml");
 const POLICY: &str = "torpor-authors";
 const AUTHOR: &str = "jane";
 
-const WRITTEN: [&str; 10] = [
+const WRITTEN: [&str; 11] = [
     "database: {secretRef: {name: cornice-db, key: DATABASE_URL}}",
+    "database: {secretRef: {name: readable, key: DATABASE_URL}, caSecretRef: {name: cornice-ca, key: ca.crt}}",
     "database: {secretRef: {name: readable, key: DATABASE_URL}}",
     "configMaps: [{name: cornice-env}]",
     "workloads: [{kind: Deployment, name: worker}]",
