@@ -46,6 +46,8 @@ pub(crate) struct Case {
     after: &'static str,
     /// Another role than a superuser, which exists before `setup`.
     role: Option<&'static str>,
+    /// Another URL than the database's.
+    url: Option<&'static str>,
 }
 
 impl Case {
@@ -56,7 +58,7 @@ impl Case {
         arguments: &'static [&'static str],
         after: &'static str,
     ) -> Self {
-        Self { title, setup, arguments, status: 0, after, role: None }
+        Self { title, setup, arguments, status: 0, after, role: None, url: None }
     }
 
     /// It is refused for good.
@@ -73,6 +75,11 @@ impl Case {
         Self { status: 2, ..Self::done(title, "", arguments, "true") }
     }
 
+    /// The URL leads to no database.
+    pub(crate) const fn with_url(title: &'static str, url: &'static str) -> Self {
+        Self { url: Some(url), ..Self::refused(title, "", &LISTS) }
+    }
+
     /// The same by this role, whose name no other case has.
     pub(crate) const fn by(self, role: &'static str) -> Self {
         Self { role: Some(role), ..self }
@@ -80,9 +87,10 @@ impl Case {
 
     async fn run(&self, database: &str) {
         let mut db = Database::new(database).await;
-        let url = match self.role {
-            Some(role) => db.role(role).await,
-            None => db.url.clone(),
+        let url = match (self.url, self.role) {
+            (Some(url), _) => url.to_owned(),
+            (None, Some(role)) => db.role(role).await,
+            (None, None) => db.url.clone(),
         };
         db.run(base()).await;
         db.run(self.setup).await;

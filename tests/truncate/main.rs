@@ -39,3 +39,4 @@ mod runbook;
 mod sequences;
 mod server;
 mod time;
+mod urls;

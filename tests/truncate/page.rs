@@ -22,7 +22,7 @@ pub(crate) struct Section {
 fn sections() -> Vec<Section> {
     use crate::{
         arguments, connections, effects, hand, in_between, inheritance, keys, kinds, names,
-        partitions, pooler, privileges, rivals, sequences, server, time,
+        partitions, pooler, privileges, rivals, sequences, server, time, urls,
     };
     let table = |title, cases: &[crate::case::Case]| Section {
         title,
@@ -45,6 +45,8 @@ fn sections() -> Vec<Section> {
         tests("Changes in between", in_between::TITLES),
         tests("The time to be done by", time::TITLES),
         tests("Connections", connections::TITLES),
+        table("URLs", urls::CASES),
+        tests("Certificates", urls::TITLES),
         tests("The server", server::TITLES),
         tests("pgbouncer", pooler::TITLES),
         table("The command line", arguments::CASES),
