@@ -148,7 +148,8 @@ async fn a_controller_that_never_stops_is_named_with_what_to_configure_and_never
     controller.abort();
     let asleep = |status: &Value| status["phase"] == "Hibernated" && !contested(status);
     hibernation.until("it calms down", asleep).await;
-    assert!(held(&scene.deployment("worker").await));
+    // Its last write may have been under way when it was stopped.
+    until_held(&scene, "worker").await;
     woken(&hibernation).await;
     assert_eq!(workload::replicas(&scene.deployment("worker").await), 2);
 }
