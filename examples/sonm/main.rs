@@ -105,14 +105,20 @@ async fn main() -> Result<(), Failure> {
     match Cli::parse().command {
         Command::Node(options) => until_told_to_end(node(options)).await,
         Command::Forward { listen, to } => {
-            let listener = TcpListener::bind(listen).await?;
-            println!("sonm forward={}", listener.local_addr()?);
-            until_told_to_end(async { Ok(forward::serve(listener, to).await?) }).await
+            let forward = async {
+                let listener = TcpListener::bind(listen).await?;
+                println!("sonm forward={}", listener.local_addr()?);
+                Ok(forward::serve(listener, to).await?)
+            };
+            until_told_to_end(forward).await
         }
         Command::Worker { control, worker } => {
-            host::tell(&control, &worker, "start").await?;
-            println!("sonm worker={worker}");
-            until_told_to_end(std::future::pending()).await?;
+            let work = async {
+                host::tell(&control, &worker, "start").await?;
+                println!("sonm worker={worker}");
+                std::future::pending().await
+            };
+            until_told_to_end(work).await?;
             Ok(host::tell(&control, &worker, "stop").await?)
         }
     }
@@ -152,7 +158,7 @@ fn begin(scenario: Option<&Path>, account: Address) -> Result<World, Failure> {
     Ok(World::new(model, faults))
 }
 
-/// Carries on until it is done or the process is asked to end.
+/// Carries on until it is done or the process is asked to end, which is heard from before it begins.
 async fn until_told_to_end(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
