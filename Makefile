@@ -10,7 +10,8 @@ build: ## Builds the torpor command (target/debug/torpor)
 	cargo build --locked
 
 crds: build ## Writes crds/ anew from src/api/
-	target/debug/torpor crd > crds/hibernations.yaml
+	target/debug/torpor crd hibernations > crds/hibernations.yaml
+	target/debug/torpor crd maintenancewindows > crds/maintenancewindows.yaml
 
 docs: ## Writes docs/truncate-cases.md and docs/bad-input.md anew from what the tests see
 	hack/packages postgresql-15 pgbouncer openssl

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kube::CustomResourceExt;
 
-use crate::api::Hibernation;
+use crate::api::{Hibernation, MaintenanceWindow};
 use crate::bridge::{self, BridgeArgs};
 use crate::operator::run::{self, RunArgs};
 use crate::release::{self, ReleaseArgs};
@@ -30,7 +30,11 @@ enum Command {
     /// Serve the Deals API for a market
     Bridge(BridgeArgs),
     /// Print the custom resource definitions
-    Crd,
+    Crd {
+        /// One of them, by its plural. Default: all
+        #[arg(value_parser = ["hibernations", "maintenancewindows"])]
+        plural: Option<String>,
+    },
 }
 
 /// Does what the command line says.
@@ -46,14 +50,26 @@ pub async fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },
-        Command::Crd => match serde_saphyr::to_string(&Hibernation::crd()) {
+        Command::Crd { plural } => match definitions(plural.as_deref()) {
             Ok(text) => {
-                print!("# Printed by `torpor crd`. Change src/api/ instead.\n{text}");
+                print!("{text}");
                 ExitCode::SUCCESS
             }
             Err(error) => fail(&error),
         },
     }
+}
+
+/// The definition of that plural, or all of them.
+fn definitions(plural: Option<&str>) -> Result<String, serde_saphyr::ser::Error> {
+    let mut documents = Vec::new();
+    for definition in [Hibernation::crd(), MaintenanceWindow::crd()] {
+        if plural.is_none_or(|plural| plural == definition.spec.names.plural) {
+            let text = serde_saphyr::to_string(&definition)?;
+            documents.push(format!("# Printed by `torpor crd`. Change src/api/ instead.\n{text}"));
+        }
+    }
+    Ok(documents.join("---\n"))
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::database::Database;
+use super::deals::{Deals, DealsStatus};
 use super::schedule::{DesiredState, Override, Schedule};
 use super::workload::{ConfigMapOverride, Workload};
 
@@ -47,8 +48,8 @@ use super::workload::{ConfigMapOverride, Workload};
 #[x_kube(
     validation = Rule::new("has(self.state) != has(self.schedule)")
         .message("give exactly one of `state` (Hibernated or Awake) and `schedule`"),
-    validation = Rule::new("!has(self.deals)")
-        .message("`deals` is not served by this version, and nothing may be stopped over an open deal: leave it out, and put the project to sleep once its deals have ended"),
+    validation = Rule::new("!has(self.deals) || !has(self.deals.forward) || self.deals.forward != 'Postpone'")
+        .message("a Hibernation has no end to move: use `forward: Wait` or `forward: Refuse`"),
     validation = Rule::new("!has(self.database) || !has(self.database.truncate) || !has(self.database.truncate.beforeStage) || has(self.workloads) && self.workloads.exists(w, has(w.stage) && w.stage >= self.database.truncate.beforeStage)")
         .message("no workload has a stage as high as `database.truncate.beforeStage`: leave that out, or give the database's own workload that stage")
 )]
@@ -79,7 +80,7 @@ pub struct HibernationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,
 
-    /// Not served by this version: refused, so that it is never ignored.
+    /// Deals, orders and tasks that have to have ended before anything is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deals: Option<Deals>,
 
@@ -101,11 +102,6 @@ pub struct HibernationSpec {
     pub progress_deadline: String,
 }
 
-/// Constraints of a market on going down. Not served by this version.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
-pub struct Deals {}
-
 /// What happens to what is held when the object is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum OnDelete {
@@ -116,7 +112,7 @@ pub enum OnDelete {
     Keep,
 }
 
-fn ten_minutes() -> String {
+pub(super) fn ten_minutes() -> String {
     "10m".to_owned()
 }
 
@@ -168,12 +164,18 @@ pub struct HibernationStatus {
     /// With `dryRun`: what would be done, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<String>,
+    /// What was seen of the market, and what it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deals: Option<DealsStatus>,
+    /// When the last deal with a fixed term runs out: it can't go to sleep before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earliest_start: Option<Time>,
     /// The last transitions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
 }
 
-fn conditions_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+pub(super) fn conditions_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let items = generator.subschema_for::<Condition>();
     schemars::json_schema!({
         "type": "array",

@@ -2,8 +2,11 @@
 
 pub mod condition;
 pub mod database;
+pub mod deals;
 pub mod hibernation;
+pub mod maintenance_window;
 pub mod schedule;
 pub mod workload;
 
 pub use hibernation::{Hibernation, HibernationSpec, HibernationStatus};
+pub use maintenance_window::{MaintenanceWindow, MaintenanceWindowSpec, MaintenanceWindowStatus};

@@ -87,7 +87,7 @@ pub struct Schedule {
     pub exceptions: Vec<Exception>,
 }
 
-fn default_time_zone() -> String {
+pub(super) fn default_time_zone() -> String {
     "Etc/UTC".to_owned()
 }
 
