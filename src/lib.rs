@@ -8,6 +8,7 @@ pub mod deals;
 pub mod hibernation;
 pub mod hold;
 pub mod logging;
+pub mod maintenance;
 pub mod operator;
 pub mod release;
 pub mod schedule;

@@ -16,6 +16,10 @@ pub const HIBERNATED: &str = "Hibernated";
 pub const PREFLIGHT_PASSED: &str = "PreflightPassed";
 /// `Truncated=True`: this hibernation has emptied its tables.
 pub const TRUNCATED: &str = "Truncated";
+/// `InMaintenance=True`: everything that the window names is down.
+pub const IN_MAINTENANCE: &str = "InMaintenance";
+/// `DealsClear=True`: no deal, order or task is open.
+pub const DEALS_CLEAR: &str = "DealsClear";
 
 /// Longest message that is kept.
 const LONGEST: usize = 1000;
@@ -51,6 +55,36 @@ pub fn set(
         Some(existing) => *existing = condition,
         None => conditions.push(condition),
     }
+}
+
+/// Says that a person is needed.
+pub fn stalled(
+    conditions: &mut Vec<Condition>,
+    reason: &str,
+    message: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    set(conditions, READY, false, reason, message, generation, now);
+    set(conditions, RECONCILING, false, reason, message, generation, now);
+    set(conditions, STALLED, true, reason, message, generation, now);
+}
+
+/// Says that a reconcile fails, and is tried again.
+pub fn failing(
+    conditions: &mut Vec<Condition>,
+    message: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    set(conditions, READY, false, "ReconcileFailed", message, generation, now);
+    set(conditions, RECONCILING, true, "ReconcileFailed", message, generation, now);
+}
+
+/// Reason and message of what stands in the way, where a person is needed.
+pub fn stall_of(conditions: &[Condition]) -> Option<(&str, &str)> {
+    let stalled = conditions.iter().find(|c| c.type_ == STALLED && c.status == "True")?;
+    Some((&stalled.reason, &stalled.message))
 }
 
 /// Takes a condition away.

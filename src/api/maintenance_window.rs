@@ -325,6 +325,10 @@ pub struct LastWindow {
     pub over: Time,
     /// Completed, Missed, Cancelled or Refused.
     pub outcome: WindowPhase,
+    /// Why, for machines.
+    pub reason: String,
+    /// Why, for people.
+    pub message: String,
     /// Generation of the spec that it ended with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,

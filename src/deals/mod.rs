@@ -3,5 +3,9 @@
 //! The contract is `docs/deals-api.yaml`. Here are the types that travel and the problems that are
 //! answered; who serves it is in [`crate::bridge`].
 
+pub mod client;
+pub mod gate;
+pub mod hosted;
+pub mod payloads;
 pub mod problem;
 pub mod types;

@@ -7,6 +7,8 @@ pub mod down;
 pub mod job;
 pub mod observe;
 pub mod plan;
+#[cfg(test)]
+pub(crate) mod plan_world;
 pub mod rehearse;
 pub mod report;
 pub mod steps;

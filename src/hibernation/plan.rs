@@ -108,6 +108,8 @@ pub enum Next {
     Again,
     /// The plan needs to see the pods: nothing of it is to be done before.
     LookAtPods,
+    /// The plan needs to see the market: nothing of it is to be done before.
+    LookAtMarket,
     /// Look again after this, or when something changes.
     Wait(SignedDuration),
     /// All is as it is to be: look again when something changes.

@@ -2,13 +2,10 @@
 
 use serde_json::json;
 
-use self::world::{World, deployment, emptying, obeyed, pod};
 use super::*;
 use crate::hibernation::observe::JobView;
+use crate::hibernation::plan_world::{World, deployment, emptying, obeyed, pod};
 use crate::hold::lever::RESTART_ANNOTATION;
-
-#[path = "plan_world.rs"]
-mod world;
 
 #[test]
 fn nothing_is_emptied_before_two_clear_looks_five_seconds_apart() {

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::super::{Action, Contest, Contests, Input, Looks, Next, Plan, plan};
+use super::plan::{Action, Contest, Contests, Input, Looks, Next, Plan, plan};
 use crate::api::hibernation::{Episode, HibernationStatus};
 use crate::api::schedule::DesiredState;
 use crate::hibernation::job::Purpose;
@@ -17,27 +17,27 @@ use crate::hold::subject::Subject;
 use crate::schedule::Basis;
 
 /// A namespace, an object in it, and what an operator remembers.
-pub(super) struct World {
-    pub(super) holder: Holder,
-    pub(super) spec: Valid,
-    pub(super) status: HibernationStatus,
-    pub(super) finalizer: bool,
-    pub(super) deleting_since: Option<Timestamp>,
-    pub(super) looks: Looks,
-    pub(super) contests: Contests,
-    pub(super) now: Timestamp,
-    pub(super) plans: u32,
-    pub(super) objects: Vec<Value>,
-    pub(super) pods: Vec<PodView>,
+pub(crate) struct World {
+    pub(crate) holder: Holder,
+    pub(crate) spec: Valid,
+    pub(crate) status: HibernationStatus,
+    pub(crate) finalizer: bool,
+    pub(crate) deleting_since: Option<Timestamp>,
+    pub(crate) looks: Looks,
+    pub(crate) contests: Contests,
+    pub(crate) now: Timestamp,
+    pub(crate) plans: u32,
+    pub(crate) objects: Vec<Value>,
+    pub(crate) pods: Vec<PodView>,
     /// The truncation's Job.
-    pub(super) job: JobView,
+    pub(crate) job: JobView,
     /// Truncation Jobs, in the order of their creation.
-    pub(super) created: Vec<String>,
-    pub(super) deleted: Vec<String>,
+    pub(crate) created: Vec<String>,
+    pub(crate) deleted: Vec<String>,
 }
 
 impl World {
-    pub(super) fn new(spec: Value, objects: impl IntoIterator<Item = Value>) -> Self {
+    pub(crate) fn new(spec: Value, objects: impl IntoIterator<Item = Value>) -> Self {
         Self {
             holder: "Hibernation/ns/project".parse().unwrap(),
             spec: validate(&serde_json::from_value(spec).unwrap()).unwrap(),
@@ -57,7 +57,7 @@ impl World {
     }
 
     /// Everything is down, and the truncation's Job has just been created.
-    pub(super) fn truncating() -> Self {
+    pub(crate) fn truncating() -> Self {
         let mut world = Self::new(emptying(json!({})), [deployment("worker", 2)]);
         world.run();
         world.after(5);
@@ -65,18 +65,18 @@ impl World {
         world
     }
 
-    pub(super) fn ask(&mut self, state: DesiredState) {
+    pub(crate) fn ask(&mut self, state: DesiredState) {
         self.spec.basis = Basis::State(state);
         self.run();
     }
 
-    pub(super) fn after(&mut self, seconds: i64) -> Plan {
+    pub(crate) fn after(&mut self, seconds: i64) -> Plan {
         self.now += SignedDuration::from_secs(seconds);
         self.run()
     }
 
     /// Pass after pass, until there is nothing to do but wait.
-    pub(super) fn run(&mut self) -> Plan {
+    pub(crate) fn run(&mut self) -> Plan {
         for _ in 0..50 {
             let plan = self.pass();
             self.obey(&plan);
@@ -88,7 +88,7 @@ impl World {
     }
 
     /// One plan, with its status written and none of its actions done: the operator may die here.
-    pub(super) fn pass(&mut self) -> Plan {
+    pub(crate) fn pass(&mut self) -> Plan {
         self.plans += 1;
         let episode = self.status.episode.as_ref();
         let waking = episode.is_some_and(|episode| episode.waking_since.is_some());
@@ -124,7 +124,7 @@ impl World {
         planned
     }
 
-    pub(super) fn planned(&self, seen: &Observed) -> Plan {
+    pub(crate) fn planned(&self, seen: &Observed) -> Plan {
         plan(Input {
             holder: &self.holder,
             generation: Some(1),
@@ -140,29 +140,16 @@ impl World {
         })
     }
 
-    pub(super) fn obey(&mut self, plan: &Plan) {
+    pub(crate) fn obey(&mut self, plan: &Plan) {
         for action in &plan.actions {
             match action {
                 Action::AddFinalizer => self.finalizer = true,
                 Action::RemoveFinalizer => self.finalizer = false,
                 Action::Settle { subject, wants, episode, remembered, .. } => {
-                    let remembered = remembered.as_ref();
                     let holder = self.holder.clone();
+                    let remembered = remembered.as_ref();
                     let wish = Wish { holder: &holder, episode, wants, remembered };
-                    let mut current = Subject::clone(subject);
-                    let mut object = self.object(&subject.name).clone();
-                    loop {
-                        let Decision::Write(write) = decide(&current, &wish) else {
-                            panic!("nothing to write to {}", subject.name)
-                        };
-                        merge(&mut object, &write.patch);
-                        current = super::world::subject(&object);
-                        if !write.unfinished {
-                            break;
-                        }
-                    }
-                    obeyed(&mut object);
-                    *self.object(&subject.name) = object;
+                    settle(self.object(&subject.name), subject, &wish);
                 }
                 Action::CreateJob(attempt, Purpose::Truncation) => {
                     self.created.push(attempt.job.clone());
@@ -183,28 +170,28 @@ impl World {
         }
     }
 
-    pub(super) fn object(&mut self, name: &str) -> &mut Value {
+    pub(crate) fn object(&mut self, name: &str) -> &mut Value {
         let mut objects = self.objects.iter_mut();
         objects.find(|object| object["metadata"]["name"] == name).unwrap()
     }
 
-    pub(super) fn replicas(&mut self, name: &str) -> i64 {
+    pub(crate) fn replicas(&mut self, name: &str) -> i64 {
         self.object(name)["spec"]["replicas"].as_i64().unwrap()
     }
 
-    pub(super) fn job_succeeds(&mut self) {
+    pub(crate) fn job_succeeds(&mut self) {
         self.job.finished = true;
         self.job.succeeded = true;
     }
 
     /// The truncation's Job ends with this exit status.
-    pub(super) fn job_fails(&mut self, code: i32) {
+    pub(crate) fn job_fails(&mut self, code: i32) {
         self.job.finished = true;
         self.job.terminated = vec![(code, String::new())];
     }
 
     /// The API server says no to each write of an object, for now.
-    pub(super) fn reject(&mut self, name: &str) {
+    pub(crate) fn reject(&mut self, name: &str) {
         let contest = Contest {
             count: 0,
             last: self.now,
@@ -216,12 +203,12 @@ impl World {
         self.contests.insert(format!("uid-of-{name}"), contest);
     }
 
-    pub(super) fn episode(&self) -> &Episode {
+    pub(crate) fn episode(&self) -> &Episode {
         self.status.episode.as_ref().unwrap()
     }
 
     /// The reason of the condition Stalled, where it is true.
-    pub(super) fn stalled(&self) -> Option<&str> {
+    pub(crate) fn stalled(&self) -> Option<&str> {
         let stalled = |c: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
             c.type_ == crate::api::condition::STALLED && c.status == "True"
         };
@@ -230,7 +217,7 @@ impl World {
 }
 
 /// A spec that empties the default tables, with more in `truncate`.
-pub(super) fn emptying(truncate: Value) -> Value {
+pub(crate) fn emptying(truncate: Value) -> Value {
     let secret = json!({"name": "db", "key": "URL"});
     Value::from_iter([
         ("state", json!("Hibernated")),
@@ -239,7 +226,7 @@ pub(super) fn emptying(truncate: Value) -> Value {
     ])
 }
 
-pub(super) fn deployment(name: &str, replicas: i64) -> Value {
+pub(crate) fn deployment(name: &str, replicas: i64) -> Value {
     let mut object = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -254,7 +241,7 @@ pub(super) fn deployment(name: &str, replicas: i64) -> Value {
 }
 
 /// Its controller has done what the spec says.
-pub(super) fn obeyed(object: &mut Value) {
+pub(crate) fn obeyed(object: &mut Value) {
     let replicas = object["spec"]["replicas"].clone();
     object["status"] = json!({
         "observedGeneration": 1,
@@ -264,12 +251,12 @@ pub(super) fn obeyed(object: &mut Value) {
     });
 }
 
-pub(super) fn subject(object: &Value) -> Subject {
+pub(crate) fn subject(object: &Value) -> Subject {
     let kind = Kind::workload("Deployment").unwrap();
     Subject::read(kind, &serde_json::from_value(object.clone()).unwrap(), []).unwrap()
 }
 
-pub(super) fn pod(app: &str, configuration: Option<String>) -> PodView {
+pub(crate) fn pod(app: &str, configuration: Option<String>) -> PodView {
     PodView {
         name: format!("{app}-pod"),
         labels: [("app".to_owned(), app.to_owned())].into(),
@@ -279,8 +266,24 @@ pub(super) fn pod(app: &str, configuration: Option<String>) -> PodView {
     }
 }
 
+/// Writes what is decided of an object, until there is nothing left to write.
+pub(crate) fn settle(object: &mut Value, seen: &Subject, wish: &Wish) {
+    let mut current = seen.clone();
+    loop {
+        let Decision::Write(write) = decide(&current, wish) else {
+            panic!("nothing to write to {}", seen.name)
+        };
+        merge(object, &write.patch);
+        current = subject(object);
+        if !write.unfinished {
+            break;
+        }
+    }
+    obeyed(object);
+}
+
 /// RFC 7386.
-pub(super) fn merge(target: &mut Value, patch: &Value) {
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
         return;

@@ -310,10 +310,7 @@ pub fn invalid(
     let mut status = before.clone();
     status.observed_generation = generation;
     status.message = Some(condition::shorten(message));
-    let conditions = &mut status.conditions;
-    condition::set(conditions, READY, false, reason, message, generation, now);
-    condition::set(conditions, RECONCILING, false, reason, message, generation, now);
-    condition::set(conditions, STALLED, true, reason, message, generation, now);
+    condition::stalled(&mut status.conditions, reason, message, generation, now);
     status
 }
 
@@ -385,14 +382,10 @@ pub fn events(before: &HibernationStatus, after: &HibernationStatus) -> Vec<Even
         );
         event(false, TRUNCATED.to_owned(), &note);
     }
-    let stalled = |status: &HibernationStatus| {
-        let stalled = status.conditions.iter().find(|c| c.type_ == STALLED && c.status == "True");
-        stalled.map(|condition| (condition.reason.clone(), condition.message.clone()))
-    };
-    if let Some((reason, message)) = stalled(after)
-        && stalled(before).is_none_or(|(before, _)| before != reason)
+    if let Some((reason, message)) = condition::stall_of(&after.conditions)
+        && condition::stall_of(&before.conditions).is_none_or(|(before, _)| before != reason)
     {
-        event(true, reason, &message);
+        event(true, reason.to_owned(), message);
     }
     events
 }
@@ -406,8 +399,6 @@ pub fn failing(
 ) -> HibernationStatus {
     let mut status = before.clone();
     status.message = Some(condition::shorten(message));
-    let conditions = &mut status.conditions;
-    condition::set(conditions, READY, false, "ReconcileFailed", message, generation, now);
-    condition::set(conditions, RECONCILING, true, "ReconcileFailed", message, generation, now);
+    condition::failing(&mut status.conditions, message, generation, now);
     status
 }

@@ -148,7 +148,7 @@ async fn work(
             stored.contests = contests;
         });
         match next {
-            Next::Again | Next::LookAtPods => {}
+            Next::Again | Next::LookAtPods | Next::LookAtMarket => {}
             Next::Wait(wait) => {
                 return Ok(Action::requeue(wait.unsigned_abs()));
             }

@@ -1,0 +1,523 @@
+//! What is asked of a market before anything stops, and told to it afterwards: the part of a plan that
+//! windows and hibernations share. Pure: what was seen goes in, what is to be done comes out.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::client::Look;
+use super::types::{Commitments, Deal, Drain, Id, List, Order, Term, cleaned};
+use crate::api::deals::{
+    AnnouncementStatus, DealStatus, DealsSource, DealsStatus, ForwardDeals, OpenCounts, OpenOrders,
+    SpotDeals,
+};
+
+/// Deals that the status shows.
+const SHOWN: usize = 20;
+/// How long before its start a window that would be refused is no longer announced: what a market does
+/// by itself at the announced time must not happen then.
+const MARGIN: SignedDuration = SignedDuration::from_secs(60);
+/// How far the market's word of the next maintenance may be from what it was told: it counts in
+/// whole seconds of its own.
+const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
+/// When what was asked for and is not done is asked for again.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+
+/// `spec.deals`, read.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Who knows.
+    pub source: DealsSource,
+    /// What a Forward deal does.
+    pub forward: ForwardDeals,
+    /// What a Spot deal does.
+    pub spot: SpotDeals,
+    /// What an order does.
+    pub orders: OpenOrders,
+    /// Whether orders are offered again.
+    pub restore_orders: bool,
+    /// Between the two clean looks.
+    pub settle: SignedDuration,
+}
+
+/// Why a market could not be seen, or told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Trouble {
+    /// For the conditions.
+    pub reason: String,
+    /// For a person.
+    pub message: String,
+}
+
+impl Trouble {
+    /// Whether a person has to change something: it does not go by itself.
+    pub fn needs_a_person(&self) -> bool {
+        matches!(
+            self.reason.as_str(),
+            "ServiceNotFound"
+                | "ServiceUnusable"
+                | "NoServiceAccount"
+                | "PayloadsUnreadable"
+                | "TooManyOrders"
+        )
+    }
+}
+
+/// What was seen of a market in this pass.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What binds.
+    pub look: Result<Look, Trouble>,
+    /// What was withdrawn, and is to be offered again.
+    pub kept: Result<Vec<Order>, Trouble>,
+}
+
+/// What is remembered between passes, and may be lost: it is found out again.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// When the first of a row of clean looks was complete.
+    pub first_clean: Option<Timestamp>,
+    /// The last drain, and when it was answered.
+    pub drained: Option<(Drain, Timestamp)>,
+    /// What the market has said yes to since the last plan: a start, or none.
+    pub told: Option<Option<Timestamp>>,
+    /// Whether the bridge has been found gone.
+    pub bridge_gone: bool,
+    /// What the market has said no to, or not answered; until when that is not tried again.
+    pub trouble: Option<(Trouble, Timestamp)>,
+    /// How often in a row.
+    pub failures: u32,
+    /// When the market is to be looked at next, where nothing else is waited for.
+    pub next_look: Option<Timestamp>,
+}
+
+impl Memory {
+    /// Remembers that a call failed. It is tried again, later each time.
+    pub fn failed(&mut self, trouble: Trouble, now: Timestamp) {
+        self.failures += 1;
+        let wait = SignedDuration::from_secs(1 << self.failures.min(5));
+        self.trouble = Some((trouble, now + wait));
+    }
+
+    /// Remembers that a call was answered.
+    pub fn succeeded(&mut self) {
+        self.failures = 0;
+        self.trouble = None;
+    }
+}
+
+/// One thing to do about a market, in the order of the plan. What fails ends the rest of that pass.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Tell it when the maintenance begins.
+    Announce(Timestamp),
+    /// Take that back.
+    TakeBack,
+    /// Keep what is needed to offer these again.
+    Keep(Vec<Order>),
+    /// End these.
+    Drain(Drain),
+    /// Offer these again.
+    Resume(Vec<Order>),
+    /// Forget what was kept: all of it is back.
+    Forget,
+    /// Take the bridge away.
+    RemoveBridge,
+}
+
+/// Whether the deals permit a start.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Two looks have found nothing.
+    Clear,
+    /// Deals with a fixed term are open, the last of them until then.
+    Forward(Timestamp, String),
+    /// Something is open that is not to be touched.
+    Refused(Trouble),
+    /// Something is ended, or a second look is due.
+    Draining(String),
+    /// It can't be told.
+    Unknown(Trouble),
+}
+
+/// What `DealsClear` says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clear {
+    /// None: it can't be told.
+    pub status: Option<bool>,
+    /// For machines.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+/// What is open.
+#[derive(Clone, Debug, Default)]
+struct Open<'a> {
+    forward: Vec<(&'a Deal, Timestamp)>,
+    spot: Vec<&'a Deal>,
+    orders: Vec<&'a Order>,
+    tasks: Vec<&'a Id>,
+}
+
+impl<'a> Open<'a> {
+    /// A deal whose fixed term has run out by both clocks binds no more than one of an open term.
+    fn of(commitments: &'a Commitments, now: Timestamp) -> Self {
+        let now = now.min(commitments.as_of);
+        let mut open = Self::default();
+        for deal in commitments.deals.as_slice() {
+            match deal.term {
+                Term::Fixed { ends_at } if ends_at > now => open.forward.push((deal, ends_at)),
+                Term::Fixed { .. } | Term::Open => open.spot.push(deal),
+            }
+        }
+        open.forward.sort_by_key(|(_, ends_at)| std::cmp::Reverse(*ends_at));
+        open.orders = commitments.orders.as_slice().iter().collect();
+        open.tasks = commitments.tasks.as_slice().iter().map(|task| &task.id).collect();
+        open
+    }
+
+    fn nothing(&self) -> bool {
+        let Self { forward, spot, orders, tasks } = self;
+        forward.is_empty() && spot.is_empty() && orders.is_empty() && tasks.is_empty()
+    }
+
+    fn in_words(&self) -> String {
+        let spot = self.spot.iter().map(|deal| &deal.id);
+        let parts = [
+            named("order", self.orders.iter().map(|order| &order.id)),
+            named("deal", spot),
+            named("task", self.tasks.iter().copied()),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    fn forward_in_words(&self) -> String {
+        let deals = self.forward.iter().take(5);
+        let shown: Vec<_> = deals
+            .map(|(deal, ends_at)| format!("{} until {ends_at}", cleaned(deal.id.as_str())))
+            .collect();
+        let more = self.forward.len().saturating_sub(shown.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("deals that can't be interrupted: {}{more}", shown.join(", "))
+    }
+}
+
+fn named<'a>(what: &str, ids: impl Iterator<Item = &'a Id>) -> Option<String> {
+    let ids: Vec<_> = ids.map(|id| cleaned(id.as_str())).collect();
+    match ids.as_slice() {
+        [] => None,
+        [one] => Some(format!("{what} {one}")),
+        [first, ..] => Some(format!("{what} {first} and {} more", ids.len() - 1)),
+    }
+}
+
+/// The market's part of a plan in the making.
+pub struct Gate<'a> {
+    /// The rules.
+    pub rules: &'a Rules,
+    /// What the status says, to be changed.
+    pub status: DealsStatus,
+    /// What was seen in this pass; none where nothing was looked at.
+    pub seen: Option<&'a Seen>,
+    /// What is remembered, to be changed.
+    pub memory: Memory,
+    /// The time.
+    pub now: Timestamp,
+    /// What to do.
+    pub actions: Vec<Action>,
+    /// What the condition is to say; none where it stays as it is.
+    pub clear: Option<Clear>,
+}
+
+impl<'a> Gate<'a> {
+    /// With what the market has said yes to since the last plan taken into account.
+    pub fn new(
+        rules: &'a Rules,
+        status: DealsStatus,
+        seen: Option<&'a Seen>,
+        memory: Memory,
+        now: Timestamp,
+    ) -> Self {
+        let mut gate = Self { rules, status, seen, memory, now, actions: Vec::new(), clear: None };
+        match gate.memory.told.take() {
+            Some(None) => gate.status.announcement = None,
+            Some(Some(at)) => {
+                if let Some(announcement) = &mut gate.status.announcement
+                    && announcement.at.0 == at
+                {
+                    announcement.made = true;
+                }
+            }
+            None => {}
+        }
+        if let Some(Seen { kept: Ok(kept), .. }) = seen {
+            gate.status.withdrawn = !kept.is_empty();
+        }
+        gate.take_in();
+        gate
+    }
+
+    fn open(&self) -> Option<Open<'a>> {
+        let look = self.seen?.look.as_ref().ok()?;
+        Some(Open::of(&look.commitments, self.now))
+    }
+
+    /// Puts what was seen into the status, and says whether it is clear.
+    fn take_in(&mut self) {
+        let Some(seen) = self.seen else { return };
+        match &seen.look {
+            Err(trouble) => {
+                // What was open is known no more, and an earlier clean look counts for nothing.
+                self.memory.first_clean = None;
+                self.status.open = None;
+                self.say(None, &trouble.reason, trouble.message.clone());
+            }
+            Ok(look) => {
+                let open = Open::of(&look.commitments, self.now);
+                let count = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
+                self.status.open = Some(OpenCounts {
+                    forward: count(open.forward.len()),
+                    spot: count(open.spot.len()),
+                    orders: count(open.orders.len()),
+                    tasks: count(open.tasks.len()),
+                });
+                let shown = open.forward.iter().take(SHOWN);
+                self.status.forward = shown
+                    .map(|(deal, ends_at)| DealStatus {
+                        id: cleaned(deal.id.as_str()),
+                        ends_at: Time(*ends_at),
+                    })
+                    .collect();
+                if !open.nothing() {
+                    self.memory.first_clean = None;
+                }
+                if !open.forward.is_empty() {
+                    self.say(Some(false), "ForwardDeals", open.forward_in_words());
+                } else if open.nothing() {
+                    self.say(Some(true), "Clear", "nothing is open".to_owned());
+                } else {
+                    self.say(Some(false), "Open", format!("open: {}", open.in_words()));
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, status: Option<bool>, reason: &str, message: String) {
+        self.clear = Some(Clear { status, reason: reason.to_owned(), message });
+    }
+
+    /// When the last deal with a fixed term runs out, as far as the last look tells.
+    pub fn earliest(&self) -> Option<Timestamp> {
+        self.status.forward.first().map(|deal| deal.ends_at.0)
+    }
+
+    /// Whether the market is to be looked at now, that far from the start. It is looked at often as that
+    /// draws near.
+    pub fn look_is_due(&mut self, until_start: Option<SignedDuration>) -> bool {
+        if self.seen.is_some() {
+            let left = until_start.map_or(60, |left| left.as_secs() / 10);
+            self.memory.next_look = Some(self.now + SignedDuration::from_secs(left.clamp(1, 60)));
+            return false;
+        }
+        self.memory.next_look.is_none_or(|next| next <= self.now)
+    }
+
+    /// Whether what is to be announced before a start at `start` would be false: the start would be
+    /// refused, or can't be judged, and is near.
+    pub fn would_be_refused(&self, start: Timestamp) -> bool {
+        if start.duration_since(self.now) > MARGIN {
+            return false;
+        }
+        let Some(seen) = self.seen else { return false };
+        match (&seen.look, self.open()) {
+            (Ok(_), Some(open)) => self.refusal(&open).is_some(),
+            _ => true,
+        }
+    }
+
+    fn refusal(&self, open: &Open) -> Option<Trouble> {
+        let (reason, what) = if !open.spot.is_empty() && self.rules.spot == SpotDeals::Refuse {
+            ("SpotDealsRefused", "`spot: Refuse`")
+        } else if !open.orders.is_empty() && self.rules.orders == OpenOrders::Refuse {
+            ("OrdersRefused", "`orders: Refuse`")
+        } else {
+            return None;
+        };
+        let message = format!("open, and not to be touched ({what}): {}", open.in_words());
+        Some(Trouble { reason: reason.to_owned(), message })
+    }
+
+    /// Makes the market know of that start, or of none. True once it does.
+    pub fn announce(&mut self, start: Option<Timestamp>) -> bool {
+        let known = self.status.announcement.as_ref();
+        let Some(at) = start else {
+            if known.is_none() {
+                return true;
+            }
+            if self.may_call() {
+                self.actions.push(Action::TakeBack);
+            }
+            return false;
+        };
+        if known.is_some_and(|known| known.at.0 == at && known.made) && !self.was_changed(at) {
+            return true;
+        }
+        self.status.announcement = Some(AnnouncementStatus { at: Time(at), made: false });
+        if self.may_call() {
+            self.actions.push(Action::Announce(at));
+        }
+        false
+    }
+
+    /// Whether the market tells of another start than it was told: somebody else has spoken to it.
+    fn was_changed(&self, at: Timestamp) -> bool {
+        let Some(Seen { look: Ok(look), .. }) = self.seen else { return false };
+        let told = look.commitments.next_maintenance;
+        at > self.now && told.is_some_and(|told| told.duration_since(at).abs() > TOLERANCE)
+    }
+
+    /// Offers again what was withdrawn. True once nothing is kept any more.
+    pub fn offer_again(&mut self) -> bool {
+        if !self.status.withdrawn {
+            return true;
+        }
+        if let Some(Seen { kept: Ok(kept), .. }) = self.seen
+            && self.may_call()
+        {
+            if self.rules.restore_orders {
+                self.actions.push(Action::Resume(kept.clone()));
+            }
+            self.actions.push(Action::Forget);
+        }
+        false
+    }
+
+    /// Takes everything back. True once the market is as it was.
+    pub fn leave(&mut self) -> bool {
+        self.memory.first_clean = None;
+        self.memory.drained = None;
+        let silent = self.announce(None);
+        let offered = self.offer_again();
+        silent && offered
+    }
+
+    /// Whether the market permits that something stops. What may be ended is ended meanwhile: orders
+    /// first, then deals, then tasks.
+    pub fn clear(&mut self) -> Verdict {
+        let Some(seen) = self.seen else { return Verdict::Draining("looking".to_owned()) };
+        let (look, open) = match &seen.look {
+            Err(trouble) => return Verdict::Unknown(trouble.clone()),
+            Ok(look) => (look, Open::of(&look.commitments, self.now)),
+        };
+        let kept = match &seen.kept {
+            Err(trouble) => return Verdict::Unknown(trouble.clone()),
+            Ok(kept) => kept,
+        };
+        if let Some((_, last)) = open.forward.first() {
+            return Verdict::Forward(*last, open.forward_in_words());
+        }
+        if let Some(refusal) = self.refusal(&open) {
+            self.say(Some(false), &refusal.reason, refusal.message.clone());
+            return Verdict::Refused(refusal);
+        }
+        if !open.nothing() {
+            let words = self.end(&open, kept);
+            let failures = look.commitments.failures.as_slice();
+            let failed = failures.first().map(|failure| {
+                format!("; {}: {}", cleaned(failure.id.as_str()), cleaned(&failure.detail))
+            });
+            let message = format!("{words}{}", failed.unwrap_or_default());
+            self.say(Some(false), "Draining", message.clone());
+            return Verdict::Draining(message);
+        }
+        let after_the_drain = |began: Timestamp| match &self.memory.drained {
+            Some((_, answered)) => began > *answered,
+            None => true,
+        };
+        if !after_the_drain(look.began) {
+            return Verdict::Draining("looking after the drain".to_owned());
+        }
+        let first = *self.memory.first_clean.get_or_insert(look.complete);
+        let apart = look.began.duration_since(first);
+        if apart >= self.rules.settle {
+            return Verdict::Clear;
+        }
+        let message = "nothing is open; a second look follows".to_owned();
+        self.say(Some(false), "Settling", message.clone());
+        Verdict::Draining(message)
+    }
+
+    /// Asks for the end of what goes first, once what it takes to bring it back is kept.
+    fn end(&mut self, open: &Open, kept: &[Order]) -> String {
+        let mut drain =
+            Drain { orders: List::default(), deals: List::default(), tasks: List::default() };
+        let ids = |ids: Vec<Id>| List::try_from(ids).unwrap_or_default();
+        let mut keep: Vec<Order> = Vec::new();
+        let words = if !open.orders.is_empty() {
+            keep.extend(open.orders.iter().map(|order| (*order).clone()));
+            drain.orders = ids(open.orders.iter().map(|order| order.id.clone()).collect());
+            "withdrawing"
+        } else if !open.spot.is_empty() {
+            // Closing a deal may take off the market what it came from.
+            keep.extend(open.spot.iter().filter_map(|deal| {
+                let restore = deal.restore.clone()?;
+                Some(Order { id: deal.id.clone(), restore })
+            }));
+            drain.deals = ids(open.spot.iter().map(|deal| deal.id.clone()).collect());
+            "closing"
+        } else {
+            drain.tasks = ids(open.tasks.iter().map(|id| (*id).clone()).collect());
+            "ending"
+        };
+        let message = format!("{words}; open: {}", open.in_words());
+        let asked = self.memory.drained.as_ref().is_some_and(|(before, answered)| {
+            *before == drain && self.now.duration_since(*answered) < ASK_AGAIN
+        });
+        if asked || !self.may_call() {
+            return message;
+        }
+        let known: BTreeSet<&Id> = kept.iter().map(|order| &order.id).collect();
+        if keep.iter().any(|order| !known.contains(&order.id)) {
+            let new: BTreeSet<Id> = keep.iter().map(|order| order.id.clone()).collect();
+            let old = kept.iter().filter(|order| !new.contains(&order.id)).cloned();
+            self.actions.push(Action::Keep(old.chain(keep).collect()));
+            self.status.withdrawn = true;
+        }
+        self.actions.push(Action::Drain(drain));
+        message
+    }
+
+    /// Whether a call may be made now: one that failed is not repeated at once.
+    fn may_call(&self) -> bool {
+        self.memory.trouble.as_ref().is_none_or(|(_, until)| *until <= self.now)
+    }
+
+    /// What a call was answered that failed, where it has not succeeded since.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.memory.trouble.as_ref().map(|(trouble, _)| trouble)
+    }
+
+    /// How soon there is something to do again.
+    pub fn again(&self) -> SignedDuration {
+        match &self.memory.trouble {
+            Some((_, until)) if *until > self.now => until.duration_since(self.now),
+            _ => SignedDuration::from_secs(1),
+        }
+    }
+
+    /// How long until the next look of a drain.
+    pub fn between_looks(&self) -> SignedDuration {
+        let half = SignedDuration::from_secs(self.rules.settle.as_secs() / 3);
+        let bounded = half.clamp(SignedDuration::from_secs(1), SignedDuration::from_secs(5));
+        match self.memory.first_clean {
+            // The second look is due once the first has settled.
+            Some(first) => {
+                let due = (first + self.rules.settle).duration_since(self.now);
+                due.clamp(SignedDuration::from_millis(100), self.rules.settle)
+            }
+            None => bounded,
+        }
+    }
+}

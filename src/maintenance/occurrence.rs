@@ -1,0 +1,156 @@
+//! Which window comes next, or is on: a pure function of the spec, what is recorded, and the time.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::validate::{Begins, Recurrence, Valid};
+use crate::api::deals::ForwardDeals;
+use crate::api::maintenance_window::{
+    AfterStatus, LastWindow, MaintenanceWindowStatus, WindowPhase, WindowStatus,
+};
+
+/// What time asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Occurrence {
+    /// This window is to come, or is on.
+    Window(WindowStatus),
+    /// This one is over, and that has not been recorded.
+    Over(WindowStatus),
+    /// The only one there was is over, and has ended so.
+    Past(WindowPhase),
+    /// There is none.
+    None,
+}
+
+/// Since when `spec.after` counts: from the object's creation, or from when a changed value was
+/// first seen.
+pub fn counted_from(
+    text: &str,
+    recorded: Option<&AfterStatus>,
+    created: Timestamp,
+    now: Timestamp,
+) -> AfterStatus {
+    match recorded {
+        Some(recorded) if recorded.value == text => recorded.clone(),
+        Some(_) => AfterStatus { value: text.to_owned(), since: Time(now) },
+        None => AfterStatus { value: text.to_owned(), since: Time(created) },
+    }
+}
+
+/// The window that matters at `now`. `status.after` has to be up to date.
+pub fn occurrence(
+    spec: &Valid,
+    status: &MaintenanceWindowStatus,
+    generation: Option<i64>,
+    created: Timestamp,
+    now: Timestamp,
+) -> Occurrence {
+    let planned = match &spec.begins {
+        Begins::At(start) => Some(*start),
+        Begins::After { duration, .. } => {
+            status.after.as_ref().map(|after| after.since.0.saturating_add(*duration).unwrap_or(Timestamp::MAX))
+        }
+        Begins::Every(recurrence) => {
+            return recurring(spec, recurrence, status, generation, created, now);
+        }
+        Begins::Never => None,
+    };
+    let Some(planned) = planned else { return Occurrence::None };
+    if let Some(last) = &status.last
+        && last.planned.0 == planned
+        && settled(last, generation)
+    {
+        return Occurrence::Past(last.outcome);
+    }
+    on_or_over(window(spec, status, planned), now)
+}
+
+/// Whether a window that is over stays so. One that was called off does not, once it is not called
+/// off any more; one that was refused may be permitted by another spec.
+fn settled(last: &LastWindow, generation: Option<i64>) -> bool {
+    match last.outcome {
+        WindowPhase::Cancelled => false,
+        WindowPhase::Refused => last.generation == generation,
+        _ => true,
+    }
+}
+
+fn on_or_over(window: WindowStatus, now: Timestamp) -> Occurrence {
+    if window.end.as_ref().is_some_and(|end| end.0 <= now) {
+        Occurrence::Over(window)
+    } else {
+        Occurrence::Window(window)
+    }
+}
+
+/// The window that was planned then, as far as it is known moved to where it was moved.
+fn window(spec: &Valid, status: &MaintenanceWindowStatus, planned: Timestamp) -> WindowStatus {
+    let recorded = status.window.as_ref().filter(|recorded| recorded.planned.0 == planned);
+    let moves = spec.deals.as_ref().is_some_and(|deals| deals.forward == ForwardDeals::Postpone);
+    let start = recorded.filter(|_| moves).map_or(planned, |recorded| recorded.start.0);
+    moved(spec, planned, start, recorded.is_some_and(|recorded| recorded.begun))
+}
+
+/// That window, begun then.
+pub fn moved(spec: &Valid, planned: Timestamp, start: Timestamp, begun: bool) -> WindowStatus {
+    let end = spec.duration.map(|long| start.saturating_add(long).unwrap_or(Timestamp::MAX));
+    WindowStatus { planned: Time(planned), start: Time(start), end: end.map(Time), begun }
+}
+
+fn recurring(
+    spec: &Valid,
+    recurrence: &Recurrence,
+    status: &MaintenanceWindowStatus,
+    generation: Option<i64>,
+    created: Timestamp,
+    now: Timestamp,
+) -> Occurrence {
+    // The one that is recorded comes first, for as long as the schedule has it.
+    let last = status.last.as_ref().filter(|last| settled(last, generation));
+    if let Some(recorded) = &status.window
+        && recurrence.latest_at(recorded.planned.0) == Some(recorded.planned.0)
+        && last.is_none_or(|last| last.planned.0 < recorded.planned.0)
+    {
+        let known = window(spec, status, recorded.planned.0);
+        let to_come = known.start.0 > now && !known.begun;
+        // One that is to come gives way to an earlier one that a changed schedule brings.
+        if !to_come || known.start != known.planned {
+            return passed_over(spec, recurrence, known, now);
+        }
+    }
+    // None that began before the object was there, and none that an earlier one ran over.
+    let counts = |start: Timestamp| {
+        start >= created
+            && last.is_none_or(|last| start > last.planned.0 && start >= last.over.0)
+    };
+    if let Some(latest) = recurrence.latest_at(now).filter(|latest| counts(*latest)) {
+        return on_or_over(window(spec, status, latest), now);
+    }
+    let mut basis = now;
+    if let Some(last) = last {
+        basis = basis.max(last.over.0 - jiff::SignedDuration::from_secs(1)).max(last.planned.0);
+    }
+    recurrence.next_after(basis).map_or(Occurrence::None, |planned| Occurrence::Window(window(spec, status, planned)))
+}
+
+/// One that is over gives way to a later one that is on already, where nothing was stopped in it: of
+/// several that were missed, the last is told of.
+fn passed_over(
+    spec: &Valid,
+    recurrence: &Recurrence,
+    known: WindowStatus,
+    now: Timestamp,
+) -> Occurrence {
+    let occurrence = on_or_over(known, now);
+    match &occurrence {
+        Occurrence::Over(over) if !over.begun => match recurrence.latest_at(now) {
+            Some(latest) => {
+                let later = moved(spec, latest, latest, false);
+                let is_over = later.end.as_ref().is_some_and(|end| end.0 <= now);
+                if latest > over.planned.0 && is_over { Occurrence::Over(later) } else { occurrence }
+            }
+            None => occurrence,
+        },
+        _ => occurrence,
+    }
+}

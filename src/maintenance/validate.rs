@@ -1,0 +1,280 @@
+//! Parse once: after this only valid types exist.
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::deals::Deals;
+use crate::api::hibernation::HibernationSpec;
+use crate::api::maintenance_window::{MaintenanceWindowSpec, WindowSchedule};
+use crate::api::schedule::DesiredState;
+use crate::deals::gate::Rules;
+use crate::hibernation::validate as hold;
+use crate::schedule::{Cron, CronError, Period, PeriodError, time_zone};
+
+/// A spec that has been read.
+#[derive(Debug)]
+pub struct Valid {
+    /// `start`, `after` or `schedule`.
+    pub begins: Begins,
+    /// How long a window lasts.
+    pub duration: Option<SignedDuration>,
+    /// Whether it is called off.
+    pub suspend: bool,
+    /// What is held while it is on: as of a Hibernation that is asked to sleep.
+    pub down: hold::Valid,
+    /// The same, asked to be awake.
+    pub up: hold::Valid,
+    /// What has to have ended before.
+    pub deals: Option<Rules>,
+    /// How long a step may take.
+    pub deadline: SignedDuration,
+}
+
+/// When windows begin.
+#[derive(Debug)]
+pub enum Begins {
+    /// Once, then.
+    At(Timestamp),
+    /// Once, so long after it was first asked for.
+    After {
+        /// As it was written.
+        text: String,
+        /// How long.
+        duration: SignedDuration,
+    },
+    /// Again and again.
+    Every(Box<Recurrence>),
+    /// Never: for an object whose spec can't be read.
+    Never,
+}
+
+/// A schedule of windows.
+#[derive(Debug)]
+pub struct Recurrence {
+    cron: Cron,
+    zone: TimeZone,
+    exceptions: Vec<Period>,
+}
+
+/// What is wrong with a spec, and what to write instead.
+#[derive(Debug, thiserror::Error)]
+pub enum Invalid {
+    /// A part that windows share with Hibernations.
+    #[error(transparent)]
+    Hold(#[from] hold::Invalid),
+    /// None, or several, of the three.
+    #[error("give exactly one of `start`, `after` and `schedule`")]
+    Begins,
+    /// A time that does not parse.
+    #[error("start: {0:?} is no time; write for example `2026-12-01T02:00:00Z`")]
+    Start(String),
+    /// A duration that does not parse.
+    #[error("{field}: {text:?} is no duration; write for example `2h`")]
+    Duration {
+        /// Which.
+        field: &'static str,
+        /// What was written.
+        text: String,
+    },
+    /// A schedule without a duration.
+    #[error("a window with a `schedule` needs a `duration`, for example `2h`")]
+    Endless,
+    /// A cron expression that does not parse or never fires.
+    #[error("schedule.cron: {0}")]
+    Cron(#[from] CronError),
+    /// A zone that nobody knows.
+    #[error("schedule.timeZone: {0:?} is no IANA name of a zone; write for example `Europe/Kyiv`")]
+    TimeZone(String),
+    /// A span that can't be.
+    #[error("schedule.exceptions[{index}]: {source}")]
+    Exception {
+        /// Which.
+        index: usize,
+        /// What is wrong with it.
+        source: PeriodError,
+    },
+}
+
+impl Invalid {
+    /// The reason of the condition.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Hold(invalid) => invalid.reason(),
+            Self::Cron(_) | Self::TimeZone(_) | Self::Exception { .. } => "ScheduleInvalid",
+            _ => "SpecInvalid",
+        }
+    }
+}
+
+/// Reads a spec.
+pub fn validate(spec: &MaintenanceWindowSpec) -> Result<Valid, Invalid> {
+    // A field that is added and not read here fails to compile.
+    let MaintenanceWindowSpec {
+        start,
+        after,
+        schedule,
+        duration,
+        suspend,
+        workloads,
+        config_maps,
+        deals,
+        progress_deadline,
+    } = spec;
+    let begins = match (start, after, schedule) {
+        (Some(start), None, None) => {
+            let start: Timestamp = start.parse().map_err(|_| Invalid::Start(start.clone()))?;
+            Begins::At(Timestamp::from_second(start.as_second()).unwrap_or(start))
+        }
+        (None, Some(after), None) => {
+            Begins::After { text: after.clone(), duration: parse("after", after)? }
+        }
+        (None, None, Some(schedule)) => Begins::Every(Box::new(recurrence(schedule)?)),
+        _ => return Err(Invalid::Begins),
+    };
+    let duration = duration.as_deref().map(|text| parse("duration", text)).transpose()?;
+    if duration.is_none() && matches!(begins, Begins::Every(_)) {
+        return Err(Invalid::Endless);
+    }
+    let hold = |state| {
+        hold::validate(&HibernationSpec {
+            state: Some(state),
+            schedule: None,
+            override_: None,
+            workloads: workloads.clone(),
+            config_maps: config_maps.iter().map(Into::into).collect(),
+            database: None,
+            deals: None,
+            on_delete: Default::default(),
+            dry_run: false,
+            progress_deadline: progress_deadline.clone(),
+        })
+    };
+    let down = hold(DesiredState::Hibernated)?;
+    Ok(Valid {
+        begins,
+        duration,
+        suspend: *suspend,
+        deadline: down.deadline,
+        down,
+        up: hold(DesiredState::Awake)?,
+        deals: deals.as_ref().map(rules).transpose()?,
+    })
+}
+
+/// Reads the deals block.
+pub fn rules(deals: &Deals) -> Result<Rules, Invalid> {
+    let Deals { source, forward, spot, orders, restore_orders, settle } = deals;
+    Ok(Rules {
+        source: source.clone(),
+        forward: *forward,
+        spot: *spot,
+        orders: *orders,
+        restore_orders: *restore_orders,
+        settle: parse("deals.settle", settle)?,
+    })
+}
+
+fn parse(field: &'static str, text: &str) -> Result<SignedDuration, Invalid> {
+    text.parse().map_err(|_| Invalid::Duration { field, text: text.to_owned() })
+}
+
+fn recurrence(schedule: &WindowSchedule) -> Result<Recurrence, Invalid> {
+    let WindowSchedule { cron, time_zone: zone, exceptions } = schedule;
+    let zone = time_zone(zone).ok_or_else(|| Invalid::TimeZone(zone.clone()))?;
+    let exceptions = exceptions.iter().enumerate().map(|(index, exception)| {
+        Period::parse(&exception.from, &exception.to, &zone)
+            .map_err(|source| Invalid::Exception { index, source })
+    });
+    Ok(Recurrence { cron: Cron::parse(cron)?, exceptions: exceptions.collect::<Result<_, _>>()?, zone })
+}
+
+impl Recurrence {
+    fn excepted(&self, at: Timestamp) -> Option<&Period> {
+        self.exceptions.iter().find(|period| period.contains(at))
+    }
+
+    /// The first start after that time.
+    pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
+        let mut next = self.cron.next_after(&self.zone, time)?;
+        // Each step leaves at least one exception behind it.
+        for _ in 0..=self.exceptions.len() {
+            let Some(period) = self.excepted(next) else { return Some(next) };
+            let before_its_end = period.to - SignedDuration::from_secs(1);
+            next = self.cron.next_after(&self.zone, before_its_end)?;
+        }
+        None
+    }
+
+    /// The last start at or before that time.
+    pub fn latest_at(&self, time: Timestamp) -> Option<Timestamp> {
+        let mut latest = self.cron.latest_at(&self.zone, time)?;
+        for _ in 0..=self.exceptions.len() {
+            let Some(period) = self.excepted(latest) else { return Some(latest) };
+            let before = period.from - SignedDuration::from_secs(1);
+            latest = self.cron.latest_at(&self.zone, before)?;
+        }
+        None
+    }
+}
+
+impl Valid {
+    /// For an object that is being deleted and whose spec can't be read: it names nothing, so that
+    /// all that is held is let go.
+    pub fn unreadable(spec: &MaintenanceWindowSpec) -> Self {
+        let hold = || hold::Valid {
+            basis: crate::schedule::Basis::State(DesiredState::Awake),
+            override_: None,
+            workloads: Vec::new(),
+            config_maps: Vec::new(),
+            database: None,
+            on_delete: Default::default(),
+            dry_run: false,
+            deadline: spec.progress_deadline.parse().unwrap_or(SignedDuration::from_mins(10)),
+        };
+        let up = hold();
+        Self {
+            begins: Begins::Never,
+            duration: None,
+            suspend: false,
+            deadline: up.deadline,
+            down: hold(),
+            up,
+            deals: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn recurrence_of(exceptions: serde_json::Value) -> Recurrence {
+        let schedule = json!({"cron": "0 2 * * *", "timeZone": "Etc/UTC", "exceptions": exceptions});
+        recurrence(&serde_json::from_value(schedule).unwrap()).unwrap()
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn none_begins_inside_an_exception() {
+        let daily = recurrence_of(json!([
+            {"from": "2026-12-24", "to": "2026-12-26"},
+            {"from": "2026-12-26T12:00:00Z", "to": "2026-12-27T02:00:01Z"},
+        ]));
+        let next = daily.next_after(at("2026-12-23T02:00:00Z"));
+        assert_eq!(next, Some(at("2026-12-28T02:00:00Z")));
+        let latest = daily.latest_at(at("2026-12-27T12:00:00Z"));
+        assert_eq!(latest, Some(at("2026-12-23T02:00:00Z")));
+    }
+
+    #[test]
+    fn the_end_of_an_exception_is_not_part_of_it() {
+        let daily =
+            recurrence_of(json!([{"from": "2026-12-24T01:00:00Z", "to": "2026-12-25T02:00:00Z"}]));
+        let next = daily.next_after(at("2026-12-23T02:00:00Z"));
+        assert_eq!(next, Some(at("2026-12-25T02:00:00Z")));
+    }
+}
