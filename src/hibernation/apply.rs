@@ -11,13 +11,14 @@ use super::job::{self, Owner, Purpose};
 use super::observe::{self, call};
 use super::plan::{Action, Contest, Contests, FINALIZER};
 use super::validate::DatabaseEntry;
-use crate::api::hibernation::{Attempt, Hibernation, HibernationStatus};
+use crate::api::hibernation::Attempt;
 use crate::hold::MANAGER;
 use crate::hold::apply::{self, Outcome, Writer, is_status};
 use crate::hold::foreign::Foreign;
 use crate::hold::plan::{Wish, decide, keep};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
+use crate::operator::kind::Managed;
 
 /// Writes of an object's own actions that are under way at once; the writer bounds all of them.
 const AT_ONCE: usize = 64;
@@ -54,21 +55,21 @@ pub enum Error {
 /// what somebody else has written there too, as a restore from a backup does, and what is half left
 /// behind is not valid. A conflict means that it has changed since it was read: nothing of the plan is
 /// done then.
-pub async fn write_status(
+pub async fn write_status<K: Managed>(
     client: &Client,
     writer: &Writer,
-    object: &Hibernation,
-    status: &HibernationStatus,
-) -> Result<Hibernation, Error> {
+    object: &K,
+    status: &K::Status,
+) -> Result<K, Error> {
     writer.permitted()?;
-    let before = serde_json::to_value(object.status.clone().unwrap_or_default())?;
+    let before = serde_json::to_value(object.status().cloned().unwrap_or_default())?;
     let patch = json!({
         "metadata": {"resourceVersion": object.resource_version()},
         "status": difference(&before, serde_json::to_value(status)?),
     });
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let namespace = object.namespace().unwrap_or_default();
-    let api: Api<Hibernation> = Api::namespaced(client.clone(), &namespace);
+    let api: Api<K> = Api::namespaced(client.clone(), &namespace);
     let (name, patch) = (object.name_any(), Patch::Merge(&patch));
     Ok(call("the status", api.patch_status(&name, &params, &patch)).await?)
 }
@@ -95,21 +96,21 @@ fn difference(before: &Value, after: Value) -> Value {
 }
 
 /// Carries out plans for one object.
-pub struct Applier<'a> {
+pub struct Applier<'a, K> {
     /// The client.
     pub client: Client,
     /// The writer of holds, and the permit to write.
     pub writer: &'a Writer,
     /// The object.
-    pub object: &'a Hibernation,
+    pub object: &'a K,
     /// The object, as a holder.
     pub holder: &'a Holder,
     /// Image of the Jobs.
     pub image: &'a str,
 }
 
-impl Applier<'_> {
-    fn api(&self) -> Api<Hibernation> {
+impl<K: Managed> Applier<'_, K> {
+    fn api(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.holder.namespace)
     }
 

@@ -6,6 +6,7 @@ pub mod database;
 pub mod down;
 pub mod job;
 pub mod observe;
+pub mod pass;
 pub mod plan;
 #[cfg(test)]
 pub(crate) mod plan_world;

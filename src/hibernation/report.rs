@@ -2,24 +2,23 @@
 //! brings. Pure.
 
 use jiff::Timestamp;
-use kube::api::DynamicObject;
-use serde_json::json;
 
 use super::cast::{Role, memory_key};
 use super::down::{blockers, not_ready, not_restarted};
 use super::plan::{Draft, Input, Next, Plan, Standing, few};
-use super::validate::{Entry, Invalid};
+use super::validate::Entry;
 use crate::api::condition::{
     self, HIBERNATED, PREFLIGHT_PASSED, READY, RECONCILING, STALLED, TRUNCATED,
 };
 use crate::api::hibernation::{
-    AttemptEnd, Counts, EpisodeTruncation, Hibernation, HibernationStatus, Phase, WorkloadStatus,
+    AttemptEnd, Counts, EpisodeTruncation, HibernationStatus, Phase, WorkloadStatus,
 };
 use crate::hold::memory::Remembered;
 use crate::hold::plan::{Decision, Wish, decide, original_in_words};
 use crate::hold::record::Found;
 use crate::hold::refusal::Refusal;
 use crate::hold::subject::Subject;
+use crate::operator::object::Event;
 
 /// Bytes of originals that the status keeps: a status that grew too large could not be written at
 /// all, and each object has its own record.
@@ -312,50 +311,6 @@ pub fn invalid(
     status.message = Some(condition::shorten(message));
     condition::stalled(&mut status.conditions, reason, message, generation, now);
     status
-}
-
-/// Reads an object as it was sent.
-pub fn parse(raw: &DynamicObject) -> Result<Hibernation, serde_json::Error> {
-    serde_json::to_value(raw).and_then(serde_json::from_value)
-}
-
-/// What can be read of an object that does not parse and is on its way out: parts of its spec and
-/// status, each for itself. What is not there is found from the annotations.
-pub fn salvage(raw: &DynamicObject) -> Option<Hibernation> {
-    let mut object = DynamicObject { data: json!({"spec": {}, "status": {}}), ..raw.clone() };
-    for part in ["spec", "status"] {
-        for (key, value) in raw.data[part].as_object().into_iter().flatten() {
-            let mut more = object.clone();
-            more.data[part][key] = value.clone();
-            if parse(&more).is_ok() {
-                object = more;
-            }
-        }
-    }
-    parse(&object).ok()
-}
-
-impl Invalid {
-    /// The status that says so.
-    pub fn status(
-        &self,
-        before: &HibernationStatus,
-        generation: Option<i64>,
-        now: Timestamp,
-    ) -> HibernationStatus {
-        invalid(before, generation, self.reason(), &self.to_string(), now)
-    }
-}
-
-/// An event: one for each transition, not for each workload.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Event {
-    /// Whether a person should look.
-    pub warning: bool,
-    /// For machines.
-    pub reason: String,
-    /// For people.
-    pub note: String,
 }
 
 /// What has happened between two statuses.

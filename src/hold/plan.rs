@@ -20,7 +20,7 @@ use super::subject::{Subject, View};
 pub struct Wish<'a> {
     /// Who.
     pub holder: &'a Holder,
-    /// Its hibernation.
+    /// Its hibernation, or window.
     pub episode: &'a str,
     /// Levers and the values to hold them at. What the holder holds besides is let go: nothing
     /// wanted means that everything is.

@@ -57,7 +57,7 @@ pub struct Holding {
     pub holder: Holder,
     /// The value that it holds the lever at.
     pub value: Value,
-    /// Its hibernation.
+    /// Its hibernation, or window.
     pub episode: String,
     /// The holder was deleted with `onDelete: Keep`: it stays, and the next object of that name
     /// takes it over.

@@ -6,22 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
-use kube::api::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::ObjectRef;
 
 use super::interest::Interest;
+use super::lease::CurrentEpoch;
 use super::metrics::{self, Metrics};
-use crate::api::Hibernation;
-use crate::api::hibernation::Phase;
 use crate::hibernation::plan::{Contests, Looks};
-use crate::hold::apply::{Permit, Writer};
+use crate::hold::apply::Writer;
 use crate::hold::lever::Kind;
 use crate::hold::record::Holder;
-
-/// What the controller sees of a Hibernation: its metadata. The object itself is read when there
-/// is something to do, so that no plan is made from a stale copy.
-pub type Seen = PartialObjectMeta<Hibernation>;
 
 /// Shared by all reconciles.
 pub struct Context {
@@ -35,9 +28,11 @@ pub struct Context {
     pub recorder: Recorder,
     /// Counts.
     pub metrics: Arc<Metrics>,
-    memory: Mutex<HashMap<ObjectRef<Seen>, Memory>>,
+    /// In which epoch this process leads.
+    pub epoch: CurrentEpoch,
+    memory: Mutex<HashMap<Holder, Memory>>,
     /// Objects that want to hear of changes in their namespace, by namespace.
-    interested: Mutex<HashMap<String, HashMap<String, Interest>>>,
+    interested: Mutex<HashMap<String, HashMap<Holder, Interest>>>,
 }
 
 /// What is remembered of one object. All of it may be lost: it is found out again.
@@ -45,16 +40,23 @@ pub struct Context {
 pub struct Memory {
     /// Set where all is as it is to be: until then nothing is even looked at.
     pub settled: Option<Settled>,
+    /// What its passes have noted.
+    pub notes: Notes,
+    /// Failures in a row, for the backoff.
+    pub failures: u32,
+    /// The phase that was last counted.
+    pub phase: Option<String>,
+    /// Counts what happened in the namespace, so that a change during a reconcile is not missed.
+    pub changes: u64,
+}
+
+/// What one pass leaves to the next.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
     /// Clear looks at pods.
     pub looks: Looks,
     /// Who writes what is held.
     pub contests: Contests,
-    /// Failures in a row, for the backoff.
-    pub failures: u32,
-    /// The phase that was last counted.
-    pub phase: Option<Phase>,
-    /// Counts what happened in the namespace, so that a change during a reconcile is not missed.
-    pub changes: u64,
 }
 
 /// When an object was found settled.
@@ -86,14 +88,18 @@ impl Version {
 }
 
 impl Context {
-    /// A context that writes only while permitted, at most `writes_in_flight` at a time.
+    /// A context that writes only while this process leads, at most `writes_in_flight` at a time.
     pub fn new(
         client: Client,
-        permit: Permit,
+        epoch: CurrentEpoch,
         image: String,
         writes_in_flight: usize,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
+        let permit = {
+            let epoch = epoch.clone();
+            Arc::new(move || epoch().is_some())
+        };
         let reporter = Reporter { controller: "torpor".to_owned(), instance: None };
         Arc::new(Self {
             writer: Writer::new(client.clone(), permit, writes_in_flight, metrics.clone()),
@@ -101,61 +107,60 @@ impl Context {
             client,
             image,
             metrics,
+            epoch,
             memory: Mutex::default(),
             interested: Mutex::default(),
         })
     }
 
     /// Remembers an object from now on, until it is forgotten. Returns what is remembered of it.
-    pub fn know(&self, object: &ObjectRef<Seen>) -> Memory {
+    pub fn know(&self, object: &Holder) -> Memory {
         self.locked().entry(object.clone()).or_default().clone()
     }
 
     /// What is remembered of an object.
-    pub fn memory(&self, of: &ObjectRef<Seen>) -> Memory {
+    pub fn memory(&self, of: &Holder) -> Memory {
         self.locked().get(of).cloned().unwrap_or_default()
     }
 
     /// Changes what is remembered of an object. Of one that is not known, or not any more, nothing is.
-    pub fn remember(&self, of: &ObjectRef<Seen>, change: impl FnOnce(&mut Memory)) {
+    pub fn remember(&self, of: &Holder, change: impl FnOnce(&mut Memory)) {
         if let Some(memory) = self.locked().get_mut(of) {
             change(memory);
         }
     }
 
     /// Forgets an object that is gone.
-    pub fn forget(&self, of: &ObjectRef<Seen>) {
-        self.count(of, None);
+    pub fn forget(&self, kind: metrics::Kind, of: &Holder) {
+        self.count(kind, of, None);
         self.locked().remove(of);
         self.listen(of, None);
     }
 
-    /// Counts an object in its phase.
-    pub fn count(&self, object: &ObjectRef<Seen>, phase: Option<Phase>) {
+    /// Counts an object of a kind in its phase.
+    pub fn count(&self, kind: metrics::Kind, object: &Holder, phase: Option<String>) {
         let before = self.memory(object).phase;
         if before != phase {
-            let word = |phase: Phase| format!("{phase:?}");
-            let (from, to) = (before.map(word), phase.map(word));
-            self.metrics.moved(metrics::Kind::Hibernation, from.as_deref(), to.as_deref());
+            self.metrics.moved(kind, before.as_deref(), phase.as_deref());
             self.remember(object, |memory| memory.phase = phase);
         }
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectRef<Seen>, Memory>> {
+    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<Holder, Memory>> {
         // A panic elsewhere leaves a map that is still whole.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Of which changes in its namespace an object hears; none of any.
-    pub fn listen(&self, object: &ObjectRef<Seen>, interest: Option<Interest>) {
-        let namespace = object.namespace.clone().unwrap_or_default();
+    pub fn listen(&self, object: &Holder, interest: Option<Interest>) {
         let mut interested = self.interested.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(interest) = interest {
-            interested.entry(namespace).or_default().insert(object.name.clone(), interest);
-        } else if let Some(names) = interested.get_mut(&namespace) {
-            names.remove(&object.name);
-            if names.is_empty() {
-                interested.remove(&namespace);
+            let there = interested.entry(object.namespace.clone()).or_default();
+            there.insert(object.clone(), interest);
+        } else if let Some(there) = interested.get_mut(&object.namespace) {
+            there.remove(object);
+            if there.is_empty() {
+                interested.remove(&object.namespace);
             }
         }
     }
@@ -169,24 +174,21 @@ impl Context {
         kind: &'static Kind,
         meta: &ObjectMeta,
         holders: &[Holder],
-    ) -> Vec<ObjectRef<Seen>> {
+    ) -> Vec<Holder> {
         let namespace = meta.namespace.as_deref().unwrap_or_default();
-        let named: Vec<(ObjectRef<Seen>, bool)> = {
+        let named: Vec<(Holder, bool)> = {
             let interested = self.interested.lock().unwrap_or_else(PoisonError::into_inner);
             let there = interested.get(namespace).into_iter().flatten();
-            let object = |name: &String| ObjectRef::new(name).within(namespace);
-            there.map(|(name, interest)| (object(name), interest.concerns(kind, meta))).collect()
+            there.map(|(object, i)| (object.clone(), i.concerns(kind, meta))).collect()
         };
-        let on_the_way = |object: &ObjectRef<Seen>| {
-            kind.name != "ConfigMap" && self.memory(object).settled.is_none()
-        };
+        let on_the_way =
+            |object: &Holder| kind.name != "ConfigMap" && self.memory(object).settled.is_none();
         let holders = holders.iter().filter(|holder| holder.namespace == namespace);
-        let holders = holders.map(|holder| ObjectRef::new(&holder.name).within(namespace));
-        let mut objects: HashSet<ObjectRef<Seen>> = named
+        let mut objects: HashSet<Holder> = named
             .into_iter()
             .filter(|(object, concerned)| *concerned || on_the_way(object))
             .map(|(object, _)| object)
-            .chain(holders)
+            .chain(holders.cloned())
             .collect();
         let mut known = self.locked();
         objects.retain(|object| {
@@ -206,23 +208,79 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn context() -> Arc<Context> {
+        let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap()));
+        let metrics = Arc::new(Metrics::new());
+        Context::new(client.unwrap(), Arc::new(|| None), String::new(), 1, metrics)
+    }
+
+    fn holder(holder: &str) -> Holder {
+        holder.parse().unwrap()
+    }
+
     #[tokio::test]
     async fn a_holder_that_is_not_known_is_not_remembered() {
-        let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap()));
-        let permit: Permit = Arc::new(|| false);
-        let metrics = Arc::new(Metrics::new());
-        let context = Context::new(client.unwrap(), permit, String::new(), 1, metrics);
-        let known = ObjectRef::new("known").within("ns");
+        let context = context();
+        let known = holder("Hibernation/ns/known");
         context.know(&known);
         let kind = Kind::any("Deployment").unwrap();
         let meta = serde_json::from_value(json!({"namespace": "ns", "name": "worker"})).unwrap();
-        let holders = ["Hibernation/ns/known", "Hibernation/ns/invented"];
-        let holders = holders.map(|holder| holder.parse().unwrap());
+        let holders = ["Hibernation/ns/known", "Hibernation/ns/invented"].map(holder);
         assert_eq!(context.changed(kind, &meta, &holders), std::slice::from_ref(&known));
         assert_eq!(context.memory(&known).changes, 1);
         assert_eq!(context.locked().len(), 1);
-        context.forget(&known);
+        context.forget(metrics::Kind::Hibernation, &known);
         assert_eq!(context.changed(kind, &meta, &holders), []);
         assert!(context.locked().is_empty());
+    }
+
+    #[tokio::test]
+    async fn objects_of_two_kinds_with_one_name_are_two() {
+        let context = context();
+        let both = ["Hibernation/ns/same", "MaintenanceWindow/ns/same"].map(holder);
+        let settled = |of: &Holder| context.memory(of).settled.is_some();
+        for object in &both {
+            context.know(object);
+            let version = Version::of(&ObjectMeta::default());
+            context.remember(object, |memory| {
+                memory.settled = Some(Settled { of: version, until: None });
+            });
+        }
+        let kind = Kind::any("ConfigMap").unwrap();
+        let meta = serde_json::from_value(json!({"namespace": "ns", "name": "env"})).unwrap();
+        assert_eq!(context.changed(kind, &meta, &both[1..]), both[1..]);
+        assert!(settled(&both[0]) && !settled(&both[1]));
+        // What one is about, it alone hears of.
+        context.listen(&both[0], Some(Interest::default()));
+        context.listen(&both[1], None);
+        let meta = json!({"namespace": "ns", "name": "env", "labels": {"torpor.dev/held": "x"}});
+        let meta = serde_json::from_value(meta).unwrap();
+        assert_eq!(context.changed(kind, &meta, &[]), both[..1]);
+        context.forget(metrics::Kind::MaintenanceWindow, &both[1]);
+        assert_eq!(context.changed(kind, &meta, &both), both[..1]);
+    }
+
+    #[tokio::test]
+    async fn an_object_is_counted_in_its_kind_and_phase_until_it_is_gone() {
+        let context = context();
+        let both = ["Hibernation/ns/same", "MaintenanceWindow/ns/same"].map(holder);
+        let kinds = [metrics::Kind::Hibernation, metrics::Kind::MaintenanceWindow];
+        let counted = |number: u8| {
+            let text = context.metrics.encode().unwrap();
+            for (kind, phase) in [("Hibernation", "Awake"), ("MaintenanceWindow", "Scheduled")] {
+                let line = format!("torpor_objects{{kind=\"{kind}\",phase=\"{phase}\"}} {number}");
+                assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+            }
+        };
+        for ((object, kind), phase) in both.iter().zip(kinds).zip(["Awake", "Scheduled"]) {
+            context.know(object);
+            context.count(kind, object, Some(phase.to_owned()));
+            context.count(kind, object, Some(phase.to_owned()));
+        }
+        counted(1);
+        for (object, kind) in both.iter().zip(kinds) {
+            context.forget(kind, object);
+        }
+        counted(0);
     }
 }

@@ -1,16 +1,15 @@
-//! Which changes in its namespace a Hibernation has to look at. A ConfigMap that somebody writes every
+//! Which changes in its namespace an object has to look at. A ConfigMap that somebody writes every
 //! second, and that is none of its, costs it nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::hibernation::HibernationStatus;
 use crate::hibernation::validate::{Target, Valid};
 use crate::hold::lever::Kind;
 use crate::hold::record::{ANNOTATION, LABEL};
 
-/// What one Hibernation is about.
+/// What one object is about.
 #[derive(Debug, Default)]
 pub struct Interest {
     workloads: Vec<(&'static Kind, Target, Vec<String>)>,
@@ -20,16 +19,15 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// What spec and status name.
-    pub fn of(spec: &Valid, status: &HibernationStatus) -> Self {
+    /// What the part of a spec names that is about workloads, and `status.originals`.
+    pub fn of(spec: &Valid, originals: &BTreeMap<String, String>) -> Self {
         let workloads = spec.workloads.iter();
         Self {
             workloads: workloads
                 .map(|entry| (entry.kind, entry.target.clone(), entry.except.clone()))
                 .collect(),
             config_maps: spec.config_maps.iter().map(|entry| entry.target.clone()).collect(),
-            known: status
-                .originals
+            known: originals
                 .keys()
                 .filter_map(|key| key.rsplit_once('/').map(|(known, _)| known.to_owned()))
                 .collect(),
@@ -95,11 +93,8 @@ mod tests {
             .unwrap(),
         )
         .unwrap();
-        let status = HibernationStatus {
-            originals: [("ConfigMap/old/some-uid".to_owned(), String::new())].into(),
-            ..HibernationStatus::default()
-        };
-        let interest = Interest::of(&spec, &status);
+        let originals = [("ConfigMap/old/some-uid".to_owned(), String::new())].into();
+        let interest = Interest::of(&spec, &originals);
         let concerns = |kind: &str, meta: serde_json::Value| {
             interest.concerns(Kind::any(kind).unwrap(), &serde_json::from_value(meta).unwrap())
         };

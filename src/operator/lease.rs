@@ -11,6 +11,7 @@
 //! process leads again, and is at least the seconds since 2025: so a Lease that was deleted, or restored
 //! from a backup, does not give an epoch twice.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
@@ -30,6 +31,9 @@ const EPOCH_ZERO: i64 = 1_735_689_600;
 /// A number that grows with each term of a leader.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Epoch(pub i32);
+
+/// In which epoch this process leads, right now; none where it does not. Ask right before each write.
+pub type CurrentEpoch = Arc<dyn Fn() -> Option<Epoch> + Send + Sync>;
 
 /// This process may not write: it does not lead, or no longer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

@@ -5,29 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use futures::future::join_all;
-use futures::{StreamExt, TryStreamExt};
 use jiff::SignedDuration;
-use kube::api::Api;
-use kube::runtime::controller::{self, Controller};
-use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
-use kube::{Client, Config};
+use kube::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::admin::{Admin, Readiness};
 use super::client;
-use super::context::{Context, Seen};
-use super::lease::{self, Lease, LeaseParams};
+use super::context::Context;
+use super::control::Controllers;
+use super::lease::{self, CurrentEpoch, Lease, LeaseParams};
 use super::metrics::Metrics;
-use super::reconcile::{error_policy, reconcile};
-use super::sweep::Sweep;
-use super::triggers::{Scope, triggers};
-use crate::hold::apply::Permit;
+use super::triggers::Scope;
+use crate::api::Hibernation;
 use crate::logging::{self, Format, LoggingError};
 
-/// Reconciles at once.
-const RECONCILES: u16 = 16;
 /// How long a claim to lead is valid.
 const LEASE: Duration = Duration::from_secs(15);
 /// How often it is renewed.
@@ -143,11 +135,15 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
             renew_every: RENEW,
         },
     );
-    let permit: Permit = {
+    let epoch: CurrentEpoch = {
         let claim = claim.clone();
-        Arc::new(move || claim.check().is_ok())
+        Arc::new(move || claim.check().ok())
     };
-    let client = client::permitted(config, permit.clone())?;
+    let permit = {
+        let epoch = epoch.clone();
+        Arc::new(move || epoch().is_some())
+    };
+    let client = client::permitted(config, permit)?;
     let (end_lease, lease_ends) = oneshot::channel::<()>();
     let lease = tokio::spawn(lease.run(async { drop(lease_ends.await) }));
 
@@ -170,7 +166,10 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
                 () = lost => {}
             }
         });
-        control(&client, &args, permit, &metrics, end).await;
+        let in_flight = args.writes_in_flight.into();
+        let context = Context::new(client, epoch, args.image, in_flight, metrics.clone());
+        let scopes = Scope::all(&args.watch_namespace);
+        Controllers::new(context, scopes, args.holder_grace).of::<Hibernation>().run(end).await;
         metrics.set_leader(false);
         if !asked.was_asked() {
             result = Err(Error::LeaseLost);
@@ -213,87 +212,4 @@ impl Shutdown {
     fn was_asked(&self) -> bool {
         *self.0.borrow()
     }
-}
-
-/// Watches and reconciles until `shutdown`; reconciles under way are finished first.
-async fn control(
-    client: &Client,
-    args: &RunArgs,
-    permit: Permit,
-    metrics: &Arc<Metrics>,
-    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
-) {
-    let in_flight = args.writes_in_flight.into();
-    let context =
-        Context::new(client.clone(), permit, args.image.clone(), in_flight, metrics.clone());
-    let scopes = Scope::all(&args.watch_namespace);
-    let sweep = Arc::new(Sweep::new(args.holder_grace, scopes.len()));
-    let (ended, end) = watch::channel(false);
-    let mut stores = Vec::new();
-    let mut controllers = Vec::new();
-    for scope in scopes {
-        let (store, writer) = reflector::store();
-        stores.push(store.clone());
-        let mut end = end.clone();
-        let end = async move { drop(end.wait_for(|ended| *ended).await) };
-        controllers.push(controller(client, &scope, &context, &sweep, store, writer, end));
-    }
-    let sweeping = tokio::spawn(sweep.clone().run(context.clone(), stores));
-    let shutdown = async {
-        shutdown.await;
-        ended.send_replace(true);
-    };
-    futures::join!(join_all(controllers), shutdown);
-    sweeping.abort();
-}
-
-/// The controller of one scope.
-fn controller<E: Future<Output = ()> + Send + Sync + 'static>(
-    client: &Client,
-    scope: &Scope,
-    context: &Arc<Context>,
-    sweep: &Arc<Sweep>,
-    store: reflector::Store<Seen>,
-    writer: reflector::store::Writer<Seen>,
-    end: E,
-) -> impl Future<Output = ()> + use<E> {
-    let api = match &scope.0 {
-        None => Api::<Seen>::all(client.clone()),
-        Some(namespace) => Api::<Seen>::namespaced(client.clone(), namespace),
-    };
-    let forgetful = context.clone();
-    let mut sweeping = Some(sweep.clone());
-    // Status writes, most of which are the operator's own, change neither of the two.
-    let changed = watcher(api, watcher::Config::default())
-        .default_backoff()
-        .modify(|object| object.metadata.managed_fields = None)
-        .inspect_ok(move |event| {
-            if let watcher::Event::Delete(object) = event {
-                forgetful.forget(&reflector::ObjectRef::from_obj(object));
-            }
-        })
-        .reflect(writer)
-        .inspect_ok(move |event| {
-            if matches!(event, watcher::Event::InitDone)
-                && let Some(sweep) = sweeping.take()
-            {
-                sweep.listed();
-            }
-        })
-        .applied_objects()
-        .predicate_filter(
-            predicates::generation.combine(predicates::finalizers),
-            PredicateConfig::default(),
-        );
-    Controller::for_stream(changed, store)
-        .with_config(controller::Config::default().concurrency(RECONCILES))
-        .reconcile_on(triggers(client, scope, context, sweep))
-        .graceful_shutdown_on(end)
-        .run(reconcile, error_policy, context.clone())
-        .for_each(|result| {
-            if let Err(controller::Error::QueueError(error)) = &result {
-                tracing::warn!(%error, "a watch of Hibernations failed; it is taken up again");
-            }
-            std::future::ready(())
-        })
 }

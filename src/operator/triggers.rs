@@ -1,18 +1,18 @@
-//! What makes a Hibernation look again: changes of workloads and ConfigMaps in its namespace. Only
-//! metadata is watched, and nothing of it is kept.
+//! What makes an object look again: changes of workloads and ConfigMaps in its namespace. Only
+//! metadata is watched, and nothing of it is kept. What is watched is watched once for all kinds.
 
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
 use kube::Client;
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 
-use super::context::{Context, Seen};
+use super::context::Context;
 use super::sweep::Sweep;
 use crate::hold::lever::Kind;
+use crate::hold::record::Holder;
 
 /// Objects in one page of a watch's first list.
 const PAGE: u32 = 500;
@@ -32,13 +32,13 @@ impl Scope {
     }
 }
 
-/// Hibernations to look at again, as workloads and ConfigMaps change.
+/// Those who have to look again, as workloads and ConfigMaps change.
 pub fn triggers(
     client: &Client,
     scope: &Scope,
     context: &Arc<Context>,
     sweep: &Arc<Sweep>,
-) -> impl Stream<Item = ObjectRef<Seen>> + Send + 'static {
+) -> impl Stream<Item = Holder> + Send + 'static {
     let watches: Vec<_> = Kind::all()
         .map(|kind| {
             let resource = kind.api_resource();
@@ -71,7 +71,7 @@ fn hear(
     event: Event<PartialObjectMeta<DynamicObject>>,
     context: &Context,
     sweep: &Sweep,
-) -> Vec<ObjectRef<Seen>> {
+) -> Vec<Holder> {
     match event {
         Event::Apply(object) | Event::InitApply(object) => {
             let holders = sweep.saw(kind, &object.metadata);

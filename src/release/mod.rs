@@ -33,11 +33,13 @@ const EXAMPLES: &str = "\
 Examples:
   torpor release -n cornice --all --dry-run      what is held, by whom, and what it comes back to
   torpor release -n cornice hib/cornice          all that the Hibernation cornice holds
+  torpor release -n miner mw/gpu                 all that the MaintenanceWindow gpu holds
   torpor release -n cornice deployment/worker    one object, whoever holds it
   torpor release -n cornice --all                everything in the namespace
 
-A Hibernation that is still there holds again what is released, as long as an operator runs: delete it
-or set its `state: Awake` first (both wake everything by themselves), or stop the operator:
+An object that is still there holds again what is released, as long as an operator runs: delete it first,
+or set `state: Awake` (a Hibernation) or `suspend: true` (a MaintenanceWindow), each of which brings everything
+back by itself, or stop the operator:
   kubectl scale --namespace torpor-system deployment/torpor --replicas=0
 
 Exit status: 0 all of it is restored, 1 something is not, 2 the arguments are wrong.";
@@ -284,10 +286,20 @@ async fn none_found(
 }
 
 /// Whether a holder that is there holds nothing again: it says so itself, or is on its way out.
-fn asks_to_be_awake(holder: &DynamicObject) -> bool {
+fn lets_all_be(holder: &DynamicObject) -> bool {
     let spec = &holder.data["spec"];
     holder.metadata.deletion_timestamp.is_some()
+        || spec["suspend"] == true
         || (spec["state"] == "Awake" && spec["override"].is_null())
+}
+
+/// What to write into a holder, in YAML and as a patch, so that it holds nothing again.
+fn way_out(holder: &Holder) -> (&'static str, &'static str) {
+    if holder.kind == "MaintenanceWindow" {
+        ("suspend: true", r#"{"spec":{"suspend":true}}"#)
+    } else {
+        ("state: Awake", r#"{"spec":{"state":"Awake"}}"#)
+    }
 }
 
 /// What a person should know first: who is alive and will hold again, and a truncation that may run.
@@ -314,13 +326,16 @@ async fn warnings(
             Api::namespaced_with(client.clone(), &holder.namespace, &resource);
         match call("a holder", api.get_opt(&holder.name)).await {
             Ok(None) => {}
-            Ok(Some(object)) if asks_to_be_awake(&object) => {}
-            Ok(Some(_)) => warnings.push(format!(
-                "{name} is there, and holds again what is released here while an operator runs. Delete it, or set \
-                 `state: Awake` (kubectl patch {name} --namespace {} --type=merge --patch '{{\"spec\":{{\"state\":\"Awake\"}}}}'), \
-                 which wakes everything by itself; or stop the operator first",
-                holder.namespace
-            )),
+            Ok(Some(object)) if lets_all_be(&object) => {}
+            Ok(Some(_)) => {
+                let (field, patch) = way_out(&holder);
+                warnings.push(format!(
+                    "{name} is there, and holds again what is released here while an operator runs. Delete it, or set \
+                     `{field}` (kubectl patch {name} --namespace {} --type=merge --patch '{patch}'), \
+                     which wakes everything by itself; or stop the operator first",
+                    holder.namespace
+                ));
+            }
             Err(error) => warnings.push(format!(
                 "whether {name} is there could not be seen ({error}); if it is, it holds again what is released here"
             )),

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
+use torpor::api::MaintenanceWindow;
 use torpor::hold::record::{ANNOTATION, LABEL, Record};
 
 use crate::{
@@ -67,7 +69,7 @@ pub(crate) fn torpor(scene: &Scene, arguments: &[&str]) -> Ended {
     Ended::of(&command(&arguments).output().expect("it runs"))
 }
 
-/// A hold as another holder left it, of a kind that this operator may not even know.
+/// A hold as another holder left it.
 async fn held_by_another(scene: &Scene, name: &str, holder: &str) {
     let deployment = scene.deployment(name).await;
     let mut record: Record = deployment
@@ -165,8 +167,22 @@ async fn one_holder_lets_go_and_the_others_stay() {
     torpor(&scene, &["hib/project"]).with(0, &said);
     assert_eq!(workload::replicas(&scene.deployment("second").await), 1);
     assert_eq!(workload::replicas(&scene.deployment("worker").await), 0);
-    // The last one, of a kind whose custom resource isn't even installed.
-    torpor(&scene, &["mw/other"]).with(0, &["1 restored"]);
+    // The last one: its object is there, and may hold again, until it says that it won't.
+    let window = json!({
+        "apiVersion": "torpor.dev/v1alpha1", "kind": "MaintenanceWindow",
+        "metadata": {"name": "other"}, "spec": {"start": "2000-01-01T00:00:00Z"},
+    });
+    let window: DynamicObject = serde_json::from_value(window).expect("an object");
+    let resource = ApiResource::erase::<MaintenanceWindow>(&());
+    let windows: Api<DynamicObject> =
+        Api::namespaced_with(scene.namespace.client.clone(), &scene.namespace.name, &resource);
+    windows.create(&PostParams::default(), &window).await.expect("the window is admitted");
+    let said = ["warning: mw/other is there", "suspend: true", "kubectl patch mw/other"];
+    torpor(&scene, &["mw/other", "--dry-run"]).with(0, &said);
+    let patch = r#"{"spec":{"suspend":true}}"#;
+    scene.kubectl(&["patch", "mw/other", "--type=merge", "--patch", patch]);
+    let ended = torpor(&scene, &["maintenancewindow/other"]).with(0, &["1 restored"]);
+    assert!(!ended.err.contains("warning"), "{}", ended.err);
     let worker = scene.deployment("worker").await;
     assert_eq!(workload::replicas(&worker), 1);
     assert!(untouched(&worker));

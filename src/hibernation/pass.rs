@@ -1,0 +1,167 @@
+//! One pass over a Hibernation: what is seen, what follows, and doing it; and what else the operator has to
+//! know of one.
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use super::apply::Applier;
+use super::database;
+use super::observe::{self, Observed, Reader};
+use super::plan::{FINALIZER, Input, Next, few, plan};
+use super::report;
+use super::validate::{Valid, validate};
+use crate::api::hibernation::{Attempt, Hibernation, HibernationStatus};
+use crate::hold::record::Holder;
+use crate::operator::context::{Context, Notes};
+use crate::operator::interest::Interest;
+use crate::operator::kind::{InvalidSpec, Managed};
+use crate::operator::metrics::{Kind, Metrics};
+use crate::operator::object::{Event, fresh_id, publish, settle_status};
+use crate::operator::reconcile::Error;
+use crate::schedule::Desired;
+
+impl Managed for Hibernation {
+    const KIND: Kind = Kind::Hibernation;
+    type Valid = Valid;
+
+    fn validate(&self) -> Result<Valid, InvalidSpec> {
+        validate(&self.spec).map_err(|invalid| InvalidSpec::new(invalid.reason(), &invalid))
+    }
+
+    fn unreadable(&self) -> Valid {
+        Valid::unreadable(&self.spec)
+    }
+
+    /// What a deletion may take, and after it a truncation that nobody could look at.
+    fn longest_deletion(&self) -> SignedDuration {
+        let fence = database::TIME_LIMIT + database::CLOCK_MARGIN;
+        self.unreadable().deadline.saturating_add(fence)
+    }
+
+    fn interest(valid: &Valid, status: &HibernationStatus) -> Interest {
+        Interest::of(valid, &status.originals)
+    }
+
+    fn phase(status: &HibernationStatus) -> Option<String> {
+        status.phase.map(|phase| format!("{phase:?}"))
+    }
+
+    fn next_change(
+        valid: &Valid,
+        _status: &HibernationStatus,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        Desired::resolve(&valid.basis, valid.override_.as_ref(), now).next.map(|next| next.at)
+    }
+
+    fn invalid(
+        before: &HibernationStatus,
+        generation: Option<i64>,
+        reason: &str,
+        message: &str,
+        now: Timestamp,
+    ) -> HibernationStatus {
+        report::invalid(before, generation, reason, message, now)
+    }
+
+    fn failing(
+        before: &HibernationStatus,
+        generation: Option<i64>,
+        message: &str,
+        now: Timestamp,
+    ) -> HibernationStatus {
+        report::failing(before, generation, message, now)
+    }
+
+    fn events(before: &HibernationStatus, after: &HibernationStatus) -> Vec<Event> {
+        report::events(before, after)
+    }
+
+    fn measure(before: &HibernationStatus, after: &HibernationStatus, metrics: &Metrics) {
+        if let Some(done) = &after.truncation
+            && before.truncation.as_ref() != Some(done)
+        {
+            metrics.truncated(done.bytes_freed.try_into().unwrap_or_default());
+        }
+    }
+
+    async fn pass(
+        &self,
+        context: &Context,
+        holder: &Holder,
+        valid: &Valid,
+        notes: &mut Notes,
+        now: Timestamp,
+    ) -> Result<(Next, Self), Error> {
+        let status = self.status.clone().unwrap_or_default();
+        let reader = Reader { client: context.client.clone(), namespace: holder.namespace.clone() };
+        let deleting_since = self.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+        let seen = observe(&reader, deleting_since.is_some(), valid, &status).await?;
+        let fresh_id = fresh_id(self, now);
+        let input = Input {
+            holder,
+            generation: self.metadata.generation,
+            deleting_since,
+            finalizer: self.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+            spec: valid,
+            status: &status,
+            seen: &seen,
+            looks: &notes.looks,
+            contests: &notes.contests,
+            now,
+            fresh_id: &fresh_id,
+        };
+        let mut planned = plan(input);
+        if planned.next == Next::LookAtPods {
+            let with_pods = Observed { pods: Some(reader.pods().await?), ..seen.clone() };
+            planned = plan(Input { seen: &with_pods, ..input });
+        }
+        if !planned.listens {
+            context.listen(holder, None);
+        }
+        notes.looks = planned.looks;
+        context.count(Self::KIND, holder, Self::phase(&planned.status));
+        let read = settle_status(context, self, &planned.status).await?;
+        let applier = Applier {
+            client: context.client.clone(),
+            writer: &context.writer,
+            object: &read,
+            holder,
+            image: &context.image,
+        };
+        let mut told = Vec::new();
+        let database = valid.database.as_ref();
+        let acted = applier.act(planned.actions, database, &mut notes.contests, &mut told).await;
+        if !told.is_empty() {
+            let reason = "ForeignChange".to_owned();
+            publish(context, &read, Event { warning: false, reason, note: few(&told) }).await;
+        }
+        acted?;
+        Ok((planned.next, read))
+    }
+}
+
+/// What a plan looks at, pods aside.
+pub async fn observe(
+    reader: &Reader,
+    deleting: bool,
+    valid: &Valid,
+    status: &HibernationStatus,
+) -> Result<Observed, observe::Error> {
+    // Then nothing else matters: what can't be seen there keeps nothing.
+    if deleting && reader.namespace_deleting().await {
+        return Ok(Observed { namespace_deleting: true, ..Observed::default() });
+    }
+    let waking = status.episode.as_ref().is_some_and(|episode| episode.waking_since.is_some());
+    let attempt = status.episode.as_ref().and_then(|episode| episode.attempt.as_ref());
+    let truncation = attempt.filter(|attempt| attempt.ended.is_none() || waking || deleting);
+    let preflight = status.preflight.as_ref().map(|preflight| &preflight.attempt);
+    let preflight = preflight.filter(|attempt| attempt.ended.is_none());
+    let job = async |attempt: Option<&Attempt>| match attempt {
+        Some(attempt) => reader.job(&attempt.job).await.map(Some),
+        None => Ok(None),
+    };
+    let ((workloads, config_maps), truncation, preflight) =
+        futures::try_join!(reader.subjects(valid, status), job(truncation), job(preflight))?;
+    Ok(Observed { workloads, config_maps, preflight, truncation, ..Observed::default() })
+}
