@@ -23,6 +23,7 @@ use super::metrics::Metrics;
 use super::reconcile::{error_policy, reconcile};
 use super::sweep::Sweep;
 use super::triggers::{Scope, triggers};
+use crate::deals::client::Account;
 use crate::hold::apply::Permit;
 use crate::logging::{self, Format, LoggingError};
 
@@ -47,6 +48,11 @@ pub struct RunArgs {
     /// Name of that lease
     #[arg(long, env = "TORPOR_LEASE_NAME", default_value = "torpor", value_name = "NAME")]
     pub lease_name: String,
+
+    /// The operator's own service account, by whose tokens servers of the Deals API know it. Default: that
+    /// of the pod it runs in (`POD_NAMESPACE` and `POD_SERVICE_ACCOUNT`)
+    #[arg(long, env = "TORPOR_SERVICE_ACCOUNT", value_name = "NAMESPACE/NAME")]
+    pub service_account: Option<Account>,
 
     /// Image of the truncation Jobs: this program's own
     #[arg(long, env = "TORPOR_IMAGE", value_name = "IMAGE")]
@@ -86,6 +92,18 @@ fn positive(text: &str) -> Result<SignedDuration, String> {
         return Err("write a second or more, for example 5m".to_owned());
     }
     Ok(duration)
+}
+
+/// The operator's own service account: the one that it was told, or that of its pod.
+pub fn account(args: &RunArgs) -> Option<Account> {
+    let pod = |name| std::env::var(name).ok();
+    args.service_account
+        .clone()
+        .or_else(|| in_pod(&pod("POD_NAMESPACE")?, &pod("POD_SERVICE_ACCOUNT")?))
+}
+
+fn in_pod(namespace: &str, name: &str) -> Option<Account> {
+    format!("{namespace}/{name}").parse().ok()
 }
 
 /// Why the operator ended.
@@ -296,4 +314,27 @@ fn controller<E: Future<Output = ()> + Send + Sync + 'static>(
             }
             std::future::ready(())
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::*;
+
+    fn read(more: &[&str]) -> Result<RunArgs, clap::Error> {
+        let arguments = [&["torpor", "--image", "x"], more].concat();
+        let matches = RunArgs::augment_args(Command::new("torpor")).try_get_matches_from(arguments);
+        RunArgs::from_arg_matches(&matches?)
+    }
+
+    #[test]
+    fn the_account_is_the_one_that_is_told_or_that_of_the_pod() {
+        let told = read(&["--service-account", "shop/operator"]).unwrap();
+        assert_eq!(account(&told), in_pod("shop", "operator"));
+        assert!(account(&told).is_some());
+        let error = read(&["--service-account", "operator"]).unwrap_err().to_string();
+        assert!(error.contains("NAMESPACE/NAME"), "{error}");
+        assert_eq!(in_pod("", "operator"), None);
+    }
 }
