@@ -24,11 +24,10 @@ use super::changes::Changes;
 use super::epoch::Epochs;
 use super::{Error, Market};
 use crate::deals::problem::{Kind, Problem};
-use crate::deals::types::{Announcement, Drain, LONGEST_BODY, Resume};
+use crate::deals::types::{
+    Announcement, Drain, EPOCH_HEADER, LONGEST_BODY, MEDIA_TYPE, Resume, is_of_type,
+};
 use crate::logging::{self, Format};
-
-/// The header that carries the epoch of a change.
-pub const EPOCH_HEADER: &str = "torpor-epoch";
 
 /// How long the body of a request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -229,7 +228,7 @@ async fn commitments<M: Market>(State(shared): State<Arc<Shared<M>>>) -> Result<
     let seen = shared.changes.look().await.inspect_err(report)?;
     let body = serde_json::to_vec(&seen)
         .map_err(|_| Kind::MarketInvalid.because("what was seen cannot be written as JSON"))?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response())
 }
 
 async fn announce<M: Market>(
@@ -294,13 +293,7 @@ fn report(problem: &Problem) {
 async fn change<T: DeserializeOwned>(request: Request) -> Result<(u64, T), Problem> {
     let (parts, body) = request.into_parts();
     let epoch = epoch(&parts.headers)?;
-    let json = parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
-    if !json {
+    if !is_of_type(&parts.headers, MEDIA_TYPE) {
         return Err(Kind::UnsupportedMediaType.because("the header Content-Type says otherwise"));
     }
     let body = read(body).await?;

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -17,6 +18,12 @@ pub const LONGEST_DETAIL: usize = 512;
 pub const LONGEST_LIST: usize = 10_000;
 /// Most bytes of a request's body.
 pub const LONGEST_BODY: usize = 1024 * 1024;
+
+/// The header that carries the epoch of a change.
+pub const EPOCH_HEADER: &str = "torpor-epoch";
+
+/// The media type of what travels.
+pub const MEDIA_TYPE: &str = "application/json";
 
 /// A value that breaks one of the bounds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -319,6 +326,15 @@ pub struct Drain {
 pub struct Resume {
     /// Orders to offer again, each with what a look gave.
     pub orders: List<Order>,
+}
+
+/// Whether the body is said to be of a media type, whatever its parameters.
+pub fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case(media_type))
 }
 
 /// Text from a market or database as it may be shown: without control characters, and bounded.

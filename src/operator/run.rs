@@ -18,6 +18,7 @@ use super::lease::{self, CurrentEpoch, Lease, LeaseParams};
 use super::metrics::Metrics;
 use super::triggers::Scope;
 use crate::api::Hibernation;
+use crate::deals::client::Account;
 use crate::logging::{self, Format, LoggingError};
 
 /// How long a claim to lead is valid.
@@ -39,6 +40,11 @@ pub struct RunArgs {
     /// Name of that lease
     #[arg(long, env = "TORPOR_LEASE_NAME", default_value = "torpor", value_name = "NAME")]
     pub lease_name: String,
+
+    /// The operator's own service account, by whose tokens servers of the Deals API know it. Default: that
+    /// of the pod it runs in (`POD_NAMESPACE` and `POD_SERVICE_ACCOUNT`)
+    #[arg(long, env = "TORPOR_SERVICE_ACCOUNT", value_name = "NAMESPACE/NAME")]
+    pub service_account: Option<Account>,
 
     /// Image of the truncation Jobs: this program's own
     #[arg(long, env = "TORPOR_IMAGE", value_name = "IMAGE")]
@@ -78,6 +84,18 @@ fn positive(text: &str) -> Result<SignedDuration, String> {
         return Err("write a second or more, for example 5m".to_owned());
     }
     Ok(duration)
+}
+
+/// The operator's own service account: the one that it was told, or that of its pod.
+pub fn account(args: &RunArgs) -> Option<Account> {
+    let pod = |name| std::env::var(name).ok();
+    args.service_account
+        .clone()
+        .or_else(|| in_pod(&pod("POD_NAMESPACE")?, &pod("POD_SERVICE_ACCOUNT")?))
+}
+
+fn in_pod(namespace: &str, name: &str) -> Option<Account> {
+    format!("{namespace}/{name}").parse().ok()
 }
 
 /// Why the operator ended.

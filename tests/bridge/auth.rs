@@ -1,43 +1,14 @@
 //! Who is let in, and above all who isn't.
 
-use std::path::{Path, PathBuf};
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::{Duration, sleep, timeout};
 
+use crate::folder::Folder;
 use crate::http::{Answer, TIMEOUT, send};
 use crate::process::{Bridge, command, detail, ends, problem};
 use crate::token::{AUDIENCE, ISSUER, Key, SUBJECT, claims, set, with, without};
-
-/// A folder that is gone with the test.
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new(name: &str) -> Self {
-        let name = format!("torpor-bridge-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
-        let file = self.0.join(name);
-        std::fs::write(&file, text).unwrap();
-        file
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A market that is never there: who is let in hears that, and nobody else does.
 const MARKET: [&str; 6] = [

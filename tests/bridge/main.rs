@@ -11,10 +11,12 @@
     reason = "a test may panic"
 )]
 
+mod agreement;
 mod auth;
 mod contract;
 #[path = "../postgres/mod.rs"]
 mod database;
+mod folder;
 mod http;
 mod node;
 mod postgres;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::auth::Folder;
+use crate::folder::Folder;
 use crate::http::{TIMEOUT, send};
 use crate::stand_in::binary;
 

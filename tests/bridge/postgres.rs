@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use torpor::deals::types::Term;
 
-use crate::auth::Folder;
 use crate::database::Database;
+use crate::folder::Folder;
 use crate::process::{Bridge, command, detail, ends, problem};
 use crate::sonm::{deals, failures, orders, payloads, tasks};
 use crate::token::{AUDIENCE, ISSUER, Key, SUBJECT, set};

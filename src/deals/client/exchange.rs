@@ -1,0 +1,156 @@
+//! One request over one connection. There is no pool, no proxy, no redirect and no host but the
+//! address that is given.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use futures::future::Either;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::Error;
+use super::service::Endpoint;
+use super::token::Token;
+use crate::deals::types::{EPOCH_HEADER, MEDIA_TYPE, cleaned};
+use crate::operator::lease::Epoch;
+
+/// How long a connection may take to come about, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Most bytes of a look.
+const LONGEST_LOOK: usize = 8 * 1024 * 1024;
+
+/// Most bytes of any other answer.
+const LONGEST_OTHER: usize = 64 * 1024;
+
+/// Most bytes of an answer's head.
+const LONGEST_HEAD: usize = 64 * 1024;
+
+const USER_AGENT: &str = concat!("torpor/", env!("CARGO_PKG_VERSION"));
+
+/// What is asked for.
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    /// The epoch of a change; none of a look.
+    pub(super) epoch: Option<Epoch>,
+    pub(super) body: Option<Bytes>,
+    /// What it is answered when all went well.
+    pub(super) success: StatusCode,
+}
+
+/// What was answered.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// Before the first byte was sent.
+    pub(super) began: Timestamp,
+    /// After the last byte was read.
+    pub(super) complete: Timestamp,
+}
+
+/// Sends a call and reads its answer to the end.
+pub(super) async fn exchange(
+    endpoint: &Endpoint,
+    call: &Call,
+    token: &Token,
+) -> Result<Answer, Error> {
+    let began = Timestamp::now();
+    let unreachable = |error: std::io::Error| Error::Unreachable(cleaned(&error.to_string()));
+    let connecting = async {
+        let stream = TcpStream::connect(endpoint.address).await.map_err(unreachable)?;
+        // Nagle's algorithm saves nothing where everything is there to be sent at once.
+        stream.set_nodelay(true).map_err(unreachable)?;
+        let Some(tls) = &endpoint.tls else { return Ok(Either::Left(stream)) };
+        match tls.connector.connect(tls.name.clone(), stream).await {
+            Ok(stream) => Ok(Either::Right(stream)),
+            Err(error) => Err(match error.downcast::<rustls::Error>() {
+                Ok(error) => Error::Tls(cleaned(&error.to_string())),
+                Err(error) => unreachable(error),
+            }),
+        }
+    };
+    let connected = timeout(CONNECT_TIMEOUT, connecting).await;
+    match connected.unwrap_or(Err(Error::Timeout(CONNECT_TIMEOUT)))? {
+        Either::Left(stream) => send(stream, endpoint, call, token, began).await,
+        Either::Right(stream) => send(stream, endpoint, call, token, began).await,
+    }
+}
+
+async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    endpoint: &Endpoint,
+    call: &Call,
+    token: &Token,
+    began: Timestamp,
+) -> Result<Answer, Error> {
+    let request = request(endpoint, call, token)?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(LONGEST_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken(&error))?;
+    // Aborted, and so closed, when this is dropped: with the answer, or when that is given up.
+    let mut connections = JoinSet::new();
+    connections.spawn(connection);
+    let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+    let (head, body) = response.into_parts();
+    let look = call.epoch.is_none() && head.status == call.success;
+    let body = read(body, if look { LONGEST_LOOK } else { LONGEST_OTHER }).await?;
+    let complete = Timestamp::now();
+    if token.is_in(&body) {
+        return Err(Error::Invalid("it repeats the token".to_owned()));
+    }
+    Ok(Answer { status: head.status, headers: head.headers, body, began, complete })
+}
+
+fn request(endpoint: &Endpoint, call: &Call, token: &Token) -> Result<Request<Full<Bytes>>, Error> {
+    let mut request = Request::builder()
+        .method(call.method.clone())
+        .uri(call.path)
+        .header(header::HOST, &endpoint.host)
+        .header(header::AUTHORIZATION, token.header())
+        .header(header::ACCEPT, "application/json, application/problem+json")
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::CONNECTION, "close");
+    if let Some(epoch) = call.epoch {
+        request = request.header(EPOCH_HEADER, epoch.0);
+    }
+    if call.body.is_some() {
+        request = request.header(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    }
+    let body = Full::new(call.body.clone().unwrap_or_default());
+    // Only the host could be in the way, which is made of labels.
+    request.body(body).map_err(|error| Error::Invalid(error.to_string()))
+}
+
+/// What it means that there is no head of an answer.
+fn broken(error: &hyper::Error) -> Error {
+    let inner = error.source().map(|inner| format!(": {inner}")).unwrap_or_default();
+    let text = cleaned(&format!("{error}{inner}"));
+    if error.is_parse() {
+        Error::Invalid(format!("no HTTP: {text}"))
+    } else {
+        Error::Unreachable(text)
+    }
+}
+
+async fn read(body: Incoming, longest: usize) -> Result<Bytes, Error> {
+    match Limited::new(body, longest).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Error::Invalid(format!("it has more than {longest} bytes")))
+        }
+        Err(_) => Err(Error::Invalid("it was cut short".to_owned())),
+    }
+}

@@ -1,0 +1,213 @@
+//! Tokens of the operator's own service account, one for each object, kept in memory.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::{HeaderValue, Request, header};
+use kube::Client;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Error, cluster};
+use crate::deals::types::{MEDIA_TYPE, cleaned};
+use crate::hold::apply::{in_words, is_status, rejects};
+use crate::hold::record::Holder;
+
+/// How long a token is asked for: as short as Kubernetes gives them.
+const SECONDS: u64 = 600;
+
+const SCHEME: &str = "Bearer ";
+
+/// A service account.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Account {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// An account is written `NAMESPACE/NAME`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("write it as NAMESPACE/NAME, for example torpor-system/torpor")]
+pub struct NotAnAccount;
+
+impl FromStr for Account {
+    type Err = NotAnAccount;
+
+    fn from_str(text: &str) -> Result<Self, NotAnAccount> {
+        let fits = |part: &str| {
+            part.starts_with(|first: char| first.is_ascii_alphanumeric())
+                && part.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
+        };
+        match text.split_once('/') {
+            Some((namespace, name)) if fits(namespace) && fits(name) => {
+                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            _ => Err(NotAnAccount),
+        }
+    }
+}
+
+/// The audience of the one server that may take a token: a token that one tenant sees is worth nothing
+/// at another's.
+pub fn audience(holder: &Holder) -> String {
+    format!("deals.torpor.dev/{}/{}/{}", holder.namespace, holder.kind, holder.name)
+}
+
+/// A header `Authorization` that is never shown: it says that it is sensitive.
+#[derive(Clone, Debug)]
+pub(super) struct Token(HeaderValue);
+
+impl Token {
+    fn new(token: &str) -> Option<Self> {
+        let mut header = HeaderValue::from_str(&format!("{SCHEME}{token}")).ok()?;
+        header.set_sensitive(true);
+        (!token.is_empty()).then_some(Self(header))
+    }
+
+    /// The header's value.
+    pub(super) fn header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+
+    /// Whether somebody repeats it, who might be quoted.
+    pub(super) fn is_in(&self, text: &[u8]) -> bool {
+        let secret = &self.0.as_bytes()[SCHEME.len()..];
+        text.windows(secret.len()).any(|part| part == secret)
+    }
+}
+
+/// Whether a token was there before this call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Age {
+    Kept,
+    New,
+}
+
+/// The tokens that have been given, by audience.
+#[derive(Debug, Default)]
+pub(super) struct Tokens(Mutex<HashMap<String, Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    token: Token,
+    /// When about half its life is over: then it is as good as gone.
+    until: Instant,
+}
+
+/// What is read of a `TokenRequest` (authentication.k8s.io/v1).
+#[derive(Deserialize)]
+struct Answer {
+    spec: Spec,
+    status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    expiration_seconds: u64,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    token: String,
+}
+
+impl Tokens {
+    /// A token for that audience.
+    pub(super) async fn get(
+        &self,
+        kube: &Client,
+        account: &Account,
+        audience: &str,
+    ) -> Result<(Token, Age), Error> {
+        let kept = self.locked().get(audience).map(|kept| (kept.token.clone(), kept.until));
+        match kept {
+            Some((token, until)) if Instant::now() < until => Ok((token, Age::Kept)),
+            _ => Ok((self.renew(kube, account, audience).await?, Age::New)),
+        }
+    }
+
+    /// A new token for that audience, whatever there is.
+    pub(super) async fn renew(
+        &self,
+        kube: &Client,
+        account: &Account,
+        audience: &str,
+    ) -> Result<Token, Error> {
+        let asked = Instant::now();
+        let (token, life) = request(kube, account, audience).await?;
+        let mut all = self.locked();
+        all.retain(|_, kept| asked < kept.until);
+        all.insert(audience.to_owned(), Kept { token: token.clone(), until: asked + life / 2 });
+        Ok(token)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
+        // A panic elsewhere leaves a map that is still whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks the API server for a token. Returns how long it lives, too.
+async fn request(
+    kube: &Client,
+    account: &Account,
+    audience: &str,
+) -> Result<(Token, Duration), Error> {
+    const WHAT: &str = "requesting a token";
+    let failed = |why: &str| Error::Cluster { what: WHAT, why: why.to_owned() };
+    let body = json!({
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"audiences": [audience], "expirationSeconds": SECONDS},
+    });
+    let Account { namespace, name } = account;
+    let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
+    let request = Request::post(path)
+        .header(header::CONTENT_TYPE, MEDIA_TYPE)
+        .body(body.to_string().into_bytes())
+        .map_err(|_| failed("the request cannot be written"))?;
+    // Not by a type: the client would log an answer that it cannot read, token and all.
+    let asked = cluster(WHAT, async {
+        match kube.request_text(request).await {
+            Err(no) if rejects(&no) || is_status(&no, 404) => Ok(Err(cleaned(&in_words(&no)))),
+            other => other.map(Ok),
+        }
+    });
+    let refused = |why| Error::TokenRefused { account: account.to_string(), why };
+    let text = asked.await?.map_err(refused)?;
+    let answer: Answer =
+        serde_json::from_str(&text).map_err(|_| failed("the API server's answer has no token"))?;
+    let token = Token::new(&answer.status.token).ok_or_else(|| failed("the token is none"))?;
+    Ok((token, Duration::from_secs(answer.spec.expiration_seconds.min(SECONDS))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_a_namespace_and_a_name() {
+        let account: Account = "torpor-system/torpor".parse().unwrap();
+        assert_eq!(
+            (account.namespace.as_str(), account.name.as_str()),
+            ("torpor-system", "torpor")
+        );
+        assert_eq!(account.to_string(), "torpor-system/torpor");
+        for text in ["torpor", "", "/", "a/", "/b", "a/b/c", "a/../b", "a/..", "A/b", "a/b?"] {
+            assert_eq!(text.parse::<Account>(), Err(NotAnAccount), "{text}");
+        }
+    }
+}
