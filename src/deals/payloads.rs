@@ -41,7 +41,9 @@ pub enum Error {
         problem: String,
     },
     /// More than can be kept, so nothing of it may be withdrawn.
-    #[error("{orders} orders and what offers them again take {bytes} bytes, and {LONGEST} can be kept")]
+    #[error(
+        "{orders} orders and what offers them again take {bytes} bytes, and {LONGEST} can be kept"
+    )]
     TooLarge {
         /// How many.
         orders: usize,
@@ -138,10 +140,8 @@ impl Payloads<'_> {
         let api = self.api(holder);
         let written = match before.version {
             None => {
-                let params = PostParams {
-                    field_manager: Some(MANAGER.to_owned()),
-                    ..PostParams::default()
-                };
+                let params =
+                    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
                 call(WHAT, api.create(&params, &serde_json::from_value(object)?)).await
             }
             Some(Version { uid, resource_version }) => {
@@ -228,16 +228,16 @@ mod tests {
     }
 
     fn config_map(data: Value) -> ConfigMap {
-        let metadata = json!({"name": "w", "uid": "u", "resourceVersion": "7"});
-        serde_json::from_value(json!({"metadata": metadata, "data": data})).unwrap()
+        let mut object = json!({"metadata": {"name": "w", "uid": "u", "resourceVersion": "7"}});
+        object["data"] = data;
+        serde_json::from_value(object).unwrap()
     }
 
     #[test]
     fn what_is_kept_is_read_as_it_was() {
         for orders in [vec![], vec![order(1, 0), order(2, LONGEST_RESTORE)]] {
             let document = document(&orders).unwrap();
-            let Kept { orders: read, version } =
-                kept(&config_map(json!({KEY: document}))).unwrap();
+            let Kept { orders: read, version } = kept(&config_map(json!({KEY: document}))).unwrap();
             assert_eq!(read, orders);
             let version = version.unwrap();
             assert_eq!((version.uid.as_str(), version.resource_version.as_str()), ("u", "7"));

@@ -56,11 +56,13 @@ impl<'a> Market<'a> {
     /// The digest of the settings. They are bounded, and hold no secret.
     pub(super) fn digest(self) -> String {
         // Structs of strings always serialise.
-        digest(&match self {
-            Self::Sonm(sonm) => serde_json::to_string(&json!({"sonm": sonm})),
-            Self::Postgres(postgres) => serde_json::to_string(&json!({"postgres": postgres})),
-        }
-        .unwrap_or_default())
+        digest(
+            &match self {
+                Self::Sonm(sonm) => serde_json::to_string(&json!({"sonm": sonm})),
+                Self::Postgres(postgres) => serde_json::to_string(&json!({"postgres": postgres})),
+            }
+            .unwrap_or_default(),
+        )
     }
 
     fn command(self) -> &'static str {
@@ -99,9 +101,8 @@ impl<'a> Market<'a> {
                 drain,
                 resume,
             }) => {
-                let statement = |name: &str, sql: &Option<String>| {
-                    sql.as_ref().map(|sql| literal(name, sql))
-                };
+                let statement =
+                    |name: &str, sql: &Option<String>| sql.as_ref().map(|sql| literal(name, sql));
                 [
                     Some(json!({"name": URL_VARIABLE, "valueFrom": {"secretKeyRef": {
                         "name": secret_ref.name, "key": secret_ref.key,
@@ -244,10 +245,7 @@ pub(super) fn deployment(
         literal("TORPOR_BRIDGE_CONFIG_DIR", CONFIG_DIRECTORY),
         literal("TORPOR_BRIDGE_AUDIENCE", &audience(holder)),
         literal("TORPOR_BRIDGE_ISSUER", issuer),
-        literal(
-            "TORPOR_BRIDGE_SUBJECT",
-            &format!("system:serviceaccount:{namespace}:{account}"),
-        ),
+        literal("TORPOR_BRIDGE_SUBJECT", &format!("system:serviceaccount:{namespace}:{account}")),
     ];
     environment.extend(market.environment());
     let mut volumes = vec![json!({"name": "bridge", "configMap": {

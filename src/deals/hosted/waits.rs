@@ -48,8 +48,7 @@ fn of_deployment(deployment: &Deployment) -> Option<String> {
 fn of_pod(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let mut conditions = status.conditions.iter().flatten();
-    if let Some(unscheduled) =
-        conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")
+    if let Some(unscheduled) = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")
     {
         return Some(in_words(unscheduled.reason.as_deref(), unscheduled.message.as_deref()));
     }
@@ -98,12 +97,15 @@ mod tests {
     use serde_json::{Value, json};
 
     fn deployment(status: Value) -> Deployment {
-        let manifest = json!({"metadata": {"generation": 2}, "status": status});
+        let mut manifest = json!({"metadata": {"generation": 2}});
+        manifest["status"] = status;
         serde_json::from_value(manifest).unwrap()
     }
 
     fn pod(metadata: Value, status: Value) -> Pod {
-        let mut pod = json!({"metadata": metadata, "status": status});
+        let mut pod = json!({});
+        pod["metadata"] = metadata;
+        pod["status"] = status;
         if pod["metadata"]["annotations"].is_null() {
             pod["metadata"]["annotations"] = json!({SETTINGS: "now"});
         }
@@ -111,12 +113,12 @@ mod tests {
     }
 
     fn container(state: Value, last: Value) -> Value {
-        json!({"containerStatuses": [
-            {"name": "mesh", "image": "", "imageID": "", "ready": true, "restartCount": 0,
-             "state": {"waiting": {"reason": "ImagePullBackOff"}}},
-            {"name": CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0,
-             "state": state, "lastState": last},
-        ]})
+        let of = |name: &str| json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0});
+        let (mut mesh, mut bridge) = (of("mesh"), of(CONTAINER));
+        mesh["state"] = json!({"waiting": {"reason": "ImagePullBackOff"}});
+        bridge["state"] = state;
+        bridge["lastState"] = last;
+        json!({"containerStatuses": [mesh, bridge]})
     }
 
     #[test]
@@ -147,7 +149,8 @@ mod tests {
         );
         let backs_off =
             json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}});
-        let ended = json!({"terminated": {"exitCode": 1, "message": "{\"a\": 1}\ntorpor: no key\n\n"}});
+        let ended =
+            json!({"terminated": {"exitCode": 1, "message": "{\"a\": 1}\ntorpor: no key\n\n"}});
         assert_eq!(
             of(pod(now(), container(backs_off.clone(), ended.clone()))),
             "CrashLoopBackOff: torpor: no key"
