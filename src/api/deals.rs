@@ -8,6 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::database::SecretKeyRef;
 use super::workload::{NAME_MESSAGE, NAME_RULE};
 
+/// What the name of an object with deals looks like: it names the bridge's Service, which has no dots.
+pub(super) const DEALS_NAME_RULE: &str =
+    "!has(self.spec.deals) || self.metadata.name.matches('^[-a-z0-9]{1,45}$')";
+/// What to write instead of what [`DEALS_NAME_RULE`] refuses.
+pub(super) const DEALS_NAME_MESSAGE: &str = "an object with `deals` may have a name of 45 characters at most, \
+    none of them a dot, as it names the bridge's Service";
+
 /// Which deals, orders and tasks hold the start back, which are ended, and who knows of them.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::database::Database;
-use super::deals::{Deals, DealsStatus};
+use super::deals::{DEALS_NAME_MESSAGE, DEALS_NAME_RULE, Deals, DealsStatus};
 use super::schedule::{DesiredState, Override, Schedule};
 use super::workload::{ConfigMapOverride, Workload};
 
@@ -42,7 +42,8 @@ use super::workload::{ConfigMapOverride, Workload};
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 63")
-        .message("the name may have 63 characters at most, as it names the truncation's Jobs")
+        .message("the name may have 63 characters at most, as it names the truncation's Jobs"),
+    validation = Rule::new(DEALS_NAME_RULE).message(DEALS_NAME_MESSAGE)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::deals::{Deals, DealsStatus};
+use super::deals::{DEALS_NAME_MESSAGE, DEALS_NAME_RULE, Deals, DealsStatus};
 use super::hibernation::{
     Counts, Episode, StepStatus, WorkloadStatus, conditions_schema, ten_minutes,
 };
@@ -51,7 +51,8 @@ use super::workload::{ConfigMapOverride, NAME_MESSAGE, NAME_RULE, Workload};
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 45")
-        .message("the name may have 45 characters at most, as it names the bridge's Service")
+        .message("the name may have 45 characters at most, as it names the bridge's Service"),
+    validation = Rule::new(DEALS_NAME_RULE).message(DEALS_NAME_MESSAGE)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -5,7 +5,19 @@
 
 pub mod client;
 pub mod gate;
+//! answered, the bridges that the operator runs, and where it keeps what was withdrawn; who serves the
+//! API is in [`crate::bridge`].
+
 pub mod hosted;
 pub mod payloads;
 pub mod problem;
 pub mod types;
+
+/// The service account that the operator runs as.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Account {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}

@@ -35,7 +35,9 @@ impl<'a> Draft<'a> {
         if subject.kind.name == "ConfigMap" {
             let wants = spec.config_wants(subject);
             return match (wants.is_empty(), held) {
-                (false, _) if !subject.deleting => Some(Role::Override(wants)),
+                (false, _) if !subject.deleting && (held || !is_own(subject)) => {
+                    Some(Role::Override(wants))
+                }
                 (_, true) => Some(Role::LetGo),
                 _ => None,
             };
@@ -154,12 +156,16 @@ pub fn memory_key(subject: &Subject) -> String {
 /// was meant by name, or where its owner is of a kind that nothing here can hold; otherwise it is
 /// its owner's matter.
 fn may_take(subject: &Subject, entry: &Entry) -> bool {
-    let own = subject.labels.get(MANAGED_BY).is_some_and(|by| by == TORPOR)
-        || subject.labels.get("app.kubernetes.io/name").is_some_and(|name| name == TORPOR);
     let owned_by_known = subject
         .controller
         .as_ref()
         .is_some_and(|owner| WORKLOADS.iter().any(|kind| kind.name == owner.kind));
     let by_name = matches!(entry.target, Target::Name(_));
-    !subject.deleting && !own && !subject.facts.finished && (by_name || !owned_by_known)
+    !subject.deleting && !is_own(subject) && !subject.facts.finished && (by_name || !owned_by_known)
+}
+
+/// Whether it is Torpor's own: a Job, a bridge and what belongs to that, or the operator itself.
+fn is_own(subject: &Subject) -> bool {
+    subject.labels.get(MANAGED_BY).is_some_and(|by| by == TORPOR)
+        || subject.labels.get("app.kubernetes.io/name").is_some_and(|name| name == TORPOR)
 }

@@ -55,7 +55,8 @@ impl Written {
     fn manifest(&self, name: &str) -> String {
         let kind = "apiVersion: torpor.dev/v1alpha1\nkind: Hibernation\n";
         if self.yaml.starts_with("metadata:") {
-            return format!("{kind}{}\nspec: {{state: Awake}}\n", self.yaml);
+            let spec = if self.yaml.contains("\nspec:") { "" } else { "spec: {state: Awake}\n" };
+            return format!("{kind}{}\n{spec}", self.yaml);
         }
         let said = |field: &str| self.yaml.lines().any(|line| line.starts_with(field));
         let state = if self.yaml == "{}" || said("state:") || said("schedule:") {

@@ -9,6 +9,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod backup;
+mod bridges;
 mod deletion;
 mod edits;
 mod faults;

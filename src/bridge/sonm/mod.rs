@@ -127,7 +127,7 @@ impl Sonm {
             None => None,
             Some(file) => {
                 let text = std::fs::read_to_string(file).map_err(|error| {
-                    wrong(format!("--key-file cannot be read: {}", error.kind()))
+                    wrong(format!("--key-file {} cannot be read: {}", file.display(), error.kind()))
                 })?;
                 Some(Envelope::of_key_file(&text).map_err(|error| wrong(error.to_string()))?)
             }

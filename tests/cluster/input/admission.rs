@@ -8,7 +8,7 @@ pub(super) const ABOUT: &str = "By the definition in `crds/`: the object is not 
 
 /// Of objects that are refused, each for one thing.
 fn written() -> Vec<Written> {
-    [when(), workloads(), config_maps(), database()].into_iter().flatten().collect()
+    [when(), workloads(), config_maps(), database(), deals()].into_iter().flatten().collect()
 }
 
 fn when() -> Vec<Written> {
@@ -25,7 +25,6 @@ fn when() -> Vec<Written> {
         "progressDeadline: 1s",
         "progressDeadline: 48h",
         "progressDeadline: 10",
-        "deals: {source: {service: {name: market}}}",
         "workload: [{kind: Deployment, name: worker}]",
         "schedule: {}",
         "schedule: {rules: []}",
@@ -190,6 +189,36 @@ fn database() -> Vec<Written> {
         "tables: {runtime: [64 letters]}",
         format!("tables: {{runtime: [{}]}}", "a".repeat(64)),
     ));
+    rows
+}
+
+fn deals() -> Vec<Written> {
+    const SERVED: &str = "source: {service: {name: market, port: 80}}";
+    const WORKER: &str = "worker: \"0x8125721C2413d99a33E351e1F6Bb4e56b6b633FD\"";
+    const DATABASE: &str = "secretRef: {name: db, key: URL}, query: SELECT 1";
+    let mut rows: Vec<Written> = [
+        "source: {}".to_owned(),
+        "source: {service: {name: market}}".to_owned(),
+        "source: {service: {name: market, port: 0}}".to_owned(),
+        "source: {service: {name: market, port: 443, caConfigMapRef: {name: ca, key: the CA}}}"
+            .to_owned(),
+        format!("source: {{sonm: {{node: \"http://sonm-node:15031\", {WORKER}}}}}"),
+        format!("source: {{sonm: {{node: \"https://sonm-node\", {WORKER}, insecureNode: true}}}}"),
+        "source: {sonm: {node: \"http://sonm-node:15031\", worker: w-1, insecureNode: true}}"
+            .to_owned(),
+        format!("source: {{postgres: {{{DATABASE}, drain: \"UPDATE a SET b = 1\"}}}}"),
+        format!("{SERVED}, settle: 0s"),
+        format!("{SERVED}, forward: Close"),
+        format!("{SERVED}, forward: Postpone"),
+    ]
+    .map(|settings| Written::from(format!("deals: {{{settings}}}").as_str()))
+    .into();
+    for (shown, name) in [("46 letters", "a".repeat(46)), ("a.b", "a.b".to_owned())] {
+        let written = |name: &str| {
+            format!("metadata: {{name: {name}}}\nspec: {{state: Awake, deals: {{{SERVED}}}}}")
+        };
+        rows.push(long(&written(shown), written(&name)));
+    }
     rows
 }
 

@@ -50,6 +50,13 @@ pub(crate) async fn client() -> Client {
     client
 }
 
+/// A client with the rights of somebody else.
+pub(crate) async fn client_as(user: &str) -> Client {
+    let mut config = config().await;
+    config.auth_info.impersonate = Some(user.to_owned());
+    Client::try_from(config).expect("a client can be made")
+}
+
 /// A client, whatever is installed.
 pub(super) async fn bare_client() -> Client {
     Client::try_from(config().await).expect("a client can be made")

@@ -1,0 +1,363 @@
+//! What a bridge consists of, as manifests: pure.
+
+use serde_json::{Map, Value, json};
+
+use super::keys::{ISSUER, Keys};
+use crate::api::database::SecretKeyRef;
+use crate::api::deals::{DealsSource, PostgresSource, SonmSource};
+use crate::bridge::{auth, epoch};
+use crate::deals::Account;
+use crate::hibernation::job::{MANAGED_BY, TORPOR};
+use crate::hold::lever::digest;
+use crate::hold::record::Holder;
+use crate::operator::lease::Epoch;
+use crate::truncate::{CA_VARIABLE, URL_VARIABLE};
+
+/// The port of every bridge's Service.
+pub const PORT: i32 = 8080;
+/// Its name, and that of the container's.
+const PORT_NAME: &str = "deals";
+/// The label by which everything of one object is found.
+pub const BRIDGE_OF: &str = "torpor.dev/bridge-of";
+/// The label of what an application is.
+pub(crate) const APP: &str = "app.kubernetes.io/name";
+/// Its value.
+const BRIDGE: &str = "torpor-bridge";
+/// The container.
+pub(super) const CONTAINER: &str = "bridge";
+/// The annotation of a pod with the digest of the settings that it runs with.
+pub const SETTINGS: &str = "torpor.dev/settings";
+/// The annotation with the digest of a manifest as it was written: what an older Torpor has written
+/// and this one does not is seen by it.
+const MANIFEST: &str = "torpor.dev/manifest";
+/// Where keys and epoch are mounted.
+const CONFIG_DIRECTORY: &str = "/etc/torpor/bridge";
+/// Where a Secret is mounted, in a folder of its name: so messages on its file name it.
+const SECRETS_DIRECTORY: &str = "/etc/torpor/secrets";
+/// Fields that mean something else with one entry more: they are compared as a whole.
+const WHOLE: [&str; 3] = ["selector", "podSelector", "namespaceSelector"];
+
+/// A market that the operator runs the bridge to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Market<'a> {
+    /// `deals.source.sonm`
+    Sonm(&'a SonmSource),
+    /// `deals.source.postgres`
+    Postgres(&'a PostgresSource),
+}
+
+impl<'a> Market<'a> {
+    /// None where somebody else serves the API.
+    pub(super) fn of(source: &'a DealsSource) -> Option<Self> {
+        let sonm = source.sonm.as_ref().map(Self::Sonm);
+        sonm.or_else(|| source.postgres.as_ref().map(Self::Postgres))
+    }
+
+    /// The digest of the settings. They are bounded, and hold no secret.
+    pub(super) fn digest(self) -> String {
+        // Structs of strings always serialise.
+        digest(
+            &match self {
+                Self::Sonm(sonm) => serde_json::to_string(&json!({"sonm": sonm})),
+                Self::Postgres(postgres) => serde_json::to_string(&json!({"postgres": postgres})),
+            }
+            .unwrap_or_default(),
+        )
+    }
+
+    fn command(self) -> &'static str {
+        match self {
+            Self::Sonm(_) => "sonm",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// The Secret that is mounted as a file: that of the node's key, or of the database's authority.
+    fn mounted(self) -> Option<&'a SecretKeyRef> {
+        match self {
+            Self::Sonm(sonm) => sonm.key_secret_ref.as_ref(),
+            Self::Postgres(postgres) => postgres.ca_secret_ref.as_ref(),
+        }
+    }
+
+    fn environment(self) -> Vec<Value> {
+        let file = self.mounted().map(file);
+        // A setting that is added and not handed on here fails to compile.
+        match self {
+            Self::Sonm(SonmSource { node, worker, key_secret_ref: _, insecure_node }) => [
+                Some(literal("TORPOR_BRIDGE_SONM_NODE", node)),
+                Some(literal("TORPOR_BRIDGE_SONM_WORKER", worker)),
+                file.map(|file| literal("TORPOR_BRIDGE_SONM_KEY_FILE", &file)),
+                insecure_node.then(|| literal("TORPOR_BRIDGE_SONM_INSECURE_NODE", "true")),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            Self::Postgres(PostgresSource {
+                secret_ref,
+                ca_secret_ref: _,
+                query,
+                announce,
+                drain,
+                resume,
+            }) => {
+                let statement =
+                    |name: &str, sql: &Option<String>| sql.as_ref().map(|sql| literal(name, sql));
+                [
+                    Some(json!({"name": URL_VARIABLE, "valueFrom": {"secretKeyRef": {
+                        "name": secret_ref.name, "key": secret_ref.key,
+                    }}})),
+                    file.map(|file| literal(CA_VARIABLE, &file)),
+                    Some(literal("TORPOR_BRIDGE_POSTGRES_QUERY", query)),
+                    statement("TORPOR_BRIDGE_POSTGRES_ANNOUNCE", announce),
+                    statement("TORPOR_BRIDGE_POSTGRES_DRAIN", drain),
+                    statement("TORPOR_BRIDGE_POSTGRES_RESUME", resume),
+                ]
+                .into_iter()
+                .flatten()
+                .collect()
+            }
+        }
+    }
+}
+
+/// A variable with exactly this value. Kubernetes expands `$(NAME)` and makes one `$` of two, which
+/// SQL has as quotes.
+fn literal(name: &str, value: &str) -> Value {
+    json!({"name": name, "value": value.replace('$', "$$")})
+}
+
+/// Where the file of a Secret is mounted.
+fn file(secret: &SecretKeyRef) -> String {
+    format!("{SECRETS_DIRECTORY}/{}/{}", secret.name, secret.key)
+}
+
+/// The name of the Deployment, the Service and the NetworkPolicy.
+pub(super) fn name(holder: &Holder) -> String {
+    let kind = match holder.kind.as_str() {
+        "MaintenanceWindow" => "mw".to_owned(),
+        "Hibernation" => "hib".to_owned(),
+        other => other.to_lowercase(),
+    };
+    format!("torpor-{kind}-{}", holder.name)
+}
+
+/// The name of the ConfigMap with keys and epoch.
+pub(super) fn config_name(holder: &Holder) -> String {
+    format!("{}-bridge", name(holder))
+}
+
+/// The value of the label [`BRIDGE_OF`].
+pub(crate) fn bridge_of(holder: &Holder) -> String {
+    format!("{}.{}", holder.kind.to_lowercase(), holder.name)
+}
+
+/// What a token for this object's market is made out to.
+fn audience(holder: &Holder) -> String {
+    let Holder { kind, namespace, name } = holder;
+    format!("deals.torpor.dev/{namespace}/{kind}/{name}")
+}
+
+/// The labels of a bridge's pods.
+fn pod_labels(holder: &Holder) -> Value {
+    json!({APP: BRIDGE, BRIDGE_OF: bridge_of(holder)})
+}
+
+/// What everything of a bridge is listed by.
+pub(super) fn selector(holder: &Holder) -> String {
+    format!("{MANAGED_BY}={TORPOR},{}", pod_selector(holder))
+}
+
+/// What its pods are listed by.
+pub(super) fn pod_selector(holder: &Holder) -> String {
+    format!("{APP}={BRIDGE},{BRIDGE_OF}={}", bridge_of(holder))
+}
+
+/// What an object of a bridge is like, besides its spec.
+fn object(holder: &Holder, kind: (&str, &str), name: &str, body: Value) -> Value {
+    let (api_version, kind) = kind;
+    let mut manifest = json!({
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": holder.namespace,
+            "labels": {MANAGED_BY: TORPOR, APP: BRIDGE, BRIDGE_OF: bridge_of(holder)},
+        },
+    });
+    if let (Some(manifest), Value::Object(body)) = (manifest.as_object_mut(), body) {
+        manifest.extend(body);
+    }
+    manifest["metadata"]["annotations"] = json!({MANIFEST: digest(&manifest.to_string())});
+    manifest
+}
+
+/// Keys, issuer and epoch.
+pub(super) fn config(holder: &Holder, keys: &Keys, epoch: Epoch) -> Value {
+    let data = json!({"data": {
+        auth::FILE: keys.jwks,
+        ISSUER: keys.issuer,
+        epoch::FILE: epoch.0.to_string(),
+    }});
+    object(holder, ("v1", "ConfigMap"), &config_name(holder), data)
+}
+
+/// Where it is reached.
+pub(super) fn service(holder: &Holder) -> Value {
+    let spec = json!({"spec": {
+        "type": "ClusterIP",
+        "selector": pod_labels(holder),
+        "ports": [{"name": PORT_NAME, "port": PORT, "protocol": "TCP", "targetPort": PORT_NAME}],
+    }});
+    object(holder, ("v1", "Service"), &name(holder), spec)
+}
+
+/// Who may reach it, and whom it may. A market is a host name, of which a policy knows nothing: so it
+/// may go anywhere, also where another policy forbids that to all.
+pub(super) fn network_policy(holder: &Holder, account: &Account) -> Value {
+    let spec = json!({"spec": {
+        "podSelector": {"matchLabels": pod_labels(holder)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{
+            "from": [{
+                "namespaceSelector":
+                    {"matchLabels": {"kubernetes.io/metadata.name": account.namespace}},
+                "podSelector": {"matchLabels": {APP: TORPOR}},
+            }],
+            "ports": [{"port": PORT_NAME, "protocol": "TCP"}],
+        }],
+        "egress": [{}],
+    }});
+    object(holder, ("networking.k8s.io/v1", "NetworkPolicy"), &name(holder), spec)
+}
+
+/// The Deployment, hardened as the truncation Job is.
+pub(super) fn deployment(
+    holder: &Holder,
+    market: Market,
+    account: &Account,
+    image: &str,
+    issuer: &str,
+) -> Value {
+    let Account { namespace, name: account } = account;
+    let mut environment = vec![
+        literal("TORPOR_BRIDGE_LISTEN", &format!("0.0.0.0:{PORT}")),
+        literal("TORPOR_BRIDGE_CONFIG_DIR", CONFIG_DIRECTORY),
+        literal("TORPOR_BRIDGE_AUDIENCE", &audience(holder)),
+        literal("TORPOR_BRIDGE_ISSUER", issuer),
+        literal("TORPOR_BRIDGE_SUBJECT", &format!("system:serviceaccount:{namespace}:{account}")),
+    ];
+    environment.extend(market.environment());
+    let mut volumes = vec![json!({"name": "bridge", "configMap": {
+        "name": config_name(holder),
+        "items": [
+            {"key": auth::FILE, "path": auth::FILE},
+            {"key": epoch::FILE, "path": epoch::FILE},
+        ],
+    }})];
+    let mut mounts =
+        vec![json!({"name": "bridge", "mountPath": CONFIG_DIRECTORY, "readOnly": true})];
+    if let Some(SecretKeyRef { name, key }) = market.mounted() {
+        // Not there yet, it is told by the command, which names the file; the mount would only
+        // be waited for.
+        volumes.push(json!({"name": "secret", "secret": {
+            "secretName": name,
+            "optional": true,
+            "items": [{"key": key, "path": key, "mode": 0o400}],
+        }}));
+        mounts.push(json!({
+            "name": "secret",
+            "mountPath": format!("{SECRETS_DIRECTORY}/{name}"),
+            "readOnly": true,
+        }));
+    }
+    let probe = |path: &str, more: Value| {
+        let mut probe = json!({"httpGet": {"path": path, "port": PORT_NAME}});
+        if let (Some(probe), Value::Object(more)) = (probe.as_object_mut(), more) {
+            probe.extend::<Map<String, Value>>(more);
+        }
+        probe
+    };
+    let spec = json!({"spec": {
+        // Two would not know of each other's drains.
+        "replicas": 1,
+        "strategy": {"type": "Recreate"},
+        "selector": {"matchLabels": pod_labels(holder)},
+        "template": {
+            "metadata": {
+                "labels": {MANAGED_BY: TORPOR, APP: BRIDGE, BRIDGE_OF: bridge_of(holder)},
+                "annotations": {SETTINGS: market.digest()},
+            },
+            "spec": {
+                "automountServiceAccountToken": false,
+                "enableServiceLinks": false,
+                "terminationGracePeriodSeconds": 30,
+                "securityContext": {
+                    "runAsNonRoot": true,
+                    "runAsUser": 65532,
+                    "runAsGroup": 65532,
+                    // Whose the files of Secrets are.
+                    "fsGroup": 65532,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [{
+                    "name": CONTAINER,
+                    "image": image,
+                    "args": ["bridge", market.command()],
+                    "env": environment,
+                    "ports": [{"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"}],
+                    // It listens once it has looked at its statements, or has waited for the database
+                    // in vain.
+                    "livenessProbe": probe("/healthz", json!(
+                        {"initialDelaySeconds": 60, "periodSeconds": 10, "failureThreshold": 3})),
+                    "readinessProbe": probe("/readyz", json!({"periodSeconds": 2})),
+                    "terminationMessagePolicy": "FallbackToLogsOnError",
+                    "resources": {
+                        "requests": {"cpu": "10m", "memory": "32Mi"},
+                        "limits": {"memory": "128Mi"},
+                    },
+                    "securityContext": {
+                        "allowPrivilegeEscalation": false,
+                        "readOnlyRootFilesystem": true,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                    "volumeMounts": mounts,
+                }],
+                "volumes": volumes,
+            },
+        },
+    }});
+    object(holder, ("apps/v1", "Deployment"), &name(holder), spec)
+}
+
+/// Whether all that is wanted is there. What an API server fills in, or somebody else adds beside it (a
+/// container, a variable), is theirs, and an apply would leave it there; but a list without names has no
+/// further entries, and a selector is the one that is wanted.
+pub(super) fn is_so(wanted: &Value, there: &Value) -> bool {
+    match (wanted, there) {
+        (Value::Object(wanted), Value::Object(there)) => wanted.iter().all(|(key, wanted)| {
+            there.get(key).is_some_and(|there| {
+                if WHOLE.contains(&key.as_str()) { wanted == there } else { is_so(wanted, there) }
+            })
+        }),
+        (Value::Array(wanted), Value::Array(there)) if wanted.iter().all(has_name) => {
+            wanted.iter().all(|wanted| {
+                let named = there.iter().find(|there| there["name"] == wanted["name"]);
+                named.is_some_and(|there| is_so(wanted, there))
+            })
+        }
+        (Value::Array(wanted), Value::Array(there)) => {
+            wanted.len() == there.len()
+                && wanted.iter().zip(there).all(|(wanted, there)| is_so(wanted, there))
+        }
+        (wanted, there) => wanted == there,
+    }
+}
+
+fn has_name(entry: &Value) -> bool {
+    entry.get("name").is_some()
+}
+
+#[cfg(test)]
+#[path = "manifest_tests.rs"]
+mod tests;
