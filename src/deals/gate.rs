@@ -55,11 +55,13 @@ impl Trouble {
     pub fn needs_a_person(&self) -> bool {
         matches!(
             self.reason.as_str(),
-            "ServiceNotFound"
-                | "ServiceUnusable"
+            "AuthorityUnusable"
+                | "BridgeNameTaken"
                 | "NoServiceAccount"
+                | "PayloadsTooLarge"
                 | "PayloadsUnreadable"
-                | "TooManyOrders"
+                | "ServiceNotFound"
+                | "ServiceUnusable"
         )
     }
 }
@@ -82,6 +84,8 @@ pub struct Memory {
     pub drained: Option<(Drain, Timestamp)>,
     /// What the market has said yes to since the last plan: a start, or none.
     pub told: Option<Option<Timestamp>>,
+    /// Whether the bridge does not know the key that tokens are signed with.
+    pub unknown_key: bool,
     /// Whether the bridge has been found gone.
     pub bridge_gone: bool,
     /// What the market has said no to, or not answered; until when that is not tried again.

@@ -14,7 +14,6 @@ use tokio::time;
 
 use super::job;
 use super::validate::{Target, Valid};
-use crate::api::hibernation::HibernationStatus;
 use crate::hold::apply::{CALL_TIMEOUT, in_words, rejects};
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART_ANNOTATION, WORKLOADS};
 use crate::hold::memory::Remembered;
@@ -126,9 +125,9 @@ impl Reader {
     pub async fn subjects(
         &self,
         spec: &Valid,
-        status: &HibernationStatus,
+        originals: &BTreeMap<String, String>,
     ) -> Result<(Vec<Subject>, Vec<Subject>), Error> {
-        let remembered = status.originals.keys().filter_map(|key| key.split('/').next());
+        let remembered = originals.keys().filter_map(|key| key.split('/').next());
         let full: BTreeSet<&str> =
             spec.workloads.iter().map(|entry| entry.kind.name).chain(remembered).collect();
         let workloads = try_join_all(WORKLOADS.iter().map(|kind| {
@@ -137,7 +136,7 @@ impl Reader {
             self.list(kind, if whole { params } else { params.labels(LABEL) }, Vec::new())
         }));
         let (workloads, config_maps) =
-            futures::try_join!(workloads, self.config_maps(spec, status))?;
+            futures::try_join!(workloads, self.config_maps(spec, originals))?;
         Ok((workloads.into_iter().flatten().collect(), config_maps))
     }
 
@@ -146,9 +145,9 @@ impl Reader {
     async fn config_maps(
         &self,
         spec: &Valid,
-        status: &HibernationStatus,
+        originals: &BTreeMap<String, String>,
     ) -> Result<Vec<Subject>, Error> {
-        let pointers = config_pointers(spec, status);
+        let pointers = config_pointers(spec, originals);
         let selectors = spec.config_maps.iter().filter_map(|entry| match &entry.target {
             Target::Labels(labels) => Some(labels.to_string()),
             Target::Name(_) | Target::All => None,
@@ -162,7 +161,7 @@ impl Reader {
             Target::Name(name) => Some(name.as_str()),
             Target::Labels(_) | Target::All => None,
         });
-        let remembered = status.originals.keys().filter_map(|key| {
+        let remembered = originals.keys().filter_map(|key| {
             key.strip_prefix("ConfigMap/").and_then(|rest| rest.split('/').next())
         });
         let missing: BTreeSet<&str> =
@@ -291,8 +290,8 @@ impl PodView {
 
 /// The levers of ConfigMaps that matter: those that the spec names, and those that the status remembers,
 /// whose keys may have left the spec, and whose record may have been torn off.
-fn config_pointers(spec: &Valid, status: &HibernationStatus) -> Vec<String> {
-    let originals = status.originals.iter().filter(|(key, _)| key.starts_with("ConfigMap/"));
+fn config_pointers(spec: &Valid, originals: &BTreeMap<String, String>) -> Vec<String> {
+    let originals = originals.iter().filter(|(key, _)| key.starts_with("ConfigMap/"));
     let remembered = originals.filter_map(|(_, text)| serde_json::from_str(text).ok());
     let mut pointers = spec.config_pointers();
     pointers.extend(remembered.flat_map(|Remembered(levers)| levers.into_keys()));
@@ -352,15 +351,11 @@ mod tests {
         });
         let spec = validate(&serde_json::from_value(spec).unwrap()).unwrap();
         let remembered = |levers: serde_json::Value| levers.to_string();
-        let status = HibernationStatus {
-            originals: [
+        let originals = [
                 ("ConfigMap/env/u".to_owned(), remembered(json!({"/data/B": ["b", "x"]}))),
                 ("ConfigMap/odd/u".to_owned(), "no JSON".to_owned()),
                 ("Deployment/a/u".to_owned(), remembered(json!({"/spec/replicas": [1, 0]}))),
-            ]
-            .into(),
-            ..HibernationStatus::default()
-        };
-        assert_eq!(config_pointers(&spec, &status), ["/data/A", "/data/B"]);
+            ].into();
+        assert_eq!(config_pointers(&spec, &originals), ["/data/A", "/data/B"]);
     }
 }

@@ -162,6 +162,6 @@ pub async fn observe(
         None => Ok(None),
     };
     let ((workloads, config_maps), truncation, preflight) =
-        futures::try_join!(reader.subjects(valid, status), job(truncation), job(preflight))?;
+        futures::try_join!(reader.subjects(valid, &status.originals), job(truncation), job(preflight))?;
     Ok(Observed { workloads, config_maps, preflight, truncation, ..Observed::default() })
 }

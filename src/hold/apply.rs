@@ -124,6 +124,11 @@ impl Writer {
         Self { client, permit, in_flight: Arc::new(Semaphore::new(in_flight)), metrics }
     }
 
+    /// Asked before each write.
+    pub fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
     /// Fails where another replica leads.
     pub fn permitted(&self) -> Result<(), Error> {
         if (self.permit)() { Ok(()) } else { Err(Error::NotPermitted) }

@@ -2,6 +2,7 @@
 //! Hibernation does; besides, there is its time, and a market.
 
 pub mod occurrence;
+pub mod pass;
 pub mod plan;
 #[cfg(test)]
 mod plan_world;

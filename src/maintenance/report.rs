@@ -9,7 +9,7 @@ use crate::api::condition::{
 };
 use crate::api::maintenance_window::{MaintenanceWindowStatus, WindowHistoryEntry, WindowPhase};
 use crate::hibernation::plan::Standing;
-use crate::hibernation::report::Event;
+use crate::operator::object::Event;
 
 /// Entries of the history.
 const HISTORY: usize = 10;

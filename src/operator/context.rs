@@ -11,6 +11,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use super::interest::Interest;
 use super::lease::CurrentEpoch;
 use super::metrics::{self, Metrics};
+use crate::deals::{self, Account};
 use crate::hibernation::plan::{Contests, Looks};
 use crate::hold::apply::Writer;
 use crate::hold::lever::Kind;
@@ -30,6 +31,10 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// In which epoch this process leads.
     pub epoch: CurrentEpoch,
+    /// Speaks the Deals API.
+    pub deals: deals::client::Client,
+    /// The service account that the operator runs as, where it is known.
+    pub account: Option<Account>,
     memory: Mutex<HashMap<Holder, Memory>>,
     /// Objects that want to hear of changes in their namespace, by namespace.
     interested: Mutex<HashMap<String, HashMap<Holder, Interest>>>,
@@ -57,6 +62,8 @@ pub struct Notes {
     pub looks: Looks,
     /// Who writes what is held.
     pub contests: Contests,
+    /// What is remembered of a market.
+    pub market: deals::gate::Memory,
 }
 
 /// When an object was found settled.
@@ -93,6 +100,7 @@ impl Context {
         client: Client,
         epoch: CurrentEpoch,
         image: String,
+        account: Option<Account>,
         writes_in_flight: usize,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
@@ -104,8 +112,10 @@ impl Context {
         Arc::new(Self {
             writer: Writer::new(client.clone(), permit, writes_in_flight, metrics.clone()),
             recorder: Recorder::new(client.clone(), reporter),
+            deals: deals::client::Client::new(client.clone(), account.clone()),
             client,
             image,
+            account,
             metrics,
             epoch,
             memory: Mutex::default(),
@@ -211,7 +221,7 @@ mod tests {
     fn context() -> Arc<Context> {
         let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap()));
         let metrics = Arc::new(Metrics::new());
-        Context::new(client.unwrap(), Arc::new(|| None), String::new(), 1, metrics)
+        Context::new(client.unwrap(), Arc::new(|| None), String::new(), None, 1, metrics)
     }
 
     fn holder(holder: &str) -> Holder {

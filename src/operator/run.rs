@@ -17,7 +17,7 @@ use super::control::Controllers;
 use super::lease::{self, CurrentEpoch, Lease, LeaseParams};
 use super::metrics::Metrics;
 use super::triggers::Scope;
-use crate::api::Hibernation;
+use crate::api::{Hibernation, MaintenanceWindow};
 use crate::deals::client::Account;
 use crate::logging::{self, Format, LoggingError};
 
@@ -185,9 +185,15 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
             }
         });
         let in_flight = args.writes_in_flight.into();
-        let context = Context::new(client, epoch, args.image, in_flight, metrics.clone());
+        let account = account(&args);
+        let image = args.image;
+        let context = Context::new(client, epoch, image, account, in_flight, metrics.clone());
         let scopes = Scope::all(&args.watch_namespace);
-        Controllers::new(context, scopes, args.holder_grace).of::<Hibernation>().run(end).await;
+        Controllers::new(context, scopes, args.holder_grace)
+            .of::<Hibernation>()
+            .of::<MaintenanceWindow>()
+            .run(end)
+            .await;
         metrics.set_leader(false);
         if !asked.was_asked() {
             result = Err(Error::LeaseLost);

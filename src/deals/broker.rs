@@ -1,0 +1,143 @@
+//! Looks at an object's market, and does what a plan says of it: through the Deals API, wherever that
+//! is served.
+
+use jiff::Timestamp;
+
+use super::client::{self, Server};
+use super::gate::{Action, Memory, Seen, Trouble};
+use super::hosted::{self, Hosting};
+use super::payloads::{self, Kept, Payloads};
+use crate::api::deals::{DealsSource, SourceStatus};
+use crate::hold::record::Holder;
+use crate::operator::context::Context;
+
+/// Speaks to one object's market.
+pub struct Broker<'a> {
+    /// What all reconciles share.
+    pub context: &'a Context,
+    /// The object.
+    pub holder: &'a Holder,
+    /// Where its market is served, as its status has it.
+    pub source: &'a SourceStatus,
+    /// What its spec says of that, where it still says the same.
+    pub spec: Option<&'a DealsSource>,
+}
+
+impl From<client::Error> for Trouble {
+    fn from(error: client::Error) -> Self {
+        Self { reason: error.reason().to_owned(), message: error.to_string() }
+    }
+}
+
+impl From<hosted::Error> for Trouble {
+    fn from(error: hosted::Error) -> Self {
+        Self { reason: error.reason().to_owned(), message: error.to_string() }
+    }
+}
+
+impl From<payloads::Error> for Trouble {
+    fn from(error: payloads::Error) -> Self {
+        Self { reason: error.reason().to_owned(), message: error.to_string() }
+    }
+}
+
+fn not_leading() -> Trouble {
+    hosted::Error::NotPermitted.into()
+}
+
+impl Broker<'_> {
+    /// One look at the market, and at what was withdrawn from it. What does not let itself be seen is
+    /// part of what was seen.
+    pub async fn observe(&self, memory: &mut Memory) -> (Seen, Kept) {
+        let kept = self.payloads().read(self.holder).await;
+        let look = match self.bridge_is_ready(memory).await {
+            Ok(()) => self.look(memory).await,
+            Err(trouble) => Err(trouble),
+        };
+        match kept {
+            Ok(kept) => (Seen { look, kept: Ok(kept.orders.clone()) }, kept),
+            Err(error) => (Seen { look, kept: Err(error.into()) }, Kept::default()),
+        }
+    }
+
+    async fn look(&self, memory: &mut Memory) -> Result<client::Look, Trouble> {
+        let looked = self.context.deals.look(&self.server()).await;
+        // The bridge is given the keys before the next look.
+        memory.unknown_key = looked.as_ref().is_err_and(client::Error::unknown_key);
+        Ok(looked?)
+    }
+
+    /// Makes the bridge that the operator is to run as it is to be.
+    async fn bridge_is_ready(&self, memory: &mut Memory) -> Result<(), Trouble> {
+        let Some(source) = self.spec.filter(|_| self.source.bridge.is_some()) else {
+            return Ok(());
+        };
+        let hosted = self.hosting()?.ensure(self.holder, source, memory.unknown_key).await?;
+        if hosted.ready {
+            return Ok(());
+        }
+        Err(Trouble { reason: "BridgeNotReady".to_owned(), message: hosted.message })
+    }
+
+    fn hosting(&self) -> Result<Hosting<'_>, Trouble> {
+        let account = self.context.account.as_ref().ok_or(client::Error::NoServiceAccount)?;
+        Ok(Hosting {
+            client: self.context.client.clone(),
+            permit: self.context.writer.permit(),
+            image: &self.context.image,
+            account,
+            epoch: (self.context.epoch)().ok_or_else(not_leading)?,
+        })
+    }
+
+    fn payloads(&self) -> Payloads<'_> {
+        Payloads { client: self.context.client.clone(), permit: self.context.writer.permit() }
+    }
+
+    fn server(&self) -> Server<'_> {
+        Server { holder: self.holder, source: self.source }
+    }
+
+    /// Does these, in this order, up to the first that fails.
+    pub async fn act(&self, actions: &[Action], kept: &Kept, memory: &mut Memory) {
+        for action in actions {
+            match self.one(action, kept, memory).await {
+                Ok(()) => memory.succeeded(),
+                Err(trouble) => {
+                    tracing::warn!(
+                        holder = %self.holder, reason = trouble.reason, message = trouble.message,
+                        "a market was not told"
+                    );
+                    memory.failed(trouble, Timestamp::now());
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn one(&self, action: &Action, kept: &Kept, memory: &mut Memory) -> Result<(), Trouble> {
+        let epoch = (self.context.epoch)().ok_or_else(not_leading)?;
+        let (deals, server) = (&self.context.deals, self.server());
+        match action {
+            Action::Announce(at) => {
+                deals.announce(&server, epoch, Some(*at)).await?;
+                memory.told = Some(Some(*at));
+            }
+            Action::TakeBack => {
+                deals.announce(&server, epoch, None).await?;
+                memory.told = Some(None);
+            }
+            Action::Keep(orders) => self.payloads().keep(self.holder, orders).await?,
+            Action::Drain(drain) => {
+                deals.drain(&server, epoch, drain).await?;
+                memory.drained = Some((drain.clone(), Timestamp::now()));
+            }
+            Action::Resume(orders) => deals.resume(&server, epoch, orders.clone()).await?,
+            Action::Forget => self.payloads().forget(self.holder, kept).await?,
+            Action::RemoveBridge => {
+                memory.bridge_gone = !self.hosting()?.remove(self.holder).await?;
+            }
+        }
+        Ok(())
+    }
+}

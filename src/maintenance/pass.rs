@@ -1,0 +1,186 @@
+//! One pass over a MaintenanceWindow: what is seen, what follows, and doing it; and what else the
+//! operator has to know of one.
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use super::plan::{Action, Input, plan};
+use super::report;
+use super::validate::{Valid, validate};
+use crate::api::maintenance_window::{MaintenanceWindow, MaintenanceWindowStatus};
+use crate::deals::broker::Broker;
+use crate::deals::hosted;
+use crate::deals::payloads::Kept;
+use crate::hibernation::apply::Applier;
+use crate::hibernation::observe::{Observed, Reader};
+use crate::hibernation::plan::{FINALIZER, Next, few};
+use crate::hold::record::Holder;
+use crate::operator::context::{Context, Notes};
+use crate::operator::interest::Interest;
+use crate::operator::kind::{InvalidSpec, Managed};
+use crate::operator::metrics::Kind;
+use crate::operator::object::{Event, fresh_id, publish, settle_status};
+use crate::operator::reconcile::Error;
+
+/// Plans that one pass may make, each with more seen than the one before: pods, and the market.
+const PLANS: usize = 3;
+
+impl Managed for MaintenanceWindow {
+    const KIND: Kind = Kind::MaintenanceWindow;
+    type Valid = Valid;
+
+    fn validate(&self) -> Result<Valid, InvalidSpec> {
+        validate(&self.spec).map_err(|invalid| InvalidSpec::new(invalid.reason(), &invalid))
+    }
+
+    fn unreadable(&self) -> Valid {
+        Valid::unreadable(&self.spec)
+    }
+
+    fn longest_deletion(&self) -> SignedDuration {
+        self.unreadable().deadline
+    }
+
+    fn interest(valid: &Valid, status: &MaintenanceWindowStatus) -> Interest {
+        Interest::of(&valid.down, &status.originals)
+    }
+
+    fn phase(status: &MaintenanceWindowStatus) -> Option<String> {
+        status.phase.map(|phase| format!("{phase:?}"))
+    }
+
+    fn next_change(
+        _valid: &Valid,
+        status: &MaintenanceWindowStatus,
+        _now: Timestamp,
+    ) -> Option<Timestamp> {
+        status.next_transition.as_ref().map(|next| next.at.0)
+    }
+
+    fn invalid(
+        before: &MaintenanceWindowStatus,
+        generation: Option<i64>,
+        reason: &str,
+        message: &str,
+        now: Timestamp,
+    ) -> MaintenanceWindowStatus {
+        report::invalid(before, generation, reason, message, now)
+    }
+
+    fn failing(
+        before: &MaintenanceWindowStatus,
+        generation: Option<i64>,
+        message: &str,
+        now: Timestamp,
+    ) -> MaintenanceWindowStatus {
+        report::failing(before, generation, message, now)
+    }
+
+    fn events(before: &MaintenanceWindowStatus, after: &MaintenanceWindowStatus) -> Vec<Event> {
+        report::events(before, after)
+    }
+
+    async fn pass(
+        &self,
+        context: &Context,
+        holder: &Holder,
+        valid: &Valid,
+        notes: &mut Notes,
+        now: Timestamp,
+    ) -> Result<(Next, Self), Error> {
+        let status = self.status.clone().unwrap_or_default();
+        let reader = Reader { client: context.client.clone(), namespace: holder.namespace.clone() };
+        let deleting_since = self.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+        let mut seen = observe(&reader, deleting_since.is_some(), valid, &status).await?;
+        let source = status.deals.as_ref().and_then(|deals| deals.source.as_ref());
+        let spec = valid.deals.as_ref().map(|rules| &rules.source);
+        let broker = source.map(|source| Broker {
+            context,
+            holder,
+            source,
+            spec: spec.filter(|spec| hosted::source(holder, spec) == *source),
+        });
+        let (mut market, mut kept) = (None, Kept::default());
+        let fresh_id = fresh_id(self, now);
+        let created = self.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+        let mut planned = None;
+        for _ in 0..PLANS {
+            let plan = plan(Input {
+                holder,
+                generation: self.metadata.generation,
+                created,
+                deleting_since,
+                finalizer: self.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+                spec: valid,
+                status: &status,
+                seen: &seen,
+                market: market.as_ref(),
+                gate: &notes.market,
+                looks: &notes.looks,
+                contests: &notes.contests,
+                now,
+                fresh_id: &fresh_id,
+            });
+            match (plan.next, &broker) {
+                (Next::LookAtPods, _) => seen.pods = Some(reader.pods().await?),
+                (Next::LookAtMarket, Some(broker)) => {
+                    let (looked, withdrawn) = broker.observe(&mut notes.market).await;
+                    (market, kept) = (Some(looked), withdrawn);
+                }
+                _ => {
+                    planned = Some(plan);
+                    break;
+                }
+            }
+        }
+        // Each look is asked for once, so that the last plan asks for none.
+        let Some(planned) = planned else { return Ok((Next::Again, self.clone())) };
+        if !planned.listens {
+            context.listen(holder, None);
+        }
+        notes.looks = planned.looks;
+        notes.market = planned.gate;
+        context.count(Self::KIND, holder, Self::phase(&planned.status));
+        let read = settle_status(context, self, &planned.status).await?;
+        let (mut calls, mut actions) = (Vec::new(), Vec::new());
+        for action in planned.actions {
+            match action {
+                Action::Hold(action) => actions.push(action),
+                Action::Market(action) => calls.push(action),
+            }
+        }
+        if let Some(broker) = &broker {
+            broker.act(&calls, &kept, &mut notes.market).await;
+        }
+        let applier = Applier {
+            client: context.client.clone(),
+            writer: &context.writer,
+            object: &read,
+            holder,
+            image: &context.image,
+        };
+        let mut told = Vec::new();
+        let acted = applier.act(actions, None, &mut notes.contests, &mut told).await;
+        if !told.is_empty() {
+            let reason = "ForeignChange".to_owned();
+            publish(context, &read, Event { warning: false, reason, note: few(&told) }).await;
+        }
+        acted?;
+        Ok((planned.next, read))
+    }
+}
+
+/// What a plan looks at, pods and market aside.
+async fn observe(
+    reader: &Reader,
+    deleting: bool,
+    valid: &Valid,
+    status: &MaintenanceWindowStatus,
+) -> Result<Observed, Error> {
+    // Then nothing else matters: what can't be seen there keeps nothing.
+    if deleting && reader.namespace_deleting().await {
+        return Ok(Observed { namespace_deleting: true, ..Observed::default() });
+    }
+    let (workloads, config_maps) = reader.subjects(&valid.down, &status.originals).await?;
+    Ok(Observed { workloads, config_maps, ..Observed::default() })
+}
