@@ -224,7 +224,8 @@ async fn what_a_bridge_waits_for_is_told_by_name() {
         "worker": format!("0x{}", "1".repeat(40)),
         "keySecretRef": {"name": "sonm-key", "key": "master.key"},
     }});
-    let missing = scene.until(&scene.holder, &orders("o-1"), "a Secret is missing", |hosted| {
+    let source = orders("o-1");
+    let missing = scene.until(&scene.holder, &source, "a Secret is missing", |hosted| {
         hosted.message == "CreateContainerConfigError: secret \"cornice-db\" not found"
     });
     let keyless: Holder = scene.named("keyless");

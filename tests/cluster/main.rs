@@ -21,6 +21,7 @@ mod kinds;
 mod levers;
 mod lifecycle;
 mod limits;
+mod market;
 mod owners;
 mod random;
 mod rehearsal;

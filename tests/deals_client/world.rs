@@ -73,7 +73,7 @@ pub(crate) fn holder(name: &str) -> Holder {
     Holder { kind, namespace, name: name.to_owned() }
 }
 
-/// A Service whose ClusterIP is that address.
+/// A Service whose `ClusterIP` is that address.
 pub(crate) fn service(address: SocketAddr) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "market", "namespace": "shop"},

@@ -1,4 +1,4 @@
-//! Where an object's server is: the ClusterIP of a Service in its own namespace, and nowhere else.
+//! Where an object's server is: the `ClusterIP` of a Service in its own namespace, and nowhere else.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

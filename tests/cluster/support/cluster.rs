@@ -63,7 +63,7 @@ pub(super) async fn bare_client() -> Client {
 }
 
 /// How the cluster is reached.
-pub(super) async fn config() -> Config {
+pub(crate) async fn config() -> Config {
     // Only together with TORPOR_CLUSTER: a cluster that somebody has is not there for tests.
     variable("TORPOR_CLUSTER");
     let file = variable("KUBECONFIG");

@@ -1,0 +1,226 @@
+//! The client of the Deals API with a real API server: its tokens, its Services, and the rights of
+//! `deploy/rbac.yaml`. The bridge is a process beside the test, reached through a Service.
+
+use std::{net::UdpSocket, path::PathBuf, process::Stdio, time::Duration};
+
+use k8s_openapi::api::{
+    core::v1::{Service, ServiceAccount},
+    discovery::v1::EndpointSlice,
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::Client as Kube;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
+use torpor::{
+    api::deals::SourceStatus,
+    deals::{
+        client::{Account, Client, Error, Server, audience},
+        problem::Kind,
+    },
+    hold::record::Holder,
+};
+
+use crate::support::{
+    cluster::{config, kubectl},
+    namespace::Namespace,
+    wait, workload,
+};
+
+/// The port of the Service, which is not the bridge's.
+const PORT: i32 = 80;
+
+/// A bridge to a market that is never there: who is let in hears that, and nobody else does.
+struct Bridge {
+    port: u16,
+    folder: PathBuf,
+    _process: Child,
+}
+
+impl Bridge {
+    async fn start(namespace: &Namespace, holder: &Holder) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&namespace.name);
+        std::fs::create_dir_all(&folder).expect("the folder can be made");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_torpor"));
+        command
+            .args(["bridge", "sonm", "--node", "http://127.0.0.1:1", "--insecure-node"])
+            .args(["--worker", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"])
+            .args(["--listen", "0.0.0.0:0", "--log-format", "json"])
+            .args(["--issuer", "https://kubernetes.default.svc.cluster.local"])
+            .args(["--subject", &format!("system:serviceaccount:{}:torpor", namespace.name)])
+            .args(["--audience", &audience(holder), "--config-dir"])
+            .arg(&folder);
+        let mut process = command
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the bridge starts");
+        let mut lines = BufReader::new(process.stderr.take().expect("it is piped")).lines();
+        let listens = async {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let entry: Value = serde_json::from_str(&line).unwrap_or_default();
+                if entry["message"] == "the bridge listens" {
+                    let address = entry["address"].as_str().expect("an address");
+                    return address.rsplit(':').next().and_then(|port| port.parse().ok());
+                }
+            }
+            None
+        };
+        let port = timeout(wait::TIMEOUT, listens).await.ok().flatten();
+        // What it writes besides is read by nobody, and must not hold it up.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { port: port.expect("it says where it listens"), folder, _process: process }
+    }
+
+    /// Gives it the keys to know tokens by.
+    fn knows(&self, keys: &str) {
+        std::fs::write(self.folder.join("jwks.json"), keys).expect("keys can be written");
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The address by which the cluster's network reaches this machine.
+async fn own_address() -> String {
+    let server = config().await.cluster_url;
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    // Nothing is sent: the way there tells the address.
+    let port = server.port_u16().expect("the API server has a port");
+    socket.connect((server.host().expect("a host"), port)).expect("there is a way there");
+    socket.local_addr().expect("an address").ip().to_string()
+}
+
+async fn serve(namespace: &Namespace, name: &str, bridge: &Bridge) {
+    let service: Service = workload::object(json!({
+        "metadata": {"name": name},
+        "spec": {"ports": [{"name": "http", "port": PORT}]},
+    }));
+    workload::create(namespace, &service).await;
+    let endpoints: EndpointSlice = workload::object(json!({
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [own_address().await]}],
+        "ports": [{"name": "http", "port": bridge.port}],
+    }));
+    workload::create(namespace, &endpoints).await;
+}
+
+/// The operator's account in the namespace, with the rights that it has there by `deploy/rbac.yaml`,
+/// and a client that acts as it.
+async fn operator(namespace: &Namespace) -> Kube {
+    let manifest = include_str!("../../deploy/rbac.yaml");
+    let manifest = manifest.replace("torpor-system", &namespace.name);
+    let documents = || {
+        let parts = manifest.split("\n---\n");
+        parts.map(|part| serde_saphyr::from_str::<Value>(part).expect("YAML"))
+    };
+    let find = |kind: &str, name: &str| {
+        let mut found = documents().filter(|d| d["kind"] == kind && d["metadata"]["name"] == name);
+        found.next().unwrap_or_else(|| panic!("no {kind} {name}"))
+    };
+    let account: ServiceAccount = workload::object(json!({"metadata": {"name": "torpor"}}));
+    workload::create(namespace, &account).await;
+    let mut rules = find("ClusterRole", "torpor");
+    rules["kind"] = json!("Role");
+    let mut bound = find("ClusterRoleBinding", "torpor");
+    bound["kind"] = json!("RoleBinding");
+    bound["roleRef"]["kind"] = json!("Role");
+    for role in [rules, find("Role", "torpor-token")] {
+        workload::create(namespace, &workload::object::<Role>(role)).await;
+    }
+    for binding in [bound, find("RoleBinding", "torpor-token")] {
+        workload::create(namespace, &workload::object::<RoleBinding>(binding)).await;
+    }
+    let mut config = config().await;
+    let user = format!("system:serviceaccount:{}:torpor", namespace.name);
+    config.auth_info.impersonate = Some(user);
+    Kube::try_from(config).expect("a client can be made")
+}
+
+fn let_in(error: &Error) -> bool {
+    matches!(error, Error::Problem(problem) if problem.kind == Kind::MarketUnreachable)
+}
+
+#[tokio::test]
+async fn the_operators_tokens_are_good_for_its_objects_bridge_alone() {
+    let namespace = Namespace::create("market").await;
+    let kube = operator(&namespace).await;
+    let holder = |name: &str| Holder {
+        kind: "MaintenanceWindow".to_owned(),
+        namespace: namespace.name.clone(),
+        name: name.to_owned(),
+    };
+    let account = |name: &str| Account { namespace: namespace.name.clone(), name: name.to_owned() };
+    let window = holder("worker");
+    let bridge = Bridge::start(&namespace, &window).await;
+    bridge.knows(r#"{"keys": []}"#);
+    serve(&namespace, "market", &bridge).await;
+    let source = |name: &str| SourceStatus {
+        service: name.to_owned(),
+        port: PORT,
+        ca_config_map_ref: None,
+        bridge: None,
+    };
+    let market = source("market");
+    let client = Client::new(kube.clone(), account("torpor"));
+    let server = Server { holder: &window, source: &market };
+    let until = async |what: &str, holds: fn(&Error) -> bool| {
+        let looks = async {
+            loop {
+                // What is behind it is never there.
+                let error = client.look(&server).await.expect_err("no market");
+                if holds(&error) {
+                    return;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(wait::TIMEOUT, looks).await.unwrap_or_else(|_| panic!("{what}, in vain"));
+    };
+
+    // As soon as the Service leads there; and as soon as the bridge has read the cluster's keys.
+    until("the bridge knows no key", Error::unknown_key).await;
+    bridge.knows(&kubectl(&["get", "--raw", "/openid/v1/jwks"]));
+    until("it knows the cluster's", let_in).await;
+
+    let refused = async |client: &Client, server: Server<'_>, reason: &str, says: &str| {
+        let error = client.look(&server).await.expect_err("it is refused");
+        assert_eq!(error.reason(), reason, "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+    };
+    let other = holder("other");
+    let others = Server { holder: &other, source: &market };
+    refused(&client, others, "Unauthenticated", "for another audience").await;
+
+    // The operator may have no tokens but its own; an administrator may, and the bridge takes none.
+    let default = Client::new(kube, account("default"));
+    refused(&default, server, "TokenRefused", "forbidden").await;
+    let default = Client::new(namespace.client.clone(), account("default"));
+    refused(&default, server, "Unauthenticated", "of another account").await;
+    let absent = Client::new(namespace.client.clone(), account("absent"));
+    refused(&absent, server, "TokenRefused", "not found").await;
+
+    let without = source("absent");
+    let nowhere = Server { holder: &window, source: &without };
+    refused(&client, nowhere, "ServiceNotFound", "no Service absent").await;
+    for (name, spec) in [
+        ("external", json!({"type": "ExternalName", "externalName": "example.org"})),
+        ("headless", json!({"clusterIP": "None", "ports": [{"port": PORT}]})),
+        ("other-port", json!({"ports": [{"port": 81}]})),
+    ] {
+        let service = workload::object(json!({"metadata": {"name": name}, "spec": spec}));
+        workload::create::<Service>(&namespace, &service).await;
+        let source = source(name);
+        let server = Server { holder: &window, source: &source };
+        refused(&client, server, "ServiceUnusable", name).await;
+    }
+    assert!(let_in(&client.look(&server).await.expect_err("no market")), "as before");
+}
