@@ -47,13 +47,15 @@ where
     list.items.into_iter().map(|object| (object.name_any(), object)).collect()
 }
 
-/// The resourceVersion of each of a bridge's objects.
+/// The version of each of a bridge's objects: of what others write the status of, the generation.
 async fn versions(scene: &Scene) -> BTreeMap<String, String> {
     fn of<K: Resource<DynamicType = ()>>(
         objects: BTreeMap<String, K>,
     ) -> impl Iterator<Item = (String, String)> {
         objects.into_iter().map(|(name, object)| {
-            (format!("{} {name}", K::kind(&())), object.resource_version().unwrap_or_default())
+            let generation = object.meta().generation.map(|generation| generation.to_string());
+            let version = generation.or(object.resource_version()).unwrap_or_default();
+            (format!("{} {name}", K::kind(&())), version)
         })
     }
     let all = of(labelled::<Deployment>(scene).await)
@@ -103,8 +105,12 @@ async fn a_bridge_serves_its_object_and_is_kept_as_it_should_be() {
     // Nothing is written where nothing differs.
     let before = versions(&scene).await;
     assert_eq!(before.len(), 4, "{before:?}");
-    assert!(scene.ensure(5, &orders("o-1"), false).await.expect("it is ensured").ready);
-    assert!(scene.ensure(5, &orders("o-1"), true).await.expect("it is ensured").ready);
+    let idle = scene.hosting(&scene.refused, 5);
+    for refresh in [false, true] {
+        let source = scene.read(&orders("o-1"));
+        let hosted = idle.ensure(&scene.holder, &source, refresh).await;
+        assert!(hosted.expect("it needs no permit").ready);
+    }
     assert_eq!(versions(&scene).await, before);
 
     // What people change goes back, and what they delete comes back.
@@ -224,8 +230,8 @@ async fn what_a_bridge_waits_for_is_told_by_name() {
         "worker": format!("0x{}", "1".repeat(40)),
         "keySecretRef": {"name": "sonm-key", "key": "master.key"},
     }});
-    let source = orders("o-1");
-    let missing = scene.until(&scene.holder, &source, "a Secret is missing", |hosted| {
+    let postgres = orders("o-1");
+    let missing = scene.until(&scene.holder, &postgres, "a Secret is missing", |hosted| {
         hosted.message == "CreateContainerConfigError: secret \"cornice-db\" not found"
     });
     let keyless: Holder = scene.named("keyless");
@@ -258,7 +264,7 @@ async fn what_a_bridge_waits_for_is_told_by_name() {
     workload::create(&scene.namespace, &quota).await;
     let refused: Holder = scene.named("refused");
     scene
-        .until(&refused, &orders("o-1"), "a quota is in the way", |hosted| {
+        .until(&refused, &postgres, "a quota is in the way", |hosted| {
             hosted.message.starts_with("FailedCreate: ") && hosted.message.contains("quota")
         })
         .await;

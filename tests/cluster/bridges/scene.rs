@@ -203,8 +203,8 @@ async fn until(
             last = Some(hosted);
         }
     };
-    let passed = tokio::time::timeout(wait::TIMEOUT, passes).await;
-    assert!(passed.is_ok(), "waited {:?} in vain until {what}: {last:?}", wait::TIMEOUT);
+    let in_time = tokio::time::timeout(wait::TIMEOUT, passes).await;
+    assert!(in_time.is_ok(), "waited {:?} in vain until {what}: {last:?}", wait::TIMEOUT);
 }
 
 /// The API server takes a moment to know of rights, and nothing tells when it does.
