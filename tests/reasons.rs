@@ -12,7 +12,7 @@ use torpor::api::Hibernation;
 
 /// Words in the sources that look like reasons and are none. A new one that stands neither here nor
 /// on the page fails the test.
-const NO_REASONS: [&str; 50] = [
+const NO_REASONS: [&str; 58] = [
     // Kinds, and what is said of them in manifests.
     "ConfigMap",
     "ConfigMaps",
@@ -30,6 +30,9 @@ const NO_REASONS: [&str; 50] = [
     "In",
     "Never",
     "RuntimeDefault",
+    "Bearer",
+    "ExternalName",
+    "TokenRequest",
     // Conditions and their statuses, of Hibernations, of Jobs and of containers.
     "Ready",
     "Reconciling",
@@ -64,6 +67,11 @@ const NO_REASONS: [&str; 50] = [
     "HibernationStatus",
     "PartialEq",
     "PascalCase",
+    "Clear",
+    "DealOnTheWire",
+    "MaintenanceWindowStatus",
+    "None",
+    "String",
     "OnDelete",
     "PreflightPassed",
     "Truncated",
