@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod client;
+pub mod dealings;
 pub mod gate;
 pub mod hosted;
 pub mod payloads;

@@ -10,18 +10,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::occurrence::{Occurrence, counted_from, moved, occurrence};
 use super::validate::{Begins, Valid};
 use crate::api::condition::{READY, STALLED};
-use crate::api::deals::{DealsSource, DealsStatus, ForwardDeals, SourceStatus};
+use crate::api::deals::{DealsStatus, ForwardDeals};
 use crate::api::hibernation::{HibernationStatus, Phase, StepStatus};
 use crate::api::maintenance_window::{
     LastWindow, MaintenanceWindowStatus, NextWindowTransition, WindowPhase, WindowState,
     WindowStatus,
 };
-use crate::deals::gate::{self, Clear, Gate, Rules, Trouble, Verdict};
-use crate::deals::hosted;
+use crate::deals::dealings::{Dealings, Start};
+use crate::deals::gate::{self, Trouble, Verdict};
 use crate::hibernation::observe::Observed;
 use crate::hibernation::plan::{self as hold, Contests, Looks, Next, Standing};
 use crate::hibernation::validate as hold_spec;
 use crate::hold::record::Holder;
+use crate::hold::subject::Subject;
 
 /// Everything that a plan is made from.
 #[derive(Clone, Copy, Debug)]
@@ -88,10 +89,9 @@ pub(super) struct Draft<'a> {
     pub(super) status: MaintenanceWindowStatus,
     pub(super) phase: WindowPhase,
     pub(super) standing: Standing,
-    pub(super) clear: Option<Clear>,
+    pub(super) dealings: Dealings<'a>,
     actions: Vec<Action>,
     looks: Looks,
-    gate: gate::Memory,
     next: Next,
 }
 
@@ -102,18 +102,6 @@ struct Held {
     standing: Standing,
 }
 
-/// For what was begun under a spec that no longer says anything of deals.
-fn without_rules() -> Rules {
-    Rules {
-        source: DealsSource::default(),
-        forward: ForwardDeals::default(),
-        spot: Default::default(),
-        orders: Default::default(),
-        restore_orders: true,
-        settle: SignedDuration::ZERO,
-    }
-}
-
 /// Makes the plan.
 pub fn plan(input: Input) -> Plan {
     let mut draft = Draft {
@@ -121,10 +109,16 @@ pub fn plan(input: Input) -> Plan {
         status: input.status.clone(),
         phase: input.status.phase.unwrap_or_default(),
         standing: Standing::Settled,
-        clear: None,
+        dealings: Dealings::new(
+            input.holder,
+            input.spec.deals.as_ref(),
+            input.status.deals.clone(),
+            input.market,
+            input.gate.clone(),
+            input.now,
+        ),
         actions: Vec::new(),
         looks: input.looks.clone(),
-        gate: input.gate.clone(),
         next: Next::Settled,
     };
     draft.decide();
@@ -175,46 +169,31 @@ impl Draft<'_> {
         self.status.window = Some(window.clone());
         self.standing = awake.standing;
         self.phase = if awake.settled { WindowPhase::Scheduled } else { WindowPhase::Restoring };
-        let Some(rules) = self.rules() else {
+        let Some(rules) = &spec.deals else {
             if self.forget_the_market(true) && awake.settled {
                 self.without_finalizer();
             }
             return;
         };
-        if !self.prepared(&rules) {
+        if !self.prepared() {
             return;
         }
-        let mut gate = self.gate(&rules);
-        let left = window.start.0.duration_since(now);
-        let unfinished = gate.status.withdrawn
-            || gate.status.announcement.as_ref().is_none_or(|announced| !announced.made);
-        let due = gate.look_is_due(Some(left));
-        if gate.seen.is_none() && (due || unfinished) {
-            self.next = Next::LookAtMarket;
-            return;
+        let postpones = rules.forward == ForwardDeals::Postpone;
+        let start = |earliest: Option<Timestamp>| {
+            let at = match earliest {
+                Some(earliest) if postpones => window.planned.0.max(earliest),
+                None if postpones => window.planned.0,
+                _ => window.start.0,
+            };
+            Start { at, until: window.end.as_ref().map(|end| end.0) }
+        };
+        let again = self.dealings.ahead(window.start.0, start, awake.settled);
+        if self.input.market.is_some() {
+            self.status.earliest_start = self.dealings.earliest();
+            self.move_to(start(self.status.earliest_start.as_ref().map(|time| time.0)).at);
         }
-        let mut start = window.start.0;
-        if gate.seen.is_some() {
-            let earliest = gate.earliest();
-            if rules.forward == ForwardDeals::Postpone {
-                start = window.planned.0.max(earliest.unwrap_or(Timestamp::MIN));
-            }
-            let announced = announced(&rules, &window, start, earliest);
-            let refused = gate.would_be_refused(start);
-            gate.announce(announced.filter(|_| !refused));
-            if awake.settled {
-                gate.offer_again();
-            }
-        }
-        let next_look = gate.memory.next_look;
-        let again = gate.again();
-        let busy = !gate.actions.is_empty() || gate.trouble().is_some();
-        self.take(gate);
-        self.move_to(start);
         self.trouble_in_words("Market");
-        let soon = if busy { again } else { left };
-        let look = next_look.map_or(left, |next| next.duration_since(now));
-        self.wait(soon.min(look).min(left).max(SignedDuration::from_secs(1)));
+        self.wait(again.min(window.start.0.duration_since(now)));
     }
 
     /// Its time has come.
@@ -224,65 +203,54 @@ impl Draft<'_> {
             self.come(WindowState::Operating, end.0);
         }
         self.status.window = Some(window.clone());
-        let Some(rules) = self.rules() else {
-            if !self.with_finalizer() {
-                return;
+        if spec.deals.is_none() {
+            if self.with_finalizer() {
+                self.forget_the_market(false);
+                self.go_down();
             }
-            self.forget_the_market(false);
-            return self.go_down();
-        };
-        if !self.prepared(&rules) {
             return;
         }
-        if self.slept() {
+        if !self.prepared() {
+            return;
+        }
+        let planned = self.planned(&spec.down);
+        if planned.next == Next::LookAtPods {
+            self.next = Next::LookAtPods;
+            return;
+        }
+        // What is down is looked after without the market; each stop asks it.
+        let under_way = self.status.episode.as_ref().is_some_and(|e| e.waking_since.is_none());
+        if under_way && !planned.actions.iter().any(|action| stops(action)) {
             return self.go_down();
         }
-        if self.input.market.is_none() {
-            self.next = Next::LookAtMarket;
+        if !self.dealings.looked() {
             return;
         }
         if self.status.episode.is_none() {
             let awake = self.hold(&spec.up);
             if let Standing::Stalled { .. } = awake.standing {
                 // Nothing is withdrawn for what could not be stopped then.
-                let gate = self.gate(&rules);
-                self.take(gate);
+                self.dealings.only_look();
                 self.phase = WindowPhase::Blocked;
                 self.standing = awake.standing;
                 return self.wait(SignedDuration::from_secs(15));
             }
         }
-        let mut gate = self.gate(&rules);
-        let verdict = gate.clear();
-        let stopped = self.something_is_stopped();
+        let start =
+            Start { at: window.start.0, until: window.end.as_ref().map(|end| end.0) };
+        let (verdict, again) = self.dealings.permits(start);
+        self.status.earliest_start = self.dealings.earliest();
         match verdict {
-            Verdict::Clear => {
-                self.take(gate);
-                self.go_down();
-            }
+            Verdict::Clear => self.go_down(),
             // From the first stop on, what is stopped may be what tells of the market.
-            Verdict::Unknown(_) if stopped => {
-                self.take(gate);
-                self.go_down();
-            }
+            Verdict::Unknown(_) if self.stays_stopped(&planned) => self.go_down(),
             Verdict::Forward(earliest, message) => {
-                self.blocked_by_deals(gate, &window, earliest, message);
+                self.blocked_by_deals(&window, earliest, message, again);
             }
-            Verdict::Refused(trouble) => {
-                self.take(gate);
-                let Trouble { reason, message } = trouble;
+            Verdict::Refused(Trouble { reason, message }) => {
                 self.is_not_to_be(&window, WindowPhase::Refused, &reason, message);
             }
             Verdict::Draining(message) => {
-                let known = gate.status.announcement.as_ref();
-                if known.is_none_or(|known| known.at.0 > self.input.now || !known.made) {
-                    // Told first, so that nobody offers again what is withdrawn.
-                    let before = std::mem::take(&mut gate.actions);
-                    gate.announce(Some(window.start.0));
-                    gate.actions.extend(before);
-                }
-                let wait = gate.between_looks().min(gate.again());
-                self.take(gate);
                 self.phase = WindowPhase::Draining;
                 let awake = self.hold(&spec.up);
                 self.at("Deals", "Draining", message);
@@ -290,11 +258,9 @@ impl Draft<'_> {
                     self.standing = awake.standing;
                 }
                 self.trouble_in_words("Market");
-                self.wait(wait);
+                self.wait(again);
             }
             Verdict::Unknown(trouble) => {
-                let wait = gate.again().max(SignedDuration::from_secs(2));
-                self.take(gate);
                 self.phase = WindowPhase::Blocked;
                 let awake = self.hold(&spec.up);
                 if trouble.needs_a_person() {
@@ -305,25 +271,21 @@ impl Draft<'_> {
                 if !awake.settled {
                     self.standing = awake.standing;
                 }
-                self.wait(wait);
+                self.wait(again);
             }
         }
     }
 
     fn blocked_by_deals(
         &mut self,
-        mut gate: Gate,
         window: &WindowStatus,
         earliest: Timestamp,
         message: String,
+        again: SignedDuration,
     ) {
-        let Input { spec, now, .. } = self.input;
-        match gate.rules.forward {
+        let Input { spec, .. } = self.input;
+        match spec.deals.as_ref().map(|rules| rules.forward).unwrap_or_default() {
             ForwardDeals::Wait => {
-                gate.announce(announced(gate.rules, window, window.start.0, Some(earliest)));
-                let left = earliest.duration_since(now).as_secs() / 10;
-                let wait = SignedDuration::from_secs(left.clamp(1, 30));
-                self.take(gate);
                 self.phase = WindowPhase::Blocked;
                 // What was stopped before the deal was struck comes back.
                 let awake = self.hold(&spec.up);
@@ -332,17 +294,15 @@ impl Draft<'_> {
                     self.standing = awake.standing;
                 }
                 self.trouble_in_words("Market");
-                self.wait(wait);
+                self.wait(again);
             }
             ForwardDeals::Postpone => {
-                self.take(gate);
                 self.move_to(earliest);
                 self.phase = WindowPhase::Scheduled;
                 self.standing = Standing::Progressing { reason: "Postponed", message };
                 self.next = Next::Again;
             }
             ForwardDeals::Refuse => {
-                self.take(gate);
                 let reason = "ForwardDealsRefused";
                 self.is_not_to_be(window, WindowPhase::Refused, reason, message);
             }
@@ -462,83 +422,49 @@ impl Draft<'_> {
             .any(|action| matches!(action, Action::Hold(hold::Action::RemoveFinalizer)));
         if now > since + spec.deadline && !removing && self.next != Next::LookAtPods {
             // What is still held is left to the sweep for holders that are gone.
-            if self.status.deals.as_ref().is_some_and(|deals| deals.withdrawn) {
+            if self.dealings.withdrawn() {
                 let kept = crate::deals::payloads::name(self.input.holder);
                 self.stall(
                     "LeftBehind",
                     format!("what was withdrawn is not back on the market: ConfigMap {kept} has what it takes"),
                 );
             }
-            let hosted = |deals: &DealsStatus| {
-                deals.source.as_ref().is_some_and(|source| source.bridge.is_some())
-            };
-            if self.status.deals.as_ref().is_some_and(hosted) {
-                self.actions.push(Action::Market(gate::Action::RemoveBridge));
-            }
+            self.dealings.needs_look = false;
+            self.dealings.abandon();
             self.actions.push(Action::Hold(hold::Action::RemoveFinalizer));
         }
     }
 
-    /// Nothing is withdrawn and nothing announced any more; `wholly`: nor is there a bridge.
+    /// Whether the market is as it was before; `wholly`: and nobody asks it any more.
     fn forget_the_market(&mut self, wholly: bool) -> bool {
-        let Some(deals) = &self.status.deals else { return true };
-        let Some(source) = deals.source.clone() else {
-            self.status.deals = None;
-            return true;
-        };
-        if self.input.market.is_none() && (deals.withdrawn || deals.announcement.is_some()) {
-            self.next = Next::LookAtMarket;
-            return false;
-        }
-        let rules = self.rules().unwrap_or_else(without_rules);
-        let mut gate = self.gate(&rules);
-        let left = gate.leave();
-        let wait = gate.again();
-        let gone = gate.memory.bridge_gone || source.bridge.is_none();
-        if left && wholly && !gone {
-            gate.actions.push(gate::Action::RemoveBridge);
-        }
-        self.take(gate);
-        if left && (gone || !wholly) {
+        if self.dealings.forgotten(wholly) {
             if wholly {
-                self.status.deals = None;
                 self.status.earliest_start = None;
-                self.clear = None;
-                self.gate = gate::Memory::default();
             }
             return true;
         }
-        let message = if left {
-            "the bridge is removed".to_owned()
-        } else {
-            "taking back what was announced, offering again what was withdrawn".to_owned()
-        };
-        self.at("Market", "Restoring", message);
+        let message = "taking back what was announced, offering again what was withdrawn";
+        self.at("Market", "Restoring", message.to_owned());
         self.trouble_in_words("Market");
-        self.wait(wait);
+        self.wait(self.dealings.again());
         false
-    }
-
-    fn rules(&self) -> Option<Rules> {
-        self.input.spec.deals.clone()
     }
 
     /// Finalizer and source are recorded before anything is told to a market.
-    fn prepared(&mut self, rules: &Rules) -> bool {
-        let wanted = hosted::source(self.input.holder, &rules.source);
-        match self.status.deals.as_ref().and_then(|deals| deals.source.clone()) {
-            Some(known) if known == wanted => return self.with_finalizer(),
-            // What was told by another has to be taken back by it.
-            Some(known) if !same_server(&known, &wanted) && !self.forget_the_market(true) => {
-                return false;
+    fn prepared(&mut self) -> bool {
+        let recorded = self.dealings.prepared();
+        let finalizer = self.with_finalizer();
+        let source = |deals: &Option<DealsStatus>| deals.as_ref().and_then(|d| d.source.clone());
+        if !recorded {
+            if source(&self.dealings.status) == source(&self.input.status.deals) {
+                // Another server is still to take back what it was told.
+                self.trouble_in_words("Market");
+                self.wait(self.dealings.again());
+            } else {
+                self.next = Next::Again;
             }
-            _ => {}
         }
-        // The status is written first: the source stands there before it is used.
-        self.status.deals.get_or_insert_default().source = Some(wanted);
-        self.with_finalizer();
-        self.next = Next::Again;
-        false
+        recorded && finalizer
     }
 
     fn with_finalizer(&mut self) -> bool {
@@ -559,25 +485,6 @@ impl Draft<'_> {
         }
     }
 
-    fn gate<'r>(&self, rules: &'r Rules) -> Gate<'r>
-    where
-        Self: 'r,
-    {
-        let status = self.status.deals.clone().unwrap_or_default();
-        Gate::new(rules, status, self.input.market, self.gate.clone(), self.input.now)
-    }
-
-    /// Takes over what the gate has made of the market's part.
-    fn take(&mut self, gate: Gate) {
-        self.actions.extend(gate.actions.into_iter().map(Action::Market));
-        if self.input.market.is_some() {
-            self.status.earliest_start = gate.status.forward.first().map(|deal| deal.ends_at.clone());
-        }
-        self.status.deals = Some(gate.status);
-        self.gate = gate.memory;
-        self.clear = gate.clear.or(self.clear.take());
-    }
-
     /// Moves the window, where it is to begin at another time.
     fn move_to(&mut self, start: Timestamp) {
         if let Some(window) = &mut self.status.window
@@ -588,8 +495,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Plans what is held, as of a Hibernation with that spec.
-    fn hold(&mut self, spec: &hold_spec::Valid) -> Held {
+    /// What a Hibernation with that spec would do.
+    fn planned(&self, spec: &hold_spec::Valid) -> hold::Plan {
         let before = HibernationStatus {
             phase: self.status.episode.as_ref().map(|_| Phase::Hibernating),
             episode: self.status.episode.clone(),
@@ -599,7 +506,7 @@ impl Draft<'_> {
             originals: self.status.originals.clone(),
             ..HibernationStatus::default()
         };
-        let planned = hold::plan(hold::Input {
+        hold::plan(hold::Input {
             holder: self.input.holder,
             generation: self.input.generation,
             deleting_since: None,
@@ -612,7 +519,12 @@ impl Draft<'_> {
             contests: self.input.contests,
             now: self.input.now,
             fresh_id: self.input.fresh_id,
-        });
+        })
+    }
+
+    /// Plans what is held, as of a Hibernation with that spec.
+    fn hold(&mut self, spec: &hold_spec::Valid) -> Held {
+        let planned = self.planned(spec);
         let finalizer = |action: &hold::Action| {
             matches!(action, hold::Action::AddFinalizer | hold::Action::RemoveFinalizer)
         };
@@ -650,21 +562,19 @@ impl Draft<'_> {
         Held { settled, standing }
     }
 
-    /// Whether all has been down in this window.
-    fn slept(&self) -> bool {
-        self.status.episode.as_ref().is_some_and(|episode| {
-            episode.asleep_since.is_some() && episode.waking_since.is_none()
-        })
-    }
-
-    /// Whether a workload is held: what was told of the market may have been told by it.
-    fn something_is_stopped(&self) -> bool {
+    /// Whether workloads are held, and none of them is up again: what is stopped strikes no deals.
+    fn stays_stopped(&self, planned: &hold::Plan) -> bool {
         let holder = self.input.holder;
-        self.input
-            .seen
-            .workloads
-            .iter()
-            .any(|subject| subject.found.record().is_some_and(|record| record.held_by(holder)))
+        let held = |subject: &Subject| {
+            subject.found.record().is_some_and(|record| record.held_by(holder))
+        };
+        let up_again = |action: &hold::Action| match action {
+            hold::Action::Settle { subject, .. } => {
+                subject.kind.name != "ConfigMap" && stops(action) && held(subject)
+            }
+            _ => false,
+        };
+        self.input.seen.workloads.iter().any(held) && !planned.actions.iter().any(up_again)
     }
 
     fn come(&mut self, state: WindowState, at: Timestamp) {
@@ -673,7 +583,9 @@ impl Draft<'_> {
 
     fn wait(&mut self, wait: SignedDuration) {
         self.next = match self.next {
-            Next::Settled if self.actions.is_empty() => Next::Wait(wait),
+            Next::Settled if self.actions.is_empty() && self.dealings.actions.is_empty() => {
+                Next::Wait(wait)
+            }
             Next::Settled => Next::Again,
             Next::Wait(other) => Next::Wait(other.min(wait)),
             other => other,
@@ -702,9 +614,7 @@ impl Draft<'_> {
 
     /// Says what the market has answered, where the last call or look failed.
     fn trouble_in_words(&mut self, step: &str) {
-        let look = self.input.market.and_then(|seen| seen.look.as_ref().err());
-        let call = self.gate.trouble.as_ref().map(|(trouble, _)| trouble);
-        let Some(trouble) = call.or(look).cloned() else { return };
+        let Some(trouble) = self.dealings.trouble() else { return };
         if trouble.needs_a_person() {
             self.stall(&trouble.reason, trouble.message);
         } else {
@@ -712,55 +622,43 @@ impl Draft<'_> {
         }
     }
 
-    fn finish(self) -> Plan {
+    fn finish(mut self) -> Plan {
+        self.status.deals = self.dealings.status.clone();
         super::report::finish(self)
     }
 
     /// The parts that the report hands over.
     pub(super) fn into_plan(mut self) -> Plan {
-        if self.next == Next::Settled && !self.actions.is_empty() {
-            self.next = Next::Again;
+        let calls = std::mem::take(&mut self.dealings.actions);
+        // A market is told before anything is done about it in the cluster.
+        let actions: Vec<_> =
+            calls.into_iter().map(Action::Market).chain(self.actions).collect();
+        let mut next = self.next;
+        if next == Next::Settled && !actions.is_empty() {
+            next = Next::Again;
+        }
+        if self.dealings.needs_look {
+            next = Next::LookAtMarket;
         }
         let listens = self.status.episode.is_some() || self.standing != Standing::Settled;
         Plan {
             status: self.status,
-            actions: self.actions,
-            next: self.next,
+            actions,
+            next,
             looks: self.looks,
-            gate: self.gate,
+            gate: self.dealings.memory,
             listens,
         }
     }
 
     pub(super) fn looks_first(&self) -> bool {
-        matches!(self.next, Next::LookAtPods | Next::LookAtMarket)
+        self.next == Next::LookAtPods || self.dealings.needs_look
     }
 }
 
-/// What to announce: never earlier than the last Forward deal's end, and nothing where that start
-/// will not come.
-fn announced(
-    rules: &Rules,
-    window: &WindowStatus,
-    start: Timestamp,
-    earliest: Option<Timestamp>,
-) -> Option<Timestamp> {
-    let Some(earliest) = earliest.filter(|earliest| *earliest > start) else { return Some(start) };
-    let comes = match rules.forward {
-        ForwardDeals::Wait => window.end.as_ref().is_none_or(|end| earliest < end.0),
-        ForwardDeals::Postpone => true,
-        ForwardDeals::Refuse => false,
-    };
-    comes.then_some(earliest)
-}
-
-/// Whether another set of settings is served at the same place.
-fn same_server(known: &SourceStatus, wanted: &SourceStatus) -> bool {
-    let SourceStatus { service, port, ca_config_map_ref, bridge } = wanted;
-    known.service == *service
-        && known.port == *port
-        && known.ca_config_map_ref == *ca_config_map_ref
-        && known.bridge.is_some() == bridge.is_some()
+/// Whether it takes hold of something.
+fn stops(action: &hold::Action) -> bool {
+    matches!(action, hold::Action::Settle { wants, .. } if !wants.is_empty())
 }
 
 fn in_words(window: &WindowStatus) -> String {

@@ -47,7 +47,7 @@ impl Draft<'_> {
         set(RECONCILING, !settled && !stalled, &reason, &message);
         set(STALLED, stalled, &reason, &message);
         set(IN_MAINTENANCE, in_maintenance, &phase_name, &message);
-        match &self.clear {
+        match &self.dealings.clear {
             Some(clear) => condition::set(
                 conditions,
                 DEALS_CLEAR,
