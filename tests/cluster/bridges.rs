@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use torpor::deals::hosted::{self, Error};
 use torpor::hold::record::Holder;
 
-use self::scene::{Scene, WINDOW, problem};
+use self::scene::{Scene, WINDOW, problem, read};
 use crate::support::{
     database::Database,
     wait::{self, Watched},
@@ -107,7 +107,7 @@ async fn a_bridge_serves_its_object_and_is_kept_as_it_should_be() {
     assert_eq!(before.len(), 4, "{before:?}");
     let idle = scene.hosting(&scene.refused, 5);
     for refresh in [false, true] {
-        let source = scene.read(&orders("o-1"));
+        let source = read(&orders("o-1"));
         let hosted = idle.ensure(&scene.holder, &source, refresh).await;
         assert!(hosted.expect("it needs no permit").ready);
     }
@@ -274,7 +274,7 @@ async fn what_a_bridge_waits_for_is_told_by_name() {
 async fn what_is_not_torpors_is_not_touched_and_who_does_not_lead_writes_nothing() {
     let scene = Scene::create("bridge-names").await;
     let idle = scene.hosting(&scene.refused, 5);
-    let source = scene.read(&orders("o-1"));
+    let source = read(&orders("o-1"));
     let error = idle.ensure(&scene.holder, &source, false).await.expect_err("it does not lead");
     assert!(matches!(error, Error::NotPermitted), "{error}");
     assert_eq!(versions(&scene).await, BTreeMap::new());
@@ -293,6 +293,6 @@ async fn what_is_not_torpors_is_not_touched_and_who_does_not_lead_writes_nothing
     let before = versions(&scene).await;
     let hosted = scene.ensure(5, &served, false).await.expect("nothing is to be done");
     assert!(hosted.ready);
-    assert_eq!(hosted::source(&scene.holder, &scene.read(&served)).bridge, None);
+    assert_eq!(hosted::source(&scene.holder, &read(&served)).bridge, None);
     assert_eq!(versions(&scene).await, before);
 }

@@ -87,12 +87,8 @@ impl Scene {
         Api::namespaced_with(self.namespace.client.clone(), &self.namespace.name, &resource)
     }
 
-    pub(super) fn read(&self, source: &Value) -> DealsSource {
-        workload::object(source.clone())
-    }
-
     pub(super) fn source(&self, source: &Value) -> SourceStatus {
-        hosted::source(&self.holder, &self.read(source))
+        hosted::source(&self.holder, &read(source))
     }
 
     pub(super) async fn ensure(
@@ -102,12 +98,12 @@ impl Scene {
         refresh: bool,
     ) -> Result<Hosted, Error> {
         let hosting = self.hosting(&self.permitted, epoch);
-        hosting.ensure(&self.holder, &self.read(source), refresh).await
+        hosting.ensure(&self.holder, &read(source), refresh).await
     }
 
     pub(super) async fn until_ready(&self, epoch: i32, source: &Value) {
         let hosting = self.hosting(&self.permitted, epoch);
-        until(&hosting, &self.holder, &self.read(source), "the bridge is ready", |h| h.ready).await;
+        until(&hosting, &self.holder, &read(source), "the bridge is ready", |h| h.ready).await;
     }
 
     /// Passes, until it stands as wanted.
@@ -119,7 +115,7 @@ impl Scene {
         wanted: impl Fn(&Hosted) -> bool,
     ) {
         let hosting = self.hosting(&self.permitted, 5);
-        until(&hosting, holder, &self.read(source), what, wanted).await;
+        until(&hosting, holder, &read(source), what, wanted).await;
     }
 
     /// A token of a service account here, for an object here.
@@ -182,6 +178,11 @@ impl Scene {
         let body = answer.into_body().collect().await.expect("a body").to_bytes();
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
+}
+
+/// A source as its author writes it.
+pub(super) fn read(source: &Value) -> DealsSource {
+    workload::object(source.clone())
 }
 
 async fn until(
