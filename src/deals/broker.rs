@@ -4,23 +4,63 @@
 use jiff::Timestamp;
 
 use super::client::{self, Server};
-use super::gate::{Action, Memory, Seen, Trouble};
+use super::gate::{Action, Memory, Rules, Seen, Trouble};
 use super::hosted::{self, Hosting};
 use super::payloads::{self, Kept, Payloads};
-use crate::api::deals::{DealsSource, SourceStatus};
+use crate::api::deals::{DealsSource, DealsStatus, SourceStatus};
 use crate::hold::record::Holder;
 use crate::operator::context::Context;
 
-/// Speaks to one object's market.
-pub struct Broker<'a> {
-    /// What all reconciles share.
-    pub context: &'a Context,
-    /// The object.
-    pub holder: &'a Holder,
-    /// Where its market is served, as its status has it.
-    pub source: &'a SourceStatus,
-    /// What its spec says of that, where it still says the same.
-    pub spec: Option<&'a DealsSource>,
+/// An object's market in one pass.
+pub struct Market<'a> {
+    broker: Option<Broker<'a>>,
+    /// What was seen of it; none before it was looked at.
+    pub seen: Option<Seen>,
+    kept: Kept,
+}
+
+impl<'a> Market<'a> {
+    /// The market that the status names, if it does; with the rules as the spec has them now.
+    pub fn new(
+        context: &'a Context,
+        holder: &'a Holder,
+        status: Option<&'a DealsStatus>,
+        rules: Option<&'a Rules>,
+    ) -> Self {
+        let source = status.and_then(|deals| deals.source.as_ref());
+        let spec = rules.map(|rules| &rules.source);
+        let broker = source.map(|source| Broker {
+            context,
+            holder,
+            source,
+            spec: spec.filter(|spec| hosted::source(holder, spec) == *source),
+        });
+        Self { broker, seen: None, kept: Kept::default() }
+    }
+
+    /// Looks at it. False where there is nothing to look at.
+    pub async fn look(&mut self, memory: &mut Memory) -> bool {
+        let Some(broker) = &self.broker else { return false };
+        let (seen, kept) = broker.observe(memory).await;
+        (self.seen, self.kept) = (Some(seen), kept);
+        true
+    }
+
+    /// Tells it these, in this order, up to the first that fails.
+    pub async fn tell(&self, actions: &[Action], memory: &mut Memory) {
+        let Some(broker) = &self.broker else { return };
+        broker.act(actions, &self.kept, memory).await;
+    }
+}
+
+/// Speaks to a market.
+struct Broker<'a> {
+    context: &'a Context,
+    holder: &'a Holder,
+    /// Where it is served, as the status has it.
+    source: &'a SourceStatus,
+    /// What the spec says of that, where it still says the same.
+    spec: Option<&'a DealsSource>,
 }
 
 impl From<client::Error> for Trouble {
@@ -48,7 +88,7 @@ fn not_leading() -> Trouble {
 impl Broker<'_> {
     /// One look at the market, and at what was withdrawn from it. What does not let itself be seen is
     /// part of what was seen.
-    pub async fn observe(&self, memory: &mut Memory) -> (Seen, Kept) {
+    async fn observe(&self, memory: &mut Memory) -> (Seen, Kept) {
         let kept = self.payloads().read(self.holder).await;
         let look = match self.bridge_is_ready(memory).await {
             Ok(()) => self.look(memory).await,
@@ -99,7 +139,7 @@ impl Broker<'_> {
     }
 
     /// Does these, in this order, up to the first that fails.
-    pub async fn act(&self, actions: &[Action], kept: &Kept, memory: &mut Memory) {
+    async fn act(&self, actions: &[Action], kept: &Kept, memory: &mut Memory) {
         for action in actions {
             match self.one(action, kept, memory).await {
                 Ok(()) => memory.succeeded(),

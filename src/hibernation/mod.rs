@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod cast;
 pub mod database;
+pub mod dealing;
 pub mod down;
 pub mod job;
 pub mod observe;

@@ -7,10 +7,12 @@ use kube::ResourceExt;
 use super::apply::Applier;
 use super::database;
 use super::observe::{self, Observed, Reader};
-use super::plan::{FINALIZER, Input, Next, few, plan};
+use super::dealing::{Plan, plan};
+use super::plan::{FINALIZER, Input, Next, few};
 use super::report;
 use super::validate::{Valid, validate};
 use crate::api::hibernation::{Attempt, Hibernation, HibernationStatus};
+use crate::deals::broker::Market;
 use crate::hold::record::Holder;
 use crate::operator::context::{Context, Notes};
 use crate::operator::interest::Interest;
@@ -19,6 +21,9 @@ use crate::operator::metrics::{Kind, Metrics};
 use crate::operator::object::{Event, fresh_id, publish, settle_status};
 use crate::operator::reconcile::Error;
 use crate::schedule::Desired;
+
+/// Plans that one pass may make, each with more seen than the one before: pods, and the market.
+const PLANS: usize = 3;
 
 impl Managed for Hibernation {
     const KIND: Kind = Kind::Hibernation;
@@ -96,32 +101,48 @@ impl Managed for Hibernation {
         let status = self.status.clone().unwrap_or_default();
         let reader = Reader { client: context.client.clone(), namespace: holder.namespace.clone() };
         let deleting_since = self.metadata.deletion_timestamp.as_ref().map(|time| time.0);
-        let seen = observe(&reader, deleting_since.is_some(), valid, &status).await?;
+        let mut seen = observe(&reader, deleting_since.is_some(), valid, &status).await?;
         let fresh_id = fresh_id(self, now);
-        let input = Input {
-            holder,
-            generation: self.metadata.generation,
-            deleting_since,
-            finalizer: self.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
-            spec: valid,
-            status: &status,
-            seen: &seen,
-            looks: &notes.looks,
-            contests: &notes.contests,
-            now,
-            fresh_id: &fresh_id,
-        };
-        let mut planned = plan(input);
-        if planned.next == Next::LookAtPods {
-            let with_pods = Observed { pods: Some(reader.pods().await?), ..seen.clone() };
-            planned = plan(Input { seen: &with_pods, ..input });
+        let rules = valid.deals.as_ref();
+        let mut market = Market::new(context, holder, status.deals.as_ref(), rules);
+        let mut planned = None;
+        for _ in 0..PLANS {
+            let input = Input {
+                holder,
+                generation: self.metadata.generation,
+                deleting_since,
+                finalizer: self.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+                spec: valid,
+                status: &status,
+                seen: &seen,
+                looks: &notes.looks,
+                contests: &notes.contests,
+                now,
+                fresh_id: &fresh_id,
+                held_off: false,
+            };
+            let plan = plan(input, market.seen.as_ref(), &notes.market);
+            match plan.hold.next {
+                Next::LookAtPods => seen.pods = Some(reader.pods().await?),
+                Next::LookAtMarket if market.look(&mut notes.market).await => {}
+                _ => {
+                    planned = Some(plan);
+                    break;
+                }
+            }
         }
+        // Each look is asked for once, so that the last plan asks for none.
+        let Some(Plan { hold: planned, calls, gate }) = planned else {
+            return Ok((Next::Again, self.clone()));
+        };
+        notes.market = gate;
         if !planned.listens {
             context.listen(holder, None);
         }
         notes.looks = planned.looks;
         context.count(Self::KIND, holder, Self::phase(&planned.status));
         let read = settle_status(context, self, &planned.status).await?;
+        market.tell(&calls, &mut notes.market).await;
         let applier = Applier {
             client: context.client.clone(),
             writer: &context.writer,

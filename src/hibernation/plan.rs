@@ -56,6 +56,8 @@ pub struct Input<'a> {
     pub now: Timestamp,
     /// For a new hibernation.
     pub fresh_id: &'a str,
+    /// A market does not permit that it sleeps: it stays awake, or comes back.
+    pub held_off: bool,
 }
 
 /// What to do.
@@ -71,6 +73,23 @@ pub struct Plan {
     pub looks: Looks,
     /// Whether a change in the namespace may change the plan.
     pub listens: bool,
+}
+
+impl Plan {
+    /// Whether it takes hold of something.
+    pub fn stops(&self) -> bool {
+        self.actions.iter().any(Action::stops)
+    }
+
+    /// Whether it stops a workload that this holder holds already: that is up again.
+    pub fn stops_again(&self, holder: &Holder) -> bool {
+        self.actions.iter().any(|action| match action {
+            Action::Settle { subject, .. } => {
+                subject.kind.name != "ConfigMap" && action.stops() && subject.is_held_by(holder)
+            }
+            _ => false,
+        })
+    }
 }
 
 /// One thing to do.
@@ -99,6 +118,13 @@ pub enum Action {
     CreateJob(Attempt, Purpose),
     /// Delete a Job.
     DeleteJob(String),
+}
+
+impl Action {
+    /// Whether it takes hold of something.
+    fn stops(&self) -> bool {
+        matches!(self, Self::Settle { wants, .. } if !wants.is_empty())
+    }
 }
 
 /// What follows the actions.
@@ -229,6 +255,10 @@ impl<'a> Draft<'a> {
             Basis::Schedule(_) => None,
         };
         let by_person = desired.cause == DesiredCause::State && self.status.asked != asked;
+        if self.input.held_off {
+            // That it was asked for is heard once it is permitted.
+            return self.come_back();
+        }
         if desired.state == DesiredState::Hibernated
             && let Some(episode) = &self.status.episode
             && !self.is_under_way(episode)

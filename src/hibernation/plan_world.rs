@@ -137,6 +137,7 @@ impl World {
             contests: &self.contests,
             now: self.now,
             fresh_id: &format!("episode{}", self.plans),
+            held_off: false,
         })
     }
 

@@ -9,9 +9,11 @@ use kube::core::{Selector, SelectorExt};
 use serde_json::Value;
 
 use crate::api::database::Database;
+use crate::api::deals::Deals;
 use crate::api::hibernation::{HibernationSpec, OnDelete};
 use crate::api::schedule::DesiredState;
 use crate::api::workload::{Action, MissedRuns, Workload};
+use crate::deals::gate::Rules;
 use crate::hold::lever::{self, Kind, WORKLOADS};
 use crate::hold::subject::Subject;
 use crate::schedule::{Basis, Override};
@@ -35,6 +37,8 @@ pub struct Valid {
     pub dry_run: bool,
     /// How long a step may take.
     pub deadline: SignedDuration,
+    /// What has to have ended before it sleeps.
+    pub deals: Option<Rules>,
 }
 
 /// One entry of `spec.workloads`.
@@ -107,8 +111,8 @@ pub enum Invalid {
     #[error("progressDeadline: {0:?} is no duration; write for example `10m`")]
     Duration(String),
     /// The market's constraints.
-    #[error("deals is not served by this version; leave it out")]
-    Deals,
+    #[error("deals.settle: {0:?} is no duration; write for example `30s`")]
+    Settle(String),
 }
 
 impl Invalid {
@@ -141,9 +145,6 @@ pub fn validate(spec: &HibernationSpec) -> Result<Valid, Invalid> {
         dry_run,
         progress_deadline,
     } = spec;
-    if deals.is_some() {
-        return Err(Invalid::Deals);
-    }
     Ok(Valid {
         basis: Basis::parse(*state, schedule.as_ref())?,
         override_: override_.as_ref().map(Override::parse).transpose()?,
@@ -175,6 +176,20 @@ pub fn validate(spec: &HibernationSpec) -> Result<Valid, Invalid> {
         deadline: progress_deadline
             .parse()
             .map_err(|_| Invalid::Duration(progress_deadline.clone()))?,
+        deals: deals.as_ref().map(rules).transpose()?,
+    })
+}
+
+/// Reads the deals block.
+pub fn rules(deals: &Deals) -> Result<Rules, Invalid> {
+    let Deals { source, forward, spot, orders, restore_orders, settle } = deals;
+    Ok(Rules {
+        source: source.clone(),
+        forward: *forward,
+        spot: *spot,
+        orders: *orders,
+        restore_orders: *restore_orders,
+        settle: settle.parse().map_err(|_| Invalid::Settle(settle.clone()))?,
     })
 }
 
@@ -253,6 +268,7 @@ impl Valid {
             on_delete: spec.on_delete,
             dry_run: false,
             deadline: spec.progress_deadline.parse().unwrap_or(SignedDuration::from_mins(10)),
+            deals: None,
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::fields::{self, Owner};
 use super::lever::{self, Kind};
-use super::record::{ANNOTATION, Found, LABEL};
+use super::record::{ANNOTATION, Found, Holder, LABEL};
 
 /// A workload or ConfigMap.
 #[derive(Clone, Debug)]
@@ -107,6 +107,11 @@ pub struct Facts {
 }
 
 impl Subject {
+    /// Whether that holder holds it, by its annotation.
+    pub fn is_held_by(&self, holder: &Holder) -> bool {
+        self.found.record().is_some_and(|record| record.held_by(holder))
+    }
+
     /// Reads what was sent. `pointers` are the levers that somebody wants besides those recorded;
     /// the kind's own are always read. None for an object without name or uid, which no API server
     /// sends.

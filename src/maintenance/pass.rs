@@ -8,9 +8,7 @@ use super::plan::{Action, Input, plan};
 use super::report;
 use super::validate::{Valid, validate};
 use crate::api::maintenance_window::{MaintenanceWindow, MaintenanceWindowStatus};
-use crate::deals::broker::Broker;
-use crate::deals::hosted;
-use crate::deals::payloads::Kept;
+use crate::deals::broker::Market;
 use crate::hibernation::apply::Applier;
 use crate::hibernation::observe::{Observed, Reader};
 use crate::hibernation::plan::{FINALIZER, Next, few};
@@ -92,15 +90,8 @@ impl Managed for MaintenanceWindow {
         let reader = Reader { client: context.client.clone(), namespace: holder.namespace.clone() };
         let deleting_since = self.metadata.deletion_timestamp.as_ref().map(|time| time.0);
         let mut seen = observe(&reader, deleting_since.is_some(), valid, &status).await?;
-        let source = status.deals.as_ref().and_then(|deals| deals.source.as_ref());
-        let spec = valid.deals.as_ref().map(|rules| &rules.source);
-        let broker = source.map(|source| Broker {
-            context,
-            holder,
-            source,
-            spec: spec.filter(|spec| hosted::source(holder, spec) == *source),
-        });
-        let (mut market, mut kept) = (None, Kept::default());
+        let rules = valid.deals.as_ref();
+        let mut market = Market::new(context, holder, status.deals.as_ref(), rules);
         let fresh_id = fresh_id(self, now);
         let created = self.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
         let mut planned = None;
@@ -114,19 +105,16 @@ impl Managed for MaintenanceWindow {
                 spec: valid,
                 status: &status,
                 seen: &seen,
-                market: market.as_ref(),
+                market: market.seen.as_ref(),
                 gate: &notes.market,
                 looks: &notes.looks,
                 contests: &notes.contests,
                 now,
                 fresh_id: &fresh_id,
             });
-            match (plan.next, &broker) {
-                (Next::LookAtPods, _) => seen.pods = Some(reader.pods().await?),
-                (Next::LookAtMarket, Some(broker)) => {
-                    let (looked, withdrawn) = broker.observe(&mut notes.market).await;
-                    (market, kept) = (Some(looked), withdrawn);
-                }
+            match plan.next {
+                Next::LookAtPods => seen.pods = Some(reader.pods().await?),
+                Next::LookAtMarket if market.look(&mut notes.market).await => {}
                 _ => {
                     planned = Some(plan);
                     break;
@@ -149,9 +137,7 @@ impl Managed for MaintenanceWindow {
                 Action::Market(action) => calls.push(action),
             }
         }
-        if let Some(broker) = &broker {
-            broker.act(&calls, &kept, &mut notes.market).await;
-        }
+        market.tell(&calls, &mut notes.market).await;
         let applier = Applier {
             client: context.client.clone(),
             writer: &context.writer,

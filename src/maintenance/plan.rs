@@ -22,7 +22,6 @@ use crate::hibernation::observe::Observed;
 use crate::hibernation::plan::{self as hold, Contests, Looks, Next, Standing};
 use crate::hibernation::validate as hold_spec;
 use crate::hold::record::Holder;
-use crate::hold::subject::Subject;
 
 /// Everything that a plan is made from.
 #[derive(Clone, Copy, Debug)]
@@ -220,7 +219,7 @@ impl Draft<'_> {
         }
         // What is down is looked after without the market; each stop asks it.
         let under_way = self.status.episode.as_ref().is_some_and(|e| e.waking_since.is_none());
-        if under_way && !planned.actions.iter().any(|action| stops(action)) {
+        if under_way && !planned.stops() {
             return self.go_down();
         }
         if !self.dealings.looked() {
@@ -519,6 +518,7 @@ impl Draft<'_> {
             contests: self.input.contests,
             now: self.input.now,
             fresh_id: self.input.fresh_id,
+            held_off: false,
         })
     }
 
@@ -565,16 +565,8 @@ impl Draft<'_> {
     /// Whether workloads are held, and none of them is up again: what is stopped strikes no deals.
     fn stays_stopped(&self, planned: &hold::Plan) -> bool {
         let holder = self.input.holder;
-        let held = |subject: &Subject| {
-            subject.found.record().is_some_and(|record| record.held_by(holder))
-        };
-        let up_again = |action: &hold::Action| match action {
-            hold::Action::Settle { subject, .. } => {
-                subject.kind.name != "ConfigMap" && stops(action) && held(subject)
-            }
-            _ => false,
-        };
-        self.input.seen.workloads.iter().any(held) && !planned.actions.iter().any(up_again)
+        let mut workloads = self.input.seen.workloads.iter();
+        workloads.any(|subject| subject.is_held_by(holder)) && !planned.stops_again(holder)
     }
 
     fn come(&mut self, state: WindowState, at: Timestamp) {
@@ -654,11 +646,6 @@ impl Draft<'_> {
     pub(super) fn looks_first(&self) -> bool {
         self.next == Next::LookAtPods || self.dealings.needs_look
     }
-}
-
-/// Whether it takes hold of something.
-fn stops(action: &hold::Action) -> bool {
-    matches!(action, hold::Action::Settle { wants, .. } if !wants.is_empty())
 }
 
 fn in_words(window: &WindowStatus) -> String {

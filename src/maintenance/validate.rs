@@ -3,7 +3,6 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::deals::Deals;
 use crate::api::hibernation::HibernationSpec;
 use crate::api::maintenance_window::{MaintenanceWindowSpec, WindowSchedule};
 use crate::api::schedule::DesiredState;
@@ -157,20 +156,7 @@ pub fn validate(spec: &MaintenanceWindowSpec) -> Result<Valid, Invalid> {
         deadline: down.deadline,
         down,
         up: hold(DesiredState::Awake)?,
-        deals: deals.as_ref().map(rules).transpose()?,
-    })
-}
-
-/// Reads the deals block.
-pub fn rules(deals: &Deals) -> Result<Rules, Invalid> {
-    let Deals { source, forward, spot, orders, restore_orders, settle } = deals;
-    Ok(Rules {
-        source: source.clone(),
-        forward: *forward,
-        spot: *spot,
-        orders: *orders,
-        restore_orders: *restore_orders,
-        settle: parse("deals.settle", settle)?,
+        deals: deals.as_ref().map(hold::rules).transpose()?,
     })
 }
 
@@ -230,6 +216,7 @@ impl Valid {
             on_delete: Default::default(),
             dry_run: false,
             deadline: spec.progress_deadline.parse().unwrap_or(SignedDuration::from_mins(10)),
+            deals: None,
         };
         let up = hold();
         Self {

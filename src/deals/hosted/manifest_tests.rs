@@ -262,6 +262,7 @@ fn held(spec: Value, objects: &[Value]) -> Vec<String> {
         contests: &Contests::new(),
         now: Timestamp::UNIX_EPOCH,
         fresh_id: "e",
+        held_off: false,
     });
     let settled = plan.actions.into_iter().filter_map(|action| match action {
         Action::Settle { subject, .. } => Some(subject.display()),
