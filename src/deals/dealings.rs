@@ -108,7 +108,10 @@ impl<'a> Dealings<'a> {
             Some(known) if !same_server(&known, &wanted) && !self.forgotten(true) => return false,
             _ => {}
         }
-        self.status.get_or_insert_default().source = Some(wanted);
+        let deals = self.status.get_or_insert_default();
+        // Something may be kept from before, of an object of the same name. A look will tell.
+        deals.withdrawn |= deals.source.is_none();
+        deals.source = Some(wanted);
         false
     }
 

@@ -9,6 +9,8 @@ pub mod client;
 pub mod dealings;
 pub mod gate;
 pub mod hosted;
+#[cfg(test)]
+pub(crate) mod market_world;
 pub mod payloads;
 pub mod problem;
 pub mod types;

@@ -151,9 +151,10 @@ impl Draft<'_> {
     fn stay_up(&mut self) -> hold::Plan {
         let mut up = hold::plan(self.input);
         if up.status.phase != Some(Phase::Awake) {
-            if self.input.spec.deals.is_none() {
-                self.dealings.forgotten(false);
-                self.dealings.needs_look = false;
+            // What it finds asleep may have been put to sleep by another, who withdrew something.
+            let recorded = self.input.spec.deals.is_none() || self.dealings.prepared();
+            if !recorded && up.actions.is_empty() {
+                up.next = Next::Again;
             }
             return up;
         }
@@ -281,3 +282,7 @@ fn keep_the_finalizer(plan: &mut hold::Plan) {
     }
 }
 
+
+#[cfg(test)]
+#[path = "dealing_tests.rs"]
+mod tests;

@@ -135,7 +135,7 @@ proptest! {
         // A deletion that had its time leaves behind what it takes to bring it back.
         let left = world.condition(STALLED) == Some(("True", "LeftBehind"));
         if !left {
-            prop_assert!(world.kept.is_empty());
+            prop_assert!(world.market.kept.is_empty());
             prop_assert_eq!(&world.market.withdrawn, &Vec::<String>::new());
             for plan in world.market.orders.values() {
                 prop_assert_eq!(world.market.live(plan), 1, "{}", plan);

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::*;
 use crate::api::condition::{DEALS_CLEAR, IN_MAINTENANCE};
-use crate::maintenance::plan_world::{World, at};
+use crate::deals::market_world::at;
+use crate::maintenance::plan_world::World;
 
 use WindowPhase::{
     Blocked, Cancelled, Completed, Draining, InMaintenance, Missed, Refused, Restoring, Scheduled,
@@ -20,7 +21,7 @@ fn is_as_before(world: &World) {
         assert_eq!(world.market.live(plan), 1, "{plan}");
     }
     assert_eq!(world.market.announced, None);
-    assert!(world.kept.is_empty());
+    assert!(world.market.kept.is_empty());
 }
 
 #[test]
@@ -254,7 +255,7 @@ fn a_deletion_waits_for_the_market_until_the_deadline() {
     world.until(80);
     assert!(world.gone);
     assert_eq!(world.condition(STALLED), Some(("True", "LeftBehind")));
-    assert_eq!(world.kept.len(), 2, "what it takes to offer them again stays");
+    assert_eq!(world.market.kept.len(), 2, "what it takes to offer them again stays");
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! The world in which the planner is tested: a worker that sells compute, and the market that it is
 //! on. What is written is so; time passes, and calls fail, only where a test says so.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -10,93 +8,13 @@ use super::plan::{Action, Input, Plan, plan};
 use super::validate::{Valid, validate};
 use crate::api::deals::{AnnouncementStatus, DealsStatus};
 use crate::api::maintenance_window::{MaintenanceWindowStatus, WindowPhase};
-use crate::deals::client::Look;
-use crate::deals::gate::{self, Seen, Trouble};
-use crate::deals::types::{Commitments, Complete, Deal, Id, List, Order, Restore, Task, Term};
+use crate::deals::gate::{self, Seen};
+use crate::deals::market_world::{Market, at};
 use crate::hibernation::observe::{Observed, Pods};
 use crate::hibernation::plan::{self as hold, Contests, Looks, Next};
 use crate::hibernation::plan_world::{deployment, settle, subject};
 use crate::hold::plan::Wish;
 use crate::hold::record::Holder;
-
-/// Time, as the tests write it: seconds after the object was created.
-pub(super) fn at(seconds: i64) -> Timestamp {
-    "2026-12-01T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
-}
-
-/// Everything that is on the market, by what it was offered with. A plan is good for one deal.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Market {
-    /// Ids of orders, and what they are offered again with.
-    pub(super) orders: BTreeMap<String, String>,
-    /// Ids of deals, when their term runs out (none: an open one), and what they came from.
-    pub(super) deals: BTreeMap<String, (Option<Timestamp>, String)>,
-    pub(super) tasks: Vec<String>,
-    /// No call is answered.
-    pub(super) down: bool,
-    pub(super) announced: Option<Timestamp>,
-    /// What was taken off it, and was not offered again.
-    pub(super) withdrawn: Vec<String>,
-    /// How many resumes have offered something.
-    pub(super) resumed: u32,
-    counter: u32,
-}
-
-impl Market {
-    pub(super) fn offer(&mut self, plan: &str) {
-        self.counter += 1;
-        self.orders.insert(format!("order-{}", self.counter), plan.to_owned());
-    }
-
-    /// Somebody accepts an order.
-    pub(super) fn strike(&mut self, ends_at: Option<Timestamp>) -> bool {
-        let Some((order, plan)) = self.orders.pop_first() else { return false };
-        self.deals.insert(format!("deal-of-{order}"), (ends_at, plan));
-        true
-    }
-
-    /// What runs out of itself does.
-    fn pass(&mut self, now: Timestamp) {
-        let ended = |ends_at: &Option<Timestamp>| ends_at.is_some_and(|ends_at| ends_at <= now);
-        self.deals.retain(|_, (ends_at, _)| !ended(ends_at));
-    }
-
-    /// How often what was offered with that plan is on the market.
-    pub(super) fn live(&self, plan: &str) -> usize {
-        let deals = self.deals.values().filter(|(_, from)| from == plan);
-        self.orders.values().filter(|from| *from == plan).count() + deals.count()
-    }
-
-    pub(super) fn binds(&self) -> bool {
-        let forward = self.deals.values().any(|(ends_at, _)| ends_at.is_some());
-        forward || !self.orders.is_empty() || !self.tasks.is_empty()
-    }
-
-    fn commitments(&self, now: Timestamp) -> Commitments {
-        let id = |text: &str| Id::try_from(text.to_owned()).unwrap();
-        let restore = |text: &str| Restore::try_from(text.to_owned()).unwrap();
-        let deals = self.deals.iter().map(|(name, (ends_at, from))| Deal {
-            id: id(name),
-            term: ends_at.map_or(Term::Open, |ends_at| Term::Fixed { ends_at }),
-            counterparty: None,
-            restore: Some(restore(from)),
-        });
-        let orders =
-            self.orders.iter().map(|(name, from)| Order { id: id(name), restore: restore(from) });
-        Commitments {
-            as_of: now,
-            complete: Complete,
-            deals: List::try_from(deals.collect::<Vec<_>>()).unwrap(),
-            orders: List::try_from(orders.collect::<Vec<_>>()).unwrap(),
-            tasks: List::try_from(
-                self.tasks.iter().map(|task| Task { id: id(task) }).collect::<Vec<_>>(),
-            )
-            .unwrap(),
-            next_maintenance: self.announced,
-            failures: List::default(),
-        }
-    }
-}
 
 pub(super) struct World {
     pub(super) holder: Holder,
@@ -112,9 +30,6 @@ pub(super) struct World {
     pub(super) now: Timestamp,
     pub(super) objects: Vec<Value>,
     pub(super) market: Market,
-    /// What is kept of withdrawn orders.
-    pub(super) kept: Vec<Order>,
-    pub(super) bridge: bool,
     /// Phases that were entered, in order.
     pub(super) phases: Vec<WindowPhase>,
     plans: u32,
@@ -139,8 +54,6 @@ impl World {
             now: at(0),
             objects: vec![deployment("worker", 2), deployment("agent", 1)],
             market,
-            kept: Vec::new(),
-            bridge: false,
             phases: Vec::new(),
             plans: 0,
         }
@@ -240,20 +153,7 @@ impl World {
                     assert!(market.is_none());
                     assert!(self.finalizer, "a market is spoken to before that is recorded");
                     assert!(self.status.deals.is_some());
-                    self.bridge = true;
-                    let unreachable = Trouble {
-                        reason: "MarketUnreachable".to_owned(),
-                        message: "no answer".to_owned(),
-                    };
-                    let look = Look {
-                        commitments: self.market.commitments(self.now),
-                        began: self.now,
-                        complete: self.now,
-                    };
-                    market = Some(Seen {
-                        look: if self.reachable() { Ok(look) } else { Err(unreachable) },
-                        kept: Ok(self.kept.clone()),
-                    });
+                    market = Some(self.market.seen(self.reachable(), self.now));
                 }
                 _ => break planned,
             }
@@ -328,70 +228,8 @@ impl World {
     }
 
     fn call(&mut self, action: &gate::Action) -> bool {
-        match action {
-            gate::Action::Keep(orders) => {
-                self.kept.clone_from(orders);
-                return true;
-            }
-            gate::Action::Forget => {
-                self.kept.clear();
-                return true;
-            }
-            gate::Action::RemoveBridge => {
-                self.bridge = false;
-                self.gate.bridge_gone = true;
-                return true;
-            }
-            _ => {}
-        }
-        if !self.reachable() {
-            let trouble =
-                Trouble { reason: "MarketUnreachable".to_owned(), message: "no answer".to_owned() };
-            self.gate.failed(trouble, self.now);
-            return false;
-        }
-        match action {
-            gate::Action::Announce(start) => {
-                self.market.announced = Some(*start);
-                self.gate.told = Some(Some(*start));
-            }
-            gate::Action::TakeBack => {
-                self.market.announced = None;
-                self.gate.told = Some(None);
-            }
-            gate::Action::Drain(drain) => {
-                let kept = |plan: &str| self.kept.iter().any(|order| order.restore.as_str() == plan);
-                for id in drain.orders.as_slice() {
-                    if let Some(plan) = self.market.orders.remove(id.as_str()) {
-                        assert!(kept(&plan), "{plan} is withdrawn and not kept");
-                        self.market.withdrawn.push(plan);
-                    }
-                }
-                for id in drain.deals.as_slice() {
-                    if let Some((ends_at, plan)) = self.market.deals.remove(id.as_str()) {
-                        assert!(ends_at.is_none(), "a Forward deal is closed");
-                        assert!(kept(&plan), "{plan} is closed and not kept");
-                        self.market.withdrawn.push(plan);
-                    }
-                }
-                self.market.tasks.retain(|task| {
-                    !drain.tasks.as_slice().iter().any(|id| id.as_str() == task)
-                });
-                self.gate.drained = Some((drain.clone(), self.now));
-            }
-            gate::Action::Resume(orders) => {
-                for order in orders {
-                    self.market.withdrawn.retain(|plan| plan != order.restore.as_str());
-                    if self.market.live(order.restore.as_str()) == 0 {
-                        self.market.offer(order.restore.as_str());
-                        self.market.resumed += 1;
-                    }
-                }
-            }
-            _ => {}
-        }
-        self.gate.succeeded();
-        true
+        let reachable = self.reachable();
+        self.market.call(action, reachable, &mut self.gate, self.now)
     }
 
     /// The operator dies, and what it remembered with it.
