@@ -28,10 +28,10 @@ use crate::logging::{self, Format, LoggingError};
 
 /// Reconciles at once.
 const RECONCILES: u16 = 16;
-/// How long a claim to lead is valid.
-const LEASE: Duration = Duration::from_secs(15);
-/// How often it is renewed.
-const RENEW: Duration = Duration::from_secs(5);
+/// Shortest claim to lead: within it there must be time for renewing it, and trying that again.
+const SHORTEST_LEASE: SignedDuration = SignedDuration::from_secs(3);
+/// Longest one. Nobody is to wait for longer for who has crashed.
+const LONGEST_LEASE: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the operator is started with.
 #[derive(Args, Clone, Debug)]
@@ -47,6 +47,12 @@ pub struct RunArgs {
     /// Name of that lease
     #[arg(long, env = "TORPOR_LEASE_NAME", default_value = "torpor", value_name = "NAME")]
     pub lease_name: String,
+
+    /// How long a claim to lead is valid; it is renewed three times as often. Longer: the operator outlasts
+    /// an API server that does not answer for longer, and a replica that crashed is followed later
+    #[arg(long, env = "TORPOR_LEASE_DURATION", default_value = "15s", value_name = "DURATION",
+          value_parser = lease_duration)]
+    pub lease_duration: SignedDuration,
 
     /// Image of the truncation Jobs: this program's own
     #[arg(long, env = "TORPOR_IMAGE", value_name = "IMAGE")]
@@ -84,6 +90,15 @@ fn positive(text: &str) -> Result<SignedDuration, String> {
     let duration: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     if duration < SignedDuration::from_secs(1) {
         return Err("write a second or more, for example 5m".to_owned());
+    }
+    Ok(duration)
+}
+
+fn lease_duration(text: &str) -> Result<SignedDuration, String> {
+    let duration: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    let whole = duration.subsec_nanos() == 0;
+    if !whole || !(SHORTEST_LEASE..=LONGEST_LEASE).contains(&duration) {
+        return Err("write whole seconds from 3s to 1h, for example 15s".to_owned());
     }
     Ok(duration)
 }
@@ -139,8 +154,8 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
             namespace,
             name: args.lease_name.clone(),
             identity: lease::identity(name.as_deref().unwrap_or("torpor")),
-            duration: LEASE,
-            renew_every: RENEW,
+            duration: args.lease_duration.unsigned_abs(),
+            renew_every: args.lease_duration.unsigned_abs() / 3,
         },
     );
     let permit: Permit = {
@@ -296,4 +311,19 @@ fn controller<E: Future<Output = ()> + Send + Sync + 'static>(
             }
             std::future::ready(())
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_has_whole_seconds_enough_to_renew_it_in_and_no_more_than_an_hour() {
+        assert_eq!(lease_duration("15s"), Ok(SignedDuration::from_secs(15)));
+        assert_eq!(lease_duration("3s"), Ok(SHORTEST_LEASE));
+        assert_eq!(lease_duration("1h"), Ok(LONGEST_LEASE));
+        for wrong in ["2s", "-15s", "15500ms", "61m", "15", ""] {
+            assert!(lease_duration(wrong).is_err(), "{wrong}");
+        }
+    }
 }

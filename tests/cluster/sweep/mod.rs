@@ -119,23 +119,17 @@ async fn run<S: Scenario>(test: &str, point: Option<Point>) -> Seen {
     seen
 }
 
-/// Kills the operator where the world stops, and starts it again, also when it has lost its lease,
-/// as it does on a machine that is too busy.
+/// Kills the operator where the world stops, and starts it again.
 async fn attend(operator: &mut Operator, proxy: &Proxy, namespace: &Namespace, killed: &mut bool) {
     loop {
-        tokio::select! {
-            () = proxy.until_stopped() => {
-                *killed = true;
-                operator.kill9();
-                // Nobody holds it any more. That it runs out by itself is shown elsewhere, and takes
-                // longer.
-                let leases = namespace.api::<Lease>();
-                let deleted = leases.delete("torpor", &DeleteParams::default()).await;
-                deleted.expect("the lease is deleted");
-                proxy.go_on();
-            }
-            () = operator.until_lease_lost() => {}
-        }
+        proxy.until_stopped().await;
+        *killed = true;
+        operator.kill9();
+        // Nobody holds it any more. That it runs out by itself is shown elsewhere, and takes longer.
+        let leases = namespace.api::<Lease>();
+        let deleted = leases.delete("torpor", &DeleteParams::default()).await;
+        deleted.expect("the lease is deleted");
+        proxy.go_on();
         operator.restart();
     }
 }
