@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, fmt, io::Write as _, time::Instant};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::DeleteParams;
+use tokio::sync::Semaphore;
 
 use crate::support::{
     namespace::Namespace,
@@ -19,8 +20,10 @@ use crate::support::{
     proxy::{Fate, Proxy, Request},
 };
 
-/// Namespaces in which points are tried at the same time.
+/// Namespaces in which points are tried at the same time, by all sweeps together: each has an operator and
+/// a node of its own, and more of them than this only wait for each other.
 const AT_ONCE: usize = 8;
+static ROOM: Semaphore = Semaphore::const_new(AT_ONCE);
 /// Of this many points the sample takes one; odd, so that it has some before and some behind a write.
 const SAMPLED: usize = 9;
 
@@ -82,6 +85,7 @@ struct Seen {
 
 /// Goes down and comes back, and is killed at that point.
 async fn run<S: Scenario>(test: &str, point: Option<Point>) -> Seen {
+    let _room = ROOM.acquire().await.expect("it is never closed");
     let proxy = Proxy::start().await;
     let namespace = Namespace::create(test).await;
     let mut operator = Operator::start_behind(&namespace, &proxy);
