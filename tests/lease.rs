@@ -2,7 +2,7 @@
 //! to them, as a claim may run out where the machine or the API server stands still for a while:
 //! what is expected comes of itself or by the order of what happens.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
 
