@@ -13,9 +13,10 @@ mod postgres;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use postgres::{Database, Directory, Ended, Server, command, ended_of, server, truncate_at};
+use postgres::{
+    Database, Directory, Ended, PATIENCE, Server, command, ended_of, server, truncate_at,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
@@ -199,7 +200,7 @@ async fn reload(db: &mut Database) {
             }
         }
     };
-    tokio::time::timeout(Duration::from_mins(1), again).await.expect("it is not reloaded");
+    tokio::time::timeout(PATIENCE, again).await.expect("it is not reloaded");
 }
 
 fn path(directory: &Path, file: &str) -> String {

@@ -1,6 +1,7 @@
 //! The one lock, the clock, and what is kept over a restart.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct App {
     /// Whether the REST interface is to listen, and whether it does.
     wanted: watch::Sender<bool>,
     listens: watch::Sender<bool>,
+    /// Calls that hang, as their worker is locked out of its plans.
+    hanging: AtomicUsize,
 }
 
 impl App {
@@ -65,6 +68,7 @@ impl App {
             changes: watch::Sender::new(0),
             wanted: watch::Sender::new(wanted),
             listens: watch::Sender::new(true),
+            hanging: AtomicUsize::new(0),
         }
     }
 
@@ -125,12 +129,19 @@ impl App {
         if !locked() {
             return Ok(());
         }
+        self.hanging.fetch_add(1, Ordering::Relaxed);
         while changes.changed().await.is_ok() {
             if !locked() {
                 break;
             }
         }
+        self.hanging.fetch_sub(1, Ordering::Relaxed);
         Err(())
+    }
+
+    /// How many calls hang.
+    pub fn hanging(&self) -> usize {
+        self.hanging.load(Ordering::Relaxed)
     }
 
     /// The workers' syncs, for ever.

@@ -52,6 +52,7 @@ async fn state(State(app): Shared) -> Response {
             truth["now"] = now.to_string().into();
             truth["broken"] = json!(world.model.journal.broken().collect::<Vec<_>>());
             truth["offers"] = offers(world);
+            truth["hanging"] = app.hanging().into();
             say(StatusCode::OK, &truth)
         }
         Err(error) => say(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": error.to_string()})),

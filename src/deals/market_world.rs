@@ -6,9 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::client::Look;
 use super::gate::{Action, Memory, Seen, Trouble};
-use super::types::{
-    Commitments, Complete, Deal, Drain, Id, List, Order, Restore, Task, Term,
-};
+use super::types::{Commitments, Complete, Deal, Drain, Id, List, Order, Restore, Task, Term};
 
 /// Time, as the tests write it: seconds after the object was created.
 pub(crate) fn at(seconds: i64) -> Timestamp {

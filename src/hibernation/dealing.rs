@@ -252,8 +252,7 @@ impl Draft<'_> {
         };
         let waits_for_a_deal = said.reason == "ForwardDeals";
         let late = now.duration_since(since.0) > self.input.spec.deadline && !waits_for_a_deal;
-        status.step =
-            Some(StepStatus { name: "Deals".to_owned(), since, overdue: Vec::new() });
+        status.step = Some(StepStatus { name: "Deals".to_owned(), since, overdue: Vec::new() });
         let message = format!("Deals: {}", few(std::slice::from_ref(&said.message)));
         status.message = Some(condition::shorten(&message));
         let reason =
@@ -281,7 +280,6 @@ fn keep_the_finalizer(plan: &mut hold::Plan) {
         plan.next = Next::Settled;
     }
 }
-
 
 #[cfg(test)]
 #[path = "dealing_tests.rs"]

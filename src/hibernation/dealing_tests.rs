@@ -88,8 +88,7 @@ impl World {
     fn pass(&mut self) -> Next {
         self.market.pass(self.now);
         let reachable = !self.market.down && self.up();
-        let mut seen =
-            Observed { workloads: vec![subject(&self.worker)], ..Observed::default() };
+        let mut seen = Observed { workloads: vec![subject(&self.worker)], ..Observed::default() };
         let mut market = None;
         let planned = loop {
             let input = hold::Input {

@@ -6,8 +6,8 @@ use kube::ResourceExt;
 
 use super::apply::Applier;
 use super::database;
-use super::observe::{self, Observed, Reader};
 use super::dealing::{Plan, plan};
+use super::observe::{self, Observed, Reader};
 use super::plan::{FINALIZER, Input, Next, few};
 use super::report;
 use super::validate::{Valid, validate};
@@ -182,7 +182,10 @@ pub async fn observe(
         Some(attempt) => reader.job(&attempt.job).await.map(Some),
         None => Ok(None),
     };
-    let ((workloads, config_maps), truncation, preflight) =
-        futures::try_join!(reader.subjects(valid, &status.originals), job(truncation), job(preflight))?;
+    let ((workloads, config_maps), truncation, preflight) = futures::try_join!(
+        reader.subjects(valid, &status.originals),
+        job(truncation),
+        job(preflight)
+    )?;
     Ok(Observed { workloads, config_maps, preflight, truncation, ..Observed::default() })
 }

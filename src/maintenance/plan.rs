@@ -235,8 +235,7 @@ impl Draft<'_> {
                 return self.wait(SignedDuration::from_secs(15));
             }
         }
-        let start =
-            Start { at: window.start.0, until: window.end.as_ref().map(|end| end.0) };
+        let start = Start { at: window.start.0, until: window.end.as_ref().map(|end| end.0) };
         let (verdict, again) = self.dealings.permits(start);
         self.status.earliest_start = self.dealings.earliest();
         match verdict {
@@ -528,21 +527,35 @@ impl Draft<'_> {
         let finalizer = |action: &hold::Action| {
             matches!(action, hold::Action::AddFinalizer | hold::Action::RemoveFinalizer)
         };
-        let acts: Vec<_> =
-            planned.actions.into_iter().filter(|action| !finalizer(action)).map(Action::Hold).collect();
+        let acts: Vec<_> = planned
+            .actions
+            .into_iter()
+            .filter(|action| !finalizer(action))
+            .map(Action::Hold)
+            .collect();
         let nothing = planned.next == Next::Again && acts.is_empty();
         self.actions.extend(acts);
         self.next = if nothing { Next::Settled } else { planned.next };
         self.looks = planned.looks;
-        let HibernationStatus { episode, step, workloads, counts, originals, conditions, phase, .. } =
-            planned.status;
+        let HibernationStatus {
+            episode,
+            step,
+            workloads,
+            counts,
+            originals,
+            conditions,
+            phase,
+            ..
+        } = planned.status;
         self.status.episode = episode;
         self.status.step = step;
         self.status.workloads = workloads;
         self.status.counts = counts;
         self.status.originals = originals;
         let truth = |kind: &str| {
-            conditions.iter().find(|condition| condition.type_ == kind && condition.status == "True")
+            conditions
+                .iter()
+                .find(|condition| condition.type_ == kind && condition.status == "True")
         };
         let at_rest = matches!(phase, Some(Phase::Awake | Phase::Hibernated));
         let standing = if let Some(stalled) = truth(STALLED) {
@@ -623,8 +636,7 @@ impl Draft<'_> {
     pub(super) fn into_plan(mut self) -> Plan {
         let calls = std::mem::take(&mut self.dealings.actions);
         // A market is told before anything is done about it in the cluster.
-        let actions: Vec<_> =
-            calls.into_iter().map(Action::Market).chain(self.actions).collect();
+        let actions: Vec<_> = calls.into_iter().map(Action::Market).chain(self.actions).collect();
         let mut next = self.next;
         if next == Next::Settled && !actions.is_empty() {
             next = Next::Again;

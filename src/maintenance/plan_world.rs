@@ -195,7 +195,9 @@ impl World {
                     self.finalizer = false;
                     self.gone = self.deleting_since.is_some();
                 }
-                Action::Hold(hold::Action::Settle { subject, wants, episode, remembered, .. }) => {
+                Action::Hold(hold::Action::Settle {
+                    subject, wants, episode, remembered, ..
+                }) => {
                     let selling = self.spec.deals.is_some();
                     if selling && !wants.is_empty() && self.up(&subject.name) {
                         self.judge_a_stop(&subject.name);

@@ -21,10 +21,10 @@ use crate::api::{Hibernation, MaintenanceWindow};
 use crate::deals::client::Account;
 use crate::logging::{self, Format, LoggingError};
 
-/// How long a claim to lead is valid.
-const LEASE: Duration = Duration::from_secs(15);
-/// How often it is renewed.
-const RENEW: Duration = Duration::from_secs(5);
+/// Shortest claim to lead: within it there must be time for renewing it, and trying that again.
+const SHORTEST_LEASE: SignedDuration = SignedDuration::from_secs(3);
+/// Longest one. Nobody is to wait for longer for who has crashed.
+const LONGEST_LEASE: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the operator is started with.
 #[derive(Args, Clone, Debug)]
@@ -45,6 +45,12 @@ pub struct RunArgs {
     /// of the pod it runs in (`POD_NAMESPACE` and `POD_SERVICE_ACCOUNT`)
     #[arg(long, env = "TORPOR_SERVICE_ACCOUNT", value_name = "NAMESPACE/NAME")]
     pub service_account: Option<Account>,
+
+    /// How long a claim to lead is valid; it is renewed three times as often. Longer: the operator outlasts
+    /// an API server that does not answer for longer, and a replica that crashed is followed later
+    #[arg(long, env = "TORPOR_LEASE_DURATION", default_value = "15s", value_name = "DURATION",
+          value_parser = lease_duration)]
+    pub lease_duration: SignedDuration,
 
     /// Image of the truncation Jobs: this program's own
     #[arg(long, env = "TORPOR_IMAGE", value_name = "IMAGE")]
@@ -98,6 +104,15 @@ fn in_pod(namespace: &str, name: &str) -> Option<Account> {
     format!("{namespace}/{name}").parse().ok()
 }
 
+fn lease_duration(text: &str) -> Result<SignedDuration, String> {
+    let duration: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    let whole = duration.subsec_nanos() == 0;
+    if !whole || !(SHORTEST_LEASE..=LONGEST_LEASE).contains(&duration) {
+        return Err("write whole seconds from 3s to 1h, for example 15s".to_owned());
+    }
+    Ok(duration)
+}
+
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -149,8 +164,8 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
             namespace,
             name: args.lease_name.clone(),
             identity: lease::identity(name.as_deref().unwrap_or("torpor")),
-            duration: LEASE,
-            renew_every: RENEW,
+            duration: args.lease_duration.unsigned_abs(),
+            renew_every: args.lease_duration.unsigned_abs() / 3,
         },
     );
     let epoch: CurrentEpoch = {
@@ -235,5 +250,19 @@ impl Shutdown {
 
     fn was_asked(&self) -> bool {
         *self.0.borrow()
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_has_whole_seconds_enough_to_renew_it_in_and_no_more_than_an_hour() {
+        assert_eq!(lease_duration("15s"), Ok(SignedDuration::from_secs(15)));
+        assert_eq!(lease_duration("3s"), Ok(SHORTEST_LEASE));
+        assert_eq!(lease_duration("1h"), Ok(LONGEST_LEASE));
+        for wrong in ["2s", "-15s", "15500ms", "61m", "15", ""] {
+            assert!(lease_duration(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -48,6 +48,9 @@ pub(super) const SAFE_NAMES: &str = "SET LOCAL search_path TO pg_catalog, pg_tem
 /// Most bytes of the database's name where progress is told.
 const NAME_LIMIT: usize = 100;
 
+/// How long it may take to find out who has a table that was not free. Nobody waits for us meanwhile.
+const HOLDERS_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How often the tables may change under our eyes.
 const ROUNDS: u32 = 5;
 
@@ -333,7 +336,7 @@ impl<'a> Run<'a> {
             self.simple(connection, begin).await.ok()?;
             catalog::holders(connection, &oids).await.ok()
         };
-        match timeout(Duration::from_secs(5), ask).await {
+        match timeout(HOLDERS_TIMEOUT, ask).await {
             Ok(Some(holders)) if !holders.is_empty() => {
                 Fault::LockedBy(self.redactor.clean_foreign(&holders.join(", ")))
             }

@@ -14,7 +14,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use super::secret::Redactor;
 
 /// How long one host is tried where the URL doesn't say.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A URL that cannot be used, without a word of it.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]

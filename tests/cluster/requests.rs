@@ -7,7 +7,7 @@ use std::{
 
 use axum::http::{Method, StatusCode};
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -239,7 +239,9 @@ async fn retry_after_is_obeyed_by_reads_holds_and_the_status() {
 
 #[tokio::test]
 async fn a_write_that_waits_for_a_busy_api_server_is_not_sent_once_the_lease_is_lost() {
-    let mut scene = Scene::create("lost").await;
+    let (proxy, namespace) = (Proxy::start().await, Namespace::create("lost").await);
+    let operator = Operator::start_behind_with(&namespace, &proxy, &["--lease-duration", "15s"]);
+    let mut scene = Scene { operator, namespace, proxy };
     scene.config_map("environment").await;
     let mut busy = false;
     scene.proxy.rule(move |request| {
@@ -257,6 +259,25 @@ async fn a_write_that_waits_for_a_busy_api_server_is_not_sent_once_the_lease_is_
     assert_eq!(writes(&requests)["PATCH configmaps/environment"], 1);
     let config_map = scene.namespace.api::<ConfigMap>().get("environment").await;
     assert_eq!(config_map.expect("it is there").data.expect("data")["HIBERNATE_MODE"], "false");
+}
+
+#[tokio::test]
+async fn who_ends_lets_go_of_the_lease_though_the_api_server_is_busy_at_first() {
+    let mut scene = Scene::create("busy-end").await;
+    let leases = scene.namespace.api::<Lease>();
+    let holder = |lease: &Lease| lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
+    wait::until(&leases, "torpor", "held", |lease| holder(lease).is_some()).await;
+    let mut busy = 3;
+    scene.proxy.rule(move |request| {
+        if !request.is_of_lease() || busy == 0 {
+            return Fate::Pass;
+        }
+        busy -= 1;
+        Fate::Refused(StatusCode::TOO_MANY_REQUESTS, None)
+    });
+    scene.operator.stop().await;
+    let lease = leases.get("torpor").await.expect("it is there");
+    assert_eq!(holder(&lease), None);
 }
 
 #[tokio::test]

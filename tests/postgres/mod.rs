@@ -66,6 +66,9 @@ fn start_at(port: u16) -> Option<Server> {
     None
 }
 
+/// How long anything may take before it is missing.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
+
 /// Waits until this is so.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let held = async {
@@ -73,7 +76,7 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let held = tokio::time::timeout(Duration::from_mins(1), held).await;
+    let held = tokio::time::timeout(PATIENCE, held).await;
     assert!(held.is_ok(), "it did not come to this: {what}");
 }
 

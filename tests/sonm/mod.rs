@@ -19,7 +19,7 @@ pub(crate) use self::binary::binary;
 /// The header that selects a worker.
 const SELECTOR: &str = "X-Worker-Eth-Addr";
 /// How long anything may take before it is missing.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// A process of the stand-in, which ends with this value.
 pub(crate) struct Process {

@@ -133,6 +133,7 @@ fn a_deadlocked_worker_lets_calls_hang_until_it_is_restarted() {
     assert_eq!(node.try_manage("Tasks", &json!({})).0, 200, "which needs no plans");
     let method = "WorkerManagementServer/AskPlans";
     let mut client = node.send(WORKER, method, b"{}");
+    node.wait("the call hangs", |state| state["hanging"] == 1);
     assert!(!called(&node.state(), method));
     node.control("POST", &format!("/workers/{WORKER}/restart"), &json!({}));
     let mut answer = Vec::new();

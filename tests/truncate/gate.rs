@@ -1,12 +1,12 @@
 //! A proxy in front of a server that stops at one message of the client's, so that something can
 //! happen at exactly that moment.
 
-use std::time::Duration;
-
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
+
+use crate::postgres::PATIENCE;
 
 /// What becomes of the message.
 enum Order {
@@ -52,7 +52,7 @@ impl Gate {
 
     /// Waits until the message is there. The server hasn't got it.
     pub(crate) async fn reached(&mut self) {
-        timeout(Duration::from_mins(1), self.reached.recv()).await.expect("it never came");
+        timeout(PATIENCE, self.reached.recv()).await.expect("it never came");
     }
 
     /// Lets the message through.

@@ -2,7 +2,7 @@
 
 use sqlx::Executor as _;
 
-use crate::case::{LISTS, database};
+use crate::case::{LISTS, database, with};
 use crate::gate::Gate;
 use crate::postgres::{Database, Ended, truncate_at};
 
@@ -19,7 +19,12 @@ shown! {
 }
 
 /// Runs it, and this SQL just before the message with this word.
-async fn with_sql_before(db: &mut Database, word: &'static str, sql: &str) -> Ended {
+async fn with_sql_before(
+    db: &mut Database,
+    arguments: &[&str],
+    word: &'static str,
+    sql: &str,
+) -> Ended {
     let mut gate = Gate::before(&db.url, word).await;
     let url = gate.url.clone();
     let meddle = async {
@@ -27,13 +32,13 @@ async fn with_sql_before(db: &mut Database, word: &'static str, sql: &str) -> En
         db.run(sql).await;
         gate.pass().await;
     };
-    let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), meddle);
+    let (ended, ()) = tokio::join!(truncate_at(&url, arguments), meddle);
     ended
 }
 
 async fn refused(name: &str, word: &'static str, sql: &str) -> Ended {
     let mut db = database(name).await;
-    let ended = with_sql_before(&mut db, word, sql).await;
+    let ended = with_sql_before(&mut db, &LISTS, word, sql).await;
     assert_eq!(ended.status, 3, "{ended:?}");
     assert_eq!((db.count("jobs").await, db.count("logs").await), (10, 10));
     assert_eq!(db.text("SELECT last_value::text FROM jobs_id_seq").await, "10");
@@ -64,8 +69,10 @@ async fn a_sequence_that_is_shared_before_the_locks() -> Ended {
 
 async fn tables_that_are_replaced_before_the_locks_are_looked_at_again() -> Ended {
     let mut db = database("moving").await;
+    // What the meddling takes counts as a wait for locks.
     let ended = with_sql_before(
         &mut db,
+        &with(&["--lock-timeout", "10m"]),
         "LOCK TABLE",
         "ALTER TABLE logs RENAME TO old_logs;
         CREATE TABLE logs (at int) PARTITION BY RANGE (at); CREATE TABLE logs_1 PARTITION OF logs DEFAULT;

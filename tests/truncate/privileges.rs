@@ -55,8 +55,8 @@ GRANT TRUNCATE ON events TO parent_only;",
         "Settings of the role or database are no obstacle",
         "ALTER TABLE jobs OWNER TO oddly_set; ALTER TABLE logs OWNER TO oddly_set;
 ALTER ROLE oddly_set SET default_transaction_read_only = on; ALTER ROLE oddly_set SET default_transaction_isolation = 'serializable';
-ALTER ROLE oddly_set SET statement_timeout = '100ms'; ALTER ROLE oddly_set SET lock_timeout = '1ms';
-ALTER ROLE oddly_set SET idle_in_transaction_session_timeout = '100ms'; ALTER ROLE oddly_set SET synchronous_commit = off;
+ALTER ROLE oddly_set SET statement_timeout = '10s'; ALTER ROLE oddly_set SET lock_timeout = '1ms';
+ALTER ROLE oddly_set SET idle_in_transaction_session_timeout = '10s'; ALTER ROLE oddly_set SET synchronous_commit = off;
 ALTER ROLE oddly_set SET quote_all_identifiers = on; ALTER ROLE oddly_set SET standard_conforming_strings = off;
 ALTER ROLE oddly_set SET DateStyle = 'German'; ALTER ROLE oddly_set SET TimeZone = 'Pacific/Chatham';",
         &LISTS,

@@ -1,12 +1,11 @@
 //! Others at the same tables: locks, the queue behind them, deadlocks, two runs at once, signals.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::case::{LISTS, database, waited_for, with};
-use crate::postgres::{Database, Ended, command, ended_of, truncate_at};
+use crate::postgres::{Database, Ended, PATIENCE, command, ended_of, server, truncate_at};
 
 shown! {
     a_table_in_use_is_worth_another_try_and_its_user_is_named,
@@ -58,7 +57,7 @@ async fn whoever_queues_behind_it_waits_no_longer_than_the_lock_timeout() -> End
         db.rival().await.execute("SELECT FROM jobs").await.unwrap();
     };
     let both = async { tokio::join!(truncate_at(&url, &arguments), application) };
-    let both = tokio::time::timeout(Duration::from_mins(1), both).await;
+    let both = tokio::time::timeout(PATIENCE, both).await;
     let (ended, ()) = both.expect("whoever queues waits for as long as the table is in use");
     assert_eq!(ended.status, 1, "{ended:?}");
     report.execute("COMMIT").await.unwrap();
@@ -74,26 +73,27 @@ async fn all_locks_together_are_waited_for_no_longer_than_the_lock_timeout() -> 
         rival.execute(AssertSqlSafe(format!("BEGIN; SELECT FROM {name}"))).await.unwrap();
         rivals.push(rival);
     }
-    let arguments = ["--runtime", "t0,t1,t2", "--lock-timeout", "10s"];
+    let arguments = ["--runtime", "t0,t1,t2", "--lock-timeout", "20s"];
     let url = db.url.clone();
-    // Each is in use for less than the limit from when it is waited for: a limit for each table would
-    // not be reached. Together they are not.
+    // The first is free as soon as it is waited for; for the second the limit is not begun anew.
     let one_by_one = async {
         db.until(&waited_for("t0")).await;
-        tokio::time::sleep(Duration::from_secs(5)).await;
         rivals[0].execute("COMMIT").await.unwrap();
-        db.until(&waited_for("t1")).await;
-        tokio::time::sleep(Duration::from_secs(9)).await;
-        for rival in &mut rivals[1..] {
-            rival.execute("COMMIT").await.unwrap();
-        }
-        std::future::pending::<()>().await;
     };
-    let ended = tokio::select! {
-        ended = truncate_at(&url, &arguments) => ended,
-        () = one_by_one => unreachable!(),
-    };
+    let (ended, ()) = tokio::join!(truncate_at(&url, &arguments), one_by_one);
     assert_eq!(ended.status, 1, "{ended:?}");
+    // Of two limits that are equal, one for each wait and one for all, the server names the one that has
+    // passed: the one for the wait began later.
+    let log = std::fs::read_to_string(server().directory.join("server.log")).unwrap();
+    let mut lines = log.lines().peekable();
+    let mut error = None;
+    while let Some(line) = lines.next() {
+        if lines.peek().is_some_and(|next| next.contains("STATEMENT") && next.contains("t0")) {
+            error = Some(line);
+        }
+    }
+    let error = error.expect("the server tells of the statement that it ended");
+    assert!(error.ends_with("canceling statement due to statement timeout"), "{error}");
     ended
 }
 
@@ -126,7 +126,7 @@ async fn sequences_in_use_are_waited_for_no_longer_than_the_lock_timeout() -> En
         rivals.push(rival);
     }
     let arguments = with(&["--lock-timeout", "1s"]);
-    let ended = tokio::time::timeout(Duration::from_mins(1), db.truncate(&arguments)).await;
+    let ended = tokio::time::timeout(PATIENCE, db.truncate(&arguments)).await;
     let ended = ended.expect("it waits for as long as the sequences are in use");
     assert_eq!(ended.status, 1, "{ended:?}");
     assert!(ended.report().message.contains("--lock-timeout"), "{ended:?}");
@@ -152,16 +152,26 @@ async fn a_dry_run_is_not_held_up_by_a_locked_table() -> Ended {
 
 async fn a_deadlock_is_resolved_at_its_cost() -> Ended {
     let mut db = database("deadlock").await;
+    db.run("CREATE TABLE steps (n int)").await;
+    // Whoever waits for so long looks for a deadlock, once: it, and never its rival. So it has to be
+    // the one that closes the circle.
     db.run("ALTER DATABASE t_deadlock SET deadlock_timeout = '200ms'").await;
-    let mut rival = db.rival().await;
-    rival.execute("SET deadlock_timeout = '60s'; BEGIN; LOCK TABLE logs").await.unwrap();
+    let (mut holder, mut rival) = (db.rival().await, db.rival().await);
+    holder.execute("BEGIN; LOCK TABLE logs").await.unwrap();
+    rival.execute("SET deadlock_timeout = '1h'; BEGIN; LOCK TABLE steps").await.unwrap();
     let url = db.url.clone();
-    let arguments = with(&["--lock-timeout", "20s"]);
-    let other = async {
+    let arguments = ["--runtime", "jobs,logs,steps", "--lock-timeout", "10m"];
+    let close = async {
+        // It has jobs. The rival, which has steps, shall wait for that before steps is waited for.
         db.until(&waited_for("logs")).await;
-        rival.execute("LOCK TABLE jobs; COMMIT").await.unwrap();
+        let next = async {
+            db.until(&waited_for("jobs")).await;
+            holder.execute("COMMIT").await.unwrap();
+        };
+        let (locked, ()) = tokio::join!(rival.execute("LOCK TABLE jobs; COMMIT"), next);
+        locked.unwrap();
     };
-    let (ended, ()) = tokio::join!(truncate_at(&url, &arguments), other);
+    let (ended, ()) = tokio::join!(truncate_at(&url, &arguments), close);
     assert_eq!(ended.status, 1, "{ended:?}");
     assert_eq!(db.count("jobs").await, 10);
     ended

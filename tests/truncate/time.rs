@@ -14,9 +14,9 @@ shown! {
     a_run_within_its_time,
 }
 
-/// Seconds that are enough to begin in, however busy the machine is. Less than the run lets itself be held
-/// up for between two messages (30).
-const SOON: &str = "20";
+/// Seconds that are enough to begin in, though the machine stand still for most of them. As much less than
+/// the run lets itself be held up for between two messages (30).
+const SOON: &str = "15";
 
 /// So many seconds from now by the database's clock.
 async fn after(db: &mut Database, seconds: &str) -> String {

@@ -10,7 +10,7 @@ use sqlx::{
 };
 use torpor::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, RUNTIME_TABLES};
 
-use super::{cluster, namespace::Namespace, wait, workload};
+use super::{afterwards::afterwards, cluster, namespace::Namespace, wait, workload};
 
 const SCHEMA: &str = include_str!("../../../examples/cornice/schema.sql");
 const SEED: &str = include_str!("../../../examples/cornice/seed.sql");
@@ -169,23 +169,16 @@ impl Drop for Database {
             eprintln!("kept database {}", self.name);
             return;
         }
-        // As with a namespace: the test's runtime cannot be waited on here.
         let name = self.name.clone();
-        let dropped = std::thread::spawn(move || {
-            tokio::runtime::Runtime::new()?.block_on(async {
-                let superuser = pool(None).await;
-                for statement in
-                    [format!("DROP DATABASE {name} WITH (FORCE)"), format!("DROP ROLE {name}")]
-                {
-                    sqlx::query(AssertSqlSafe(statement)).execute(&superuser).await?;
-                }
-                Ok::<_, sqlx::Error>(())
-            })
-        })
-        .join();
-        if !matches!(dropped, Ok(Ok(()))) {
-            eprintln!("database {} could not be dropped", self.name);
-        }
+        afterwards(&format!("database {name}"), async move {
+            let superuser = pool(None).await;
+            for statement in
+                [format!("DROP DATABASE {name} WITH (FORCE)"), format!("DROP ROLE {name}")]
+            {
+                sqlx::query(AssertSqlSafe(statement)).execute(&superuser).await?;
+            }
+            Ok::<_, sqlx::Error>(())
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the tests on a cluster stand on, a file for each subject.
 
+mod afterwards;
 pub(crate) mod cluster;
 pub(crate) mod cornice;
 pub(crate) mod database;

@@ -7,7 +7,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{cluster, hibernation, wait};
+use super::{afterwards::afterwards, cluster, hibernation, wait};
 
 /// A namespace that is deleted when this is dropped, but not after a failure with `TORPOR_KEEP` set.
 pub(crate) struct Namespace {
@@ -50,16 +50,8 @@ impl Drop for Namespace {
             eprintln!("kept namespace {}", self.name);
             return;
         }
-        // The test's runtime cannot be waited on here, and a client belongs to a runtime.
         let name = self.name.clone();
-        let deleted = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Runtime::new().map_err(kube::Error::ReadEvents)?;
-            runtime.block_on(delete(&name))
-        })
-        .join();
-        if !matches!(deleted, Ok(Ok(()))) {
-            eprintln!("namespace {} could not be deleted: {deleted:?}", self.name);
-        }
+        afterwards(&format!("namespace {name}"), async move { delete(&name).await });
     }
 }
 

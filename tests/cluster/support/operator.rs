@@ -1,9 +1,13 @@
 //! The operator, as a process of its own beside the test, that can be killed and started again.
+//!
+//! It ends where it loses its lease, as it does on a machine or beside an API server that stands still
+//! for a while; then it is started again, as the kubelet would.
 
 use std::{
     fs::{File, OpenOptions},
     path::PathBuf,
     process::{Child, Command, ExitStatus},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -12,16 +16,68 @@ use super::{namespace::Namespace, proxy::Proxy};
 /// The image whose pods run the truncation.
 pub(crate) const IMAGE: &str = "localhost/torpor:dev";
 
+/// How often it is looked whether it runs.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// An operator for one namespace. It is ended when this is dropped; if the test has failed, what it
 /// logged is printed.
 pub(crate) struct Operator {
+    program: Arc<Program>,
+    /// None while it is to be down.
+    process: Arc<Mutex<Option<Child>>>,
+}
+
+/// How it is started.
+struct Program {
     namespace: String,
     lease_namespace: String,
     more: Vec<String>,
     /// The way to the cluster, where it is not the test's own.
     kubeconfig: Option<PathBuf>,
     log: PathBuf,
-    process: Option<Child>,
+}
+
+impl Program {
+    fn start(&self) -> Child {
+        let log = OpenOptions::new().append(true).open(&self.log).expect("the log can be written");
+        Command::new(env!("CARGO_BIN_EXE_torpor"))
+            .args(["run", "--watch-namespace", &self.namespace])
+            .args(["--lease-namespace", &self.lease_namespace])
+            .args(["--image", IMAGE, "--admin-address", "127.0.0.1:0", "--log-format", "text"])
+            .args(&self.more)
+            .envs(self.kubeconfig.iter().map(|file| ("KUBECONFIG", file)))
+            .stdout(log.try_clone().expect("the log can be shared"))
+            .stderr(log)
+            .spawn()
+            .expect("the operator starts")
+    }
+
+    fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Whether it has ended because it had lost its lease.
+    fn lost_its_lease(&self, process: &mut Child) -> bool {
+        let ended = process.try_wait().expect("it can be looked at");
+        ended.is_some() && self.output().trim_end().ends_with("the lease was lost")
+    }
+}
+
+/// Starts it again where it has lost its lease, as long as there is somebody who wants it.
+fn supervise(program: &Program, process: &Weak<Mutex<Option<Child>>>) {
+    while let Some(process) = process.upgrade() {
+        if let Some(process) = &mut *lock(&process)
+            && program.lost_its_lease(process)
+        {
+            *process = program.start();
+        }
+        drop(process);
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn lock(process: &Mutex<Option<Child>>) -> MutexGuard<'_, Option<Child>> {
+    process.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Operator {
@@ -42,10 +98,16 @@ impl Operator {
         Self::start_with(namespace, lease_namespace, &namespace.name, more, None)
     }
 
-    /// Starts it with all of its requests passing through a proxy.
-    pub(crate) fn start_behind(namespace: &Namespace, proxy: &Proxy) -> Self {
+    /// Starts it with all of its requests passing through a proxy, and with more arguments.
+    pub(crate) fn start_behind_with(namespace: &Namespace, proxy: &Proxy, more: &[&str]) -> Self {
         let name = &namespace.name;
-        Self::start_with(namespace, name, name, &[], Some(proxy.kubeconfig(name)))
+        Self::start_with(namespace, name, name, more, Some(proxy.kubeconfig(name)))
+    }
+
+    /// Starts it with all of its requests passing through a proxy. What it asks for is counted there, so
+    /// that it shall not start anew only because the API server stood still for a while.
+    pub(crate) fn start_behind(namespace: &Namespace, proxy: &Proxy) -> Self {
+        Self::start_behind_with(namespace, proxy, &["--lease-duration", "2m"])
     }
 
     fn start_with(
@@ -57,85 +119,76 @@ impl Operator {
     ) -> Self {
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{log}.log"));
         File::create(&log).expect("the log can be written");
-        let lease_namespace = lease_namespace.to_owned();
-        let more = more.iter().map(ToString::to_string).collect();
-        let namespace = namespace.name.clone();
-        let mut operator =
-            Self { namespace, lease_namespace, more, kubeconfig, log, process: None };
+        let program = Arc::new(Program {
+            namespace: namespace.name.clone(),
+            lease_namespace: lease_namespace.to_owned(),
+            more: more.iter().map(ToString::to_string).collect(),
+            kubeconfig,
+            log,
+        });
+        let mut operator = Self { program: program.clone(), process: Arc::default() };
         operator.restart();
+        let process = Arc::downgrade(&operator.process);
+        std::thread::spawn(move || supervise(&program, &process));
         operator
     }
 
     /// Starts it again, with the same log. It must have been ended before.
     pub(crate) fn restart(&mut self) {
-        assert!(self.process.is_none(), "the operator runs already");
-        let log = OpenOptions::new().append(true).open(&self.log).expect("the log can be written");
-        let process = Command::new(env!("CARGO_BIN_EXE_torpor"))
-            .args(["run", "--watch-namespace", &self.namespace])
-            .args(["--lease-namespace", &self.lease_namespace])
-            .args(["--image", IMAGE, "--admin-address", "127.0.0.1:0", "--log-format", "text"])
-            .args(&self.more)
-            .envs(self.kubeconfig.iter().map(|file| ("KUBECONFIG", file)))
-            .stdout(log.try_clone().expect("the log can be shared"))
-            .stderr(log)
-            .spawn()
-            .expect("the operator starts");
-        self.process = Some(process);
+        let before = lock(&self.process).replace(self.program.start());
+        assert!(before.is_none(), "the operator runs already");
+    }
+
+    /// What runs, which nobody starts again from now on.
+    fn take(&mut self) -> Child {
+        lock(&self.process).take().expect("the operator runs")
     }
 
     /// Kills it, so that it can finish nothing.
     pub(crate) fn kill9(&mut self) {
-        let mut process = self.process.take().expect("the operator runs");
+        let mut process = self.take();
         process.kill().expect("the operator is killed");
         process.wait().expect("the operator has ended");
     }
 
     /// Asks it to end, waits for that, and expects it to do so without an error.
     pub(crate) async fn stop(&mut self) {
-        let id = self.process.as_ref().expect("the operator runs").id().to_string();
-        Command::new("kill").args(["-TERM", &id]).status().expect("the signal is sent");
-        let status = self.until_ended().await;
+        let process = self.take();
+        Command::new("kill").args(["-TERM", &process.id().to_string()]).status().expect("sent");
+        let status = until_ended(process).await;
         assert!(status.success(), "the operator ended with {status}:\n{}", self.output());
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it has ended by itself, and leaves it at that.
     pub(crate) async fn until_ended(&mut self) -> ExitStatus {
-        let mut process = self.process.take().expect("the operator runs");
-        tokio::task::spawn_blocking(move || process.wait())
-            .await
-            .expect("the wait is not cancelled")
-            .expect("the operator has ended")
-    }
-
-    /// Waits until it has ended because it lost its lease, and panics where it ends otherwise.
-    pub(crate) async fn until_lease_lost(&mut self) {
-        let process = self.process.as_mut().expect("the operator runs");
-        let status = loop {
-            // A child that has ended can be waited for with blocking or by looking.
-            match process.try_wait().expect("it can be looked at") {
-                Some(status) => break status,
-                None => tokio::time::sleep(Duration::from_millis(500)).await,
-            }
-        };
-        self.process = None;
-        let output = self.output();
-        assert!(output.trim_end().ends_with("the lease was lost"), "it ended with {status}");
+        until_ended(self.take()).await
     }
 
     /// What it has logged so far.
     pub(crate) fn output(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        self.program.output()
     }
+}
+
+async fn until_ended(mut process: Child) -> ExitStatus {
+    tokio::task::spawn_blocking(move || process.wait())
+        .await
+        .expect("the wait is not cancelled")
+        .expect("the operator has ended")
 }
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
+        if let Some(mut process) = lock(&self.process).take() {
             let _ = process.kill();
             let _ = process.wait();
         }
         if std::thread::panicking() {
-            eprintln!("--- the operator of {} logged:\n{}---", self.namespace, self.output());
+            eprintln!(
+                "--- the operator of {} logged:\n{}---",
+                self.program.namespace,
+                self.output()
+            );
         }
     }
 }

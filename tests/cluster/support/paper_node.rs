@@ -19,7 +19,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{cluster, namespace::Namespace};
+use super::{afterwards::afterwards, cluster, namespace::Namespace};
 
 /// How long a truncation takes.
 const TRUNCATES_FOR: Duration = Duration::from_millis(700);
@@ -99,20 +99,12 @@ impl PaperNode {
 impl Drop for PaperNode {
     fn drop(&mut self) {
         self.kubelet.abort();
-        // As with a namespace: the test's runtime cannot be waited on here.
         let (name, namespace) = (self.name.clone(), self.namespace.clone());
-        let deleted = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Runtime::new().map_err(kube::Error::ReadEvents)?;
-            runtime.block_on(async {
-                let client = cluster::bare_client().await;
-                Api::<Node>::all(client.clone()).delete(&name, &DeleteParams::default()).await?;
-                clear(client, &namespace).await
-            })
-        })
-        .join();
-        if !matches!(deleted, Ok(Ok(()))) {
-            eprintln!("node {} could not be deleted: {deleted:?}", self.name);
-        }
+        afterwards(&format!("node {name}"), async move {
+            let client = cluster::bare_client().await;
+            Api::<Node>::all(client.clone()).delete(&name, &DeleteParams::default()).await?;
+            clear(client, &namespace).await
+        });
     }
 }
 
@@ -121,6 +113,26 @@ async fn clear(client: Client, namespace: &str) -> kube::Result<()> {
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let at_once = DeleteParams::default().grace_period(0);
     pods.delete_collection(&at_once, &ListParams::default()).await.map(drop)
+}
+
+/// Makes a call, as a kubelet does, until the API server has said yes or no: it may not answer for a while.
+async fn persistently<T, C>(mut call: impl FnMut() -> C) -> kube::Result<T>
+where
+    C: Future<Output = kube::Result<T>>,
+{
+    loop {
+        match call().await {
+            Err(kube::Error::Api(answer)) if answer.code >= 500 => {}
+            Err(kube::Error::HyperError(_) | kube::Error::Service(_)) => {}
+            answer => return answer,
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Whether the pod is gone, or another one of its name is there.
+fn is_about_another(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(answer) if matches!(answer.code, 404 | 409))
 }
 
 /// Starts and ends pods.
@@ -145,7 +157,7 @@ impl Kubelet {
                     let done =
                         if ending { kubelet.end(&pod).await } else { kubelet.start(&pod).await };
                     match done {
-                        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {}
+                        Err(error) if is_about_another(&error) => {}
                         Err(error) => eprintln!("pod {}: {error}", pod.name_any()),
                         Ok(()) => {}
                     }
@@ -163,9 +175,9 @@ impl Kubelet {
         self.report(pod, "Running", json!({"running": {}})).await?;
         let Some(arguments) = truncates else { return Ok(()) };
         let dry_run = arguments.iter().any(|argument| argument == "--dry-run");
-        let mut writers = self.writers().await?;
+        let mut writers = persistently(|| self.writers()).await?;
         tokio::time::sleep(TRUNCATES_FOR).await;
-        writers.extend(self.writers().await?);
+        writers.extend(persistently(|| self.writers()).await?);
         let ran = Truncation { dry_run, writers };
         self.truncations.lock().unwrap_or_else(PoisonError::into_inner).push(ran);
         let outcome = if dry_run { "Planned" } else { "Truncated" };
@@ -181,7 +193,8 @@ impl Kubelet {
         tokio::time::sleep(Duration::from_secs(grace.unsigned_abs())).await;
         let only_this = Preconditions { uid: pod.uid(), resource_version: None };
         let at_once = DeleteParams::default().grace_period(0).preconditions(only_this);
-        self.pods.delete(&pod.name_any(), &at_once).await.map(drop)
+        let name = pod.name_any();
+        persistently(|| self.pods.delete(&name, &at_once)).await.map(drop)
     }
 
     /// The pods that write, as a fresh list has them.
@@ -221,6 +234,7 @@ impl Kubelet {
             },
         });
         let (name, patch) = (pod.name_any(), Patch::Strategic(status));
-        self.pods.patch_status(&name, &PatchParams::default(), &patch).await.map(drop)
+        let params = PatchParams::default();
+        persistently(|| self.pods.patch_status(&name, &params, &patch)).await.map(drop)
     }
 }

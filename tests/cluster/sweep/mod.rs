@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, fmt, io::Write as _, time::Instant};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::DeleteParams;
+use tokio::sync::Semaphore;
 
 use crate::support::{
     namespace::Namespace,
@@ -19,8 +20,10 @@ use crate::support::{
     proxy::{Fate, Proxy, Request},
 };
 
-/// Namespaces in which points are tried at the same time.
+/// Namespaces in which points are tried at the same time, by all sweeps together: each has an operator and
+/// a node of its own, and more of them than this only wait for each other.
 const AT_ONCE: usize = 8;
+static ROOM: Semaphore = Semaphore::const_new(AT_ONCE);
 /// Of this many points the sample takes one; odd, so that it has some before and some behind a write.
 const SAMPLED: usize = 9;
 
@@ -82,6 +85,7 @@ struct Seen {
 
 /// Goes down and comes back, and is killed at that point.
 async fn run<S: Scenario>(test: &str, point: Option<Point>) -> Seen {
+    let _room = ROOM.acquire().await.expect("it is never closed");
     let proxy = Proxy::start().await;
     let namespace = Namespace::create(test).await;
     let mut operator = Operator::start_behind(&namespace, &proxy);
@@ -119,23 +123,17 @@ async fn run<S: Scenario>(test: &str, point: Option<Point>) -> Seen {
     seen
 }
 
-/// Kills the operator where the world stops, and starts it again, also when it has lost its lease,
-/// as it does on a machine that is too busy.
+/// Kills the operator where the world stops, and starts it again.
 async fn attend(operator: &mut Operator, proxy: &Proxy, namespace: &Namespace, killed: &mut bool) {
     loop {
-        tokio::select! {
-            () = proxy.until_stopped() => {
-                *killed = true;
-                operator.kill9();
-                // Nobody holds it any more. That it runs out by itself is shown elsewhere, and takes
-                // longer.
-                let leases = namespace.api::<Lease>();
-                let deleted = leases.delete("torpor", &DeleteParams::default()).await;
-                deleted.expect("the lease is deleted");
-                proxy.go_on();
-            }
-            () = operator.until_lease_lost() => {}
-        }
+        proxy.until_stopped().await;
+        *killed = true;
+        operator.kill9();
+        // Nobody holds it any more. That it runs out by itself is shown elsewhere, and takes longer.
+        let leases = namespace.api::<Lease>();
+        let deleted = leases.delete("torpor", &DeleteParams::default()).await;
+        deleted.expect("the lease is deleted");
+        proxy.go_on();
         operator.restart();
     }
 }
