@@ -258,6 +258,14 @@ impl<'a> Gate<'a> {
         }
         if let Some(Seen { kept: Ok(kept), .. }) = seen {
             gate.status.withdrawn = !kept.is_empty();
+            // Who withdrew that had announced something too; what is recorded of it may be lost.
+            if let Some(Seen { look: Ok(look), .. }) = seen
+                && gate.status.withdrawn
+                && gate.status.announcement.is_none()
+                && let Some(at) = look.commitments.next_maintenance
+            {
+                gate.status.announcement = Some(AnnouncementStatus { at: Time(at), made: true });
+            }
         }
         gate.take_in();
         gate
