@@ -6,7 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::gate::{Action, Clear, Gate, Memory, Rules, Seen, Trouble, Verdict};
 use super::hosted;
-use crate::api::deals::{DealsSource, DealsStatus, ForwardDeals, SourceStatus};
+use crate::api::deals::{
+    DealsSource, DealsStatus, ForwardDeals, OpenOrders, SourceStatus, SpotDeals,
+};
 use crate::hold::record::Holder;
 
 /// What is said of a market, as a plan is made.
@@ -58,8 +60,8 @@ fn without_rules() -> Rules {
     Rules {
         source: DealsSource::default(),
         forward: ForwardDeals::default(),
-        spot: Default::default(),
-        orders: Default::default(),
+        spot: SpotDeals::default(),
+        orders: OpenOrders::default(),
         restore_orders: true,
         settle: SignedDuration::ZERO,
     }

@@ -1,5 +1,7 @@
 //! The planner between a project and its market.
 
+#![allow(clippy::needless_pass_by_value, reason = "JSON is written where it is handed over")]
+
 use serde_json::{Value, json};
 
 use super::*;

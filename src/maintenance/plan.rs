@@ -143,7 +143,7 @@ impl Draft<'_> {
             return self.depart(WindowPhase::Cancelled);
         }
         match occurrence(spec, &self.status, generation, created, now) {
-            Occurrence::Window(window) if window.start.0 <= now => self.on(window),
+            Occurrence::Window(window) if window.start.0 <= now => self.on(&window),
             Occurrence::Window(window) => self.ahead(window),
             Occurrence::Over(window) if window.begun => {
                 self.status.window = Some(window);
@@ -196,7 +196,7 @@ impl Draft<'_> {
     }
 
     /// Its time has come.
-    fn on(&mut self, window: WindowStatus) {
+    fn on(&mut self, window: &WindowStatus) {
         let Input { spec, .. } = self.input;
         if let Some(end) = &window.end {
             self.come(WindowState::Operating, end.0);
@@ -243,10 +243,10 @@ impl Draft<'_> {
             // From the first stop on, what is stopped may be what tells of the market.
             Verdict::Unknown(_) if self.stays_stopped(&planned) => self.go_down(),
             Verdict::Forward(earliest, message) => {
-                self.blocked_by_deals(&window, earliest, message, again);
+                self.blocked_by_deals(window, earliest, message, again);
             }
             Verdict::Refused(Trouble { reason, message }) => {
-                self.is_not_to_be(&window, WindowPhase::Refused, &reason, message);
+                self.is_not_to_be(window, WindowPhase::Refused, &reason, message);
             }
             Verdict::Draining(message) => {
                 self.phase = WindowPhase::Draining;
@@ -628,7 +628,7 @@ impl Draft<'_> {
     }
 
     fn finish(mut self) -> Plan {
-        self.status.deals = self.dealings.status.clone();
+        self.status.deals.clone_from(&self.dealings.status);
         super::report::finish(self)
     }
 

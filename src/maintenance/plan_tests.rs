@@ -1,5 +1,7 @@
 //! The planner alone, against a worker and a market that a test directs.
 
+#![allow(clippy::needless_pass_by_value, reason = "JSON is written where it is handed over")]
+
 use serde_json::json;
 
 use super::*;

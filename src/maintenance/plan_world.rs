@@ -1,6 +1,8 @@
 //! The world in which the planner is tested: a worker that sells compute, and the market that it is
 //! on. What is written is so; time passes, and calls fail, only where a test says so.
 
+#![allow(clippy::needless_pass_by_value, reason = "JSON is written where it is handed over")]
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::hibernation::HibernationSpec;
+use crate::api::hibernation::{HibernationSpec, OnDelete};
 use crate::api::maintenance_window::{MaintenanceWindowSpec, WindowSchedule};
 use crate::api::schedule::DesiredState;
 use crate::deals::gate::Rules;
@@ -143,7 +143,7 @@ pub fn validate(spec: &MaintenanceWindowSpec) -> Result<Valid, Invalid> {
             config_maps: config_maps.iter().map(Into::into).collect(),
             database: None,
             deals: None,
-            on_delete: Default::default(),
+            on_delete: OnDelete::default(),
             dry_run: false,
             progress_deadline: progress_deadline.clone(),
         })
@@ -217,7 +217,7 @@ impl Valid {
             workloads: Vec::new(),
             config_maps: Vec::new(),
             database: None,
-            on_delete: Default::default(),
+            on_delete: OnDelete::default(),
             dry_run: false,
             deadline: spec.progress_deadline.parse().unwrap_or(SignedDuration::from_mins(10)),
             deals: None,
