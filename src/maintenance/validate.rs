@@ -240,7 +240,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn recurrence_of(exceptions: serde_json::Value) -> Recurrence {
+    fn recurrence_of(exceptions: &serde_json::Value) -> Recurrence {
         let schedule =
             json!({"cron": "0 2 * * *", "timeZone": "Etc/UTC", "exceptions": exceptions});
         recurrence(&serde_json::from_value(schedule).unwrap()).unwrap()
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn none_begins_inside_an_exception() {
-        let daily = recurrence_of(json!([
+        let daily = recurrence_of(&json!([
             {"from": "2026-12-24", "to": "2026-12-26"},
             {"from": "2026-12-26T12:00:00Z", "to": "2026-12-27T02:00:01Z"},
         ]));
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn the_end_of_an_exception_is_not_part_of_it() {
         let daily =
-            recurrence_of(json!([{"from": "2026-12-24T01:00:00Z", "to": "2026-12-25T02:00:00Z"}]));
+            recurrence_of(&json!([{"from": "2026-12-24T01:00:00Z", "to": "2026-12-25T02:00:00Z"}]));
         let next = daily.next_after(at("2026-12-23T02:00:00Z"));
         assert_eq!(next, Some(at("2026-12-25T02:00:00Z")));
     }
