@@ -183,7 +183,10 @@ impl<'a> Dealings<'a> {
                     }
                 }
                 Verdict::Forward(earliest, _) => {
-                    gate.announce(start.announced(gate.rules.forward, Some(*earliest)));
+                    let announced = start.announced(gate.rules.forward, Some(*earliest));
+                    // From the announced time on a market may close by itself what is not to be touched.
+                    let refused = gate.would_be_refused(*earliest);
+                    gate.announce(announced.filter(|_| !refused));
                     let left = earliest.duration_since(gate.now).as_secs() / 10;
                     again = SignedDuration::from_secs(left.clamp(1, 30));
                 }
@@ -193,6 +196,11 @@ impl<'a> Dealings<'a> {
             false
         });
         (verdict, again)
+    }
+
+    /// What was said of the market last stays said: it can't be told now, and need not be.
+    pub fn as_before(&mut self) {
+        self.clear = None;
     }
 
     /// Takes in what was seen, and does nothing.

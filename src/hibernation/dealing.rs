@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::down::all_is_stopped;
 use super::plan::{self as hold, Action, Next, few};
 use crate::api::condition::{self, DEALS_CLEAR, READY, RECONCILING, STALLED};
 use crate::api::hibernation::{OnDelete, Phase, StepStatus};
@@ -115,7 +116,10 @@ impl Draft<'_> {
         let stalled = match verdict {
             Verdict::Clear => return free,
             // From the first stop on, what is stopped may be what tells of the market.
-            Verdict::Unknown(_) if self.stays_stopped(&free) => return free,
+            Verdict::Unknown(_) if self.stays_stopped(&free) => {
+                self.dealings.as_before();
+                return free;
+            }
             Verdict::Forward(_, message) => {
                 use crate::api::deals::ForwardDeals;
                 let rules = self.input.spec.deals.as_ref();
@@ -239,7 +243,8 @@ impl Draft<'_> {
     fn stays_stopped(&self, free: &hold::Plan) -> bool {
         let holder = self.input.holder;
         let mut workloads = self.input.seen.workloads.iter();
-        workloads.any(|subject| subject.is_held_by(holder)) && !free.stops_again(holder)
+        (workloads.any(|subject| subject.is_held_by(holder)) && !free.stops_again(holder))
+            || all_is_stopped(self.input.spec, self.input.seen)
     }
 
     /// Says what it waits for; past the deadline a person is needed.

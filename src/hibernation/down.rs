@@ -4,7 +4,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt};
 
-use super::observe::{PodView, Pods};
+use super::observe::{Observed, PodView, Pods};
+use super::validate::Valid;
 use crate::hold::subject::Subject;
 
 /// What keeps a stopped workload from being down: its controller has not seen the hold yet, or
@@ -164,4 +165,19 @@ fn root<'a>(pod: &'a PodView, pods: &'a Pods) -> Root<'a> {
         Some(_) => Root::Is(&controller.uid),
         None => Root::Unknown,
     }
+}
+
+/// Whether all that the spec names is held at zero already, by whomever: who holds it too stops nothing.
+pub fn all_is_stopped(spec: &Valid, seen: &Observed) -> bool {
+    let stopped = |subject: &Subject| {
+        let Some(record) = subject.found.record() else { return false };
+        subject.kind.stop_wants().iter().all(|(pointer, zero)| {
+            let held = record.levers.get(pointer);
+            let now = subject.levers.get(pointer).and_then(|lever| lever.value.as_ref());
+            held.is_some_and(|held| held.holders.iter().any(|holding| holding.value == *zero))
+                && now == Some(zero)
+        })
+    };
+    let mut named = seen.workloads.iter().filter(|subject| spec.entry_for(subject).is_some());
+    named.clone().next().is_some() && named.all(stopped)
 }

@@ -18,6 +18,7 @@ use crate::api::maintenance_window::{
 };
 use crate::deals::dealings::{Dealings, Start};
 use crate::deals::gate::{self, Trouble, Verdict};
+use crate::hibernation::down::all_is_stopped;
 use crate::hibernation::observe::Observed;
 use crate::hibernation::plan::{self as hold, Contests, Looks, Next, Standing};
 use crate::hibernation::validate as hold_spec;
@@ -241,7 +242,10 @@ impl Draft<'_> {
         match verdict {
             Verdict::Clear => self.go_down(),
             // From the first stop on, what is stopped may be what tells of the market.
-            Verdict::Unknown(_) if self.stays_stopped(&planned) => self.go_down(),
+            Verdict::Unknown(_) if self.stays_stopped(&planned) => {
+                self.dealings.as_before();
+                self.go_down();
+            }
             Verdict::Forward(earliest, message) => {
                 self.blocked_by_deals(window, earliest, message, again);
             }
@@ -579,7 +583,8 @@ impl Draft<'_> {
     fn stays_stopped(&self, planned: &hold::Plan) -> bool {
         let holder = self.input.holder;
         let mut workloads = self.input.seen.workloads.iter();
-        workloads.any(|subject| subject.is_held_by(holder)) && !planned.stops_again(holder)
+        (workloads.any(|subject| subject.is_held_by(holder)) && !planned.stops_again(holder))
+            || all_is_stopped(&self.input.spec.down, self.input.seen)
     }
 
     fn come(&mut self, state: WindowState, at: Timestamp) {
