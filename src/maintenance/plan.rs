@@ -320,7 +320,10 @@ impl Draft<'_> {
         let Input { spec, now, .. } = self.input;
         match gate.rules.forward {
             ForwardDeals::Wait => {
-                gate.announce(announced(gate.rules, window, window.start.0, Some(earliest)));
+                // From the announced time on a market may close by itself what is not to be touched.
+                let announced = announced(gate.rules, window, window.start.0, Some(earliest));
+                let refused = gate.would_be_refused(earliest);
+                gate.announce(announced.filter(|_| !refused));
                 let left = earliest.duration_since(now).as_secs() / 10;
                 let wait = SignedDuration::from_secs(left.clamp(1, 30));
                 self.take(gate);
