@@ -8,11 +8,11 @@ use std::{fs, io};
 
 use kube::CustomResourceExt;
 use serde_json::Value;
-use torpor::api::Hibernation;
+use torpor::api::{Hibernation, MaintenanceWindow};
 
 /// Words in the sources that look like reasons and are none. A new one that stands neither here nor
 /// on the page fails the test.
-const NO_REASONS: [&str; 58] = [
+const NO_REASONS: [&str; 76] = [
     // Kinds, and what is said of them in manifests.
     "ConfigMap",
     "ConfigMaps",
@@ -30,8 +30,15 @@ const NO_REASONS: [&str; 58] = [
     "In",
     "Never",
     "RuntimeDefault",
-    "Bearer",
+    "ClusterIP",
+    "Egress",
     "ExternalName",
+    "FallbackToLogsOnError",
+    "Ingress",
+    "NetworkPolicy",
+    "None",
+    "Recreate",
+    "Service",
     "TokenRequest",
     // Conditions and their statuses, of Hibernations, of Jobs and of containers.
     "Ready",
@@ -43,14 +50,28 @@ const NO_REASONS: [&str; 58] = [
     "Suspended",
     "ContainerCreating",
     "PodInitializing",
+    "PodScheduled",
+    "ReplicaFailure",
+    "DealsClear",
+    // What `spec.deals` may say.
+    "Close",
+    "Postpone",
+    "Refuse",
+    "Wait",
+    "Withdraw",
+    // Of `status.last` of a window that has run its course, and events.
+    "Over",
+    "Announced",
     // Of `status.workloads[].state`, of a step, and of an attempt that went well.
     "Down",
     "Overridden",
     "Restarted",
     "Restarting",
     "Stopping",
+    "Deals",
     "Fence",
     "Keep",
+    "Market",
     "Truncation",
     "Succeeded",
     // Printed columns, an event's action, and names in the code.
@@ -64,14 +85,13 @@ const NO_REASONS: [&str; 58] = [
     "Apply",
     "Update",
     "ForeignChange",
+    "Bearer",
+    "DealOnTheWire",
     "HibernationStatus",
+    "MaintenanceWindowStatus",
+    "String",
     "PartialEq",
     "PascalCase",
-    "Clear",
-    "DealOnTheWire",
-    "MaintenanceWindowStatus",
-    "None",
-    "String",
     "OnDelete",
     "PreflightPassed",
     "Truncated",
@@ -109,17 +129,18 @@ fn is_reason(text: &str) -> bool {
 
 /// What the status says by the name of a variant, and becomes a reason as it is.
 fn variants() -> BTreeSet<String> {
-    let definition = serde_json::to_value(Hibernation::crd()).unwrap();
-    let status = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties";
-    let episode = "episode/properties";
+    let definition = serde_json::to_value([Hibernation::crd(), MaintenanceWindow::crd()]).unwrap();
+    let status = "spec/versions/0/schema/openAPIV3Schema/properties/status/properties";
+    let episode = format!("0/{status}/episode/properties");
     [
-        "phase".to_owned(),
+        format!("0/{status}/phase"),
+        format!("1/{status}/phase"),
         format!("{episode}/truncation"),
         format!("{episode}/attempt/properties/ended"),
     ]
     .iter()
     .flat_map(|field| {
-        let values = definition.pointer(&format!("{status}/{field}/enum")).unwrap();
+        let values = definition.pointer(&format!("/{field}/enum")).unwrap();
         values.as_array().unwrap().iter().filter_map(Value::as_str).map(str::to_owned)
     })
     .collect()

@@ -18,6 +18,9 @@ const SHOWN: usize = 20;
 /// How long before its start a window that would be refused is no longer announced: what a market does
 /// by itself at the announced time must not happen then.
 const MARGIN: SignedDuration = SignedDuration::from_secs(60);
+/// And how long before it, while deals hold the start back, what is closed then is kept: who closes it
+/// by itself may take off the market what it came from before anybody looks again.
+const KEEP_BEFORE: SignedDuration = MARGIN;
 /// How far the market's word of the next maintenance may be from what it was told: it counts in
 /// whole seconds of its own.
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
@@ -185,6 +188,16 @@ impl<'a> Open<'a> {
     fn nothing(&self) -> bool {
         let Self { forward, spot, orders, tasks } = self;
         forward.is_empty() && spot.is_empty() && orders.is_empty() && tasks.is_empty()
+    }
+
+    /// What it takes to offer again what the deals came from that are to be closed: closing one may
+    /// take that off the market.
+    fn closing(&self) -> Vec<Order> {
+        let came_from = self.spot.iter().filter_map(|deal| {
+            let restore = deal.restore.clone()?;
+            Some(Order { id: deal.id.clone(), restore })
+        });
+        came_from.collect()
     }
 
     fn in_words(&self) -> String {
@@ -428,6 +441,13 @@ impl<'a> Gate<'a> {
             Ok(kept) => kept,
         };
         if let Some((_, last)) = open.forward.first() {
+            let announced = self.status.announcement.as_ref();
+            let near = |known: &AnnouncementStatus| {
+                known.at.0.duration_since(self.now) <= KEEP_BEFORE
+            };
+            if announced.is_some_and(near) && self.refusal(&open).is_none() && self.may_call() {
+                self.keep(open.closing(), kept);
+            }
             return Verdict::Forward(*last, open.forward_in_words());
         }
         if let Some(refusal) = self.refusal(&open) {
@@ -466,17 +486,10 @@ impl<'a> Gate<'a> {
         let mut drain =
             Drain { orders: List::default(), deals: List::default(), tasks: List::default() };
         let ids = |ids: Vec<Id>| List::try_from(ids).unwrap_or_default();
-        let mut keep: Vec<Order> = Vec::new();
         let words = if !open.orders.is_empty() {
-            keep.extend(open.orders.iter().map(|order| (*order).clone()));
             drain.orders = ids(open.orders.iter().map(|order| order.id.clone()).collect());
             "withdrawing"
         } else if !open.spot.is_empty() {
-            // Closing a deal may take off the market what it came from.
-            keep.extend(open.spot.iter().filter_map(|deal| {
-                let restore = deal.restore.clone()?;
-                Some(Order { id: deal.id.clone(), restore })
-            }));
             drain.deals = ids(open.spot.iter().map(|deal| deal.id.clone()).collect());
             "closing"
         } else {
@@ -490,15 +503,22 @@ impl<'a> Gate<'a> {
         if asked || !self.may_call() {
             return message;
         }
-        let known: BTreeSet<&Id> = kept.iter().map(|order| &order.id).collect();
-        if keep.iter().any(|order| !known.contains(&order.id)) {
-            let new: BTreeSet<Id> = keep.iter().map(|order| order.id.clone()).collect();
-            let old = kept.iter().filter(|order| !new.contains(&order.id)).cloned();
-            self.actions.push(Action::Keep(old.chain(keep).collect()));
-            self.status.withdrawn = true;
-        }
+        let orders = open.orders.iter().map(|order| (*order).clone());
+        self.keep(orders.chain(open.closing()).collect(), kept);
         self.actions.push(Action::Drain(drain));
         message
+    }
+
+    /// Keeps these besides what is kept already.
+    fn keep(&mut self, keep: Vec<Order>, kept: &[Order]) {
+        let known: BTreeSet<&Id> = kept.iter().map(|order| &order.id).collect();
+        if keep.iter().all(|order| known.contains(&order.id)) {
+            return;
+        }
+        let new: BTreeSet<Id> = keep.iter().map(|order| order.id.clone()).collect();
+        let old = kept.iter().filter(|order| !new.contains(&order.id)).cloned();
+        self.actions.push(Action::Keep(old.chain(keep).collect()));
+        self.status.withdrawn = true;
     }
 
     /// Whether a call may be made now: one that failed is not repeated at once.

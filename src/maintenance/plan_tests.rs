@@ -319,6 +319,16 @@ fn after_counts_from_the_creation_and_anew_from_a_change() {
 }
 
 #[test]
+fn after_no_time_it_begins_at_once() {
+    let mut world = World::new(json!({
+        "after": "0s",
+        "workloads": [{"kind": "Deployment", "name": "worker"}],
+    }));
+    world.run();
+    assert!(!world.up("worker"));
+}
+
+#[test]
 fn one_window_follows_the_other() {
     let mut world =
         World::selling(json!({"schedule": {"cron": "*/10 * * * *"}, "duration": "5m"}), json!({}));
