@@ -352,10 +352,11 @@ mod tests {
         let spec = validate(&serde_json::from_value(spec).unwrap()).unwrap();
         let remembered = |levers: serde_json::Value| levers.to_string();
         let originals = [
-                ("ConfigMap/env/u".to_owned(), remembered(json!({"/data/B": ["b", "x"]}))),
-                ("ConfigMap/odd/u".to_owned(), "no JSON".to_owned()),
-                ("Deployment/a/u".to_owned(), remembered(json!({"/spec/replicas": [1, 0]}))),
-            ].into();
+            ("ConfigMap/env/u".to_owned(), remembered(json!({"/data/B": ["b", "x"]}))),
+            ("ConfigMap/odd/u".to_owned(), "no JSON".to_owned()),
+            ("Deployment/a/u".to_owned(), remembered(json!({"/spec/replicas": [1, 0]}))),
+        ]
+        .into();
         assert_eq!(config_pointers(&spec, &originals), ["/data/A", "/data/B"]);
     }
 }

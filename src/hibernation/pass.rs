@@ -161,7 +161,10 @@ pub async fn observe(
         Some(attempt) => reader.job(&attempt.job).await.map(Some),
         None => Ok(None),
     };
-    let ((workloads, config_maps), truncation, preflight) =
-        futures::try_join!(reader.subjects(valid, &status.originals), job(truncation), job(preflight))?;
+    let ((workloads, config_maps), truncation, preflight) = futures::try_join!(
+        reader.subjects(valid, &status.originals),
+        job(truncation),
+        job(preflight)
+    )?;
     Ok(Observed { workloads, config_maps, preflight, truncation, ..Observed::default() })
 }

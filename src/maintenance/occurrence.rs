@@ -47,9 +47,10 @@ pub fn occurrence(
 ) -> Occurrence {
     let planned = match &spec.begins {
         Begins::At(start) => Some(*start),
-        Begins::After { duration, .. } => {
-            status.after.as_ref().map(|after| after.since.0.saturating_add(*duration).unwrap_or(Timestamp::MAX))
-        }
+        Begins::After { duration, .. } => status
+            .after
+            .as_ref()
+            .map(|after| after.since.0.saturating_add(*duration).unwrap_or(Timestamp::MAX)),
         Begins::Every(recurrence) => {
             return recurring(spec, recurrence, status, generation, created, now);
         }
@@ -120,8 +121,7 @@ fn recurring(
     }
     // None that began before the object was there, and none that an earlier one ran over.
     let counts = |start: Timestamp| {
-        start >= created
-            && last.is_none_or(|last| start > last.planned.0 && start >= last.over.0)
+        start >= created && last.is_none_or(|last| start > last.planned.0 && start >= last.over.0)
     };
     if let Some(latest) = recurrence.latest_at(now).filter(|latest| counts(*latest)) {
         return on_or_over(window(spec, status, latest), now);
@@ -130,7 +130,9 @@ fn recurring(
     if let Some(last) = last {
         basis = basis.max(last.over.0 - jiff::SignedDuration::from_secs(1)).max(last.planned.0);
     }
-    recurrence.next_after(basis).map_or(Occurrence::None, |planned| Occurrence::Window(window(spec, status, planned)))
+    recurrence
+        .next_after(basis)
+        .map_or(Occurrence::None, |planned| Occurrence::Window(window(spec, status, planned)))
 }
 
 /// One that is over gives way to a later one that is on already, where nothing was stopped in it: of
@@ -147,7 +149,11 @@ fn passed_over(
             Some(latest) => {
                 let later = moved(spec, latest, latest, false);
                 let is_over = later.end.as_ref().is_some_and(|end| end.0 <= now);
-                if latest > over.planned.0 && is_over { Occurrence::Over(later) } else { occurrence }
+                if latest > over.planned.0 && is_over {
+                    Occurrence::Over(later)
+                } else {
+                    occurrence
+                }
             }
             None => occurrence,
         },

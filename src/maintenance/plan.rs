@@ -574,7 +574,8 @@ impl Draft<'_> {
     fn take(&mut self, gate: Gate) {
         self.actions.extend(gate.actions.into_iter().map(Action::Market));
         if self.input.market.is_some() {
-            self.status.earliest_start = gate.status.forward.first().map(|deal| deal.ends_at.clone());
+            self.status.earliest_start =
+                gate.status.forward.first().map(|deal| deal.ends_at.clone());
         }
         self.status.deals = Some(gate.status);
         self.gate = gate.memory;
@@ -619,21 +620,35 @@ impl Draft<'_> {
         let finalizer = |action: &hold::Action| {
             matches!(action, hold::Action::AddFinalizer | hold::Action::RemoveFinalizer)
         };
-        let acts: Vec<_> =
-            planned.actions.into_iter().filter(|action| !finalizer(action)).map(Action::Hold).collect();
+        let acts: Vec<_> = planned
+            .actions
+            .into_iter()
+            .filter(|action| !finalizer(action))
+            .map(Action::Hold)
+            .collect();
         let nothing = planned.next == Next::Again && acts.is_empty();
         self.actions.extend(acts);
         self.next = if nothing { Next::Settled } else { planned.next };
         self.looks = planned.looks;
-        let HibernationStatus { episode, step, workloads, counts, originals, conditions, phase, .. } =
-            planned.status;
+        let HibernationStatus {
+            episode,
+            step,
+            workloads,
+            counts,
+            originals,
+            conditions,
+            phase,
+            ..
+        } = planned.status;
         self.status.episode = episode;
         self.status.step = step;
         self.status.workloads = workloads;
         self.status.counts = counts;
         self.status.originals = originals;
         let truth = |kind: &str| {
-            conditions.iter().find(|condition| condition.type_ == kind && condition.status == "True")
+            conditions
+                .iter()
+                .find(|condition| condition.type_ == kind && condition.status == "True")
         };
         let at_rest = matches!(phase, Some(Phase::Awake | Phase::Hibernated));
         let standing = if let Some(stalled) = truth(STALLED) {
@@ -655,9 +670,10 @@ impl Draft<'_> {
 
     /// Whether all has been down in this window.
     fn slept(&self) -> bool {
-        self.status.episode.as_ref().is_some_and(|episode| {
-            episode.asleep_since.is_some() && episode.waking_since.is_none()
-        })
+        self.status
+            .episode
+            .as_ref()
+            .is_some_and(|episode| episode.asleep_since.is_some() && episode.waking_since.is_none())
     }
 
     /// Whether a workload is held: what was told of the market may have been told by it.

@@ -353,10 +353,8 @@ fn after_no_time_it_begins_at_once() {
 
 #[test]
 fn one_window_follows_the_other() {
-    let mut world = World::selling(
-        json!({"schedule": {"cron": "*/10 * * * *"}, "duration": "5m"}),
-        json!({}),
-    );
+    let mut world =
+        World::selling(json!({"schedule": {"cron": "*/10 * * * *"}, "duration": "5m"}), json!({}));
     world.until(590);
     assert_eq!(world.market.announced, Some(at(600)));
     world.until(630);

@@ -295,7 +295,9 @@ impl World {
                     self.finalizer = false;
                     self.gone = self.deleting_since.is_some();
                 }
-                Action::Hold(hold::Action::Settle { subject, wants, episode, remembered, .. }) => {
+                Action::Hold(hold::Action::Settle {
+                    subject, wants, episode, remembered, ..
+                }) => {
                     let selling = self.spec.deals.is_some();
                     if selling && !wants.is_empty() && self.up(&subject.name) {
                         self.judge_a_stop(&subject.name);
@@ -360,7 +362,8 @@ impl World {
                 self.gate.told = Some(None);
             }
             gate::Action::Drain(drain) => {
-                let kept = |plan: &str| self.kept.iter().any(|order| order.restore.as_str() == plan);
+                let kept =
+                    |plan: &str| self.kept.iter().any(|order| order.restore.as_str() == plan);
                 for id in drain.orders.as_slice() {
                     if let Some(plan) = self.market.orders.remove(id.as_str()) {
                         assert!(kept(&plan), "{plan} is withdrawn and not kept");
@@ -374,9 +377,9 @@ impl World {
                         self.market.withdrawn.push(plan);
                     }
                 }
-                self.market.tasks.retain(|task| {
-                    !drain.tasks.as_slice().iter().any(|id| id.as_str() == task)
-                });
+                self.market
+                    .tasks
+                    .retain(|task| !drain.tasks.as_slice().iter().any(|id| id.as_str() == task));
                 self.gate.drained = Some((drain.clone(), self.now));
             }
             gate::Action::Resume(orders) => {

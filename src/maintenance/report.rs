@@ -4,9 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::plan::{Draft, Plan};
-use crate::api::condition::{
-    self, DEALS_CLEAR, IN_MAINTENANCE, READY, RECONCILING, STALLED,
-};
+use crate::api::condition::{self, DEALS_CLEAR, IN_MAINTENANCE, READY, RECONCILING, STALLED};
 use crate::api::maintenance_window::{MaintenanceWindowStatus, WindowHistoryEntry, WindowPhase};
 use crate::hibernation::plan::Standing;
 use crate::operator::object::Event;

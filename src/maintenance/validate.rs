@@ -185,7 +185,11 @@ fn recurrence(schedule: &WindowSchedule) -> Result<Recurrence, Invalid> {
         Period::parse(&exception.from, &exception.to, &zone)
             .map_err(|source| Invalid::Exception { index, source })
     });
-    Ok(Recurrence { cron: Cron::parse(cron)?, exceptions: exceptions.collect::<Result<_, _>>()?, zone })
+    Ok(Recurrence {
+        cron: Cron::parse(cron)?,
+        exceptions: exceptions.collect::<Result<_, _>>()?,
+        zone,
+    })
 }
 
 impl Recurrence {
@@ -250,7 +254,8 @@ mod tests {
     use serde_json::json;
 
     fn recurrence_of(exceptions: serde_json::Value) -> Recurrence {
-        let schedule = json!({"cron": "0 2 * * *", "timeZone": "Etc/UTC", "exceptions": exceptions});
+        let schedule =
+            json!({"cron": "0 2 * * *", "timeZone": "Etc/UTC", "exceptions": exceptions});
         recurrence(&serde_json::from_value(schedule).unwrap()).unwrap()
     }
 
