@@ -1,10 +1,10 @@
 # `make help` lists the targets. Rust (rustup) and Go have to be there; everything else is set up as it is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build docs crds image lint deny test break test-unit bench bench-hold cluster-test demo clean
+.PHONY: help build docs crds image lint deny test break test-unit bench bench-hold cluster-test demo demo-maintenance clean
 
 help: ## Lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Builds the torpor command (target/debug/torpor)
 	cargo build --locked
@@ -48,6 +48,9 @@ cluster-test: ## Tests hack/cluster itself
 
 demo: ## Puts a project to sleep and wakes it, on a real cluster (KEEP=1 leaves it up; CLUSTER=external IMAGE=... uses yours)
 	hack/demo
+
+demo-maintenance: ## Takes a worker down that sells compute, without breaking a deal, and brings it back (KEEP, CLUSTER, IMAGE as above)
+	hack/demo-maintenance
 
 clean: ## Removes what was built here (the caches outside stay)
 	cargo clean

@@ -442,9 +442,8 @@ impl<'a> Gate<'a> {
         };
         if let Some((_, last)) = open.forward.first() {
             let announced = self.status.announcement.as_ref();
-            let near = |known: &AnnouncementStatus| {
-                known.at.0.duration_since(self.now) <= KEEP_BEFORE
-            };
+            let near =
+                |known: &AnnouncementStatus| known.at.0.duration_since(self.now) <= KEEP_BEFORE;
             if announced.is_some_and(near) && self.refusal(&open).is_none() && self.may_call() {
                 self.keep(open.closing(), kept);
             }

@@ -92,6 +92,32 @@ fn a_forward_deal_blocks_the_window() {
 }
 
 #[test]
+fn what_is_closed_at_the_announced_time_is_kept_before_it() {
+    let mut world = World::selling(once(20, "400s"), json!({}));
+    world.market.strike(Some(at(200)));
+    world.market.strike(None);
+    world.until(100);
+    assert!(world.market.kept.is_empty(), "it may end by itself until then");
+    world.until(199);
+    assert_eq!(world.market.announced, Some(at(200)));
+    let kept: Vec<_> = world.market.kept.iter().map(|order| order.restore.as_str()).collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(world.market.live(kept[0]), 1, "nothing is touched");
+}
+
+#[test]
+fn a_spot_deal_that_is_not_to_be_touched_takes_the_announcement_back() {
+    let mut world = World::selling(once(20, "400s"), json!({"spot": "Refuse"}));
+    world.market.strike(Some(at(200)));
+    world.market.strike(None);
+    world.until(100);
+    assert_eq!(world.market.announced, Some(at(200)));
+    world.until(199);
+    assert_eq!(world.market.announced, None);
+    assert_eq!(world.phase(), Some(Blocked));
+}
+
+#[test]
 fn a_wait_past_the_end_is_missed_and_orders_are_offered_again() {
     let mut world = World::selling(once(20, "30s"), json!({}));
     world.until(22);

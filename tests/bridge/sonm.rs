@@ -66,9 +66,9 @@ async fn a_look_shows_what_binds() {
         // All that the plan said, and nothing that the worker gave it.
         let restore: Value =
             serde_json::from_str(seen.orders.as_slice()[0].restore.as_str()).unwrap();
-        assert_eq!(restore, json!({"plan": plan("o", 1)["ask"]}));
+        assert_eq!(restore, json!({"plan": plan("o", 1)["ask"], "of": "o"}));
         let of_deal: Value = serde_json::from_str(open.restore.as_ref().unwrap().as_str()).unwrap();
-        assert_eq!(of_deal, json!({"plan": spot("s", 2)["ask"]}));
+        assert_eq!(of_deal, json!({"plan": spot("s", 2)["ask"], "of": "s"}));
         // The same again, so that nobody writes it anew.
         assert_eq!(payloads(&bridge.commitments().await), payloads(&seen));
 
@@ -108,6 +108,12 @@ async fn maintenance_is_announced_never_too_early_and_taken_back() {
     assert!(last.duration_since(Timestamp::now()) > SignedDuration::from_hours(99 * 365 * 24));
 }
 
+/// What a payload offers, whatever plan that was of.
+fn offer(restore: &Value) -> String {
+    let payload: Value = serde_json::from_str(restore.as_str().unwrap()).unwrap();
+    payload["plan"].to_string()
+}
+
 #[tokio::test]
 async fn a_drain_takes_all_but_forward_deals_and_a_resume_brings_it_back_once() {
     let plans = vec![forward("f", 3, 7200), plan("a", 1), plan("b", 1), plan("c", 4), spot("s", 2)];
@@ -133,6 +139,11 @@ async fn a_drain_takes_all_but_forward_deals_and_a_resume_brings_it_back_once() 
         .filter(|order| order["id"] != fixed.id.as_str())
         .cloned()
         .collect();
+    // The worker may have closed the Spot deal by itself; what was left of it was withdrawn as an order.
+    let mut back = back;
+    let sold = back.iter().find(|order| order["id"] == open.id.as_str()).unwrap();
+    let left = json!({"id": "s", "restore": sold["restore"]});
+    back.push(left);
     for _ in 0..2 {
         let answer = bridge.resume(1, &json!(back)).await;
         assert_eq!(answer.status, 204, "{answer:?}");
@@ -142,8 +153,9 @@ async fn a_drain_takes_all_but_forward_deals_and_a_resume_brings_it_back_once() 
     let after = bridge.commitments().await;
     let terms = |orders: &Value| -> Vec<String> {
         let mut terms: Vec<String> =
-            orders.as_array().unwrap().iter().map(|order| order["restore"].to_string()).collect();
+            orders.as_array().unwrap().iter().map(|order| offer(&order["restore"])).collect();
         terms.sort();
+        terms.dedup();
         terms
     };
     let offered: Vec<Value> =

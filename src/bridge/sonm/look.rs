@@ -34,11 +34,14 @@ fn nonsense(text: impl AsRef<str>) -> Problem {
 }
 
 /// What is offered again, and how to know that it is there.
-#[derive(serde::Deserialize)]
+#[derive(Clone, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Payload {
     /// The plan without what the worker gives it.
     pub(super) plan: serde_json::Map<String, Value>,
+    /// Its name: a deal and what is left of it once it is closed are of one plan, which comes back once.
+    #[serde(default)]
+    pub(super) of: Option<String>,
     /// Equal plans which stay, since their deals cannot be closed: they don't stand for this one.
     #[serde(default)]
     pub(super) besides: BTreeSet<String>,
@@ -274,7 +277,7 @@ impl Sonm {
 /// The payload of a plan. Equal ones that stay are named in it.
 fn restore(id: &str, plan: &Plan, staying: &[&str]) -> Result<Restore, Problem> {
     let besides: Vec<&str> = staying.iter().copied().filter(|other| *other != id).collect();
-    let mut payload = json!({"plan": plan.offer()});
+    let mut payload = json!({"plan": plan.offer(), "of": id});
     if !besides.is_empty() {
         payload["besides"] = json!(besides);
     }

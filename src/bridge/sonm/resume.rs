@@ -20,12 +20,14 @@ impl Sonm {
         let wanted = orders
             .iter()
             .map(|order| {
-                let payload = serde_json::from_str(order.restore.as_str()).map_err(|_| {
-                    Kind::InvalidRestore.because(format!("of the order {}", order.id))
-                })?;
-                Ok((order.id.as_str(), payload))
+                let payload: Payload =
+                    serde_json::from_str(order.restore.as_str()).map_err(|_| {
+                        Kind::InvalidRestore.because(format!("of the order {}", order.id))
+                    })?;
+                let plan = payload.of.clone().unwrap_or_else(|| order.id.as_str().to_owned());
+                Ok((plan, payload))
             })
-            .collect::<Result<Vec<(&str, Payload)>, Problem>>()?;
+            .collect::<Result<BTreeMap<String, Payload>, Problem>>()?;
         let missing = missing(&wanted, &self.plans().await?);
         let count = missing.len();
         for (done, payload) in missing.into_iter().enumerate() {
@@ -45,8 +47,11 @@ impl Sonm {
     }
 }
 
-/// What has to be created.
-fn missing<'a>(wanted: &'a [(&str, Payload)], live: &BTreeMap<String, Plan>) -> Vec<&'a Payload> {
+/// What has to be created of these plans.
+fn missing<'a>(
+    wanted: &'a BTreeMap<String, Payload>,
+    live: &BTreeMap<String, Plan>,
+) -> Vec<&'a Payload> {
     // One that is marked for deletion is as good as gone.
     let live: BTreeMap<&str, Map<String, Value>> = live
         .iter()
@@ -55,9 +60,9 @@ fn missing<'a>(wanted: &'a [(&str, Payload)], live: &BTreeMap<String, Plan>) -> 
         .collect();
     // Those that never went stand for themselves.
     let mut taken: BTreeSet<&str> =
-        wanted.iter().filter_map(|(id, _)| live.get_key_value(id).map(|(id, _)| *id)).collect();
+        wanted.keys().filter_map(|id| live.get_key_value(id.as_str()).map(|(id, _)| *id)).collect();
     let mut missing = Vec::new();
-    for (_, payload) in wanted.iter().filter(|(id, _)| !live.contains_key(id)) {
+    for (_, payload) in wanted.iter().filter(|(id, _)| !live.contains_key(id.as_str())) {
         let stands = live.iter().find(|(id, offer)| {
             **offer == payload.plan && !taken.contains(*id) && !payload.besides.contains(**id)
         });
@@ -93,8 +98,9 @@ mod tests {
             .collect()
     }
 
-    fn count(wanted: &[(&str, Payload)], plans: &[(&str, &str, u8)]) -> usize {
-        missing(wanted, &live(plans)).len()
+    fn count(wanted: &[(&'static str, Payload)], plans: &[(&str, &str, u8)]) -> usize {
+        let wanted = wanted.iter().map(|(id, payload)| ((*id).to_owned(), payload.clone()));
+        missing(&wanted.collect(), &live(plans)).len()
     }
 
     #[test]
