@@ -12,6 +12,10 @@ use super::{namespace::Namespace, proxy::Proxy};
 /// The image whose pods run the truncation.
 pub(crate) const IMAGE: &str = "localhost/torpor:dev";
 
+/// The service account in its namespace by whose tokens servers of the Deals API know it. Tests that need
+/// it create it.
+pub(crate) const ACCOUNT: &str = "torpor";
+
 /// An operator for one namespace. It is ended when this is dropped; if the test has failed, what it
 /// logged is printed.
 pub(crate) struct Operator {
@@ -74,6 +78,7 @@ impl Operator {
             .args(["run", "--watch-namespace", &self.namespace])
             .args(["--lease-namespace", &self.lease_namespace])
             .args(["--image", IMAGE, "--admin-address", "127.0.0.1:0", "--log-format", "text"])
+            .args(["--service-account", &format!("{}/{ACCOUNT}", self.namespace)])
             .args(&self.more)
             .envs(self.kubeconfig.iter().map(|file| ("KUBECONFIG", file)))
             .stdout(log.try_clone().expect("the log can be shared"))
@@ -90,10 +95,16 @@ impl Operator {
         process.wait().expect("the operator has ended");
     }
 
+    /// Sends it a signal: `STOP` makes it stand still.
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.process.as_ref().expect("the operator runs").id().to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &id]).status();
+        assert!(sent.expect("the signal is sent").success(), "{signal}");
+    }
+
     /// Asks it to end, waits for that, and expects it to do so without an error.
     pub(crate) async fn stop(&mut self) {
-        let id = self.process.as_ref().expect("the operator runs").id().to_string();
-        Command::new("kill").args(["-TERM", &id]).status().expect("the signal is sent");
+        self.signal("TERM");
         let status = self.until_ended().await;
         assert!(status.success(), "the operator ended with {status}:\n{}", self.output());
     }
