@@ -52,7 +52,7 @@ fn long(shown: &str, yaml: String) -> Written {
 }
 
 impl Written {
-    /// The whole MaintenanceWindow. A spec that says nothing of its start gets `after: 1h`.
+    /// The whole window. A spec that says nothing of its start gets `after: 1h`.
     fn window(&self, name: &str) -> String {
         let kind = "apiVersion: torpor.dev/v1alpha1\nkind: MaintenanceWindow\n";
         if self.yaml.starts_with("metadata:") {

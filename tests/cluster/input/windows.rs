@@ -1,4 +1,4 @@
-//! What a MaintenanceWindow has of its own.
+//! What a window has of its own.
 
 use futures::future::join_all;
 

@@ -1,4 +1,4 @@
-//! MaintenanceWindows as their authors write them.
+//! Maintenance windows as their authors write them.
 
 use std::ops::Deref;
 
@@ -9,7 +9,7 @@ use super::{namespace::Namespace, object::Object};
 
 const KIND: &str = "MaintenanceWindow";
 
-/// One MaintenanceWindow in a test's namespace.
+/// One `MaintenanceWindow` in a test's namespace.
 pub(crate) struct Window(Object);
 
 impl Window {

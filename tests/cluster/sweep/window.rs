@@ -1,4 +1,4 @@
-//! A MaintenanceWindow of a worker that sells, that ends by a suspension or by its deletion. Besides what is
+//! A window of a worker that sells, that ends by a suspension or by its deletion. Besides what is
 //! written to the API server, it is killed at what it tells the bridge.
 
 use k8s_openapi::api::apps::v1::Deployment;

@@ -111,10 +111,10 @@ impl Selling {
                 }
             }
         };
-        match timeout(wait::TIMEOUT, looks).await {
-            Ok(truth) => truth,
-            Err(_) => panic!("waited in vain: {what}; there is {:#}", self.node.truth().await),
+        if let Ok(truth) = timeout(wait::TIMEOUT, looks).await {
+            return truth;
         }
+        panic!("waited in vain: {what}; there is {:#}", self.node.truth().await)
     }
 
     /// Waits until each of these plans, by price, is on the market with one order, and nothing else is, nothing is
