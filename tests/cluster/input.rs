@@ -6,15 +6,16 @@
 mod admission;
 mod conditions;
 mod policy;
+mod windows;
 
 use std::collections::BTreeSet;
 
 use axum::http::Request;
-use futures::future::join3;
+use futures::future::{join, join3};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
-use torpor::api::Hibernation as Definition;
+use torpor::api::{Hibernation as Definition, MaintenanceWindow};
 
 use crate::{
     lifecycle::{Scene, of},
@@ -51,6 +52,20 @@ fn long(shown: &str, yaml: String) -> Written {
 }
 
 impl Written {
+    /// The whole window. A spec that says nothing of its start gets `after: 1h`.
+    fn window(&self, name: &str) -> String {
+        let kind = "apiVersion: torpor.dev/v1alpha1\nkind: MaintenanceWindow\n";
+        if self.yaml.starts_with("metadata:") {
+            return format!("{kind}{}\nspec: {{after: 1h}}\n", self.yaml);
+        }
+        let begins = ["start:", "after:", "schedule:"];
+        let said = |line: &str| begins.iter().any(|field| line.starts_with(field));
+        let after =
+            if self.yaml == "{}" || self.yaml.lines().any(said) { "" } else { "\n  after: 1h" };
+        let spec = self.yaml.replace('\n', "\n  ");
+        format!("{kind}metadata: {{name: {name}}}\nspec:\n  {spec}{after}\n")
+    }
+
     /// The whole object. A spec that says neither gets `state: Awake`.
     fn manifest(&self, name: &str) -> String {
         let kind = "apiVersion: torpor.dev/v1alpha1\nkind: Hibernation\n";
@@ -76,7 +91,7 @@ struct Row {
     message: String,
 }
 
-/// Creates a Hibernation as kubectl does, unknown fields refused, or only rehearses it.
+/// Creates an object as kubectl does, unknown fields refused, or only rehearses it.
 async fn create(
     namespace: &Namespace,
     manifest: String,
@@ -84,8 +99,10 @@ async fn create(
     author: Option<&str>,
 ) -> Result<(), String> {
     let rehearsed = if rehearsed { "&dryRun=All" } else { "" };
+    let windows = manifest.contains("\nkind: MaintenanceWindow\n");
+    let objects = if windows { "maintenancewindows" } else { "hibernations" };
     let mut request = Request::post(format!(
-        "/apis/torpor.dev/v1alpha1/namespaces/{}/hibernations?fieldValidation=Strict{rehearsed}",
+        "/apis/torpor.dev/v1alpha1/namespaces/{}/{objects}?fieldValidation=Strict{rehearsed}",
         namespace.name
     ))
     .header("content-type", "application/yaml");
@@ -150,26 +167,36 @@ fn messages(schema: &Value, found: &mut BTreeSet<String>) {
 #[tokio::test]
 async fn what_cannot_be_is_refused_with_what_to_write_instead() {
     let sections = Box::pin(conditions::sections());
-    let (admission, policy, conditions) =
-        join3(Box::pin(admission::rows()), Box::pin(policy::rows()), sections).await;
+    let ((admission, windows), policy, (conditions, of_windows)) = join3(
+        join(Box::pin(admission::rows()), Box::pin(windows::refused())),
+        Box::pin(policy::rows()),
+        join(sections, Box::pin(windows::found())),
+    )
+    .await;
 
-    let all: Vec<&str> = admission.iter().map(|row| row.message.as_str()).collect();
-    let mut rules = BTreeSet::new();
-    messages(&serde_json::to_value(Definition::crd()).expect("it is JSON"), &mut rules);
-    assert!(rules.len() > 20, "{rules:?}");
-    rules.retain(|rule| !all.iter().any(|message| message.contains(rule)));
-    assert!(rules.is_empty(), "nothing written is refused by these rules: {rules:#?}");
+    // What both kinds have in common is written for one of them.
+    let all: Vec<&str> = admission.iter().chain(&windows).map(|row| row.message.as_str()).collect();
+    for definition in [Definition::crd(), MaintenanceWindow::crd()] {
+        let mut rules = BTreeSet::new();
+        messages(&serde_json::to_value(definition).expect("it is JSON"), &mut rules);
+        assert!(rules.len() > 20, "{rules:?}");
+        rules.retain(|rule| !all.iter().any(|message| message.contains(rule)));
+        assert!(rules.is_empty(), "nothing written is refused by these rules: {rules:#?}");
+    }
 
     let page = [
         "# What can't be written, and what it is answered\n".to_owned(),
         "This page is written by a test from what the API server and the operator really answer: \
          `make docs` writes it anew.\n\
          What is shown is a part of `spec`; where it says neither `state` nor `schedule`, `state: Awake` \
-         is added.\n"
+         is added, and to a MaintenanceWindow that says nothing of its start, `after: 1h`. What a \
+         MaintenanceWindow has in common with a Hibernation (workloads, ConfigMaps, deals) is answered the same.\n"
             .to_owned(),
         section("Refused at admission", admission::ABOUT, &admission),
         section("Refused by the policy for authors", policy::ABOUT, &policy),
         conditions.join("\n"),
+        section("MaintenanceWindows: refused at admission", admission::ABOUT, &windows),
+        section("MaintenanceWindows: found by the operator", windows::FOUND, &of_windows),
     ]
     .join("\n");
     let kept = std::path::Path::new(ROOT).join(PAGE);

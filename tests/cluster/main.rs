@@ -13,8 +13,14 @@ mod bridges;
 mod deletion;
 mod edits;
 mod faults;
+#[allow(dead_code, reason = "what the bridges' own tests need besides")]
+#[path = "../bridge/folder.rs"]
+mod folder;
 mod foreign;
 mod hold;
+#[allow(dead_code, reason = "what the bridges' own tests need besides")]
+#[path = "../bridge/http.rs"]
+mod http;
 mod image;
 mod input;
 mod kinds;
@@ -22,6 +28,9 @@ mod levers;
 mod lifecycle;
 mod limits;
 mod market;
+#[allow(dead_code, reason = "what the bridges' own tests need besides")]
+#[path = "../bridge/node.rs"]
+mod node;
 mod owners;
 mod random;
 mod rehearsal;
@@ -29,5 +38,8 @@ mod release;
 mod requests;
 mod runbook;
 mod secrecy;
+#[path = "../sonm/binary.rs"]
+mod stand_in;
 mod support;
 mod sweep;
+mod windows;

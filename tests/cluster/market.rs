@@ -1,117 +1,40 @@
 //! The client of the Deals API with a real API server: its tokens, its Services, and the rights of
 //! `deploy/rbac.yaml`. The bridge is a process beside the test, reached through a Service.
 
-use std::{net::UdpSocket, path::PathBuf, process::Stdio, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::api::{
     core::v1::{Service, ServiceAccount},
-    discovery::v1::EndpointSlice,
     rbac::v1::{Role, RoleBinding},
 };
 use kube::Client as Kube;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use torpor::{
     api::deals::SourceStatus,
     deals::{
-        client::{Account, Client, Error, Server, audience},
+        client::{Account, Client, Error, Server},
         problem::Kind,
     },
     hold::record::Holder,
 };
 
 use crate::support::{
-    cluster::{config, kubectl},
+    bridge::{Bridge, PORT, serve},
+    cluster::config,
     namespace::Namespace,
     wait, workload,
 };
 
-/// The port of the Service, which is not the bridge's.
-const PORT: i32 = 80;
-
 /// A bridge to a market that is never there: who is let in hears that, and nobody else does.
-struct Bridge {
-    port: u16,
-    folder: PathBuf,
-    _process: Child,
-}
-
-impl Bridge {
-    async fn start(namespace: &Namespace, holder: &Holder) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&namespace.name);
-        std::fs::create_dir_all(&folder).expect("the folder can be made");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_torpor"));
-        command
-            .args(["bridge", "sonm", "--node", "http://127.0.0.1:1", "--insecure-node"])
-            .args(["--worker", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"])
-            .args(["--listen", "0.0.0.0:0", "--log-format", "json"])
-            .args(["--issuer", "https://kubernetes.default.svc.cluster.local"])
-            .args(["--subject", &format!("system:serviceaccount:{}:torpor", namespace.name)])
-            .args(["--audience", &audience(holder), "--config-dir"])
-            .arg(&folder);
-        let mut process = command
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the bridge starts");
-        let mut lines = BufReader::new(process.stderr.take().expect("it is piped")).lines();
-        let listens = async {
-            while let Ok(Some(line)) = lines.next_line().await {
-                let entry: Value = serde_json::from_str(&line).unwrap_or_default();
-                if entry["message"] == "the bridge listens" {
-                    let address = entry["address"].as_str().expect("an address");
-                    return address.rsplit(':').next().and_then(|port| port.parse().ok());
-                }
-            }
-            None
-        };
-        let port = timeout(wait::TIMEOUT, listens).await.ok().flatten();
-        // What it writes besides is read by nobody, and must not hold it up.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { port: port.expect("it says where it listens"), folder, _process: process }
-    }
-
-    /// Gives it the keys to know tokens by.
-    fn knows(&self, keys: &str) {
-        std::fs::write(self.folder.join("jwks.json"), keys).expect("keys can be written");
-    }
-}
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// The address by which the cluster's network reaches this machine.
-async fn own_address() -> String {
-    let server = config().await.cluster_url;
-    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-    // Nothing is sent: the way there tells the address.
-    let port = server.port_u16().expect("the API server has a port");
-    socket.connect((server.host().expect("a host"), port)).expect("there is a way there");
-    socket.local_addr().expect("an address").ip().to_string()
-}
-
-async fn serve(namespace: &Namespace, name: &str, bridge: &Bridge) {
-    let service: Service = workload::object(json!({
-        "metadata": {"name": name},
-        "spec": {"ports": [{"name": "http", "port": PORT}]},
-    }));
-    workload::create(namespace, &service).await;
-    let endpoints: EndpointSlice = workload::object(json!({
-        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [own_address().await]}],
-        "ports": [{"name": "http", "port": bridge.port}],
-    }));
-    workload::create(namespace, &endpoints).await;
-}
+const NOWHERE: [&str; 6] = [
+    "sonm",
+    "--node",
+    "http://127.0.0.1:1",
+    "--insecure-node",
+    "--worker",
+    "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+];
 
 /// The operator's account in the namespace, with the rights that it has there by `deploy/rbac.yaml`,
 /// and a client that acts as it.
@@ -130,6 +53,9 @@ async fn operator(namespace: &Namespace) -> Kube {
     workload::create(namespace, &account).await;
     let mut rules = find("ClusterRole", "torpor");
     rules["kind"] = json!("Role");
+    // Of the cluster's own keys a Role can say nothing.
+    let rights = rules["rules"].as_array_mut().expect("rules");
+    rights.retain(|right| right.get("nonResourceURLs").is_none());
     let mut bound = find("ClusterRoleBinding", "torpor");
     bound["kind"] = json!("RoleBinding");
     bound["roleRef"]["kind"] = json!("Role");
@@ -160,9 +86,9 @@ async fn the_operators_tokens_are_good_for_its_objects_bridge_alone() {
     };
     let account = |name: &str| Account { namespace: namespace.name.clone(), name: name.to_owned() };
     let window = holder("worker");
-    let bridge = Bridge::start(&namespace, &window).await;
+    let bridge = Bridge::start(&window, &NOWHERE, "0.0.0.0").await;
     bridge.knows(r#"{"keys": []}"#);
-    serve(&namespace, "market", &bridge).await;
+    serve(&namespace, "market", bridge.port).await;
     let source = |name: &str| SourceStatus {
         service: name.to_owned(),
         port: PORT,
@@ -188,7 +114,7 @@ async fn the_operators_tokens_are_good_for_its_objects_bridge_alone() {
 
     // As soon as the Service leads there; and as soon as the bridge has read the cluster's keys.
     until("the bridge knows no key", Error::unknown_key).await;
-    bridge.knows(&kubectl(&["get", "--raw", "/openid/v1/jwks"]));
+    bridge.knows_the_cluster();
     until("it knows the cluster's", let_in).await;
 
     let refused = async |client: &Client, server: Server<'_>, reason: &str, says: &str| {

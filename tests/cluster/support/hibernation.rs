@@ -1,96 +1,38 @@
-//! Hibernations as their authors write them, and what their status says.
+//! Hibernations as their authors write them.
 
-use kube::{
-    Api, Client,
-    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
-};
+use std::ops::Deref;
+
 use serde_json::{Value, json};
 
-use super::{namespace::Namespace, wait};
+pub(crate) use super::object::{condition, message};
+use super::{namespace::Namespace, object::Object};
+
+const KIND: &str = "Hibernation";
 
 /// One Hibernation in a test's namespace.
-pub(crate) struct Hibernation {
-    pub(crate) api: Api<DynamicObject>,
-    pub(crate) name: String,
-}
-
-/// The Hibernations of a namespace.
-pub(super) fn api_in(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("torpor.dev", "v1alpha1", "Hibernation");
-    let resource = ApiResource::from_gvk_with_plural(&kind, "hibernations");
-    Api::namespaced_with(client.clone(), namespace, &resource)
-}
+pub(crate) struct Hibernation(Object);
 
 impl Hibernation {
     /// Creates one with this spec.
     pub(crate) async fn create(namespace: &Namespace, name: &str, spec: Value) -> Self {
-        let api = api_in(&namespace.client, &namespace.name);
-        let object = serde_json::from_value(json!({
-            "apiVersion": "torpor.dev/v1alpha1",
-            "kind": "Hibernation",
-            "metadata": {"name": name},
-            "spec": spec,
-        }))
-        .expect("an object");
-        api.create(&PostParams::default(), &object).await.expect("the Hibernation is admitted");
-        Self { api, name: name.to_owned() }
+        Self(Object::create(namespace, KIND, name, spec).await)
     }
 
     /// One that is there already.
     pub(crate) fn existing(namespace: &Namespace, name: &str) -> Self {
-        Self { api: api_in(&namespace.client, &namespace.name), name: name.to_owned() }
+        Self(Object::existing(namespace, KIND, name))
     }
 
     /// Asks for a state, `Awake` or `Hibernated`.
     pub(crate) async fn set_state(&self, state: &str) {
         self.patch(json!({"spec": {"state": state}})).await;
     }
-
-    /// Merges this into the object.
-    pub(crate) async fn patch(&self, patch: Value) {
-        self.api
-            .patch(&self.name, &PatchParams::default(), &Patch::Merge(patch))
-            .await
-            .expect("the Hibernation is changed");
-    }
-
-    /// Waits until a phase is reached and the object is `Ready` for what is asked now.
-    pub(crate) async fn until_phase(&self, phase: &str) -> Value {
-        self.until(&format!("{phase} and Ready"), |status| {
-            status["phase"] == phase && condition(status, "Ready") == "True"
-        })
-        .await
-    }
-
-    /// Waits until a condition has this status.
-    pub(crate) async fn until_condition(&self, kind: &str, status: &str) -> Value {
-        self.until(&format!("{kind}={status}"), |seen| condition(seen, kind) == status).await
-    }
-
-    /// Waits until `holds` is true of a status that is about the newest spec, and returns it.
-    pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut(&Value) -> bool) -> Value {
-        let object = wait::until(&self.api, &self.name, what, |object| {
-            object.data["status"]["observedGeneration"].as_i64() == object.metadata.generation
-                && holds(&object.data["status"])
-        })
-        .await;
-        object.data["status"].clone()
-    }
 }
 
-/// The status of a condition, empty if there is none.
-pub(crate) fn condition<'a>(status: &'a Value, kind: &str) -> &'a str {
-    find(status, kind)["status"].as_str().unwrap_or_default()
-}
+impl Deref for Hibernation {
+    type Target = Object;
 
-/// The message of a condition, empty if there is none.
-pub(crate) fn message<'a>(status: &'a Value, kind: &str) -> &'a str {
-    find(status, kind)["message"].as_str().unwrap_or_default()
-}
-
-fn find<'a>(status: &'a Value, kind: &str) -> &'a Value {
-    status["conditions"]
-        .as_array()
-        .and_then(|conditions| conditions.iter().find(|condition| condition["type"] == kind))
-        .unwrap_or(&Value::Null)
+    fn deref(&self) -> &Object {
+        &self.0
+    }
 }

@@ -1,15 +1,18 @@
 //! What the tests on a cluster stand on, a file for each subject.
 
 mod afterwards;
+pub(crate) mod bridge;
 pub(crate) mod cluster;
 pub(crate) mod cornice;
 pub(crate) mod database;
 pub(crate) mod hibernation;
 pub(crate) mod namespace;
+pub(crate) mod object;
 pub(crate) mod operator;
 pub(crate) mod paper_node;
 pub(crate) mod project;
 pub(crate) mod proxy;
 pub(crate) mod truncation;
 pub(crate) mod wait;
+pub(crate) mod window;
 pub(crate) mod workload;

@@ -7,7 +7,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{afterwards::afterwards, cluster, hibernation, wait};
+use super::{afterwards::afterwards, cluster, object, wait};
 
 /// A namespace that is deleted when this is dropped, but not after a failure with `TORPOR_KEEP` set.
 pub(crate) struct Namespace {
@@ -59,12 +59,14 @@ impl Drop for Namespace {
 async fn delete(name: &str) -> kube::Result<()> {
     let client = cluster::bare_client().await;
     Api::<Resource>::all(client.clone()).delete(name, &DeleteParams::default()).await?;
-    let hibernations = hibernation::api_in(&client, name);
-    for object in hibernations.list(&ListParams::default()).await? {
-        let without = json!({"metadata": {"finalizers": null}});
-        hibernations
-            .patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&without))
-            .await?;
+    for kind in object::KINDS {
+        let objects = object::api_in(&client, name, kind);
+        for object in objects.list(&ListParams::default()).await? {
+            let without = json!({"metadata": {"finalizers": null}});
+            objects
+                .patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&without))
+                .await?;
+        }
     }
     Ok(())
 }

@@ -11,13 +11,16 @@ use std::{
     time::Duration,
 };
 
-use super::{namespace::Namespace, proxy::Proxy};
+use super::{namespace::Namespace, proxy::Proxy, wait};
 
 /// The image whose pods run the truncation.
 pub(crate) const IMAGE: &str = "localhost/torpor:dev";
 
 /// How often it is looked whether it runs.
 const LOOK: Duration = Duration::from_millis(200);
+/// The service account in its namespace by whose tokens servers of the Deals API know it. Tests that need
+/// it create it.
+pub(crate) const ACCOUNT: &str = "torpor";
 
 /// An operator for one namespace. It is ended when this is dropped; if the test has failed, what it
 /// logged is printed.
@@ -44,6 +47,7 @@ impl Program {
             .args(["run", "--watch-namespace", &self.namespace])
             .args(["--lease-namespace", &self.lease_namespace])
             .args(["--image", IMAGE, "--admin-address", "127.0.0.1:0", "--log-format", "text"])
+            .args(["--service-account", &format!("{}/{ACCOUNT}", self.namespace)])
             .args(&self.more)
             .envs(self.kubeconfig.iter().map(|file| ("KUBECONFIG", file)))
             .stdout(log.try_clone().expect("the log can be shared"))
@@ -151,6 +155,13 @@ impl Operator {
         process.wait().expect("the operator has ended");
     }
 
+    /// Sends it a signal: `STOP` makes it stand still.
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = lock(&self.process).as_ref().expect("the operator runs").id().to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &id]).status();
+        assert!(sent.expect("the signal is sent").success(), "{signal}");
+    }
+
     /// Asks it to end, waits for that, and expects it to do so without an error.
     pub(crate) async fn stop(&mut self) {
         let process = self.take();
@@ -162,6 +173,16 @@ impl Operator {
     /// Waits until it has ended by itself, and leaves it at that.
     pub(crate) async fn until_ended(&mut self) -> ExitStatus {
         until_ended(self.take()).await
+    }
+
+    /// Waits until it has found out that another one leads.
+    pub(crate) async fn until_lease_lost(&self) {
+        let lost = async {
+            while !self.output().contains("the lease was lost") {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(wait::TIMEOUT, lost).await.expect("it finds out that it has lost");
     }
 
     /// What it has logged so far.

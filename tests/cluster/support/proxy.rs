@@ -1,5 +1,5 @@
-//! A proxy between an operator and the API server: it records every request and can lose, refuse or
-//! delay any of them, or stop the world in front of or behind one.
+//! A proxy between an operator and the API server, and the operator and a bridge: it records every request
+//! and can lose, refuse or delay any of them, or stop the world in front of or behind one.
 //!
 //! The operator speaks plain HTTP to it on the loopback; upstream it uses the test's own client.
 
@@ -16,11 +16,11 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use kube::Client;
+use kube::{Client, Config};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use super::cluster;
+use super::{cluster, wait};
 
 /// A request as it was seen, and what came of it.
 #[derive(Clone, Debug)]
@@ -59,10 +59,17 @@ impl Request {
         self.resource() == "leases"
     }
 
-    /// Whether it changes what people see: the lease says who leads, and an event repeats what the
-    /// status says.
+    /// Whether it changes what people see: the lease says who leads, an event repeats what the status
+    /// says, and a token is nothing yet.
     pub(crate) fn matters(&self) -> bool {
-        self.writes() && !matches!(self.resource(), "leases" | "events")
+        self.writes()
+            && !matches!(self.resource(), "leases" | "events")
+            && self.subresource() != "token"
+    }
+
+    /// Whether it is for a bridge.
+    pub(crate) fn is_of_market(&self) -> bool {
+        self.path.starts_with("/v1/")
     }
 
     /// The resource, `deployments` for example.
@@ -91,9 +98,12 @@ impl Request {
         self.answer.as_ref().is_some_and(|answer| answer.status == status)
     }
 
-    /// What is requested, as in `PATCH deployments/api`: the same in every run, so that a Job has no
-    /// name here, as that is another one each time.
+    /// What is requested, as in `PATCH deployments/api` or `POST /v1/drain`: the same in every run, so that
+    /// a Job has no name here, as that is another one each time.
     pub(crate) fn title(&self) -> String {
+        if self.is_of_market() {
+            return format!("{} {}", self.method, self.path);
+        }
         let name = if self.resource() == "jobs" { "" } else { self.name() };
         let parts = [self.resource(), name, self.subresource()];
         let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
@@ -108,6 +118,8 @@ pub(crate) enum Fate {
     Pass,
     /// It goes through later.
     Late(Duration),
+    /// It goes through when it is let go: see [`Proxy::let_go`].
+    Held,
     /// The proxy answers it, as an API server would with this status, and `Retry-After` in seconds.
     Refused(StatusCode, Option<u64>),
     /// The connection ends before it is sent on.
@@ -123,17 +135,17 @@ pub(crate) enum Fate {
 type Rule = Box<dyn FnMut(&Request) -> Fate + Send>;
 
 struct Shared {
-    upstream: Client,
     requests: Mutex<Vec<Request>>,
     rule: Mutex<Rule>,
     stopped: watch::Sender<bool>,
+    held: watch::Sender<bool>,
 }
 
 /// A proxy that lives as long as this.
 pub(crate) struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
-    server: JoinHandle<()>,
+    servers: JoinSet<()>,
 }
 
 /// There will be no answer.
@@ -148,15 +160,25 @@ impl Proxy {
         // What the API server says goes on to the operator, and is not mended here.
         config.default_retry = false;
         let shared = Arc::new(Shared {
-            upstream: Client::try_from(config).expect("a client can be made"),
             requests: Mutex::default(),
             rule: Mutex::new(Box::new(|_| Fate::Pass)),
             stopped: watch::Sender::new(false),
+            held: watch::Sender::new(true),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut proxy = Self { address, shared, servers: JoinSet::new() };
+        proxy.address = proxy.before(config, address).await;
+        proxy
+    }
+
+    /// Stands before another server, too: what is asked of both is one row of requests, and they stop
+    /// together.
+    pub(crate) async fn before(&mut self, upstream: Config, listen: SocketAddr) -> SocketAddr {
+        let upstream = Client::try_from(upstream).expect("a client can be made");
+        let listener = TcpListener::bind(listen).await.expect("a port is free");
         let address = listener.local_addr().expect("it has an address");
-        let server = tokio::spawn(serve(listener, shared.clone()));
-        Self { address, shared, server }
+        self.servers.spawn(serve(listener, upstream, self.shared.clone()));
+        address
     }
 
     /// Writes a kubeconfig that leads through it.
@@ -216,9 +238,33 @@ impl Proxy {
         self.shared.stopped.send_replace(false);
     }
 
+    /// Lets go of what is held, now and from now on.
+    pub(crate) fn let_go(&self) {
+        self.shared.held.send_replace(false);
+    }
+
     /// All requests so far, in the order of their arrival.
     pub(crate) fn requests(&self) -> Vec<Request> {
         lock(&self.shared.requests).clone()
+    }
+
+    /// Waits for a request that is like that, and returns it.
+    pub(crate) async fn until_seen(
+        &self,
+        what: &str,
+        wanted: impl Fn(&Request) -> bool,
+    ) -> Request {
+        let seen = async {
+            let mut looks = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                looks.tick().await;
+                if let Some(request) = self.requests().into_iter().find(&wanted) {
+                    return request;
+                }
+            }
+        };
+        let seen = tokio::time::timeout(wait::TIMEOUT, seen).await;
+        seen.unwrap_or_else(|_| panic!("waited in vain for {what}: {:#?}", self.requests()))
     }
 
     /// Forgets the requests so far.
@@ -227,24 +273,18 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+async fn serve(listener: TcpListener, upstream: Client, shared: Arc<Shared>) {
     // They end with the server.
-    let mut connections = tokio::task::JoinSet::new();
+    let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.expect("connections are accepted");
-        let shared = shared.clone();
+        let (upstream, shared) = (upstream.clone(), shared.clone());
         connections.spawn(async move {
-            let service = service_fn(|request| handle(shared.clone(), request));
+            let service = service_fn(|request| handle(upstream.clone(), shared.clone(), request));
             // An error is one that was asked for, or the operator has ended.
             drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
         });
@@ -253,6 +293,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn handle(
+    upstream: Client,
     shared: Arc<Shared>,
     request: http::Request<Incoming>,
 ) -> Result<Response<Body>, Ended> {
@@ -287,15 +328,19 @@ async fn handle(
             return Ok(refusal(status, after));
         }
         Fate::Late(long) => tokio::time::sleep(long).await,
+        Fate::Held => {
+            let mut held = shared.held.subscribe();
+            drop(held.wait_for(|held| !*held).await);
+        }
         _ => {}
     }
     if seen.is_watch() {
-        let answer = forward(&shared.upstream, parts, body).await?;
+        let answer = forward(&upstream, parts, body).await?;
         shared.answered(number, answer.status(), &[]);
         return Ok(answer);
     }
     // What is on its way goes through, whatever becomes of whoever sent it.
-    let (to, sent) = (shared.clone(), tokio::spawn(whole(shared.clone(), parts, body)));
+    let (to, sent) = (shared.clone(), tokio::spawn(whole(upstream, parts, body)));
     let (head, body) = sent.await.map_err(|_| Ended)??;
     if fate == Fate::StopsAfter {
         to.stopped.send_replace(true);
@@ -311,11 +356,11 @@ async fn handle(
 
 /// Sends a request on and takes in the whole answer.
 async fn whole(
-    shared: Arc<Shared>,
+    upstream: Client,
     parts: Parts,
     body: Bytes,
 ) -> Result<(http::response::Parts, Bytes), Ended> {
-    let (mut head, body) = forward(&shared.upstream, parts, body).await?.into_parts();
+    let (mut head, body) = forward(&upstream, parts, body).await?.into_parts();
     head.headers.remove(header::TRANSFER_ENCODING);
     let body = to_bytes(body, usize::MAX).await.map_err(|_| Ended)?;
     Ok((head, body))

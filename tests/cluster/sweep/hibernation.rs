@@ -6,6 +6,7 @@ use super::{Scenario, Way, sweep};
 use crate::support::{
     namespace::Namespace,
     project::{NAME, Project},
+    proxy::Proxy,
     wait,
 };
 
@@ -22,7 +23,7 @@ async fn killed_at_any_write_of_the_wake_by_a_deletion_it_converges() {
 struct Slept<const DELETED: bool>(Project);
 
 impl<const DELETED: bool> Scenario for Slept<DELETED> {
-    async fn set_up(namespace: Namespace) -> Self {
+    async fn set_up(namespace: Namespace, _: &mut Proxy) -> Self {
         Self(Project::create(namespace).await)
     }
 

@@ -1,0 +1,162 @@
+//! A bridge as a process beside the test, which the cluster reaches through a Service.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    path::PathBuf,
+    process::Stdio,
+    time::Duration,
+};
+
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::TcpStream,
+    process::{Child, Command},
+    time::timeout,
+};
+use torpor::{deals::client::audience, hold::record::Holder};
+
+use super::{
+    cluster::{config, kubectl},
+    namespace::Namespace,
+    operator::ACCOUNT,
+    wait, workload,
+};
+
+/// The port of the Services, which is nobody's own.
+pub(crate) const PORT: i32 = 80;
+
+/// A bridge for one object. It is ended when this is dropped.
+pub(crate) struct Bridge {
+    arguments: Vec<String>,
+    subject: String,
+    pub(crate) port: u16,
+    folder: PathBuf,
+    process: Option<Child>,
+}
+
+impl Bridge {
+    /// Starts one with what its market asks for, on any port of that address. It knows no keys yet.
+    pub(crate) async fn start(holder: &Holder, market: &[&str], address: &str) -> Self {
+        let name = format!("{}-{}", holder.namespace, holder.name);
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&folder).expect("the folder can be made");
+        let mut arguments: Vec<String> = market.iter().map(ToString::to_string).collect();
+        arguments.extend(["--audience".to_owned(), audience(holder), "--listen".to_owned()]);
+        let subject = format!("system:serviceaccount:{}:{ACCOUNT}", holder.namespace);
+        let mut bridge = Self { arguments, subject, port: 0, folder, process: None };
+        bridge.listen(&format!("{address}:0")).await;
+        bridge.arguments.push(format!("{address}:{}", bridge.port));
+        bridge
+    }
+
+    /// Ends it, at once.
+    pub(crate) async fn kill(&mut self) {
+        let mut process = self.process.take().expect("the bridge runs");
+        process.kill().await.expect("the bridge is killed");
+    }
+
+    /// Starts it again where it was. It must have been ended before.
+    pub(crate) async fn restart(&mut self) {
+        assert!(self.process.is_none(), "the bridge runs already");
+        let address = self.arguments.pop().expect("an address");
+        self.listen(&address).await;
+        self.arguments.push(address);
+    }
+
+    /// From its next start on it answers this subject alone.
+    pub(crate) fn answers_only(&mut self, subject: &str) -> String {
+        std::mem::replace(&mut self.subject, subject.to_owned())
+    }
+
+    async fn listen(&mut self, address: &str) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_torpor"));
+        command
+            .arg("bridge")
+            .args(&self.arguments)
+            .arg(address)
+            .args(["--issuer", "https://kubernetes.default.svc.cluster.local"])
+            .args(["--subject", &self.subject, "--log-format", "json", "--config-dir"])
+            .arg(&self.folder);
+        let mut process = command
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the bridge starts");
+        let mut lines = BufReader::new(process.stderr.take().expect("it is piped")).lines();
+        let listens = async {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let entry: Value = serde_json::from_str(&line).unwrap_or_default();
+                if entry["message"] == "the bridge listens" {
+                    let address = entry["address"].as_str().expect("an address");
+                    return address.parse::<SocketAddr>().ok();
+                }
+            }
+            None
+        };
+        let listens = timeout(wait::TIMEOUT, listens).await.ok().flatten();
+        self.port = listens.expect("it says where it listens").port();
+        // What it writes besides is read by nobody, and must not hold it up.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        self.process = Some(process);
+    }
+
+    /// Gives it the keys to know tokens by.
+    pub(crate) fn knows(&self, keys: &str) {
+        std::fs::write(self.folder.join("jwks.json"), keys).expect("keys can be written");
+    }
+
+    /// Gives it the cluster's keys.
+    pub(crate) fn knows_the_cluster(&self) {
+        self.knows(&kubectl(&["get", "--raw", "/openid/v1/jwks"]));
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Makes a Service that leads to a port of this machine.
+pub(crate) async fn serve(namespace: &Namespace, name: &str, port: u16) {
+    let service: Service = workload::object(json!({
+        "metadata": {"name": name},
+        "spec": {"ports": [{"name": "http", "port": PORT}]},
+    }));
+    let service = workload::create(namespace, &service).await;
+    let endpoints: EndpointSlice = workload::object(json!({
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [own_address().await]}],
+        "ports": [{"name": "http", "port": port}],
+    }));
+    workload::create(namespace, &endpoints).await;
+    let address = service.spec.and_then(|spec| spec.cluster_ip).expect("it has an address");
+    until_it_leads_there(&format!("{address}:{PORT}")).await;
+}
+
+/// The node takes a moment to know of a Service, and nothing tells when it does.
+async fn until_it_leads_there(address: &str) {
+    let connected = async {
+        let mut tries = tokio::time::interval(Duration::from_millis(50));
+        // Before that, a connection may be refused, or lost on its way to nowhere.
+        let long = Duration::from_secs(1);
+        while !matches!(timeout(long, TcpStream::connect(address)).await, Ok(Ok(_))) {
+            tries.tick().await;
+        }
+    };
+    assert!(timeout(wait::TIMEOUT, connected).await.is_ok(), "nothing answers at {address}");
+}
+
+/// The address by which the cluster's network reaches this machine.
+async fn own_address() -> String {
+    let server = config().await.cluster_url;
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    // Nothing is sent: the way there tells the address.
+    let port = server.port_u16().expect("the API server has a port");
+    socket.connect((server.host().expect("a host"), port)).expect("there is a way there");
+    socket.local_addr().expect("an address").ip().to_string()
+}
