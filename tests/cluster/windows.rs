@@ -2,6 +2,7 @@
 //! it. The worker's pods run on paper; the stand-in's worker stops the moment that its Deployment is
 //! held, and starts when it is let go, so that the stand-in notes every promise which that breaks.
 
+mod asleep;
 mod calling_off;
 mod hosted;
 mod overlap;

@@ -36,7 +36,7 @@ impl<const DELETED: bool> Sold<DELETED> {
 impl<const DELETED: bool> Scenario for Sold<DELETED> {
     async fn set_up(namespace: Namespace, proxy: &mut Proxy) -> Self {
         let selling = Selling::start(&namespace, selling(), SYNC_MS).await;
-        let bridge = bridge(&namespace, proxy, &selling.node, NAME, "market").await;
+        let bridge = bridge(&namespace, proxy, &selling.node, ("MaintenanceWindow", NAME)).await;
         Self { selling, _bridge: bridge, namespace }
     }
 

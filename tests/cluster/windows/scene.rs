@@ -138,20 +138,16 @@ impl Drop for Selling {
     }
 }
 
-/// Starts a bridge to a node for the window of that name, and a Service of that name to it, through the
-/// proxy.
+/// Starts a bridge to a node for an object of that kind and name, and a Service `market` to it, through
+/// the proxy.
 pub(crate) async fn bridge(
     namespace: &Namespace,
     proxy: &mut Proxy,
     node: &Node,
-    window: &str,
-    service: &str,
+    (kind, name): (&str, &str),
 ) -> Bridge {
-    let holder = Holder {
-        kind: "MaintenanceWindow".to_owned(),
-        namespace: namespace.name.clone(),
-        name: window.to_owned(),
-    };
+    let holder =
+        Holder { kind: kind.to_owned(), namespace: namespace.name.clone(), name: name.to_owned() };
     let bridge = Bridge::start(&holder, &node.bridge(), "127.0.0.1").await;
     bridge.knows_the_cluster();
     let upstream = format!("http://127.0.0.1:{}", bridge.port).parse().expect("a URL");
@@ -159,7 +155,7 @@ pub(crate) async fn bridge(
     // What it says goes on to the operator.
     upstream.default_retry = false;
     let address = proxy.before(upstream, ([0, 0, 0, 0], 0).into()).await;
-    serve(namespace, service, address.port()).await;
+    serve(namespace, "market", address.port()).await;
     bridge
 }
 
@@ -211,9 +207,19 @@ impl Scene {
 
     /// One in which the worker looks at its plans so often; with 0, when it is told.
     pub(crate) async fn with_syncs(test: &str, plans: Vec<Value>, sync_ms: u64) -> Self {
+        Self::of(test, ("MaintenanceWindow", NAME), plans, sync_ms).await
+    }
+
+    /// One whose bridge answers for the object of that kind and name.
+    pub(crate) async fn of(
+        test: &str,
+        object: (&str, &str),
+        plans: Vec<Value>,
+        sync_ms: u64,
+    ) -> Self {
         let (mut proxy, namespace) = (Proxy::start().await, Namespace::create(test).await);
         let selling = Selling::start(&namespace, plans, sync_ms).await;
-        let bridge = bridge(&namespace, &mut proxy, &selling.node, NAME, "market").await;
+        let bridge = bridge(&namespace, &mut proxy, &selling.node, object).await;
         Self { operator: Operator::start(&namespace), selling, bridge, proxy, namespace }
     }
 
