@@ -147,8 +147,9 @@ impl<'a> Dealings<'a> {
                 let start = start(earliest);
                 let announced = start.announced(gate.rules.forward, earliest);
                 let refused = gate.would_be_refused(start.at);
-                gate.announce(announced.filter(|_| !refused));
-                if awake {
+                let told = announced.filter(|_| !refused);
+                gate.announce(told);
+                if !told.is_some_and(|at| gate.keeps_before(at)) && awake {
                     gate.offer_again();
                 }
             }

@@ -18,8 +18,8 @@ const SHOWN: usize = 20;
 /// How long before its start a window that would be refused is no longer announced: what a market does
 /// by itself at the announced time must not happen then.
 const MARGIN: SignedDuration = SignedDuration::from_secs(60);
-/// And how long before it, while deals hold the start back, what is closed then is kept: who closes it
-/// by itself may take off the market what it came from before anybody looks again.
+/// And how long before it what is closed then is kept: who closes it by itself may take off the market
+/// what it came from before anybody looks again.
 const KEEP_BEFORE: SignedDuration = MARGIN;
 /// How far the market's word of the next maintenance may be from what it was told: it counts in
 /// whole seconds of its own.
@@ -506,6 +506,20 @@ impl<'a> Gate<'a> {
         self.keep(orders.chain(open.closing()).collect(), kept);
         self.actions.push(Action::Drain(drain));
         message
+    }
+
+    /// Right before a start that the market knows of, keeps what it takes to offer again what the market may
+    /// close by itself then. False where it is not that time.
+    pub fn keeps_before(&mut self, start: Timestamp) -> bool {
+        if start.duration_since(self.now) > KEEP_BEFORE {
+            return false;
+        }
+        if let (Some(Seen { kept: Ok(kept), .. }), Some(open)) = (self.seen, self.open())
+            && self.may_call()
+        {
+            self.keep(open.closing(), kept);
+        }
+        true
     }
 
     /// Keeps these besides what is kept already.

@@ -4,11 +4,10 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::apply::Applier;
 use super::database;
 use super::dealing::{Plan, plan};
 use super::observe::{self, Observed, Reader};
-use super::plan::{FINALIZER, Input, Next, few};
+use super::plan::{FINALIZER, Input, Next};
 use super::report;
 use super::validate::{Valid, validate};
 use crate::api::hibernation::{Attempt, Hibernation, HibernationStatus};
@@ -18,7 +17,7 @@ use crate::operator::context::{Context, Notes};
 use crate::operator::interest::Interest;
 use crate::operator::kind::{InvalidSpec, Managed};
 use crate::operator::metrics::{Kind, Metrics};
-use crate::operator::object::{Event, fresh_id, publish, settle_status};
+use crate::operator::object::{Event, Planned, carry_out, fresh_id};
 use crate::operator::reconcile::Error;
 use crate::schedule::Desired;
 
@@ -135,30 +134,17 @@ impl Managed for Hibernation {
         let Some(Plan { hold: planned, calls, gate }) = planned else {
             return Ok((Next::Again, self.clone()));
         };
-        notes.market = gate;
-        if !planned.listens {
-            context.listen(holder, None);
-        }
-        notes.looks = planned.looks;
-        context.count(Self::KIND, holder, Self::phase(&planned.status));
-        let read = settle_status(context, self, &planned.status).await?;
-        market.tell(&calls, &mut notes.market).await;
-        let applier = Applier {
-            client: context.client.clone(),
-            writer: &context.writer,
-            object: &read,
-            holder,
-            image: &context.image,
+        (notes.market, notes.looks) = (gate, planned.looks);
+        let next = planned.next;
+        let planned = Planned {
+            status: planned.status,
+            calls,
+            actions: planned.actions,
+            listens: planned.listens,
         };
-        let mut told = Vec::new();
         let database = valid.database.as_ref();
-        let acted = applier.act(planned.actions, database, &mut notes.contests, &mut told).await;
-        if !told.is_empty() {
-            let reason = "ForeignChange".to_owned();
-            publish(context, &read, Event { warning: false, reason, note: few(&told) }).await;
-        }
-        acted?;
-        Ok((planned.next, read))
+        let read = carry_out(context, (self, holder), planned, &market, database, notes).await?;
+        Ok((next, read))
     }
 }
 

@@ -9,15 +9,14 @@ use super::report;
 use super::validate::{Valid, validate};
 use crate::api::maintenance_window::{MaintenanceWindow, MaintenanceWindowStatus};
 use crate::deals::broker::Market;
-use crate::hibernation::apply::Applier;
 use crate::hibernation::observe::{Observed, Reader};
-use crate::hibernation::plan::{FINALIZER, Next, few};
+use crate::hibernation::plan::{FINALIZER, Next};
 use crate::hold::record::Holder;
 use crate::operator::context::{Context, Notes};
 use crate::operator::interest::Interest;
 use crate::operator::kind::{InvalidSpec, Managed};
 use crate::operator::metrics::Kind;
-use crate::operator::object::{Event, fresh_id, publish, settle_status};
+use crate::operator::object::{Event, Planned, carry_out, fresh_id};
 use crate::operator::reconcile::Error;
 
 /// Plans that one pass may make, each with more seen than the one before: pods, and the market.
@@ -123,13 +122,7 @@ impl Managed for MaintenanceWindow {
         }
         // Each look is asked for once, so that the last plan asks for none.
         let Some(planned) = planned else { return Ok((Next::Again, self.clone())) };
-        if !planned.listens {
-            context.listen(holder, None);
-        }
-        notes.looks = planned.looks;
-        notes.market = planned.gate;
-        context.count(Self::KIND, holder, Self::phase(&planned.status));
-        let read = settle_status(context, self, &planned.status).await?;
+        (notes.market, notes.looks) = (planned.gate, planned.looks);
         let (mut calls, mut actions) = (Vec::new(), Vec::new());
         for action in planned.actions {
             match action {
@@ -137,22 +130,11 @@ impl Managed for MaintenanceWindow {
                 Action::Market(action) => calls.push(action),
             }
         }
-        market.tell(&calls, &mut notes.market).await;
-        let applier = Applier {
-            client: context.client.clone(),
-            writer: &context.writer,
-            object: &read,
-            holder,
-            image: &context.image,
-        };
-        let mut told = Vec::new();
-        let acted = applier.act(actions, None, &mut notes.contests, &mut told).await;
-        if !told.is_empty() {
-            let reason = "ForeignChange".to_owned();
-            publish(context, &read, Event { warning: false, reason, note: few(&told) }).await;
-        }
-        acted?;
-        Ok((planned.next, read))
+        let next = planned.next;
+        let (status, listens) = (planned.status, planned.listens);
+        let planned = Planned { status, calls, actions, listens };
+        let read = carry_out(context, (self, holder), planned, &market, None, notes).await?;
+        Ok((next, read))
     }
 }
 

@@ -106,6 +106,21 @@ fn what_is_closed_at_the_announced_time_is_kept_before_it() {
 }
 
 #[test]
+fn what_is_closed_at_the_start_is_kept_in_the_minute_before_it() {
+    let mut world = World::selling(once(100, "60s"), json!({}));
+    world.market.strike(None);
+    world.until(39);
+    assert!(world.market.kept.is_empty(), "it may end by itself until then");
+    world.until(45);
+    assert_eq!(world.market.kept.len(), 1);
+    assert_eq!(world.market.resumed, 0);
+    world.change("start", json!(at(500).to_string()));
+    world.until(50);
+    assert!(world.market.kept.is_empty(), "it is not that time any more");
+    assert_eq!(world.market.resumed, 0, "what is there is not offered again");
+}
+
+#[test]
 fn a_spot_deal_that_is_not_to_be_touched_takes_the_announcement_back() {
     let mut world = World::selling(once(20, "400s"), json!({"spot": "Refuse"}));
     world.market.strike(Some(at(200)));

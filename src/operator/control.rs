@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::channel::mpsc;
 use futures::future::{BoxFuture, join_all};
@@ -135,11 +136,24 @@ fn controller<K: Managed>(
     watched: Watched<K>,
     listed: impl FnOnce() + Send + 'static,
     context: &Arc<Context>,
-    end: impl Future<Output = ()> + Send + Sync + 'static,
+    end: impl Future<Output = ()> + Send + 'static,
 ) -> impl Future<Output = ()> + Send + 'static {
     let Watched { api, store, writer, again } = watched;
     let forgetful = context.clone();
     let mut listed = Some(listed);
+    let lists = Arc::new(AtomicBool::new(true));
+    let end = end.shared();
+    // A controller waits for its list before it ends, and told to end it reads no list any more. Until
+    // then nothing is under way that had to be finished.
+    let ends_early = {
+        let (end, lists) = (end.clone(), lists.clone());
+        async move {
+            end.await;
+            if !lists.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
     // Status writes, most of which are the operator's own, change neither of the two.
     let changed = watcher(api, watcher::Config::default())
         .default_backoff()
@@ -154,6 +168,7 @@ fn controller<K: Managed>(
             if matches!(event, watcher::Event::InitDone)
                 && let Some(listed) = listed.take()
             {
+                lists.store(false, Ordering::Relaxed);
                 listed();
             }
         })
@@ -162,7 +177,7 @@ fn controller<K: Managed>(
             predicates::generation.combine(predicates::finalizers),
             PredicateConfig::default(),
         );
-    Controller::for_stream(changed, store)
+    let run = Controller::for_stream(changed, store)
         .with_config(controller::Config::default().concurrency(RECONCILES))
         .reconcile_on(again.map(|holder| reference::<K>(&holder)))
         .graceful_shutdown_on(end)
@@ -172,7 +187,13 @@ fn controller<K: Managed>(
                 tracing::warn!(kind = %K::kind(&()), %error, "a watch failed; it is taken up again");
             }
             std::future::ready(())
-        })
+        });
+    async move {
+        tokio::select! {
+            () = run => {}
+            () = ends_early => {}
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,12 +9,16 @@ use kube::runtime::reflector::ObjectRef;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::context::Context;
+use super::context::{Context, Notes};
 use super::kind::{Managed, reference};
 use super::reconcile::Error;
 use crate::api::condition::shorten;
-use crate::hibernation::apply::{self, write_status};
+use crate::deals::broker::Market;
+use crate::deals::gate;
+use crate::hibernation::apply::{self, Applier, write_status};
 use crate::hibernation::observe::call;
+use crate::hibernation::plan::{Action, few};
+use crate::hibernation::validate::DatabaseEntry;
 use crate::hold::MANAGER;
 use crate::hold::lever::digest;
 use crate::hold::record::Holder;
@@ -102,6 +106,50 @@ pub async fn settle_status<K: Managed>(
         publish(context, read, event).await;
     }
     Ok(written)
+}
+
+/// What a pass has planned.
+pub struct Planned<S> {
+    /// Written first, where it differs.
+    pub status: S,
+    /// Then told to the market, in this order.
+    pub calls: Vec<gate::Action>,
+    /// Then done in the cluster, in this order.
+    pub actions: Vec<Action>,
+    /// Whether a change in the namespace may change the plan.
+    pub listens: bool,
+}
+
+/// Carries out a plan. Returns the object with its status as it was written.
+pub async fn carry_out<K: Managed>(
+    context: &Context,
+    (object, holder): (&K, &Holder),
+    planned: Planned<K::Status>,
+    market: &Market<'_>,
+    database: Option<&DatabaseEntry>,
+    notes: &mut Notes,
+) -> Result<K, Error> {
+    if !planned.listens {
+        context.listen(holder, None);
+    }
+    context.count(K::KIND, holder, K::phase(&planned.status));
+    let read = settle_status(context, object, &planned.status).await?;
+    market.tell(&planned.calls, &mut notes.market).await;
+    let applier = Applier {
+        client: context.client.clone(),
+        writer: &context.writer,
+        object: &read,
+        holder,
+        image: &context.image,
+    };
+    let mut told = Vec::new();
+    let acted = applier.act(planned.actions, database, &mut notes.contests, &mut told).await;
+    if !told.is_empty() {
+        let reason = "ForeignChange".to_owned();
+        publish(context, &read, Event { warning: false, reason, note: few(&told) }).await;
+    }
+    acted?;
+    Ok(read)
 }
 
 /// Logs what happened, and publishes it as an event.
