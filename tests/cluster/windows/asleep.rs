@@ -11,7 +11,7 @@ use crate::support::{
 #[tokio::test]
 async fn a_project_sleeps_once_its_forward_deal_has_run_out_and_wakes_with_its_orders() {
     let scene = Scene::of("asleep", ("Hibernation", NAME), selling(), SYNC_MS).await;
-    let deal = scene.selling.accept("1", 15).await;
+    let deal = scene.selling.accept("1", 40).await;
     let spec = json!({
         "state": "Hibernated",
         "workloads": [{"kind": "Deployment", "name": NAME}],
