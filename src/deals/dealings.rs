@@ -2,10 +2,11 @@
 //! it was told. What is asked and told is decided in [`super::gate`].
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::gate::{Action, Clear, Gate, Memory, Rules, Seen, Trouble, Verdict};
-use super::hosted;
+use super::{hosted, payloads};
+use crate::api::condition::{self, DEALS_CLEAR};
 use crate::api::deals::{
     DealsSource, DealsStatus, ForwardDeals, OpenOrders, SourceStatus, SpotDeals,
 };
@@ -28,6 +29,17 @@ pub struct Dealings<'a> {
     pub clear: Option<Clear>,
     /// The market has to be seen first.
     pub needs_look: bool,
+}
+
+/// Whether a market may be spoken to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Prepared {
+    /// It may.
+    Yes,
+    /// Where it is served is recorded now: the status has to be written first.
+    Recorded,
+    /// Another one is still to take back what it was told.
+    Waiting,
 }
 
 /// When something is to stop, as far as a market is concerned.
@@ -54,6 +66,9 @@ impl Start {
         comes.then_some(earliest)
     }
 }
+
+/// What is done while a market is forgotten.
+pub const TAKING_BACK: &str = "taking back what was announced, offering again what was withdrawn";
 
 /// For what was begun under a spec that no longer says anything of deals.
 fn without_rules() -> Rules {
@@ -99,22 +114,23 @@ impl<'a> Dealings<'a> {
         }
     }
 
-    /// Whether the source is recorded, so that the market may be spoken to. Where it is not, it is now,
-    /// and the status has to be written first.
-    pub fn prepared(&mut self) -> bool {
-        let Some(rules) = self.rules else { return false };
+    /// Whether the source is recorded, so that the market may be spoken to.
+    pub fn prepared(&mut self) -> Prepared {
+        let Some(rules) = self.rules else { return Prepared::Waiting };
         let wanted = hosted::source(self.holder, &rules.source);
         match self.status.as_ref().and_then(|deals| deals.source.clone()) {
-            Some(known) if known == wanted => return true,
+            Some(known) if known == wanted => return Prepared::Yes,
             // What was told by another has to be taken back by it.
-            Some(known) if !same_server(&known, &wanted) && !self.forgotten(true) => return false,
+            Some(known) if !same_server(&known, &wanted) && !self.forgotten(true) => {
+                return Prepared::Waiting;
+            }
             _ => {}
         }
         let deals = self.status.get_or_insert_default();
         // Something may be kept from before, of an object of the same name. A look will tell.
         deals.withdrawn |= deals.source.is_none();
         deals.source = Some(wanted);
-        false
+        Prepared::Recorded
     }
 
     /// Whether the market has been looked at in this pass. Where it has not, it will be.
@@ -141,7 +157,7 @@ impl<'a> Dealings<'a> {
         self.with_gate(|gate| {
             let unfinished = gate.status.withdrawn
                 || gate.status.announcement.as_ref().is_none_or(|announced| !announced.made);
-            let due = gate.look_is_due(Some(left));
+            let due = gate.look_is_due(left);
             if gate.seen.is_some() {
                 let earliest = gate.earliest();
                 let start = start(earliest);
@@ -251,16 +267,34 @@ impl<'a> Dealings<'a> {
         }
     }
 
-    /// Whether something may be off the market that is to be offered again.
-    pub fn withdrawn(&self) -> bool {
-        self.status.as_ref().is_some_and(|deals| deals.withdrawn)
+    /// What there is to say when the object goes though something is off the market that was to be offered
+    /// again.
+    pub fn left_behind(&self) -> Option<Trouble> {
+        self.status.as_ref().filter(|deals| deals.withdrawn)?;
+        let kept = payloads::name(self.holder);
+        Some(Trouble {
+            reason: "LeftBehind".to_owned(),
+            message: format!(
+                "what was withdrawn is not back on the market: ConfigMap {kept} has what it takes"
+            ),
+        })
     }
 
-    /// When a call that failed may be made again; soon where none did.
+    /// How soon there is something to do again.
     pub fn again(&self) -> SignedDuration {
-        match &self.memory.trouble {
-            Some((_, until)) if *until > self.now => until.duration_since(self.now),
-            _ => SignedDuration::from_secs(1),
+        self.memory.again(self.now)
+    }
+
+    /// Sets `DealsClear`, or takes it away where there is no market any more.
+    pub fn set_condition(&self, conditions: &mut Vec<Condition>, generation: Option<i64>) {
+        match &self.clear {
+            Some(Clear { status, reason, message }) => {
+                let now = self.now;
+                condition::set(conditions, DEALS_CLEAR, *status, reason, message, generation, now);
+            }
+            None if self.status.is_none() => condition::remove(conditions, DEALS_CLEAR),
+            // As it was last seen.
+            None => {}
         }
     }
 

@@ -107,6 +107,20 @@ impl Memory {
         self.trouble = Some((trouble, now + wait));
     }
 
+    /// Whether a call may be made: one that failed is not repeated at once.
+    fn may_call(&self, now: Timestamp) -> bool {
+        self.trouble.as_ref().is_none_or(|(_, until)| *until <= now)
+    }
+
+    /// How soon there is something to do again: when a call that failed may be made again, soon where
+    /// none did.
+    pub fn again(&self, now: Timestamp) -> SignedDuration {
+        match &self.trouble {
+            Some((_, until)) if *until > now => until.duration_since(now),
+            _ => SignedDuration::from_secs(1),
+        }
+    }
+
     /// Remembers that a call was answered.
     pub fn succeeded(&mut self) {
         self.failures = 0;
@@ -340,9 +354,9 @@ impl<'a> Gate<'a> {
 
     /// Whether the market is to be looked at now, that far from the start. It is looked at often as that
     /// draws near.
-    pub fn look_is_due(&mut self, until_start: Option<SignedDuration>) -> bool {
+    pub fn look_is_due(&mut self, until_start: SignedDuration) -> bool {
         if self.seen.is_some() {
-            let left = until_start.map_or(60, |left| left.as_secs() / 10);
+            let left = until_start.as_secs() / 10;
             self.memory.next_look = Some(self.now + SignedDuration::from_secs(left.clamp(1, 60)));
             return false;
         }
@@ -441,11 +455,9 @@ impl<'a> Gate<'a> {
             Ok(kept) => kept,
         };
         if let Some((_, last)) = open.forward.first() {
-            let announced = self.status.announcement.as_ref();
-            let near =
-                |known: &AnnouncementStatus| known.at.0.duration_since(self.now) <= KEEP_BEFORE;
-            if announced.is_some_and(near) && self.refusal(&open).is_none() && self.may_call() {
-                self.keep(open.closing(), kept);
+            let announced = self.status.announcement.as_ref().map(|known| known.at.0);
+            if let Some(at) = announced.filter(|_| self.refusal(&open).is_none()) {
+                self.keeps_before(at);
             }
             return Verdict::Forward(*last, open.forward_in_words());
         }
@@ -463,11 +475,7 @@ impl<'a> Gate<'a> {
             self.say(Some(false), "Draining", message.clone());
             return Verdict::Draining(message);
         }
-        let after_the_drain = |began: Timestamp| match &self.memory.drained {
-            Some((_, answered)) => began > *answered,
-            None => true,
-        };
-        if !after_the_drain(look.began) {
+        if self.memory.drained.as_ref().is_some_and(|(_, answered)| look.began <= *answered) {
             return Verdict::Draining("looking after the drain".to_owned());
         }
         let first = *self.memory.first_clean.get_or_insert(look.complete);
@@ -534,9 +542,8 @@ impl<'a> Gate<'a> {
         self.status.withdrawn = true;
     }
 
-    /// Whether a call may be made now: one that failed is not repeated at once.
     fn may_call(&self) -> bool {
-        self.memory.trouble.as_ref().is_none_or(|(_, until)| *until <= self.now)
+        self.memory.may_call(self.now)
     }
 
     /// What a call was answered that failed, where it has not succeeded since.
@@ -546,10 +553,7 @@ impl<'a> Gate<'a> {
 
     /// How soon there is something to do again.
     pub fn again(&self) -> SignedDuration {
-        match &self.memory.trouble {
-            Some((_, until)) if *until > self.now => until.duration_since(self.now),
-            _ => SignedDuration::from_secs(1),
-        }
+        self.memory.again(self.now)
     }
 
     /// How long until the next look of a drain.

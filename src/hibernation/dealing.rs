@@ -3,12 +3,12 @@
 
 use jiff::Timestamp;
 
-use super::down::all_is_stopped;
-use super::plan::{self as hold, Action, Next, few};
-use crate::api::condition::{self, DEALS_CLEAR, READY, RECONCILING, STALLED};
+use super::plan::{self as hold, Action, Next};
+use crate::api::condition::{self, READY, RECONCILING, STALLED};
+use crate::api::deals::ForwardDeals;
 use crate::api::hibernation::{OnDelete, Phase, StepStatus};
 use crate::api::schedule::DesiredState;
-use crate::deals::dealings::{Dealings, Start};
+use crate::deals::dealings::{Dealings, Prepared, Start, TAKING_BACK};
 use crate::deals::gate::{self, Memory, Seen, Trouble, Verdict};
 use crate::schedule::Desired;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -43,25 +43,11 @@ pub fn plan(input: hold::Input, market: Option<&Seen>, memory: &Memory) -> Plan 
     } else {
         draft.stay_up()
     };
-    let Dealings { status, clear, actions, memory, needs_look, .. } = draft.dealings;
+    let generation = input.generation;
+    draft.dealings.set_condition(&mut hold.status.conditions, generation);
+    let Dealings { status, actions, memory, needs_look, .. } = draft.dealings;
     if needs_look {
         hold.next = Next::LookAtMarket;
-    }
-    let (generation, now) = (input.generation, input.now);
-    let conditions = &mut hold.status.conditions;
-    match clear {
-        Some(clear) => condition::set(
-            conditions,
-            DEALS_CLEAR,
-            clear.status,
-            &clear.reason,
-            &clear.message,
-            generation,
-            now,
-        ),
-        None if status.is_none() => condition::remove(conditions, DEALS_CLEAR),
-        // As it was last seen.
-        None => {}
     }
     hold.status.earliest_start =
         status.as_ref().and_then(|deals| deals.forward.first().map(|deal| deal.ends_at.clone()));
@@ -82,23 +68,15 @@ impl Draft<'_> {
     /// It is asked to sleep, and does once the market permits it.
     fn go_down(&mut self) -> hold::Plan {
         let free = hold::plan(self.input);
-        let prepared = self.prepared();
+        let mut off = hold::plan(hold::Input { held_off: true, ..self.input });
+        let prepared = self.prepared(&mut off);
         let episode = self.input.status.episode.as_ref();
         let under_way = episode.is_some_and(|episode| episode.waking_since.is_none());
         // What is down is looked after without the market; each stop asks it.
         if prepared && under_way && (free.next == Next::LookAtPods || !free.stops()) {
             return free;
         }
-        let mut off = hold::plan(hold::Input { held_off: true, ..self.input });
-        keep_the_finalizer(&mut off);
-        if !prepared {
-            if !self.input.finalizer {
-                off.actions.push(Action::AddFinalizer);
-            }
-            off.next = Next::Again;
-            return off;
-        }
-        if !self.dealings.looked() {
+        if !prepared || !self.dealings.looked() {
             return off;
         }
         let waits = |kind: &str| {
@@ -116,12 +94,13 @@ impl Draft<'_> {
         let stalled = match verdict {
             Verdict::Clear => return free,
             // From the first stop on, what is stopped may be what tells of the market.
-            Verdict::Unknown(_) if self.stays_stopped(&free) => {
+            Verdict::Unknown(_)
+                if free.finds_it_stopped(self.input.holder, self.input.spec, self.input.seen) =>
+            {
                 self.dealings.as_before();
                 return free;
             }
             Verdict::Forward(_, message) => {
-                use crate::api::deals::ForwardDeals;
                 let rules = self.input.spec.deals.as_ref();
                 let refuse = rules.is_some_and(|rules| rules.forward == ForwardDeals::Refuse);
                 let reason = if refuse { "ForwardDealsRefused" } else { "ForwardDeals" };
@@ -156,8 +135,8 @@ impl Draft<'_> {
         let mut up = hold::plan(self.input);
         if up.status.phase != Some(Phase::Awake) {
             // What it finds asleep may have been put to sleep by another, who withdrew something.
-            let recorded = self.input.spec.deals.is_none() || self.dealings.prepared();
-            if !recorded && up.actions.is_empty() {
+            let given = self.input.spec.deals.is_some();
+            if given && self.dealings.prepared() == Prepared::Recorded && up.actions.is_empty() {
                 up.next = Next::Again;
             }
             return up;
@@ -169,12 +148,7 @@ impl Draft<'_> {
             self.leave(&mut up);
             return up;
         };
-        keep_the_finalizer(&mut up);
-        if !self.prepared() {
-            if !self.input.finalizer {
-                up.actions.push(Action::AddFinalizer);
-            }
-            up.next = Next::Again;
+        if !self.prepared(&mut up) {
             return up;
         }
         let start = |_: Option<Timestamp>| Start { at: edge, until: None };
@@ -205,12 +179,8 @@ impl Draft<'_> {
             self.leave(&mut plan);
         }
         if late && removes {
-            if self.dealings.withdrawn() {
-                let kept = crate::deals::payloads::name(self.input.holder);
-                let message = format!(
-                    "what was withdrawn is not back on the market: ConfigMap {kept} has what it takes"
-                );
-                self.say(&mut plan, true, &trouble("LeftBehind", message));
+            if let Some(left) = self.dealings.left_behind() {
+                self.say(&mut plan, true, &left);
             }
             self.dealings.needs_look = false;
             self.dealings.abandon();
@@ -226,25 +196,33 @@ impl Draft<'_> {
             return;
         }
         keep_the_finalizer(plan);
-        let message = "taking back what was announced, offering again what was withdrawn";
         let said = self.dealings.trouble();
-        let said = said.unwrap_or_else(|| trouble("Restoring", message.to_owned()));
+        let said = said.unwrap_or_else(|| trouble("Restoring", TAKING_BACK.to_owned()));
         self.say(plan, said.needs_a_person(), &said);
         if plan.next == Next::Settled {
             plan.next = Next::Wait(self.dealings.again());
         }
     }
 
-    fn prepared(&mut self) -> bool {
-        self.dealings.prepared() && self.input.finalizer
-    }
-
-    /// Whether workloads are held, and none of them is up again: what is stopped strikes no deals.
-    fn stays_stopped(&self, free: &hold::Plan) -> bool {
-        let holder = self.input.holder;
-        let mut workloads = self.input.seen.workloads.iter();
-        (workloads.any(|subject| subject.is_held_by(holder)) && !free.stops_again(holder))
-            || all_is_stopped(self.input.spec, self.input.seen)
+    /// Whether finalizer and source are recorded, before anything is told to a market. Where they are not, they
+    /// will be by this plan.
+    fn prepared(&mut self, plan: &mut hold::Plan) -> bool {
+        keep_the_finalizer(plan);
+        let prepared = self.dealings.prepared();
+        if !self.input.finalizer {
+            plan.actions.push(Action::AddFinalizer);
+        }
+        if prepared == Prepared::Waiting {
+            if let Some(trouble) = self.dealings.trouble() {
+                self.say(plan, trouble.needs_a_person(), &trouble);
+            }
+            if plan.next == Next::Settled {
+                plan.next = Next::Wait(self.dealings.again());
+            }
+        } else if prepared == Prepared::Recorded || !self.input.finalizer {
+            plan.next = Next::Again;
+        }
+        prepared == Prepared::Yes && self.input.finalizer
     }
 
     /// Says what it waits for; past the deadline a person is needed.
@@ -258,7 +236,7 @@ impl Draft<'_> {
         let waits_for_a_deal = said.reason == "ForwardDeals";
         let late = now.duration_since(since.0) > self.input.spec.deadline && !waits_for_a_deal;
         status.step = Some(StepStatus { name: "Deals".to_owned(), since, overdue: Vec::new() });
-        let message = format!("Deals: {}", few(std::slice::from_ref(&said.message)));
+        let message = format!("Deals: {}", said.message);
         status.message = Some(condition::shorten(&message));
         let reason =
             if late && !stalled { "ProgressDeadlineExceeded" } else { said.reason.as_str() };

@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::condition::DEALS_CLEAR;
 use crate::api::hibernation::HibernationStatus;
 use crate::deals::market_world::{Market, at};
 use crate::hibernation::observe::{Observed, Pods};
@@ -273,4 +274,23 @@ fn what_another_object_of_the_name_withdrew_is_offered_again_at_wake() {
     next.worker = world.worker;
     next.until(5);
     next.is_as_before();
+}
+
+#[test]
+fn another_server_is_waited_for_until_it_has_taken_back_what_it_was_told() {
+    let mut world = World::new(json!({"state": "Hibernated"}));
+    world.market.strike(Some(at(500)));
+    world.until(5);
+    assert_eq!(world.market.announced, Some(at(500)));
+    world.market.down = true;
+    let mut block = world.json["deals"].clone();
+    block["source"]["service"]["name"] = json!("another");
+    world.change("deals", block);
+    world.until(20);
+    let service = |world: &World| world.status.deals.clone().unwrap().source.unwrap().service;
+    assert_eq!(service(&world), "market");
+    world.market.down = false;
+    world.until(80);
+    assert_eq!(service(&world), "another");
+    assert_eq!(world.market.announced, Some(at(500)), "the other one is told");
 }

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use super::cast::{Role, Settled};
+use super::down::all_is_stopped;
 use super::job::Purpose;
 use super::observe::Observed;
 use super::steps::{Step, StepName};
@@ -81,8 +82,16 @@ impl Plan {
         self.actions.iter().any(Action::stops)
     }
 
+    /// Whether workloads are held and none of them is up again, or all is stopped by others: what is stopped
+    /// strikes no deals, so that a market need not be seen for the rest to stop.
+    pub fn finds_it_stopped(&self, holder: &Holder, spec: &Valid, seen: &Observed) -> bool {
+        let mut workloads = seen.workloads.iter();
+        (workloads.any(|subject| subject.is_held_by(holder)) && !self.stops_again(holder))
+            || all_is_stopped(spec, seen)
+    }
+
     /// Whether it stops a workload that this holder holds already: that is up again.
-    pub fn stops_again(&self, holder: &Holder) -> bool {
+    fn stops_again(&self, holder: &Holder) -> bool {
         self.actions.iter().any(|action| match action {
             Action::Settle { subject, .. } => {
                 subject.kind.name != "ConfigMap" && action.stops() && subject.is_held_by(holder)

@@ -10,15 +10,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::occurrence::{Occurrence, counted_from, moved, occurrence};
 use super::validate::{Begins, Valid};
 use crate::api::condition::{READY, STALLED};
-use crate::api::deals::{DealsStatus, ForwardDeals};
+use crate::api::deals::ForwardDeals;
 use crate::api::hibernation::{HibernationStatus, Phase, StepStatus};
 use crate::api::maintenance_window::{
     LastWindow, MaintenanceWindowStatus, NextWindowTransition, WindowPhase, WindowState,
     WindowStatus,
 };
-use crate::deals::dealings::{Dealings, Start};
+use crate::deals::dealings::{Dealings, Prepared, Start, TAKING_BACK};
 use crate::deals::gate::{self, Trouble, Verdict};
-use crate::hibernation::down::all_is_stopped;
 use crate::hibernation::observe::Observed;
 use crate::hibernation::plan::{self as hold, Contests, Looks, Next, Standing};
 use crate::hibernation::validate as hold_spec;
@@ -242,7 +241,9 @@ impl Draft<'_> {
         match verdict {
             Verdict::Clear => self.go_down(),
             // From the first stop on, what is stopped may be what tells of the market.
-            Verdict::Unknown(_) if self.stays_stopped(&planned) => {
+            Verdict::Unknown(_)
+                if planned.finds_it_stopped(self.input.holder, &spec.down, self.input.seen) =>
+            {
                 self.dealings.as_before();
                 self.go_down();
             }
@@ -424,12 +425,8 @@ impl Draft<'_> {
             .any(|action| matches!(action, Action::Hold(hold::Action::RemoveFinalizer)));
         if now > since + spec.deadline && !removing && self.next != Next::LookAtPods {
             // What is still held is left to the sweep for holders that are gone.
-            if self.dealings.withdrawn() {
-                let kept = crate::deals::payloads::name(self.input.holder);
-                self.stall(
-                    "LeftBehind",
-                    format!("what was withdrawn is not back on the market: ConfigMap {kept} has what it takes"),
-                );
+            if let Some(Trouble { reason, message }) = self.dealings.left_behind() {
+                self.stall(&reason, message);
             }
             self.dealings.needs_look = false;
             self.dealings.abandon();
@@ -445,8 +442,7 @@ impl Draft<'_> {
             }
             return true;
         }
-        let message = "taking back what was announced, offering again what was withdrawn";
-        self.at("Market", "Restoring", message.to_owned());
+        self.at("Market", "Restoring", TAKING_BACK.to_owned());
         self.trouble_in_words("Market");
         self.wait(self.dealings.again());
         false
@@ -454,19 +450,17 @@ impl Draft<'_> {
 
     /// Finalizer and source are recorded before anything is told to a market.
     fn prepared(&mut self) -> bool {
-        let recorded = self.dealings.prepared();
+        let prepared = self.dealings.prepared();
         let finalizer = self.with_finalizer();
-        let source = |deals: &Option<DealsStatus>| deals.as_ref().and_then(|d| d.source.clone());
-        if !recorded {
-            if source(&self.dealings.status) == source(&self.input.status.deals) {
-                // Another server is still to take back what it was told.
+        match prepared {
+            Prepared::Yes => {}
+            Prepared::Recorded => self.next = Next::Again,
+            Prepared::Waiting => {
                 self.trouble_in_words("Market");
                 self.wait(self.dealings.again());
-            } else {
-                self.next = Next::Again;
             }
         }
-        recorded && finalizer
+        prepared == Prepared::Yes && finalizer
     }
 
     fn with_finalizer(&mut self) -> bool {
@@ -577,14 +571,6 @@ impl Draft<'_> {
             _ => false,
         };
         Held { settled, standing }
-    }
-
-    /// Whether workloads are held, and none of them is up again: what is stopped strikes no deals.
-    fn stays_stopped(&self, planned: &hold::Plan) -> bool {
-        let holder = self.input.holder;
-        let mut workloads = self.input.seen.workloads.iter();
-        (workloads.any(|subject| subject.is_held_by(holder)) && !planned.stops_again(holder))
-            || all_is_stopped(&self.input.spec.down, self.input.seen)
     }
 
     fn come(&mut self, state: WindowState, at: Timestamp) {

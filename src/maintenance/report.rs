@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::plan::{Draft, Plan};
-use crate::api::condition::{self, DEALS_CLEAR, IN_MAINTENANCE, READY, RECONCILING, STALLED};
+use crate::api::condition::{self, IN_MAINTENANCE, READY, RECONCILING, STALLED};
 use crate::api::maintenance_window::{MaintenanceWindowStatus, WindowHistoryEntry, WindowPhase};
 use crate::hibernation::plan::Standing;
 use crate::operator::object::Event;
@@ -45,20 +45,7 @@ impl Draft<'_> {
         set(RECONCILING, !settled && !stalled, &reason, &message);
         set(STALLED, stalled, &reason, &message);
         set(IN_MAINTENANCE, in_maintenance, &phase_name, &message);
-        match &self.dealings.clear {
-            Some(clear) => condition::set(
-                conditions,
-                DEALS_CLEAR,
-                clear.status,
-                &clear.reason,
-                &clear.message,
-                generation,
-                now,
-            ),
-            None if self.status.deals.is_none() => condition::remove(conditions, DEALS_CLEAR),
-            // As it was last seen.
-            None => {}
-        }
+        self.dealings.set_condition(&mut self.status.conditions, generation);
     }
 
     fn at_rest_in_words(&self) -> String {
