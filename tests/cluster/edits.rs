@@ -9,6 +9,7 @@ use crate::{
     lifecycle::{Scene, of, untouched},
     owners::exactly,
     support::{
+        cluster::kubectl_or_error,
         hibernation::Hibernation,
         wait,
         workload::{self, authored},
@@ -24,6 +25,16 @@ pub(crate) fn exported(scene: &Scene, object: &str) -> Value {
         metadata.remove(key);
     }
     object
+}
+
+/// `kubectl replace`, as often as somebody else writes between its reading of the resourceVersion and its writing: it sends
+/// what it has read, and tells a person to try again.
+fn replace(scene: &Scene, manifest: &Value) {
+    let manifest = file(scene, "worker", manifest);
+    let arguments = ["--namespace", &scene.namespace.name, "replace", "--filename", &manifest];
+    while let Err(said) = kubectl_or_error(&arguments) {
+        assert!(said.contains("(Conflict)"), "{said}");
+    }
 }
 
 fn version(deployment: &Deployment) -> String {
@@ -61,18 +72,14 @@ async fn a_rollout_undone_while_asleep_keeps_the_hold_and_the_original() {
 #[tokio::test]
 async fn what_is_replaced_by_its_manifest_is_held_again_and_a_new_template_is_a_deploy() {
     let scene = Scene::create("replace").await;
-    let replace = |replicas, version| {
-        let manifest = file(&scene, "worker", &manifest("worker", replicas, version));
-        scene.kubectl(&["replace", "--filename", &manifest]);
-    };
     let created = file(&scene, "worker", &manifest("worker", 2, "1"));
     scene.kubectl(&["create", "--filename", &created]);
     workload::until_ready(&scene.namespace, "worker").await;
     let hibernation = asleep(&scene, of("worker", json!({}))).await;
     // Both marks and the held value are gone with one write.
-    replace(2, "1");
+    replace(&scene, &manifest("worker", 2, "1"));
     until_held(&scene, "worker").await;
-    replace(1, "2");
+    replace(&scene, &manifest("worker", 1, "2"));
     let deployments: Api<Deployment> = scene.namespace.api();
     let deployed = |worker: &Deployment| version(worker) == "2" && held(worker);
     wait::until(&deployments, "worker", "version 2 and held", deployed).await;
@@ -88,7 +95,7 @@ async fn what_is_exported_while_asleep_and_put_back_after_the_wake_is_woken_too(
     let hibernation = asleep(&scene, of("worker", json!({}))).await;
     let export = exported(&scene, "deployment/worker");
     woken(&hibernation).await;
-    scene.kubectl(&["replace", "--filename", &file(&scene, "worker", &export)]);
+    replace(&scene, &export);
     let deployments: Api<Deployment> = scene.namespace.api();
     let back = |worker: &Deployment| untouched(worker) && workload::replicas(worker) == 1;
     wait::until(&deployments, "worker", "awake again", back).await;

@@ -88,6 +88,15 @@ pub(crate) fn kubectl(arguments: &[&str]) -> String {
     run(Command::new("kubectl").args(arguments))
 }
 
+/// Runs kubectl for a command that may be refused.
+///
+/// # Errors
+///
+/// What kubectl says to that.
+pub(crate) fn kubectl_or_error(arguments: &[&str]) -> Result<String, String> {
+    outcome(Command::new("kubectl").args(arguments))
+}
+
 /// Sends a signal to a process of the cluster: `STOP` makes a controller manager lag.
 pub(crate) fn signal(signal: &str, process: &str) {
     let name = variable("TORPOR_CLUSTER");
@@ -95,11 +104,11 @@ pub(crate) fn signal(signal: &str, process: &str) {
 }
 
 fn run(command: &mut Command) -> String {
+    outcome(command).unwrap_or_else(|said| panic!("{command:?} failed:\n{said}"))
+}
+
+fn outcome(command: &mut Command) -> Result<String, String> {
     let output = command.current_dir(ROOT).output().expect("the command can be run");
-    assert!(
-        output.status.success(),
-        "{command:?} failed:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
