@@ -156,6 +156,10 @@ impl Broker<'_> {
     }
 
     async fn one(&self, action: &Action, kept: &Kept, memory: &mut Memory) -> Result<(), Trouble> {
+        let _turn = match action {
+            Action::Resume(_) => Some(self.context.turn(&self.holder.namespace).await),
+            _ => None,
+        };
         let epoch = (self.context.epoch)().ok_or_else(not_leading)?;
         let (deals, server) = (&self.context.deals, self.server());
         match action {

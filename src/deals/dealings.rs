@@ -165,7 +165,7 @@ impl<'a> Dealings<'a> {
                 let refused = gate.would_be_refused(start.at);
                 let told = announced.filter(|_| !refused);
                 gate.announce(told);
-                if !told.is_some_and(|at| gate.keeps_before(at)) && awake {
+                if !told.is_some_and(|at| gate.is_near(at)) && awake {
                     gate.offer_again();
                 }
             }
@@ -193,10 +193,12 @@ impl<'a> Dealings<'a> {
                 Verdict::Draining(_) => {
                     let known = gate.status.announcement.as_ref();
                     if known.is_none_or(|known| known.at.0 > gate.now || !known.made) {
-                        // Told first, so that nobody offers again what is withdrawn.
-                        let before = std::mem::take(&mut gate.actions);
+                        // Told before the drain, so that nobody offers again what is withdrawn; and after
+                        // what is kept: from its start on, the market may close deals by itself.
+                        let drain =
+                            gate.actions.pop_if(|action| matches!(action, Action::Drain(_)));
                         gate.announce(Some(start.at));
-                        gate.actions.extend(before);
+                        gate.actions.extend(drain);
                     }
                 }
                 Verdict::Forward(earliest, _) => {

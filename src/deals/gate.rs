@@ -400,6 +400,12 @@ impl<'a> Gate<'a> {
             }
             return false;
         };
+        // One that it knows of still counts until it has taken in the other.
+        let next = known.map_or(at, |known| known.at.0.min(at));
+        if self.is_near(next) {
+            self.keep_what_it_closes();
+        }
+        let known = self.status.announcement.as_ref();
         if known.is_some_and(|known| known.at.0 == at && known.made) && !self.was_changed(at) {
             return true;
         }
@@ -455,10 +461,6 @@ impl<'a> Gate<'a> {
             Ok(kept) => kept,
         };
         if let Some((_, last)) = open.forward.first() {
-            let announced = self.status.announcement.as_ref().map(|known| known.at.0);
-            if let Some(at) = announced.filter(|_| self.refusal(&open).is_none()) {
-                self.keeps_before(at);
-            }
             return Verdict::Forward(*last, open.forward_in_words());
         }
         if let Some(refusal) = self.refusal(&open) {
@@ -504,34 +506,41 @@ impl<'a> Gate<'a> {
             "ending"
         };
         let message = format!("{words}; open: {}", open.in_words());
-        let asked = self.memory.drained.as_ref().is_some_and(|(before, answered)| {
-            *before == drain && self.now.duration_since(*answered) < ASK_AGAIN
-        });
-        if asked || !self.may_call() {
+        if !self.may_call() {
             return message;
         }
         let orders = open.orders.iter().map(|order| (*order).clone());
         self.keep(orders.chain(open.closing()).collect(), kept);
+        let asked = self.memory.drained.as_ref().is_some_and(|(before, answered)| {
+            *before == drain && self.now.duration_since(*answered) < ASK_AGAIN
+        });
+        if asked {
+            return message;
+        }
         self.actions.push(Action::Drain(drain));
         message
     }
 
-    /// Right before a start that the market knows of, keeps what it takes to offer again what the market may
-    /// close by itself then. False where it is not that time.
-    pub fn keeps_before(&mut self, start: Timestamp) -> bool {
-        if start.duration_since(self.now) > KEEP_BEFORE {
-            return false;
-        }
+    /// Whether the market may soon close by itself what is announced to end then.
+    pub fn is_near(&self, start: Timestamp) -> bool {
+        start.duration_since(self.now) <= KEEP_BEFORE
+    }
+
+    /// Keeps what it takes to offer again what the market may close by itself at the start that it knows of.
+    fn keep_what_it_closes(&mut self) {
         if let (Some(Seen { kept: Ok(kept), .. }), Some(open)) = (self.seen, self.open())
             && self.may_call()
         {
             self.keep(open.closing(), kept);
         }
-        true
     }
 
     /// Keeps these besides what is kept already.
     fn keep(&mut self, keep: Vec<Order>, kept: &[Order]) {
+        // The drain of this plan keeps all of it.
+        if self.actions.iter().any(|action| matches!(action, Action::Keep(_))) {
+            return;
+        }
         let known: BTreeSet<&Id> = kept.iter().map(|order| &order.id).collect();
         if keep.iter().all(|order| known.contains(&order.id)) {
             return;

@@ -46,10 +46,26 @@ impl Market {
         true
     }
 
-    /// What runs out of itself does.
+    /// What runs out of itself does, and what the worker closes for its maintenance.
     pub(crate) fn pass(&mut self, now: Timestamp) {
         let ended = |ends_at: &Option<Timestamp>| ends_at.is_some_and(|ends_at| ends_at <= now);
         self.deals.retain(|_, (ends_at, _)| !ended(ends_at));
+        // What nobody has seen in time can't be kept.
+        self.close_for_maintenance(now);
+    }
+
+    /// From the announced time on the worker closes its open deals by itself. Returns what has come off the
+    /// market with them, and is not kept.
+    fn close_for_maintenance(&mut self, now: Timestamp) -> Vec<String> {
+        if self.announced.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let open = self.deals.extract_if(.., |_, (ends_at, _)| ends_at.is_none());
+        let closed: Vec<String> = open.map(|(_, (_, plan))| plan).collect();
+        let is_kept = |plan: &String| self.kept.iter().any(|order| order.restore.as_str() == plan);
+        let (kept, lost): (Vec<_>, Vec<_>) = closed.into_iter().partition(is_kept);
+        self.withdrawn.extend(kept);
+        lost
     }
 
     /// How often what was offered with that plan is on the market.
@@ -113,6 +129,8 @@ impl Market {
             }
             Action::Announce(start) => {
                 self.announced = Some(*start);
+                let lost = self.close_for_maintenance(now);
+                assert!(lost.is_empty(), "{lost:?} are closed as it is announced, and not kept");
                 memory.told = Some(Some(*start));
             }
             Action::TakeBack => {

@@ -115,9 +115,13 @@ proptest! {
     #[test]
     fn nothing_stops_while_something_binds_and_all_comes_back_once(
         (time, deals) in windows(),
+        sold in any::<bool>(),
         events in events(),
     ) {
         let mut world = World::selling(time, deals);
+        if sold {
+            world.market.strike(None);
+        }
         world.run();
         for event in &events {
             happen(&mut world, event);

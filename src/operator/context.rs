@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
+use tokio::sync::OwnedMutexGuard;
 
 use super::interest::Interest;
 use super::lease::CurrentEpoch;
@@ -23,7 +24,7 @@ pub struct Context {
     pub client: Client,
     /// Writes holds.
     pub writer: Writer,
-    /// Image of the Jobs.
+    /// Image of the Jobs and bridges.
     pub image: String,
     /// Publishes events.
     pub recorder: Recorder,
@@ -38,6 +39,8 @@ pub struct Context {
     memory: Mutex<HashMap<Holder, Memory>>,
     /// Objects that want to hear of changes in their namespace, by namespace.
     interested: Mutex<HashMap<String, HashMap<Holder, Interest>>>,
+    /// Whose turn it is to offer orders again, by namespace.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// What is remembered of one object. All of it may be lost: it is found out again.
@@ -120,7 +123,18 @@ impl Context {
             epoch,
             memory: Mutex::default(),
             interested: Mutex::default(),
+            turns: Mutex::default(),
         })
+    }
+
+    /// Waits for its turn to offer orders again in a namespace. Two objects may have withdrawn the same ones, each by a
+    /// bridge of its own that offers what it does not find there: at the same time, both would.
+    pub async fn turn(&self, namespace: &str) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.entry(namespace.to_owned()).or_default().clone()
+        };
+        turn.lock_owned().await
     }
 
     /// Remembers an object from now on, until it is forgotten. Returns what is remembered of it.

@@ -52,7 +52,7 @@ pub struct RunArgs {
           value_parser = lease_duration)]
     pub lease_duration: SignedDuration,
 
-    /// Image of the truncation Jobs: this program's own
+    /// Image of the truncation Jobs and of the bridges that are run: this program's own
     #[arg(long, env = "TORPOR_IMAGE", value_name = "IMAGE")]
     pub image: String,
 

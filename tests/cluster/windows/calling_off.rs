@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use super::scene::{Scene, announced, spec, time};
+use super::scene::{Scene, announced, offers, spec, time};
 use crate::{
     node::plan,
     support::{wait, window::Window},
@@ -39,6 +39,11 @@ async fn reached(scene: &Scene, window: &Window, phase: &str) {
     }
 }
 
+/// Whether everything is back but what was withdrawn.
+fn is_restored(status: &Value) -> bool {
+    status["phase"] == "Restoring" && status["deals"]["withdrawn"] == true
+}
+
 #[tokio::test]
 async fn suspended_in_any_phase_everything_is_as_it_was() {
     let scene = Scene::create("window-suspend", offering()).await;
@@ -53,6 +58,17 @@ async fn suspended_in_any_phase_everything_is_as_it_was() {
         assert_eq!(status["window"], Value::Null, "{phase}: {status:#}");
         scene.until_as_before(&window, &["1", "2"]).await;
     }
+    // While it is restored, since its time is over, with a market that is not there yet.
+    window.change(json!({"suspend": false})).await;
+    reached(&scene, &window, "InMaintenance").await;
+    scene.selling.faults(json!({"node": "refused"})).await;
+    window.change(json!({"duration": "1s"})).await;
+    window.until("the market is waited for", is_restored).await;
+    window.change(json!({"suspend": true, "duration": null})).await;
+    window.until("it is suspended", is_restored).await;
+    scene.selling.faults(json!({})).await;
+    window.until_phase("Cancelled").await;
+    scene.until_as_before(&window, &["1", "2"]).await;
     // Blocked by a Forward deal that lasts; afterwards its consumer closes it.
     let deal = scene.selling.accept("2", 3600).await;
     window.change(json!({"suspend": false})).await;
@@ -80,9 +96,7 @@ async fn deleted_in_any_phase_everything_is_as_it_was() {
     reached(&scene, &window, "InMaintenance").await;
     scene.selling.faults(json!({"node": "refused"})).await;
     window.change(json!({"suspend": true})).await;
-    let restoring =
-        |status: &Value| status["phase"] == "Restoring" && status["deals"]["withdrawn"] == true;
-    window.until("the market is waited for", restoring).await;
+    window.until("the market is waited for", is_restored).await;
     window.delete(&now).await;
     scene.selling.faults(json!({})).await;
     wait::until_gone(&window.api, &window.name).await;
@@ -97,6 +111,23 @@ async fn deleted_in_any_phase_everything_is_as_it_was() {
     scene.selling.until_as_before(&scene.namespace, &["1"]).await;
 }
 
+/// Gives the window another start, and waits until that is announced, with so many plans on the market.
+async fn moved(scene: &Scene, window: &Window, plans: usize) {
+    let before = Timestamp::now();
+    window.change(json!({"after": "3h"})).await;
+    let status = window.until_phase("Scheduled").await;
+    let at = time(&status["nextTransition"]["at"]);
+    let left = at.duration_since(before);
+    assert!(left >= SignedDuration::from_secs(3 * 3600 - 1), "counted from the change: {left}");
+    let offered = |truth: &Value| {
+        let offers = offers(truth);
+        announced(truth) == Some(at)
+            && offers.values().all(|counts| *counts == (1, 1))
+            && offers.len() == plans
+    };
+    scene.selling.until("announced anew, and offered again", offered).await;
+}
+
 #[tokio::test]
 async fn a_start_that_is_changed_counts_in_any_phase() {
     let scene = Scene::create("window-moved", offering()).await;
@@ -104,21 +135,16 @@ async fn a_start_that_is_changed_counts_in_any_phase() {
     for (phase, after, settle) in PHASES {
         window.change(json!({"after": after, "deals": {"settle": settle}})).await;
         reached(&scene, &window, phase).await;
-        let before = Timestamp::now();
-        window.change(json!({"after": "3h"})).await;
-        let status = window.until_phase("Scheduled").await;
-        let at = time(&status["nextTransition"]["at"]);
-        let left = at.duration_since(before);
-        assert!(left >= SignedDuration::from_secs(3 * 3600 - 1), "counted from the change: {left}");
-        let offered = |truth: &Value| {
-            announced(truth) == Some(at)
-                && super::scene::offers(truth).values().all(|counts| *counts == (1, 1))
-                && super::scene::offers(truth).len() == 2
-        };
-        scene.selling.until("announced anew, and offered again", offered).await;
+        moved(&scene, &window, 2).await;
         assert_eq!(scene.replicas().await, 2, "{phase}");
     }
+    // While a Forward deal blocks.
+    let deal = scene.selling.accept("2", 3600).await;
+    window.change(json!({"after": "0s"})).await;
+    window.until_in("Blocked").await;
+    moved(&scene, &window, 1).await;
+    scene.selling.close(&deal).await;
     window.delete(&DeleteParams::default()).await;
     wait::until_gone(&window.api, &window.name).await;
-    scene.selling.until_as_before(&scene.namespace, &["1", "2"]).await;
+    scene.selling.until_as_before(&scene.namespace, &["1"]).await;
 }

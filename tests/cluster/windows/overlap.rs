@@ -3,8 +3,9 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
-use super::scene::{NAME, Scene, selling, spec};
+use super::scene::{NAME, SERVICE, Scene, bridge, selling, spec};
 use crate::support::{
+    bridge::PORT,
     hibernation::{Hibernation, condition},
     object::Object,
     window::Window,
@@ -60,4 +61,43 @@ async fn of_a_window_and_a_hibernation_on_one_worker_the_last_one_lets_go() {
     let other = Hibernation::create(&scene.namespace, "project", sleep).await;
     other.until_phase("Hibernated").await;
     the_last_one_lets_go(&scene, &other, json!({"state": "Awake"}), "Awake").await;
+}
+
+#[tokio::test]
+async fn two_windows_that_drain_one_worker_at_once_offer_each_order_again_once() {
+    let mut scene = Scene::create("window-both", selling()).await;
+    let node = scene.selling.node.clone();
+    let object = ("MaintenanceWindow", "other");
+    let _bridge = bridge(&scene.namespace, &mut scene.proxy, &node, object, "market-2").await;
+    // Each has withdrawn all before anything stops.
+    let draining = |service: &str| {
+        let source = json!({"service": {"name": service, "port": PORT}});
+        spec(json!({}), json!({"source": source, "settle": "1h"}))
+    };
+    let windows = [
+        scene.window(draining(SERVICE)).await,
+        Window::create(&scene.namespace, "other", draining("market-2")).await,
+    ];
+    let withdrawn = |status: &Value| {
+        let open = &status["deals"]["open"];
+        status["phase"] == "Draining" && open["orders"] == 0 && open["spot"] == 0
+    };
+    for window in &windows {
+        window.until("all is withdrawn", withdrawn).await;
+    }
+    for window in &windows {
+        window.change(json!({"deals": {"settle": "1s"}})).await;
+    }
+    for window in &windows {
+        window.until_condition("InMaintenance", "True").await;
+    }
+    for window in &windows {
+        window.change(json!({"suspend": true})).await;
+    }
+    for window in &windows {
+        window.until_phase("Cancelled").await;
+    }
+    for window in &windows {
+        scene.until_as_before(window, &["1", "2"]).await;
+    }
 }

@@ -35,6 +35,8 @@ use crate::{
 
 /// The name of the window, and of what it takes down.
 pub(crate) const NAME: &str = "worker";
+/// The Service of its market.
+pub(crate) const SERVICE: &str = "market";
 /// How often the worker looks at its plans: often, for a test.
 pub(crate) const SYNC_MS: u64 = 100;
 
@@ -138,13 +140,14 @@ impl Drop for Selling {
     }
 }
 
-/// Starts a bridge to a node for an object of that kind and name, and a Service `market` to it, through
-/// the proxy.
+/// Starts a bridge to a node for an object of that kind and name, and a Service to it, through the
+/// proxy.
 pub(crate) async fn bridge(
     namespace: &Namespace,
     proxy: &mut Proxy,
     node: &Node,
     (kind, name): (&str, &str),
+    service: &str,
 ) -> Bridge {
     let holder =
         Holder { kind: kind.to_owned(), namespace: namespace.name.clone(), name: name.to_owned() };
@@ -155,7 +158,7 @@ pub(crate) async fn bridge(
     // What it says goes on to the operator.
     upstream.default_retry = false;
     let address = proxy.before(upstream, ([0, 0, 0, 0], 0).into()).await;
-    serve(namespace, "market", address.port()).await;
+    serve(namespace, service, address.port()).await;
     bridge
 }
 
@@ -219,7 +222,7 @@ impl Scene {
     ) -> Self {
         let (mut proxy, namespace) = (Proxy::start().await, Namespace::create(test).await);
         let selling = Selling::start(&namespace, plans, sync_ms).await;
-        let bridge = bridge(&namespace, &mut proxy, &selling.node, object).await;
+        let bridge = bridge(&namespace, &mut proxy, &selling.node, object, SERVICE).await;
         Self { operator: Operator::start(&namespace), selling, bridge, proxy, namespace }
     }
 
@@ -257,7 +260,7 @@ impl Scene {
 pub(crate) fn spec(more: Value, deals: Value) -> Value {
     let mut spec = json!({
         "workloads": [{"kind": "Deployment", "name": NAME}],
-        "deals": {"source": {"service": {"name": "market", "port": PORT}}, "settle": "1s"},
+        "deals": {"source": {"service": {"name": SERVICE, "port": PORT}}, "settle": "1s"},
     });
     if more.get("start").is_none() && more.get("schedule").is_none() {
         spec["after"] = json!("0s");
