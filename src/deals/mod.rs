@@ -11,6 +11,7 @@ pub mod gate;
 pub mod hosted;
 #[cfg(test)]
 pub(crate) mod market_world;
+mod open;
 pub mod payloads;
 pub mod problem;
 pub mod types;

@@ -1,6 +1,8 @@
 //! One MaintenanceWindow, from what is seen of it to what is done. What it holds, it holds as a
 //! Hibernation does; besides, there is its time, and a market.
 
+mod departure;
+mod held;
 pub mod occurrence;
 pub mod pass;
 pub mod plan;

@@ -9,18 +9,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::occurrence::{Occurrence, counted_from, moved, occurrence};
 use super::validate::{Begins, Valid};
-use crate::api::condition::{READY, STALLED};
 use crate::api::deals::ForwardDeals;
-use crate::api::hibernation::{HibernationStatus, Phase, StepStatus};
+use crate::api::hibernation::StepStatus;
 use crate::api::maintenance_window::{
-    LastWindow, MaintenanceWindowStatus, NextWindowTransition, WindowPhase, WindowState,
-    WindowStatus,
+    MaintenanceWindowStatus, NextWindowTransition, WindowPhase, WindowState, WindowStatus,
 };
 use crate::deals::dealings::{Dealings, Prepared, Start, TAKING_BACK};
 use crate::deals::gate::{self, Trouble, Verdict};
 use crate::hibernation::observe::Observed;
 use crate::hibernation::plan::{self as hold, Contests, Looks, Next, Standing};
-use crate::hibernation::validate as hold_spec;
 use crate::hold::record::Holder;
 
 /// Everything that a plan is made from.
@@ -89,16 +86,9 @@ pub(super) struct Draft<'a> {
     pub(super) phase: WindowPhase,
     pub(super) standing: Standing,
     pub(super) dealings: Dealings<'a>,
-    actions: Vec<Action>,
-    looks: Looks,
-    next: Next,
-}
-
-/// How the hold stands.
-struct Held {
-    /// Whether it is as it was asked to be.
-    settled: bool,
-    standing: Standing,
+    pub(super) actions: Vec<Action>,
+    pub(super) looks: Looks,
+    pub(super) next: Next,
 }
 
 /// Makes the plan.
@@ -328,114 +318,8 @@ impl Draft<'_> {
         self.standing = down.standing;
     }
 
-    /// Nothing was stopped in this window, and nothing will be. What was told and withdrawn for it
-    /// is taken back by the plans that follow.
-    fn is_not_to_be(
-        &mut self,
-        window: &WindowStatus,
-        outcome: WindowPhase,
-        reason: &str,
-        message: String,
-    ) {
-        self.over(window, outcome, reason, &message);
-        self.phase = outcome;
-        self.stall(reason, message);
-        self.next = Next::Again;
-    }
-
-    /// Out of a window, for whatever reason: everything comes back, what was announced is taken back,
-    /// and what was withdrawn is offered again.
-    fn depart(&mut self, outcome: WindowPhase) {
-        let Input { spec, deleting_since, .. } = self.input;
-        let goes_on = matches!(spec.begins, Begins::Every(_))
-            && !spec.suspend
-            && deleting_since.is_none()
-            && spec.deals.is_some();
-        let awake = self.hold(&spec.up);
-        if self.next == Next::LookAtPods {
-            return;
-        }
-        let began = self.status.window.as_ref().is_some_and(|window| window.begun);
-        if !awake.settled {
-            self.phase = WindowPhase::Restoring;
-            self.standing = awake.standing.clone();
-            // One that is ill never keeps the orders off the market.
-            if !matches!(awake.standing, Standing::Stalled { .. }) {
-                return;
-            }
-        }
-        if !self.forget_the_market(!goes_on) {
-            if began || self.status.phase == Some(WindowPhase::Restoring) {
-                self.phase = WindowPhase::Restoring;
-            }
-            return;
-        }
-        if !awake.settled {
-            return;
-        }
-        if !goes_on {
-            self.without_finalizer();
-        }
-        if let Some(window) = self.status.window.clone() {
-            let message = if window.begun { "everything is back" } else { "nothing was stopped" };
-            self.over(&window, outcome, "Over", message);
-            // What comes next, if anything does, is for the next plan.
-            self.next = Next::Again;
-        }
-        self.phase = outcome;
-        self.standing = match &self.status.last {
-            Some(last) if matches!(outcome, WindowPhase::Missed | WindowPhase::Refused) => {
-                Standing::Stalled { reason: last.reason.clone(), message: last.message.clone() }
-            }
-            _ => Standing::Settled,
-        };
-    }
-
-    fn over(&mut self, window: &WindowStatus, outcome: WindowPhase, reason: &str, message: &str) {
-        let now = self.input.now;
-        let over = match (outcome, &window.end) {
-            (WindowPhase::Completed | WindowPhase::Missed, Some(end)) => end.clone(),
-            (WindowPhase::Refused, _) => window.planned.clone(),
-            _ => Time(now),
-        };
-        self.status.window = None;
-        self.status.last = Some(LastWindow {
-            planned: window.planned.clone(),
-            over,
-            outcome,
-            reason: reason.to_owned(),
-            message: crate::api::condition::shorten(message),
-            generation: self.input.generation,
-        });
-    }
-
-    fn delete(&mut self, since: Timestamp) {
-        let Input { spec, now, seen, finalizer, .. } = self.input;
-        if !finalizer {
-            return;
-        }
-        if seen.namespace_deleting {
-            self.actions.push(Action::Hold(hold::Action::RemoveFinalizer));
-            return;
-        }
-        self.depart(WindowPhase::Cancelled);
-        let removing = self
-            .actions
-            .iter()
-            .any(|action| matches!(action, Action::Hold(hold::Action::RemoveFinalizer)));
-        if now > since + spec.deadline && !removing && self.next != Next::LookAtPods {
-            // What is still held is left to the sweep for holders that are gone.
-            if let Some(Trouble { reason, message }) = self.dealings.left_behind() {
-                self.stall(&reason, message);
-            }
-            self.dealings.needs_look = false;
-            self.dealings.abandon();
-            self.actions.push(Action::Hold(hold::Action::RemoveFinalizer));
-        }
-    }
-
     /// Whether the market is as it was before; `wholly`: and nobody asks it any more.
-    fn forget_the_market(&mut self, wholly: bool) -> bool {
+    pub(super) fn forget_the_market(&mut self, wholly: bool) -> bool {
         if self.dealings.forgotten(wholly) {
             if wholly {
                 self.status.earliest_start = None;
@@ -475,7 +359,7 @@ impl Draft<'_> {
         self.input.finalizer
     }
 
-    fn without_finalizer(&mut self) {
+    pub(super) fn without_finalizer(&mut self) {
         if self.input.finalizer {
             self.actions.push(Action::Hold(hold::Action::RemoveFinalizer));
         }
@@ -489,88 +373,6 @@ impl Draft<'_> {
             *window = moved(self.input.spec, window.planned.0, start, window.begun);
             self.come(WindowState::InMaintenance, start);
         }
-    }
-
-    /// What a Hibernation with that spec would do.
-    fn planned(&self, spec: &hold_spec::Valid) -> hold::Plan {
-        let before = HibernationStatus {
-            phase: self.status.episode.as_ref().map(|_| Phase::Hibernating),
-            episode: self.status.episode.clone(),
-            step: self.input.status.step.clone(),
-            workloads: self.status.workloads.clone(),
-            counts: self.status.counts,
-            originals: self.status.originals.clone(),
-            ..HibernationStatus::default()
-        };
-        hold::plan(hold::Input {
-            holder: self.input.holder,
-            generation: self.input.generation,
-            deleting_since: None,
-            // When it comes and goes is decided here.
-            finalizer: true,
-            spec,
-            status: &before,
-            seen: self.input.seen,
-            looks: &self.looks,
-            contests: self.input.contests,
-            now: self.input.now,
-            fresh_id: self.input.fresh_id,
-            held_off: false,
-        })
-    }
-
-    /// Plans what is held, as of a Hibernation with that spec.
-    fn hold(&mut self, spec: &hold_spec::Valid) -> Held {
-        let planned = self.planned(spec);
-        let finalizer = |action: &hold::Action| {
-            matches!(action, hold::Action::AddFinalizer | hold::Action::RemoveFinalizer)
-        };
-        let acts: Vec<_> = planned
-            .actions
-            .into_iter()
-            .filter(|action| !finalizer(action))
-            .map(Action::Hold)
-            .collect();
-        let nothing = planned.next == Next::Again && acts.is_empty();
-        self.actions.extend(acts);
-        self.next = if nothing { Next::Settled } else { planned.next };
-        self.looks = planned.looks;
-        let HibernationStatus {
-            episode,
-            step,
-            workloads,
-            counts,
-            originals,
-            conditions,
-            phase,
-            ..
-        } = planned.status;
-        self.status.episode = episode;
-        self.status.step = step;
-        self.status.workloads = workloads;
-        self.status.counts = counts;
-        self.status.originals = originals;
-        let truth = |kind: &str| {
-            conditions
-                .iter()
-                .find(|condition| condition.type_ == kind && condition.status == "True")
-        };
-        let at_rest = matches!(phase, Some(Phase::Awake | Phase::Hibernated));
-        let standing = if let Some(stalled) = truth(STALLED) {
-            Standing::Stalled { reason: stalled.reason.clone(), message: stalled.message.clone() }
-        } else if at_rest && truth(READY).is_some() {
-            Standing::Settled
-        } else {
-            let message = planned.status.message.unwrap_or_default();
-            Standing::Progressing { reason: "Waiting", message }
-        };
-        let settled = match phase {
-            // Awake is awake, whatever would be in the way of going down.
-            Some(Phase::Awake) => true,
-            Some(Phase::Hibernated) => standing == Standing::Settled,
-            _ => false,
-        };
-        Held { settled, standing }
     }
 
     fn come(&mut self, state: WindowState, at: Timestamp) {
@@ -588,12 +390,12 @@ impl Draft<'_> {
         };
     }
 
-    fn stall(&mut self, reason: &str, message: String) {
+    pub(super) fn stall(&mut self, reason: &str, message: String) {
         self.standing = Standing::Stalled { reason: reason.to_owned(), message };
     }
 
     /// Waits at a step of the market; past the deadline a person is needed.
-    fn at(&mut self, step: &str, reason: &str, message: String) {
+    pub(super) fn at(&mut self, step: &str, reason: &str, message: String) {
         let now = self.input.now;
         let since = match &self.input.status.step {
             Some(before) if before.name == step => before.since.clone(),
