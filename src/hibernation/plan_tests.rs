@@ -613,17 +613,3 @@ fn after_a_hold_that_was_written_the_next_look_is_the_first() {
     world.after(5);
     assert_eq!(world.created.len(), 1);
 }
-
-#[test]
-fn where_no_database_is_named_nothing_is_said_of_a_truncation() {
-    let said = |spec: Value| {
-        let mut world = World::new(spec, [deployment("worker", 2)]);
-        world.run();
-        world.status.conditions.iter().any(|c| c.type_ == crate::api::condition::TRUNCATED)
-    };
-    assert!(said(emptying(json!({}))));
-    assert!(!said(json!({
-        "state": "Hibernated",
-        "workloads": [{"kind": "Deployment", "name": "worker"}],
-    })));
-}

@@ -50,9 +50,6 @@ impl Draft<'_> {
     }
 
     fn workloads(&mut self) {
-        if self.cast.is_empty() {
-            return;
-        }
         let holder = self.input.holder;
         let mut counts = Counts::default();
         let mut workloads = Vec::new();
@@ -91,7 +88,8 @@ impl Draft<'_> {
         workloads.truncate(DETAILED);
         workloads.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
         self.status.workloads = workloads;
-        self.status.counts = Some(counts);
+        // Nothing there is nothing to count, also where all that was held has been deleted since.
+        self.status.counts = (!self.cast.is_empty()).then_some(counts);
         self.status.originals = originals;
     }
 
@@ -357,3 +355,7 @@ pub fn failing(
     condition::failing(&mut status.conditions, message, generation, now);
     status
 }
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -13,14 +13,14 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    hold::{asleep, file, held, manifest, until_held, woken},
+    hold::{asleep, held, until_held, woken},
     lifecycle::{Scene, of, reason},
     owners::exactly,
     support::{hibernation::message, wait, workload},
 };
 
 /// What the status says of one workload.
-fn of_workload<'a>(status: &'a Value, name: &str) -> &'a Value {
+pub(crate) fn of_workload<'a>(status: &'a Value, name: &str) -> &'a Value {
     let mut all = status["workloads"].as_array().into_iter().flatten();
     all.find(|workload| workload["name"] == name).unwrap_or(&Value::Null)
 }
@@ -55,34 +55,6 @@ async fn who_peeks_is_told_in_the_status_and_by_an_event_and_changes_nothing() {
     until_held(&scene, "worker").await;
     woken(&hibernation).await;
     assert_eq!(workload::replicas(&scene.deployment("worker").await), 2);
-}
-
-#[tokio::test]
-async fn a_helm_upgrade_while_asleep_is_what_it_wakes_as() {
-    let scene = Scene::create("helm").await;
-    // As Helm 3 does it: one manager, a create, and a strategic merge of what has changed.
-    let created = file(&scene, "worker", &manifest("worker", 1, "1"));
-    scene.kubectl(&["create", "--field-manager=helm", "--filename", &created]);
-    workload::until_ready(&scene.namespace, "worker").await;
-    let hibernation = asleep(&scene, of("worker", json!({}))).await;
-    let upgrade = json!({"spec": {
-        "replicas": 2, "template": {"metadata": {"annotations": {"version": "2"}}},
-    }})
-    .to_string();
-    let patch = ["--type=strategic", "--field-manager=helm", "--patch", &upgrade];
-    scene.kubectl(&[&["patch", "deployment/worker"], &patch[..]].concat());
-    until_held(&scene, "worker").await;
-    let told = |status: &Value| {
-        let worker = of_workload(status, "worker");
-        let message = worker["message"].as_str().unwrap_or_default();
-        worker["original"] == "2" && message.contains("helm set replicas to 2")
-    };
-    hibernation.until("it wakes to 2, and says why", told).await;
-    woken(&hibernation).await;
-    let worker = scene.deployment("worker").await;
-    assert_eq!(workload::replicas(&worker), 2);
-    let version = worker.spec.and_then(|spec| spec.template.metadata).and_then(|m| m.annotations);
-    assert_eq!(version.unwrap_or_default()["version"], "2");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod faults;
 #[path = "../bridge/folder.rs"]
 mod folder;
 mod foreign;
+mod helm;
 mod hold;
 #[allow(dead_code, reason = "what the bridges' own tests need besides")]
 #[path = "../bridge/http.rs"]

@@ -97,6 +97,15 @@ pub(crate) fn kubectl_or_error(arguments: &[&str]) -> Result<String, String> {
     outcome(Command::new("kubectl").args(arguments))
 }
 
+/// Runs Helm for a command that may be refused.
+///
+/// # Errors
+///
+/// What Helm says to that.
+pub(crate) fn helm_or_error(arguments: &[&str]) -> Result<String, String> {
+    outcome(Command::new("helm").args(arguments))
+}
+
 /// Sends a signal to a process of the cluster: `STOP` makes a controller manager lag.
 pub(crate) fn signal(signal: &str, process: &str) {
     let name = variable("TORPOR_CLUSTER");
