@@ -17,12 +17,14 @@ mod faults;
 #[path = "../bridge/folder.rs"]
 mod folder;
 mod foreign;
+mod give_back;
 mod hold;
 #[allow(dead_code, reason = "what the bridges' own tests need besides")]
 #[path = "../bridge/http.rs"]
 mod http;
 mod image;
 mod input;
+mod job;
 mod kinds;
 mod levers;
 mod lifecycle;
