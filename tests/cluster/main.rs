@@ -38,6 +38,7 @@ mod random;
 mod rehearsal;
 mod release;
 mod requests;
+mod rights;
 mod runbook;
 mod secrecy;
 #[path = "../sonm/binary.rs"]

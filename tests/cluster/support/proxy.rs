@@ -158,7 +158,17 @@ struct Ended;
 impl Proxy {
     /// Starts one that lets everything through.
     pub(crate) async fn start() -> Self {
+        Self::to(cluster::config().await).await
+    }
+
+    /// The same, for requests that have no more rights than this user has.
+    pub(crate) async fn start_as(user: String) -> Self {
         let mut config = cluster::config().await;
+        config.auth_info.impersonate = Some(user);
+        Self::to(config).await
+    }
+
+    async fn to(mut config: Config) -> Self {
         // What the API server says goes on to the operator, and is not mended here.
         config.default_retry = false;
         let shared = Arc::new(Shared {
