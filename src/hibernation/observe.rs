@@ -72,6 +72,7 @@ pub struct PodView {
 
 /// A Job of Torpor's own, and what its pods say.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are what the API says, each for itself")]
 pub struct JobView {
     /// Its name.
     pub name: String,

@@ -46,8 +46,8 @@ impl Applied {
                 spec["workloads"] = json!([{"kind": kind, "all": true}]);
             } else {
                 apply(&scene, "flux", &config_map(name, Some(json!({"HIBERNATE_MODE": "no"}))));
-                let named: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
-                spec["configMaps"] = json!(named);
+                let entries: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
+                spec["configMaps"] = json!(entries);
             }
         }
         let look = |name: &&str| ((*name).to_owned(), exactly(&scene, &format!("{kind}/{name}")));

@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::support::{
-    namespace::Namespace, operator::Operator, project::Project, proxy::Proxy, rights,
+    namespace::Namespace,
+    operator::Operator,
+    project::Project,
+    proxy::{Proxy, Request},
+    rights,
 };
 
 /// What is in a list of a rule.
@@ -27,8 +31,8 @@ async fn with_the_rights_that_it_is_shipped_with_it_is_refused_nothing_and_asks_
     project.assert_as_before().await;
     let requests = proxy.requests();
     let refused = requests.iter().filter(|request| request.met(401) || request.met(403));
-    assert_eq!(refused.map(|r| r.title()).collect::<Vec<_>>(), Vec::<String>::new());
-    let asked_for: BTreeSet<_> = requests.iter().map(|request| request.resource()).collect();
+    assert_eq!(refused.map(Request::title).collect::<Vec<_>>(), Vec::<String>::new());
+    let asked_for: BTreeSet<_> = requests.iter().map(Request::resource).collect();
     assert!(asked_for.contains("jobs") && !asked_for.contains("secrets"), "{asked_for:?}");
 }
 
