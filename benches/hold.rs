@@ -66,6 +66,7 @@ async fn held_beside_raw_writes(client: &Client) {
         hibernations.delete("held", &DeleteParams::default()).await.expect("it is deleted");
         merge(&hibernations, "held", json!({"metadata": {"finalizers": null}})).await;
     }
+    let memory = operator.memory();
     drop(operator);
     let [raw, held, woken] = rounds.map(median);
     println!("{HELD} Deployments, median of {ROUNDS} rounds, {IN_FLIGHT} writes in flight:");
@@ -76,6 +77,7 @@ async fn held_beside_raw_writes(client: &Client) {
         let ratio = took.as_secs_f64() / raw.as_secs_f64();
         println!("  {what:<29} {:6.2} s, {ratio:.2} times", took.as_secs_f64());
     }
+    println!("  memory, resident (peak)       {memory}");
 }
 
 /// Lists all Deployments and patches each, with as much to write as a hold has.

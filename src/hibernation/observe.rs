@@ -72,11 +72,14 @@ pub struct PodView {
 
 /// A Job of Torpor's own, and what its pods say.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are what the API says, each for itself")]
 pub struct JobView {
     /// Its name.
     pub name: String,
     /// Whether it is there.
     pub exists: bool,
+    /// Whether it is on its way out.
+    pub deleting: bool,
     /// Whether it has finished, which it has only once all its pods have.
     pub finished: bool,
     /// Whether it succeeded.
@@ -224,8 +227,12 @@ impl Reader {
         let labels = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={name}"));
         let (job, pods) =
             futures::try_join!(call("jobs", jobs.get_opt(name)), call("pods", pods.list(&labels)))?;
-        let mut view =
-            JobView { name: name.to_owned(), exists: job.is_some(), ..JobView::default() };
+        let mut view = JobView {
+            name: name.to_owned(),
+            exists: job.is_some(),
+            deleting: job.as_ref().is_some_and(|job| job.metadata.deletion_timestamp.is_some()),
+            ..JobView::default()
+        };
         for condition in job.and_then(|j| j.status?.conditions).into_iter().flatten() {
             if condition.status == "True" {
                 view.succeeded |= condition.type_ == "Complete";

@@ -363,14 +363,15 @@ impl<'a> Draft<'a> {
     }
 
     /// Deletes the truncation's Job, where it is there, before its hibernation is forgotten: nobody
-    /// would know of it any more.
+    /// would know of it any more. A deletion is never taken back: what somebody's finalizer still keeps of
+    /// it is theirs, and keeps nobody waiting.
     pub(super) fn clear_away_the_job(&mut self) -> Option<Step> {
         self.status.episode.as_ref()?.attempt.as_ref()?;
         let Some(job) = &self.input.seen.truncation else {
             // It is looked for once the status says that the wake has begun.
             return Some(Step::Act);
         };
-        if !job.exists {
+        if !job.exists || job.deleting {
             return None;
         }
         self.actions.push(Action::DeleteJob(job.name.clone()));

@@ -208,9 +208,10 @@ impl Draft<'_> {
         let generation = self.status.observed_generation;
         let now = self.input.now;
         let conditions = &mut self.status.conditions;
-        match &self.status.preflight {
+        let database = self.input.spec.database.as_ref();
+        match self.status.preflight.as_ref().zip(database) {
             None => condition::remove(conditions, PREFLIGHT_PASSED),
-            Some(preflight) => {
+            Some((preflight, database)) => {
                 let stalled = match &self.standing {
                     Standing::Stalled { reason, message } => {
                         Some((reason.clone(), message.clone()))
@@ -218,6 +219,10 @@ impl Draft<'_> {
                     _ => None,
                 };
                 let (passed, reason, message) = match (preflight.attempt.ended, stalled) {
+                    _ if preflight.attempt.settings != database.digest => {
+                        let message = "spec.database has changed; its dry run is made when awake";
+                        (None, "Changed".to_owned(), message.to_owned())
+                    }
                     (Some(AttemptEnd::Succeeded), _) => {
                         (Some(true), "Passed".to_owned(), String::new())
                     }
@@ -241,9 +246,8 @@ impl Draft<'_> {
             }
         }
         // Where no database is named there is nothing to say of one, but of what was begun before.
-        let named = self.input.spec.database.is_some();
         let episode = self.status.episode.as_ref();
-        match episode.filter(|e| named || e.attempt.is_some()).map(|e| e.truncation) {
+        match episode.filter(|e| database.is_some() || e.attempt.is_some()).map(|e| e.truncation) {
             None => condition::remove(conditions, TRUNCATED),
             Some(truncation) => {
                 let message = match (truncation, &self.status.truncation) {

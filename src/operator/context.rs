@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -48,6 +49,8 @@ pub struct Context {
 pub struct Memory {
     /// Set where all is as it is to be: until then nothing is even looked at.
     pub settled: Option<Settled>,
+    /// When all was last found as it is to be, and what was looked at then.
+    pub rested: Option<(Instant, Version)>,
     /// What its passes have noted.
     pub notes: Notes,
     /// Failures in a row, for the backoff.

@@ -20,6 +20,9 @@ use crate::hold::record::Holder;
 
 /// Longest sleep: timers run on the monotonic clock, and a suspended machine's stands still.
 const LONGEST_SLEEP: SignedDuration = SignedDuration::from_mins(5);
+/// An object that was found as it is to be is left alone for so long, whatever changes around it: a look
+/// costs a dozen requests, and others may write several times a second.
+const REST: Duration = Duration::from_secs(1);
 /// Passes in one reconcile before others get their turn.
 const PASSES: usize = 32;
 
@@ -70,6 +73,9 @@ pub async fn reconcile<K: Managed>(
         return Ok(sleep(settled.until, now));
     }
     let began = Instant::now();
+    if let Some(left) = rests(&memory, &Version::of(seen.meta()), began) {
+        return Ok(Action::requeue(left));
+    }
     let result = Box::pin(work::<K>(&object, &context, memory)).await;
     let outcome = match &result {
         Ok(_) if context.memory(&object).settled.is_some() => Outcome::Settled,
@@ -90,6 +96,13 @@ pub async fn reconcile<K: Managed>(
         }
     }
     result
+}
+
+/// How long an object still rests that was found as it is to be a moment ago, and is the same since.
+fn rests(memory: &Memory, version: &Version, now: Instant) -> Option<Duration> {
+    let (since, of) = memory.rested.as_ref()?;
+    let left = REST.checked_sub(now.duration_since(*since))?;
+    (of == version && !left.is_zero()).then_some(left)
 }
 
 /// Backoff per object: 1 s, 2 s, ... up to a minute. A conflict is looked at again at once.
@@ -155,6 +168,7 @@ async fn work<K: Managed>(
                 let until = K::next_change(&valid, &status, now);
                 let before = memory.changes;
                 context.remember(object, |memory| {
+                    memory.rested = Some((Instant::now(), Version::of(meta)));
                     if memory.changes == before {
                         memory.settled = Some(Settled { of: Version::of(meta), until });
                     }
@@ -222,6 +236,21 @@ mod tests {
     use super::*;
     use crate::api::Hibernation;
     use serde_json::json;
+
+    #[test]
+    fn an_object_rests_for_a_second_unless_it_is_changed_itself() {
+        let version = |generation: i64| {
+            let meta = json!({"uid": "u", "generation": generation});
+            Version::of(&serde_json::from_value(meta).unwrap())
+        };
+        let since = Instant::now();
+        let memory = Memory { rested: Some((since, version(1))), ..Memory::default() };
+        let after = |milliseconds| since + Duration::from_millis(milliseconds);
+        assert_eq!(rests(&Memory::default(), &version(1), since), None);
+        assert_eq!(rests(&memory, &version(1), after(300)), Some(Duration::from_millis(700)));
+        assert_eq!(rests(&memory, &version(2), after(300)), None);
+        assert_eq!(rests(&memory, &version(1), after(1000)), None);
+    }
 
     #[test]
     fn an_object_on_its_way_out_has_its_time_and_that_of_a_truncation() {

@@ -157,6 +157,7 @@ async fn an_original_that_is_recorded_nowhere_is_asked_for_and_not_guessed() {
 async fn of_two_holders_one_keeps_and_one_wakes() {
     let scene = Scene::impatient("keep-and-wake").await;
     scene.deploy("worker", 1).await;
+    scene.deploy("second", 1).await;
     let before = exactly(&scene, "deployment/worker");
     let keeps =
         Hibernation::create(&scene.namespace, "keeps", of("worker", json!({"onDelete": "Keep"})));
@@ -164,13 +165,17 @@ async fn of_two_holders_one_keeps_and_one_wakes() {
     keeps.until_phase("Hibernated").await;
     let wakes = Hibernation::create(&scene.namespace, "wakes", of("worker", json!({}))).await;
     wakes.until_phase("Hibernated").await;
+    let orphans = Hibernation::create(&scene.namespace, "orphans", of("second", json!({}))).await;
+    orphans.until_phase("Hibernated").await;
     for hibernation in [&keeps, &wakes] {
         let name = &hibernation.name;
         hibernation.api.delete(name, &DeleteParams::default()).await.expect("it is deleted");
         wait::until_gone(&hibernation.api, name).await;
     }
-    // The sweep leaves alone what is kept, however long its holder is gone.
-    tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+    // The sweep leaves alone what is kept: its holder is gone for longer than that of what is let go.
+    orphans.patch(json!({"metadata": {"finalizers": null}})).await;
+    orphans.api.delete("orphans", &DeleteParams::default()).await.expect("it is deleted");
+    wait::until::<Deployment>(&scene.namespace.api(), "second", "let go", untouched).await;
     assert!(held(&scene.deployment("worker").await), "it is kept");
     let next =
         Hibernation::create(&scene.namespace, "keeps", of("worker", json!({"state": "Awake"})))

@@ -15,6 +15,9 @@ use crate::{
     owners::exactly,
     support::{
         hibernation::Hibernation,
+        namespace::Namespace,
+        operator::Operator,
+        proxy::Proxy,
         wait,
         workload::{self, WELL_BEHAVED},
     },
@@ -203,4 +206,37 @@ async fn an_object_that_cannot_be_read_wakes_what_it_held_when_it_is_deleted() {
     assert_eq!(exactly(&scene, "deployment/worker"), before);
     let deployments: Api<Deployment> = scene.namespace.api();
     wait::until(&deployments, "worker", "ready", workload::ready).await;
+}
+
+#[tokio::test]
+async fn a_spec_from_before_the_crd_was_tightened_is_told_so_and_holds_on_until_it_is_deleted() {
+    let (proxy, namespace) = (Proxy::start().await, Namespace::create("malformed-spec").await);
+    let scene = Scene { operator: Operator::start_behind(&namespace, &proxy), namespace };
+    scene.deploy("worker", 1).await;
+    scene.deploy("second", 1).await;
+    let before = exactly(&scene, "deployment/worker");
+    let hibernation = asleep(&scene, of("worker", json!({"onDelete": "Wake"}))).await;
+    // The tests share the CRD, which admits no such spec: that one is stored is what the operator is told.
+    proxy.change_answers(|request, answer| {
+        if request.title() == "GET hibernations/project" {
+            answer["spec"]["state"] = json!("Paused");
+            answer["spec"]["workloads"] = json!("worker");
+        }
+    });
+    hibernation.patch(json!({"spec": {"progressDeadline": "11m"}})).await;
+    let object = wait::until(&hibernation.api, "project", "malformed", |object| {
+        crate::lifecycle::reason(&object.data["status"], "Stalled") == "Malformed"
+    })
+    .await;
+    let said = crate::support::hibernation::message(&object.data["status"], "Stalled");
+    assert!(said.contains("can't be read"), "{said}");
+    assert!(object.data["status"]["originals"].is_object(), "nothing that is recorded is lost");
+    let other = Hibernation::create(&scene.namespace, "other", of("second", json!({}))).await;
+    other.until_phase("Hibernated").await;
+    woken(&other).await;
+    assert!(held(&scene.deployment("worker").await), "and it stays held");
+
+    hibernation.api.delete("project", &DeleteParams::default()).await.expect("it is deleted");
+    wait::until_gone(&hibernation.api, "project").await;
+    assert_eq!(exactly(&scene, "deployment/worker"), before);
 }

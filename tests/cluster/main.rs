@@ -17,6 +17,7 @@ mod faults;
 #[path = "../bridge/folder.rs"]
 mod folder;
 mod foreign;
+mod give_back;
 mod helm;
 mod hold;
 #[allow(dead_code, reason = "what the bridges' own tests need besides")]
@@ -24,6 +25,7 @@ mod hold;
 mod http;
 mod image;
 mod input;
+mod job;
 mod kinds;
 mod levers;
 mod lifecycle;
@@ -37,6 +39,7 @@ mod random;
 mod rehearsal;
 mod release;
 mod requests;
+mod rights;
 mod runbook;
 mod secrecy;
 #[path = "../sonm/binary.rs"]

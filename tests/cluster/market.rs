@@ -3,12 +3,9 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::{
-    core::v1::{Service, ServiceAccount},
-    rbac::v1::{Role, RoleBinding},
-};
+use k8s_openapi::api::core::v1::Service;
 use kube::Client as Kube;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 use torpor::{
     api::deals::SourceStatus,
@@ -23,7 +20,7 @@ use crate::support::{
     bridge::{Bridge, PORT, serve},
     cluster::config,
     namespace::Namespace,
-    wait, workload,
+    rights, wait, workload,
 };
 
 /// A bridge to a market that is never there: who is let in hears that, and nobody else does.
@@ -36,38 +33,10 @@ const NOWHERE: [&str; 6] = [
     "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
 ];
 
-/// The operator's account in the namespace, with the rights that it has there by `deploy/rbac.yaml`,
-/// and a client that acts as it.
+/// A client that acts as the operator, with the rights that it has in the namespace by `deploy/rbac.yaml`.
 async fn operator(namespace: &Namespace) -> Kube {
-    let manifest = include_str!("../../deploy/rbac.yaml");
-    let manifest = manifest.replace("torpor-system", &namespace.name);
-    let documents = || {
-        let parts = manifest.split("\n---\n");
-        parts.map(|part| serde_saphyr::from_str::<Value>(part).expect("YAML"))
-    };
-    let find = |kind: &str, name: &str| {
-        let mut found = documents().filter(|d| d["kind"] == kind && d["metadata"]["name"] == name);
-        found.next().unwrap_or_else(|| panic!("no {kind} {name}"))
-    };
-    let account: ServiceAccount = workload::object(json!({"metadata": {"name": "torpor"}}));
-    workload::create(namespace, &account).await;
-    let mut rules = find("ClusterRole", "torpor");
-    rules["kind"] = json!("Role");
-    // Of the cluster's own keys a Role can say nothing.
-    let rights = rules["rules"].as_array_mut().expect("rules");
-    rights.retain(|right| right.get("nonResourceURLs").is_none());
-    let mut bound = find("ClusterRoleBinding", "torpor");
-    bound["kind"] = json!("RoleBinding");
-    bound["roleRef"]["kind"] = json!("Role");
-    for role in [rules, find("Role", "torpor-token")] {
-        workload::create(namespace, &workload::object::<Role>(role)).await;
-    }
-    for binding in [bound, find("RoleBinding", "torpor-token")] {
-        workload::create(namespace, &workload::object::<RoleBinding>(binding)).await;
-    }
     let mut config = config().await;
-    let user = format!("system:serviceaccount:{}:torpor", namespace.name);
-    config.auth_info.impersonate = Some(user);
+    config.auth_info.impersonate = Some(rights::grant(namespace).await);
     Kube::try_from(config).expect("a client can be made")
 }
 

@@ -59,12 +59,12 @@ fn create(scene: &Scene, manager: &str, manifest: &Value) {
 }
 
 /// Server-side apply, without force.
-fn apply(scene: &Scene, manager: &str, manifest: &Value) {
+pub(crate) fn apply(scene: &Scene, manager: &str, manifest: &Value) {
     let manager = format!("--field-manager={manager}");
     scene.kubectl(&["apply", "--server-side", &manager, "--filename", &file(scene, manifest)]);
 }
 
-fn config_map(name: &str, data: Option<Value>) -> Value {
+pub(crate) fn config_map(name: &str, data: Option<Value>) -> Value {
     let mut manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
     if let Some(data) = data {
         manifest["data"] = data;

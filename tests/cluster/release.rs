@@ -1,8 +1,10 @@
 //! `torpor release` as a process, with a person's kubeconfig, and no operator.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use axum::http::Method;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::{Api, ResourceExt};
@@ -11,10 +13,15 @@ use torpor::api::MaintenanceWindow;
 use torpor::hold::record::{ANNOTATION, LABEL, Record};
 
 use crate::{
-    hold::{asleep, config_map},
+    hold::{asleep, config_map, file, manifest},
     lifecycle::{Scene, of, untouched},
     owners::exactly,
-    support::{cluster, hibernation::Hibernation, workload},
+    support::{
+        cluster,
+        hibernation::Hibernation,
+        proxy::{Fate, Proxy},
+        workload,
+    },
 };
 
 /// How the command ended, and what it said.
@@ -236,6 +243,59 @@ async fn a_deploy_while_asleep_is_what_is_released_to() {
     let data = config_maps.get("env").await.expect("it is there").data.unwrap_or_default();
     assert_eq!(data.get("HIBERNATE_MODE").map(String::as_str), Some("deployed"));
     assert_eq!(data.get("INGEST_ENABLED"), None);
+}
+
+#[tokio::test]
+async fn who_writes_while_it_is_released_loses_nothing_and_all_the_same_it_is_released() {
+    let mut scene = Scene::create("release-conflict").await;
+    let names = ["deployed", "labelled", "scaled"];
+    let written = |name: &str, version| file(&scene, name, &manifest(name, 2, version));
+    for name in names {
+        scene.kubectl(&["apply", "--filename", &written(name, "1")]);
+    }
+    for name in names {
+        workload::until_ready(&scene.namespace, name).await;
+    }
+    let before = ["deployment/labelled", "deployment/scaled"].map(|name| exactly(&scene, name));
+    let all = json!([{"kind": "Deployment", "all": true}]);
+    asleep(&scene, json!({"state": "Hibernated", "workloads": all})).await;
+    scene.operator.kill9();
+
+    let deploy = file(&scene, "deployed", &manifest("deployed", 3, "2"));
+    let (proxy, namespace) = (Proxy::start().await, scene.namespace.name.clone());
+    let mut met = BTreeSet::new();
+    proxy.rule(move |request| {
+        // Between what it has read and what it writes.
+        if request.method == Method::PATCH && met.insert(request.name().to_owned()) {
+            let write: &[&str] = match request.name() {
+                "deployed" => &["apply", "--filename", &deploy],
+                "labelled" => &["label", "deployment/labelled", "touched=yes"],
+                _ => &["scale", "deployment/scaled", "--replicas=1"],
+            };
+            cluster::kubectl(&[&["--namespace", &namespace], write].concat());
+        }
+        Fate::Pass
+    });
+    let arguments = ["--namespace", &scene.namespace.name, "--all"];
+    let mut release = command(&arguments);
+    release.env("KUBECONFIG", proxy.kubeconfig(&scene.namespace.name));
+    let ended = tokio::task::spawn_blocking(move || release.output()).await.expect("it is run");
+    Ended::of(&ended.expect("it runs")).with(0, &["3 restored"]);
+    let patches = |name| {
+        let requests = proxy.requests();
+        let all = requests.iter().filter(|r| r.method == Method::PATCH && r.name() == name);
+        all.map(|request| request.met(409)).collect::<Vec<_>>()
+    };
+    for name in names {
+        let conflicts = patches(name);
+        let (first, last) = (conflicts.first(), conflicts.last());
+        assert_eq!((first, last), (Some(&true), Some(&false)), "{name}: {conflicts:?}");
+    }
+    scene.kubectl(&["label", "deployment/labelled", "touched-"]);
+    assert_eq!(["deployment/labelled", "deployment/scaled"].map(|o| exactly(&scene, o)), before);
+    let deployed = scene.deployment("deployed").await;
+    assert!(untouched(&deployed));
+    assert_eq!(workload::replicas(&deployed), 3, "a deploy is what it is released to");
 }
 
 /// A kubeconfig of a service account without any rights.

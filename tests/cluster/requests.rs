@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::http::{Method, StatusCode};
@@ -319,6 +319,34 @@ async fn idle_asleep_and_awake_it_asks_for_nothing_in_a_minute() {
         let others: Vec<_> = others.map(Request::title).collect();
         assert_eq!(others, Vec::<String>::new(), "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_is_held_and_written_all_the_time_is_looked_at_once_a_second_at_most() {
+    let scene = Scene::create("restless").await;
+    scene.config_map("environment").await;
+    let spec = json!({"state": "Hibernated", "configMaps": [{"name": "environment"}]});
+    let hibernation = Hibernation::create(&scene.namespace, "restless", spec).await;
+    hibernation.until_phase("Hibernated").await;
+    until_quiet(&scene.proxy).await;
+    let write = async |data: Value| {
+        workload::merge::<ConfigMap>(&scene.namespace, "environment", json!({"data": data})).await
+    };
+    let began = Instant::now();
+    scene.proxy.forget();
+    for beat in 0..200 {
+        write(json!({"HEARTBEAT": beat.to_string()})).await;
+    }
+    write(json!({"HIBERNATE_MODE": "false"})).await;
+    wait::until::<ConfigMap>(&scene.namespace.api(), "environment", "held again", |config_map| {
+        config_map.data.as_ref().is_some_and(|data| data["HIBERNATE_MODE"] == "true")
+    })
+    .await;
+    let requests = scene.proxy.requests();
+    let looks = requests.iter().filter(|r| r.title() == "GET hibernations/restless").count();
+    // The first one is at once, and what is put back is looked at again.
+    let most = began.elapsed().as_secs() + 3;
+    assert!(looks as u64 <= most, "{looks} looks, {} requests", requests.len());
 }
 
 /// Waits until nothing but the lease and watches is asked for any more.

@@ -12,6 +12,7 @@ pub(crate) mod operator;
 pub(crate) mod paper_node;
 pub(crate) mod project;
 pub(crate) mod proxy;
+pub(crate) mod rights;
 pub(crate) mod truncation;
 pub(crate) mod wait;
 pub(crate) mod window;

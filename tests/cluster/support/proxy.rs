@@ -133,10 +133,12 @@ pub(crate) enum Fate {
 }
 
 type Rule = Box<dyn FnMut(&Request) -> Fate + Send>;
+type Change = Box<dyn FnMut(&Request, &mut Value) + Send>;
 
 struct Shared {
     requests: Mutex<Vec<Request>>,
     rule: Mutex<Rule>,
+    change: Mutex<Option<Change>>,
     stopped: watch::Sender<bool>,
     held: watch::Sender<bool>,
 }
@@ -156,12 +158,23 @@ struct Ended;
 impl Proxy {
     /// Starts one that lets everything through.
     pub(crate) async fn start() -> Self {
+        Self::to(cluster::config().await).await
+    }
+
+    /// The same, for requests that have no more rights than this user has.
+    pub(crate) async fn start_as(user: String) -> Self {
         let mut config = cluster::config().await;
+        config.auth_info.impersonate = Some(user);
+        Self::to(config).await
+    }
+
+    async fn to(mut config: Config) -> Self {
         // What the API server says goes on to the operator, and is not mended here.
         config.default_retry = false;
         let shared = Arc::new(Shared {
             requests: Mutex::default(),
             rule: Mutex::new(Box::new(|_| Fate::Pass)),
+            change: Mutex::default(),
             stopped: watch::Sender::new(false),
             held: watch::Sender::new(true),
         });
@@ -202,6 +215,11 @@ impl Proxy {
     /// From now on this decides what becomes of each request.
     pub(crate) fn rule(&self, rule: impl FnMut(&Request) -> Fate + Send + 'static) {
         *lock(&self.shared.rule) = Box::new(rule);
+    }
+
+    /// From now on this changes what a read is answered, as if it were so.
+    pub(crate) fn change_answers(&self, change: impl FnMut(&Request, &mut Value) + Send + 'static) {
+        *lock(&self.shared.change) = Some(Box::new(change));
     }
 
     /// Stops the world at the request of that title and number, counted from 1.
@@ -341,7 +359,15 @@ async fn handle(
     }
     // What is on its way goes through, whatever becomes of whoever sent it.
     let (to, sent) = (shared.clone(), tokio::spawn(whole(upstream, parts, body)));
-    let (head, body) = sent.await.map_err(|_| Ended)??;
+    let (mut head, mut body) = sent.await.map_err(|_| Ended)??;
+    if !seen.writes()
+        && let Some(change) = &mut *lock(&to.change)
+        && let Ok(mut answer) = serde_json::from_slice(&body)
+    {
+        change(&seen, &mut answer);
+        head.headers.remove(header::CONTENT_LENGTH);
+        body = answer.to_string().into();
+    }
     if fate == Fate::StopsAfter {
         to.stopped.send_replace(true);
     }

@@ -17,7 +17,8 @@ pub(crate) fn looks(job: &Job) -> bool {
     arguments(job).iter().any(|argument| argument.starts_with("--dry-run"))
 }
 
-fn arguments(job: &Job) -> Vec<String> {
+/// What a Job is told.
+pub(crate) fn arguments(job: &Job) -> Vec<String> {
     let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let containers = pod.map(|pod| pod.containers.as_slice()).unwrap_or_default();
     containers
