@@ -1,6 +1,6 @@
 //! Why an object is not held, or not restored, as a person is told.
 
-use super::record::{ANNOTATION, HOLDERS, Holder, LABEL};
+use super::record::{ANNOTATION, HOLDERS, Holder};
 
 /// Why an object is not held, or not restored.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum Refusal {
     },
     /// Its annotation was torn off, and the original is recorded nowhere.
     #[error(
-        "{subject} was held, its annotation {ANNOTATION} is gone or changed, and {lever} had a value that is recorded nowhere: set it to what it should be when awake, and remove the label {LABEL}"
+        "{subject} was held, its annotation {ANNOTATION} is gone or changed, and {lever} had a value that is recorded nowhere: set it to what it should be when awake"
     )]
     OriginalUnknown {
         /// The object.
