@@ -41,7 +41,9 @@ async fn neither_a_log_nor_an_error_shows_the_token() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(log.clone())
         .finish();
-    let _all = tracing::subscriber::set_default(subscriber);
+    // For all threads: one of another test that nobody listens to would keep what it meets first from being
+    // told to anybody.
+    tracing::subscriber::set_global_default(subscriber).expect("this is the only one that listens");
     let echo = format!("you are {SECRET}");
     let mut quoting = commitments();
     quoting["orders"][0]["id"] = serde_json::json!(SECRET);
