@@ -320,7 +320,7 @@ impl<'a> Gate<'a> {
 
     /// Makes the market know of that start, or of none. True once it does.
     pub fn announce(&mut self, start: Option<Timestamp>) -> bool {
-        let known = self.status.announcement.as_ref();
+        let known = self.status.announcement.clone();
         let Some(at) = start else {
             if known.is_none() {
                 return true;
@@ -331,11 +331,10 @@ impl<'a> Gate<'a> {
             return false;
         };
         // One that it knows of still counts until it has taken in the other.
-        let next = known.map_or(at, |known| known.at.0.min(at));
+        let next = known.as_ref().map_or(at, |known| known.at.0.min(at));
         if self.is_near(next) {
             self.keep_what_it_closes();
         }
-        let known = self.status.announcement.as_ref();
         if known.is_some_and(|known| known.at.0 == at && known.made) && !self.was_changed(at) {
             return true;
         }

@@ -18,6 +18,7 @@ use crate::hold::foreign::Foreign;
 use crate::hold::plan::{Wish, decide, keep};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
+use crate::operator::context::Context;
 use crate::operator::kind::Managed;
 
 /// Writes of an object's own actions that are under way at once; the writer bounds all of them.
@@ -97,16 +98,25 @@ fn difference(before: &Value, after: Value) -> Value {
 
 /// Carries out plans for one object.
 pub struct Applier<'a, K> {
-    /// The client.
-    pub client: Client,
-    /// The writer of holds, and the permit to write.
-    pub writer: &'a Writer,
-    /// The object.
-    pub object: &'a K,
-    /// The object, as a holder.
-    pub holder: &'a Holder,
-    /// Image of the Jobs.
-    pub image: &'a str,
+    client: Client,
+    writer: &'a Writer,
+    object: &'a K,
+    holder: &'a Holder,
+    /// Of the Jobs.
+    image: &'a str,
+}
+
+impl<'a, K: Managed> Applier<'a, K> {
+    /// For an object, as it is now, that is this holder.
+    pub fn new(context: &'a Context, object: &'a K, holder: &'a Holder) -> Self {
+        Self {
+            client: context.client.clone(),
+            writer: &context.writer,
+            object,
+            holder,
+            image: &context.image,
+        }
+    }
 }
 
 impl<K: Managed> Applier<'_, K> {

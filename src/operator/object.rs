@@ -135,14 +135,8 @@ pub async fn carry_out<K: Managed>(
     context.count(K::KIND, holder, K::phase(&planned.status));
     let read = settle_status(context, object, &planned.status).await?;
     market.tell(&planned.calls, &mut notes.market).await;
-    let applier = Applier {
-        client: context.client.clone(),
-        writer: &context.writer,
-        object: &read,
-        holder,
-        image: &context.image,
-    };
     let mut told = Vec::new();
+    let applier = Applier::new(context, &read, holder);
     let acted = applier.act(planned.actions, database, &mut notes.contests, &mut told).await;
     if !told.is_empty() {
         let reason = "ForeignChange".to_owned();

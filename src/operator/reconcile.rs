@@ -200,13 +200,7 @@ async fn let_it_go<K: Managed>(holder: &Holder, context: &Context) {
     if !held_back || !had_its_time(&read, Timestamp::now()) {
         return;
     }
-    let applier = Applier {
-        client: context.client.clone(),
-        writer: &context.writer,
-        object: &read,
-        holder,
-        image: &context.image,
-    };
+    let applier = Applier::new(context, &read, holder);
     let object = reference::<K>(holder);
     let actions = vec![PlannedAction::RemoveFinalizer];
     match applier.act(actions, None, &mut Contests::default(), &mut Vec::new()).await {

@@ -160,6 +160,17 @@ fn malform(scene: &Scene, name: &str) {
     scene.kubectl(&[&["patch", "hib", name], &patch[..]].concat());
 }
 
+/// Waits until a Hibernation is told that it can't be read, and returns what is said. All that is recorded is still there.
+async fn until_malformed(hibernation: &Hibernation) -> String {
+    let object = wait::until(&hibernation.api, "project", "malformed", |object| {
+        crate::lifecycle::reason(&object.data["status"], "Stalled") == "Malformed"
+    })
+    .await;
+    let status = &object.data["status"];
+    assert!(status["originals"].is_object(), "nothing that is recorded is lost");
+    crate::support::hibernation::message(status, "Stalled").to_owned()
+}
+
 #[tokio::test]
 async fn an_object_that_cannot_be_read_is_told_so_and_stops_nobody_else() {
     let mut scene = Scene::create("malformed").await;
@@ -170,13 +181,8 @@ async fn an_object_that_cannot_be_read_is_told_so_and_stops_nobody_else() {
     scene.operator.kill9();
     malform(&scene, "project");
     scene.operator.restart();
-    let object = wait::until(&hibernation.api, "project", "malformed", |object| {
-        crate::lifecycle::reason(&object.data["status"], "Stalled") == "Malformed"
-    })
-    .await;
-    let said = crate::support::hibernation::message(&object.data["status"], "Stalled");
+    let said = until_malformed(&hibernation).await;
     assert!(said.contains("3000000000"), "{said}");
-    assert!(object.data["status"]["originals"].is_object(), "nothing that is recorded is lost");
     assert!(held(&scene.deployment("worker").await), "and it stays held");
     let other = Hibernation::create(&scene.namespace, "other", of("second", json!({}))).await;
     other.until_phase("Hibernated").await;
@@ -224,13 +230,8 @@ async fn a_spec_from_before_the_crd_was_tightened_is_told_so_and_holds_on_until_
         }
     });
     hibernation.patch(json!({"spec": {"progressDeadline": "11m"}})).await;
-    let object = wait::until(&hibernation.api, "project", "malformed", |object| {
-        crate::lifecycle::reason(&object.data["status"], "Stalled") == "Malformed"
-    })
-    .await;
-    let said = crate::support::hibernation::message(&object.data["status"], "Stalled");
+    let said = until_malformed(&hibernation).await;
     assert!(said.contains("can't be read"), "{said}");
-    assert!(object.data["status"]["originals"].is_object(), "nothing that is recorded is lost");
     let other = Hibernation::create(&scene.namespace, "other", of("second", json!({}))).await;
     other.until_phase("Hibernated").await;
     woken(&other).await;

@@ -15,6 +15,7 @@ use super::{
     people::{Deployed, World, api, conflicts, value},
 };
 use crate::support::{
+    cluster::kubectl_or_error,
     hibernation::{Hibernation, condition},
     operator::Operator,
     wait,
@@ -290,12 +291,11 @@ impl World {
             return;
         }
         self.things[index].foreign += u32::from(held);
-        let undone = std::process::Command::new("kubectl")
-            .args(["--namespace", &self.namespace.name, "rollout", "undo"])
-            .arg(format!("deployment/{name}"))
-            .output()
-            .expect("kubectl can be run");
-        self.note(format!("kubectl rollout undo of {name}: {}", undone.status.success()));
+        let deployment = format!("deployment/{name}");
+        let namespace = &self.namespace.name;
+        let undo = ["--namespace", namespace, "rollout", "undo", &deployment];
+        let undone = kubectl_or_error(&undo).is_ok();
+        self.note(format!("kubectl rollout undo of {name}: {undone}"));
         self.things[index].undone = true;
         if held {
             self.healed(index).await;
