@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::{sleep, timeout};
-use torpor::operator::lease::Epoch;
+use torpor::lease::Epoch;
 
 use crate::folder::Folder;
 use crate::http::TIMEOUT;
