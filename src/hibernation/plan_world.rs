@@ -11,7 +11,7 @@ use crate::hibernation::job::Purpose;
 use crate::hibernation::observe::{JobView, Observed, PodView, Pods};
 use crate::hibernation::validate::{Valid, validate};
 use crate::hold::lever::Kind;
-use crate::hold::plan::{Decision, Desired, decide, keep};
+use crate::hold::plan::{Decision, Desired, decide, mark_kept};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
 use crate::schedule::Basis;
@@ -162,7 +162,7 @@ impl World {
                 }
                 Action::CreateJob(..) | Action::DeleteJob(_) => {}
                 Action::Keep(subject) => {
-                    let Decision::Write(write) = keep(subject, &self.holder) else {
+                    let Decision::Write(write) = mark_kept(subject, &self.holder) else {
                         panic!("{} is kept already", subject.name)
                     };
                     merge(self.object(&subject.name), &write.patch);

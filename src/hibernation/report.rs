@@ -14,7 +14,7 @@ use crate::api::event::Event;
 use crate::api::hibernation::{
     AttemptEnd, Counts, EpisodeTruncation, HibernationStatus, Phase, WorkloadStatus,
 };
-use crate::hold::plan::{Decision, Desired, decide, original_in_words};
+use crate::hold::plan::{Decision, Desired, decide, describe_originals};
 use crate::hold::record::Found;
 use crate::hold::refusal::Refusal;
 use crate::hold::status_record::StatusRecord;
@@ -139,7 +139,7 @@ impl Draft<'_> {
             Some(contest.said.clone()).filter(|said| !said.is_empty())
         });
         let original =
-            subject.found.record().and_then(|record| original_in_words(subject.kind, record));
+            subject.found.record().and_then(|record| describe_originals(subject.kind, record));
         WorkloadStatus {
             kind: subject.kind.name.to_owned(),
             name: subject.name.clone(),
@@ -161,7 +161,7 @@ impl Draft<'_> {
         };
         match decide(subject, &wish) {
             Decision::Refuse(refusal) => Some(refusal),
-            Decision::Keep | Decision::Write(_) => None,
+            Decision::Unchanged | Decision::Write(_) => None,
         }
     }
 

@@ -89,13 +89,13 @@ impl<'a> Draft<'a> {
             remembered: remembered.as_ref(),
         };
         match decide(subject, &wish) {
-            Decision::Keep => {
+            Decision::Unchanged => {
                 if lets_go {
                     self.forget(subject);
                 }
                 Ok(Settled::Already)
             }
-            Decision::Refuse(refusal) => Err((refusal.reason().to_owned(), refusal.to_string())),
+            Decision::Refuse(refusal) => Err((refusal.reason().to_string(), refusal.to_string())),
             Decision::Write(_) if let Some(rejected) = self.rejected(&subject.uid) => Err(rejected),
             // Letting go ends a contest, so that it never waits for one.
             Decision::Write(_) if !lets_go && self.quiet(subject) => Ok(Settled::Contested),

@@ -169,7 +169,7 @@ impl Draft<'_> {
             .cast
             .iter()
             .filter_map(|(subject, role)| self.refusal(subject, role))
-            .map(|refusal| (refusal.reason().to_owned(), refusal.to_string()))
+            .map(|refusal| (refusal.reason().to_string(), refusal.to_string()))
             .collect();
         blocked(&refused)
     }

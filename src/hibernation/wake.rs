@@ -10,7 +10,7 @@ use super::roles::Settled;
 use super::steps::{Step, StepName};
 use crate::api::hibernation::{OnDelete, Phase};
 use crate::api::workload::MissedRuns;
-use crate::hold::plan::{Decision, keep};
+use crate::hold::plan::{Decision, mark_kept};
 
 impl Draft<'_> {
     pub(super) fn come_back(&mut self) {
@@ -171,7 +171,7 @@ impl Draft<'_> {
                     // What is refused here can't be mended: it is the next object's to say so.
                     Ok(Settled::Already | Settled::Writing) | Err(_) => {}
                 }
-            } else if matches!(keep(subject, self.input.holder), Decision::Write(_)) {
+            } else if matches!(mark_kept(subject, self.input.holder), Decision::Write(_)) {
                 match self.rejected(&subject.uid) {
                     Some((_, answer)) => unwritten.push(answer),
                     None => self.actions.push(Action::Keep(Box::new(subject.clone()))),

@@ -91,7 +91,7 @@ fn owns(entry: &ManagedFieldsEntry, pointer: &str) -> bool {
 /// managedFields in which the fields are no longer Torpor's but their former owners': a later
 /// server-side apply of theirs then meets no conflict. `version` is the object's `apiVersion`, for an
 /// owner that had nothing but this field, so that its entry went away with it.
-pub fn given_back<'a>(
+pub fn handed_back<'a>(
     entries: &[ManagedFieldsEntry],
     fields: impl IntoIterator<Item = (&'a str, &'a [Owner])>,
     version: &str,
@@ -198,7 +198,7 @@ mod tests {
         let other = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {}}}}});
         assert_eq!(owners(&[entry("flux", "Apply", other.clone())], pointer), []);
         let entries = [entry("flux", "Apply", other), entry("torpor", "Update", fields)];
-        let back = given_back(&entries, [(pointer, &[apply("flux")][..])], "apps/v1");
+        let back = handed_back(&entries, [(pointer, &[apply("flux")][..])], "apps/v1");
         let all = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {}, "f:nodeSelector": {}}}}});
         assert_eq!(back, [entry("flux", "Apply", all)]);
     }
@@ -210,7 +210,7 @@ mod tests {
             entry("torpor", "Update", json!({"f:spec": {"f:replicas": {}}})),
         ];
         let former = [apply("argocd"), apply("flux")];
-        let back = given_back(&entries, [("/spec/replicas", &former[..])], "apps/v1");
+        let back = handed_back(&entries, [("/spec/replicas", &former[..])], "apps/v1");
         assert_eq!(back.len(), 2, "Torpor's own entry is empty and goes; one is made for flux");
         assert_eq!(owners(&back, "/spec/replicas"), former);
         assert!(back.iter().all(|entry| entry.api_version.as_deref() == Some("apps/v1")));
@@ -221,7 +221,7 @@ mod tests {
         let rest = json!({"f:data": {".": {}, "f:B": {}}});
         let ours = json!({"f:data": {".": {}, "f:A": {}}, "f:metadata": {"f:labels": {"f:x": {}}}});
         let entries = [entry("helm", "Update", rest.clone()), entry("torpor", "Update", ours)];
-        let back = given_back(&entries, [("/data/A", &[][..])], "v1");
+        let back = handed_back(&entries, [("/data/A", &[][..])], "v1");
         let left = json!({"f:metadata": {"f:labels": {"f:x": {}}}});
         assert_eq!(back, [entry("helm", "Update", rest), entry("torpor", "Update", left)]);
     }

@@ -1,5 +1,7 @@
 //! What others write into a lever while it is held.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::fields::Owner;
@@ -19,13 +21,13 @@ pub struct Foreign {
     /// Who wrote it, where that can be seen.
     pub owner: Option<Owner>,
     /// Whether it is what the lever comes back to.
-    pub kept: bool,
+    pub rollout: bool,
 }
 
 impl Foreign {
     /// Somebody took the record off what is held, or the label that vouches for it.
     pub fn of_the_record() -> Self {
-        Self { pointer: RECORD.to_owned(), value: None, owner: None, kept: false }
+        Self { pointer: RECORD.to_owned(), value: None, owner: None, rollout: false }
     }
 
     /// Who wrote it, where that can be seen.
@@ -38,11 +40,13 @@ impl Foreign {
             None => "somebody",
         }
     }
+}
 
-    /// What happened, as a person is told.
-    pub fn in_words(&self) -> String {
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.pointer == RECORD {
-            return format!(
+            return write!(
+                f,
                 "somebody removed or changed {ANNOTATION} or {LABEL} while it is held; that was put back"
             );
         }
@@ -61,12 +65,12 @@ impl Foreign {
             Some(value) => format!("set {field} to {value}"),
             None => format!("removed {field}"),
         };
-        let then = if self.kept {
+        let then = if self.rollout {
             "a deploy: that is what it wakes to"
         } else {
             "no deploy: it wakes to what it was before"
         };
-        format!("{by} {did} while it is held; that was put back ({then})")
+        write!(f, "{by} {did} while it is held; that was put back ({then})")
     }
 }
 
@@ -86,16 +90,16 @@ mod tests {
             pointer: "/spec/replicas".into(),
             value: Some(json!(1)),
             owner: Some(owner),
-            kept: false,
+            rollout: false,
         };
-        let words = foreign.in_words();
+        let words = foreign.to_string();
         assert!(words.starts_with("kubectl (through /scale) set replicas to 1 "), "{words}");
         assert!(words.contains("wakes to what it was before"), "{words}");
-        foreign = Foreign { pointer: "/data/A".into(), value: None, owner: None, kept: true };
-        let words = foreign.in_words();
+        foreign = Foreign { pointer: "/data/A".into(), value: None, owner: None, rollout: true };
+        let words = foreign.to_string();
         assert!(words.starts_with("somebody removed A "), "{words}");
         assert!(words.contains("that is what it wakes to"), "{words}");
-        let words = Foreign::of_the_record().in_words();
+        let words = Foreign::of_the_record().to_string();
         assert!(words.starts_with("somebody removed or changed torpor.dev/hold "), "{words}");
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::fields::{self, Owner};
 use super::foreign::Foreign;
 use super::lever::{self, Kind};
-use super::record::{ANNOTATION, Found, Held, Holder, Holding, LABEL, LONGEST, Record};
+use super::record::{ANNOTATION, Found, Held, Holder, Holding, LABEL, MAX_BYTES, Record};
 use super::refusal::Refusal;
 use super::status_record::{Lever, StatusRecord};
 use super::subject::{Subject, View};
@@ -32,8 +32,8 @@ pub struct Desired<'a> {
 /// What is to be done with an object.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// It is as it should be.
-    Keep,
+    /// The object is as desired.
+    Unchanged,
     /// One write.
     Write(Write),
     /// It can't be held, or not be restored, and a person has to know why.
@@ -58,12 +58,12 @@ pub struct Write {
 }
 
 /// Decides what to write so that `holder` holds exactly what it wants of the object.
-pub fn decide(subject: &Subject, wish: &Desired) -> Decision {
-    match Draft::new(subject, wish).and_then(|mut draft| {
-        for (pointer, value) in wish.wants {
+pub fn decide(subject: &Subject, desired: &Desired) -> Decision {
+    match Draft::new(subject, desired).and_then(|mut draft| {
+        for (pointer, value) in desired.wants {
             draft.take(pointer, value)?;
         }
-        draft.let_go_of_the_rest();
+        draft.release_the_rest();
         Ok(draft)
     }) {
         Ok(draft) => draft.finish(),
@@ -72,14 +72,14 @@ pub fn decide(subject: &Subject, wish: &Desired) -> Decision {
 }
 
 /// Marks every holding of a holder as kept: it stays after the holder is gone.
-pub fn keep(subject: &Subject, holder: &Holder) -> Decision {
-    let Some(before) = subject.found.record() else { return Decision::Keep };
+pub fn mark_kept(subject: &Subject, holder: &Holder) -> Decision {
+    let Some(before) = subject.found.record() else { return Decision::Unchanged };
     let mut record = before.clone();
     for holding in record.levers.values_mut().flat_map(|held| &mut held.holders) {
         holding.kept |= holding.holder == *holder;
     }
     if record == *before {
-        return Decision::Keep;
+        return Decision::Unchanged;
     }
     Decision::Write(Write {
         patch: patch(subject, &record, BTreeMap::new(), None),
@@ -91,7 +91,7 @@ pub fn keep(subject: &Subject, holder: &Holder) -> Decision {
 }
 
 /// Finishes what was let go of and not given back before a crash, whoever had held it.
-pub fn finish(subject: &Subject) -> Decision {
+pub fn hand_back_ownership(subject: &Subject) -> Decision {
     let wants = BTreeMap::new();
     decide(subject, &Desired { holder: &nobody(), episode: "", wants: &wants, remembered: None })
 }
@@ -99,9 +99,9 @@ pub fn finish(subject: &Subject) -> Decision {
 /// What each held lever comes back to when the last of its holders lets go: the original, or what was
 /// deployed since.
 pub fn originals(subject: &Subject) -> BTreeMap<String, Option<Value>> {
-    let wish =
+    let desired =
         Desired { holder: &nobody(), episode: "", wants: &BTreeMap::new(), remembered: None };
-    let Ok(mut draft) = Draft::new(subject, &wish) else { return BTreeMap::new() };
+    let Ok(mut draft) = Draft::new(subject, &desired) else { return BTreeMap::new() };
     for (pointer, view) in &subject.levers {
         draft.judge(pointer, view);
     }
@@ -116,44 +116,44 @@ fn nobody() -> Holder {
 /// The write in the making.
 struct Draft<'a> {
     subject: &'a Subject,
-    wish: &'a Desired<'a>,
+    desired: &'a Desired<'a>,
     record: Record,
     values: BTreeMap<String, Option<Value>>,
     /// What is let go of with this write and has owners to go back to.
-    returning: BTreeSet<String>,
+    restored: BTreeSet<String>,
     foreign: Vec<Foreign>,
 }
 
 impl<'a> Draft<'a> {
-    fn new(subject: &'a Subject, wish: &'a Desired) -> Result<Self, Refusal> {
-        let record = match (&subject.found, wish.remembered) {
+    fn new(subject: &'a Subject, desired: &'a Desired) -> Result<Self, Refusal> {
+        let record = match (&subject.found, desired.remembered) {
             // RecordMissing off, perhaps, and another holder was the first to write its own part anew.
-            (Found::Record(record), Some(remembered)) if !wish.wants.is_empty() => {
-                let mut levers = rebuilt(&remembered.still_held(subject), wish).levers;
+            (Found::Record(record), Some(remembered)) if !desired.wants.is_empty() => {
+                let mut levers = rebuilt(&remembered.still_held(subject), desired).levers;
                 levers.extend(record.clone().levers);
                 Record { levers }
             }
             (Found::Record(record), _) => record.clone(),
             // Neither mark is there: torn off, or let go before a crash.
-            (Found::Nothing, Some(remembered)) if wish.wants.is_empty() => {
-                rebuilt(&remembered.still_held(subject), wish)
+            (Found::Nothing, Some(remembered)) if desired.wants.is_empty() => {
+                rebuilt(&remembered.still_held(subject), desired)
             }
-            (Found::Nothing | Found::RecordMissing, Some(remembered)) => rebuilt(remembered, wish),
+            (Found::Nothing | Found::RecordMissing, Some(remembered)) => rebuilt(remembered, desired),
             (Found::Nothing | Found::RecordMissing, None) => Record::default(),
         };
         // Whoever takes the marks off what is held contests the hold, as whoever writes the lever does.
         let healed = subject.found.record().is_none()
-            && !wish.wants.is_empty()
-            && record.held_by(wish.holder);
+            && !desired.wants.is_empty()
+            && record.held_by(desired.holder);
         let draft = Self {
             subject,
-            wish,
+            desired,
             record,
             values: BTreeMap::new(),
-            returning: BTreeSet::new(),
+            restored: BTreeSet::new(),
             foreign: if healed { vec![Foreign::of_the_record()] } else { Vec::new() },
         };
-        let new = !draft.record.held_by(wish.holder) && !wish.wants.is_empty();
+        let new = !draft.record.held_by(desired.holder) && !desired.wants.is_empty();
         if new && let Some(owner) = &subject.controller {
             return Err(Refusal::ControlledBy {
                 subject: subject.display(),
@@ -171,7 +171,7 @@ impl<'a> Draft<'a> {
     fn take(&mut self, pointer: &String, want: &Value) -> Result<(), Refusal> {
         let view = self.view(pointer);
         let as_wanted = view.value.as_ref() == Some(want);
-        let held = self.record.holdings(self.wish.holder).any(|(held, _)| held == pointer);
+        let held = self.record.holdings(self.desired.holder).any(|(held, _)| held == pointer);
         // What is held as it should be needs no write: that none could be made any more is no matter.
         if !(held && as_wanted) {
             self.refuse_what_cannot_be_written(pointer)?;
@@ -194,7 +194,7 @@ impl<'a> Draft<'a> {
                 self.record.levers.insert(pointer.clone(), held);
             }
             // Let go of, and held again before its owners had it back.
-            Some(held) if held.returned() => {
+            Some(held) if held.is_restored() => {
                 if !view.ours {
                     held.owners.clone_from(&view.owners);
                 }
@@ -202,7 +202,7 @@ impl<'a> Draft<'a> {
             }
             Some(held) => {
                 let other =
-                    held.holders.iter().find(|h| h.holder != *self.wish.holder && h.value != *want);
+                    held.holders.iter().find(|h| h.holder != *self.desired.holder && h.value != *want);
                 if let Some(other) = other {
                     return Err(Refusal::HoldConflict {
                         subject: self.subject.display(),
@@ -219,13 +219,13 @@ impl<'a> Draft<'a> {
             self.values.insert(pointer.clone(), Some(want.clone()));
         }
         let holding = Holding {
-            holder: self.wish.holder.clone(),
+            holder: self.desired.holder.clone(),
             value: want.clone(),
-            episode: self.wish.episode.to_owned(),
+            episode: self.desired.episode.to_owned(),
             kept: false,
         };
         if let Some(held) = self.record.levers.get_mut(pointer) {
-            match held.holders.iter_mut().find(|h| h.holder == *self.wish.holder) {
+            match held.holders.iter_mut().find(|h| h.holder == *self.desired.holder) {
                 Some(existing) => *existing = holding,
                 None => held.holders.push(holding),
             }
@@ -275,9 +275,9 @@ impl<'a> Draft<'a> {
                     || self.subject.template_owners.iter().any(|t| t.same_manager(owner)))
         };
         let owner = view.owners.iter().find(deploys);
-        let kept = owner.is_some();
+        let rollout = owner.is_some();
         let owner = owner.or(view.owners.first()).cloned();
-        if kept {
+        if rollout {
             held.original.clone_from(&view.value);
             held.owners.clone_from(&view.owners);
         }
@@ -285,23 +285,23 @@ impl<'a> Draft<'a> {
             pointer: pointer.to_owned(),
             value: view.value.clone(),
             owner,
-            kept,
+            rollout,
         });
     }
 
-    fn let_go_of_the_rest(&mut self) {
+    fn release_the_rest(&mut self) {
         let rest: Vec<String> = self
             .record
-            .holdings(self.wish.holder)
+            .holdings(self.desired.holder)
             .map(|(pointer, _)| pointer.clone())
-            .filter(|pointer| !self.wish.wants.contains_key(pointer))
+            .filter(|pointer| !self.desired.wants.contains_key(pointer))
             .collect();
         for pointer in rest {
             let view = self.view(&pointer);
             self.judge(&pointer, &view);
             let Some(held) = self.record.levers.get_mut(&pointer) else { continue };
-            held.holders.retain(|h| h.holder != *self.wish.holder);
-            if !held.returned() {
+            held.holders.retain(|h| h.holder != *self.desired.holder);
+            if !held.is_restored() {
                 continue;
             }
             let changes = view.value != held.original;
@@ -315,7 +315,7 @@ impl<'a> Draft<'a> {
             // What is not there has no owner.
             let owned = held.original.is_some() || !held.owners.is_empty();
             if owned && (changes || view.ours) {
-                self.returning.insert(pointer);
+                self.restored.insert(pointer);
             } else {
                 self.record.levers.remove(&pointer);
             }
@@ -327,7 +327,7 @@ impl<'a> Draft<'a> {
     /// take away what it does not say.
     fn sole_updater(&self) -> Option<String> {
         let mut owners = self.record.levers.iter().map(|(pointer, held)| {
-            let restored = self.returning.contains(pointer) && self.values.contains_key(pointer);
+            let restored = self.restored.contains(pointer) && self.values.contains_key(pointer);
             match held.owners.as_slice() {
                 [owner] if restored && !owner.applies() && owner.subresource.is_empty() => {
                     Some(owner.manager.clone()).filter(|manager| !manager.is_empty())
@@ -340,7 +340,7 @@ impl<'a> Draft<'a> {
     }
 
     /// How what was let go of comes to its owners: with this write, or with one that follows.
-    fn give_back(&mut self) -> (String, Option<Vec<ManagedFieldsEntry>>, bool) {
+    fn hand_back(&mut self) -> (String, Option<Vec<ManagedFieldsEntry>>, bool) {
         let torpor = MANAGER.to_owned();
         if !self.record.unfinished() {
             return (torpor, None, false);
@@ -349,33 +349,33 @@ impl<'a> Draft<'a> {
             self.record.levers.clear();
             return (manager, None, false);
         }
-        if !self.values.is_empty() || !self.returning.is_empty() {
+        if !self.values.is_empty() || !self.restored.is_empty() {
             return (torpor, None, true);
         }
-        let returned = self.record.levers.iter().filter(|(_, held)| held.returned());
+        let returned = self.record.levers.iter().filter(|(_, held)| held.is_restored());
         let fields = returned.map(|(pointer, held)| (pointer.as_str(), held.owners.as_slice()));
         let version = self.subject.kind.api_resource().api_version;
-        let managed = fields::given_back(&self.subject.managed, fields, &version);
-        self.record.levers.retain(|_, held| !held.returned());
+        let managed = fields::handed_back(&self.subject.managed, fields, &version);
+        self.record.levers.retain(|_, held| !held.is_restored());
         (torpor, Some(managed), false)
     }
 
     fn finish(mut self) -> Decision {
-        let (manager, owners, unfinished) = self.give_back();
+        let (manager, owners, unfinished) = self.hand_back();
         let unchanged = match &self.subject.found {
             Found::Record(before) => *before == self.record,
             // A stale annotation is not ours to clean up; a label without a record is.
             Found::Nothing => self.record.levers.is_empty(),
             Found::RecordMissing => false,
         };
-        let holds_nothing = self.record.levers.is_empty() && self.wish.wants.is_empty();
+        let holds_nothing = self.record.levers.is_empty() && self.desired.wants.is_empty();
         let torn_by_others = matches!(self.subject.found, Found::RecordMissing)
             && holds_nothing
-            && self.wish.remembered.is_none();
+            && self.desired.remembered.is_none();
         if (unchanged && self.values.is_empty()) || torn_by_others {
-            return Decision::Keep;
+            return Decision::Unchanged;
         }
-        if self.record.written().0.len() > LONGEST {
+        if self.record.written().0.len() > MAX_BYTES {
             return Decision::Refuse(Refusal::TooLarge { subject: self.subject.display() });
         }
         if self.record.has_too_many_holders() {
@@ -394,12 +394,12 @@ impl<'a> Draft<'a> {
 }
 
 /// A record rebuilt from what the holder's status remembers.
-fn rebuilt(remembered: &StatusRecord, wish: &Desired) -> Record {
+fn rebuilt(remembered: &StatusRecord, desired: &Desired) -> Record {
     let levers = remembered.0.iter().map(|(pointer, Lever(original, value, owners))| {
         let holding = Holding {
-            holder: wish.holder.clone(),
+            holder: desired.holder.clone(),
             value: value.clone(),
-            episode: wish.episode.to_owned(),
+            episode: desired.episode.to_owned(),
             kept: false,
         };
         let held =
@@ -449,7 +449,7 @@ fn set(document: &mut Value, pointer: &str, value: Value) {
 }
 
 /// The original of an object's own lever, as a person would say it.
-pub fn original_in_words(kind: &Kind, record: &Record) -> Option<String> {
+pub fn describe_originals(kind: &Kind, record: &Record) -> Option<String> {
     let mut words: Vec<String> = record
         .levers
         .iter()

@@ -15,10 +15,10 @@ pub const ANNOTATION: &str = "torpor.dev/hold";
 /// The label that is the annotation's digest. Held objects are watched by it.
 pub const LABEL: &str = "torpor.dev/held";
 /// Longest annotation, in bytes.
-pub const LONGEST: usize = 64 * 1024;
+pub const MAX_BYTES: usize = 64 * 1024;
 /// Most holders of one object. Each is looked for while it is missing, and whoever may write an object
 /// can invent some.
-pub const HOLDERS: usize = 64;
+pub const MAX_HOLDERS: usize = 64;
 
 /// Everything that is held of one object, by lever.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -44,7 +44,7 @@ pub struct Held {
 
 impl Held {
     /// Whether it has its value back already, and only its owners are not yet what they were.
-    pub fn returned(&self) -> bool {
+    pub fn is_restored(&self) -> bool {
         self.holders.is_empty()
     }
 }
@@ -142,7 +142,7 @@ impl Found {
     pub fn read(annotation: Option<&str>, label: Option<&str>) -> Self {
         let Some(label) = label else { return Self::Nothing };
         let record = annotation
-            .filter(|annotation| annotation.len() <= LONGEST && digest(annotation) == label)
+            .filter(|annotation| annotation.len() <= MAX_BYTES && digest(annotation) == label)
             .and_then(|annotation| serde_json::from_str(annotation).ok())
             .filter(|record: &Record| !record.has_too_many_holders());
         record.map_or(Self::RecordMissing, Self::Record)
@@ -188,7 +188,7 @@ impl Record {
 
     /// Whether some lever has its value back, and its owners not yet the field.
     pub fn unfinished(&self) -> bool {
-        self.levers.values().any(Held::returned)
+        self.levers.values().any(Held::is_restored)
     }
 
     /// Everybody who holds a lever.
@@ -198,7 +198,7 @@ impl Record {
 
     /// Whether more hold it than may.
     pub fn has_too_many_holders(&self) -> bool {
-        self.holders().map(|holding| &holding.holder).collect::<BTreeSet<_>>().len() > HOLDERS
+        self.holders().map(|holding| &holding.holder).collect::<BTreeSet<_>>().len() > MAX_HOLDERS
     }
 }
 
@@ -237,7 +237,7 @@ mod tests {
 
         let mut invented = record();
         let holders = &mut invented.levers.get_mut("/spec/replicas").unwrap().holders;
-        while holders.len() < HOLDERS {
+        while holders.len() < MAX_HOLDERS {
             let holder = format!("Hibernation/cornice/{}", holders.len()).parse().unwrap();
             holders.push(Holding { holder, ..holders[0].clone() });
         }
@@ -248,7 +248,7 @@ mod tests {
 
         let mut large = record();
         let held = large.levers.get_mut("/spec/replicas").unwrap();
-        held.original = Some(json!("x".repeat(LONGEST)));
+        held.original = Some(json!("x".repeat(MAX_BYTES)));
         assert_eq!(read(&large), Found::RecordMissing);
     }
 

@@ -1,6 +1,7 @@
 //! Why an object is not held, or not restored, as a person is told.
 
-use super::record::{ANNOTATION, HOLDERS, Holder};
+use super::record::{ANNOTATION, Holder, MAX_HOLDERS};
+use crate::api::reason::Reason;
 
 /// Why an object is not held, or not restored.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -44,7 +45,7 @@ pub enum Refusal {
         subject: String,
     },
     /// The record would not be read again.
-    #[error("{subject} is held by {most} others already: have one of them let go of it", most = HOLDERS)]
+    #[error("{subject} is held by {most} others already: have one of them let go of it", most = MAX_HOLDERS)]
     TooManyHolders {
         /// The object.
         subject: String,
@@ -74,16 +75,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The reason of the condition.
-    pub fn reason(&self) -> &'static str {
+    /// Returns the reason of the condition.
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::ControlledBy { .. } => "ControlledBy",
-            Self::HoldConflict { .. } => "HoldConflict",
-            Self::OriginalUnknown { .. } => "OriginalUnknown",
-            Self::TooLarge { .. } | Self::TooManyHolders { .. } => "HoldTooLarge",
-            Self::Immutable { .. } => "ConfigMapImmutable",
-            Self::BinaryKey { .. } => "ConfigMapKeyBinary",
-            Self::CannotRestart { .. } => "CannotRestart",
+            Self::ControlledBy { .. } => Reason::ControlledBy,
+            Self::HoldConflict { .. } => Reason::HoldConflict,
+            Self::OriginalUnknown { .. } => Reason::OriginalUnknown,
+            Self::TooLarge { .. } | Self::TooManyHolders { .. } => Reason::HoldTooLarge,
+            Self::Immutable { .. } => Reason::ConfigMapImmutable,
+            Self::BinaryKey { .. } => Reason::ConfigMapKeyBinary,
+            Self::CannotRestart { .. } => Reason::CannotRestart,
         }
     }
 }

@@ -92,7 +92,7 @@ impl Writer {
     }
 
     /// Decides and writes; on a conflict reads the object again and decides again.
-    pub async fn settle(
+    pub async fn write(
         &self,
         subject: &Subject,
         skip_missed_runs: bool,
@@ -104,7 +104,7 @@ impl Writer {
         let mut written = None;
         for _ in 0..TRIES {
             let write = match decide(&current) {
-                Decision::Keep => return Ok(written.map_or(Outcome::Unchanged, Outcome::Written)),
+                Decision::Unchanged => return Ok(written.map_or(Outcome::Unchanged, Outcome::Written)),
                 Decision::Refuse(refusal) => return Ok(Outcome::Refused(refusal)),
                 Decision::Write(write) => write,
             };

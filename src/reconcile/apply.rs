@@ -13,7 +13,7 @@ use crate::hibernation::job::{self, Owner, Purpose};
 use crate::hibernation::plan::{Action, Contest, Contests, FINALIZER};
 use crate::hibernation::validate::DatabaseEntry;
 use crate::hold::foreign::Foreign;
-use crate::hold::plan::{Desired, decide, keep};
+use crate::hold::plan::{Desired, decide, mark_kept};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
 use crate::hold::writer::{self, Outcome, Writer};
@@ -162,7 +162,7 @@ impl<K: Managed> Applier<'_, K> {
             match outcome {
                 ((name, uid), Ok(Outcome::Written(foreign))) => {
                     if record(contests, &uid, &foreign) {
-                        told.extend(foreign.last().map(|f| format!("{name}: {}", f.in_words())));
+                        told.extend(foreign.last().map(|f| format!("{name}: {f}")));
                     }
                 }
                 (_, Ok(_)) => {}
@@ -197,12 +197,12 @@ impl<K: Managed> Applier<'_, K> {
                     };
                     decide(subject, &wish)
                 };
-                let outcome = self.writer.settle(&subject, skip_missed_runs, decide).await;
+                let outcome = self.writer.write(&subject, skip_missed_runs, decide).await;
                 ((subject.display(), subject.uid), outcome)
             }
             Action::Keep(subject) => {
-                let decide = |subject: &Subject| keep(subject, self.holder);
-                let outcome = self.writer.settle(&subject, false, decide).await;
+                let decide = |subject: &Subject| mark_kept(subject, self.holder);
+                let outcome = self.writer.write(&subject, false, decide).await;
                 ((subject.display(), subject.uid), outcome)
             }
             _ => (<(String, String)>::default(), Ok(Outcome::Unchanged)),
@@ -282,12 +282,12 @@ fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) -> bool {
         last: now,
         quiet_until: now + quiet,
         manager: last.manager().to_owned(),
-        said: last.in_words(),
+        said: last.to_string(),
         rejected: None,
     };
     contests.insert(uid.to_owned(), contest);
     // Once in a contest, and a deploy is no news: it has its own events.
-    count == 1 && !last.kept
+    count == 1 && !last.rollout
 }
 
 /// Remembers a no of the API server, for as long as the write is not tried again.

@@ -21,7 +21,7 @@ use crate::api::labels::{MANAGED_BY, TORPOR};
 use crate::apiserver::request::{self, call};
 use crate::hibernation::observe::Reader;
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART};
-use crate::hold::plan::{Desired, decide, finish};
+use crate::hold::plan::{Desired, decide, hand_back_ownership};
 use crate::hold::record::{Found, Holder, LABEL};
 use crate::hold::subject::Subject;
 use crate::hold::writer::{self, Outcome, Writer};
@@ -219,7 +219,7 @@ async fn release_one(
         current = reader.again(before).await.map_err(|error| error.to_string())?;
     }
     if let Some(before) = current.as_ref().filter(|subject| subject.found.unfinished()) {
-        settle(writer, before, finish).await?;
+        settle(writer, before, hand_back_ownership).await?;
         current = reader.again(before).await.map_err(|error| error.to_string())?;
     }
     Ok(match current.as_ref().map(|subject| &subject.found) {
@@ -236,13 +236,13 @@ async fn settle(
     decide: impl Fn(&Subject) -> crate::hold::plan::Decision,
 ) -> Result<(), String> {
     let refused = |error: &writer::Error| subject.kind.name == "CronJob" && error.is_rejection();
-    let outcome = match writer.settle(subject, true, &decide).await {
+    let outcome = match writer.write(subject, true, &decide).await {
         Err(error) if refused(&error) => {
             eprintln!(
                 "warning: {}: its status can't be written ({error}); a run that it missed may start now",
                 subject.display()
             );
-            writer.settle(subject, false, &decide).await
+            writer.write(subject, false, &decide).await
         }
         other => other,
     };
