@@ -16,15 +16,21 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
 
-/// Returns whether this process may write now. Ask right before each write.
+/// Returns whether this process may write now. A [`permitted`](super::client::permitted) client asks
+/// before each write.
 pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// The refusal of a write by a [`permitted`](super::client::permitted) client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("this replica no longer holds the lease; the replica that does continues")]
+pub struct NotPermitted;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another replica leads.
-    #[error("this replica does not hold the lease any more")]
-    NotPermitted,
+    /// Another replica leads. The write was not sent.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
     /// The API server did not answer in time.
     #[error("{what}: no answer within {} s", TIMEOUT.as_secs())]
     Timeout {
@@ -46,7 +52,7 @@ impl Error {
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Api { source, .. } => code(source),
-            Self::NotPermitted | Self::Timeout { .. } => None,
+            Self::NotPermitted(_) | Self::Timeout { .. } => None,
         }
     }
 
@@ -60,15 +66,14 @@ impl Error {
         self.code() == Some(409)
     }
 
-    /// Returns the time after which the API server wants the request to be sent again.
-    pub fn retry_after(&self) -> Duration {
-        let seconds = match self {
-            Self::Api { source, .. } if let kube::Error::Api(status) = source.as_ref() => {
-                status.details.as_ref().map(|details| details.retry_after_seconds)
-            }
-            _ => None,
-        };
-        Duration::from_secs(seconds.unwrap_or_default().clamp(1, 30).into())
+    /// Returns the pause that the API server asks for (429 Too Many Requests), between 1 and 30 s; none
+    /// where it asks for none.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let Self::Api { source, .. } = self else { return None };
+        let kube::Error::Api(status) = source.as_ref() else { return None };
+        let seconds = status.details.as_ref().map(|details| details.retry_after_seconds);
+        let pause = Duration::from_secs(seconds.unwrap_or_default().clamp(1, 30).into());
+        (status.code == 429).then_some(pause)
     }
 
     /// Returns whether the object does not exist.
@@ -100,9 +105,12 @@ pub async fn call<T>(
 ) -> Result<T, Error> {
     match time::timeout(TIMEOUT, request).await {
         Err(_) => Err(Error::Timeout { what: what.into() }),
-        Ok(answer) => {
-            answer.map_err(|source| Error::Api { what: what.into(), source: Box::new(source) })
+        // The client's refusal, which never reached the API server.
+        Ok(Err(kube::Error::Service(refusal))) if refusal.is::<NotPermitted>() => {
+            Err(Error::NotPermitted(NotPermitted))
         }
+        Ok(Err(source)) => Err(Error::Api { what: what.into(), source: Box::new(source) }),
+        Ok(Ok(answer)) => Ok(answer),
     }
 }
 

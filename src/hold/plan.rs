@@ -138,7 +138,9 @@ impl<'a> Draft<'a> {
             (Found::Nothing, Some(remembered)) if desired.wants.is_empty() => {
                 rebuilt(&remembered.still_held(subject), desired)
             }
-            (Found::Nothing | Found::RecordMissing, Some(remembered)) => rebuilt(remembered, desired),
+            (Found::Nothing | Found::RecordMissing, Some(remembered)) => {
+                rebuilt(remembered, desired)
+            }
             (Found::Nothing | Found::RecordMissing, None) => Record::default(),
         };
         // Whoever takes the marks off what is held contests the hold, as whoever writes the lever does.
@@ -201,8 +203,10 @@ impl<'a> Draft<'a> {
                 held.original.clone_from(&view.value);
             }
             Some(held) => {
-                let other =
-                    held.holders.iter().find(|h| h.holder != *self.desired.holder && h.value != *want);
+                let other = held
+                    .holders
+                    .iter()
+                    .find(|h| h.holder != *self.desired.holder && h.value != *want);
                 if let Some(other) = other {
                     return Err(Refusal::HoldConflict {
                         subject: self.subject.display(),

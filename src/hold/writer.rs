@@ -15,7 +15,7 @@ use super::lever::Kind;
 use super::plan::{Decision, Write};
 use super::refusal::Refusal;
 use super::subject::Subject;
-use crate::apiserver::request::{self, Permit, call, patch_params};
+use crate::apiserver::request::{self, call, patch_params};
 use crate::metrics::{Metrics, WriteResult};
 
 /// How often a conflict is read and decided again before the next reconcile takes over.
@@ -25,7 +25,6 @@ const TRIES: usize = 5;
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
-    permit: Permit,
     in_flight: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
@@ -73,18 +72,8 @@ fn result<T>(sent: &Result<T, request::Error>) -> WriteResult {
 
 impl Writer {
     /// At most `in_flight` writes at a time.
-    pub fn new(client: Client, permit: Permit, in_flight: usize, metrics: Arc<Metrics>) -> Self {
-        Self { client, permit, in_flight: Arc::new(Semaphore::new(in_flight)), metrics }
-    }
-
-    /// Asked before each write.
-    pub fn permit(&self) -> &Permit {
-        &self.permit
-    }
-
-    /// Fails where another replica leads.
-    pub fn permitted(&self) -> Result<(), request::Error> {
-        if (self.permit)() { Ok(()) } else { Err(request::Error::NotPermitted) }
+    pub fn new(client: Client, in_flight: usize, metrics: Arc<Metrics>) -> Self {
+        Self { client, in_flight: Arc::new(Semaphore::new(in_flight)), metrics }
     }
 
     fn api(&self, kind: &Kind, namespace: &str) -> Api<DynamicObject> {
@@ -104,7 +93,9 @@ impl Writer {
         let mut written = None;
         for _ in 0..TRIES {
             let write = match decide(&current) {
-                Decision::Unchanged => return Ok(written.map_or(Outcome::Unchanged, Outcome::Written)),
+                Decision::Unchanged => {
+                    return Ok(written.map_or(Outcome::Unchanged, Outcome::Written));
+                }
                 Decision::Refuse(refusal) => return Ok(Outcome::Refused(refusal)),
                 Decision::Write(write) => write,
             };
@@ -122,11 +113,13 @@ impl Writer {
                 }
                 Err(error) if error.is_not_found() => return Ok(Outcome::Gone),
                 Err(error) if error.is_conflict() => {}
-                Err(error) if error.code() == Some(429) => {
-                    time::sleep(error.retry_after()).await;
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) => match error.retry_after() {
+                    Some(pause) => {
+                        time::sleep(pause).await;
+                        continue;
+                    }
+                    None => return Err(error.into()),
+                },
             }
             let read = call(current.display(), api.get_opt(&current.name)).await?;
             let read = read.filter(|o| o.metadata.uid.as_deref() == Some(current.uid.as_str()));
@@ -159,14 +152,12 @@ impl Writer {
                 "metadata": {"resourceVersion": subject.resource_version},
                 "status": {"lastScheduleTime": now},
             });
-            self.permitted()?;
             let status = Patch::Merge(&status);
             let params = patch_params();
             let sent = api.patch_status(&subject.name, &params, &status);
             let answer = call(subject.display(), sent).await?;
             patch["metadata"]["resourceVersion"] = json!(answer.metadata.resource_version);
         }
-        self.permitted()?;
         let patch = Patch::Merge(&patch);
         let params = PatchParams { field_manager: Some(write.manager.clone()), ..patch_params() };
         let sent = api.patch(&subject.name, &params, &patch);

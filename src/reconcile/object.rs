@@ -34,7 +34,6 @@ pub async fn read<K: Managed>(holder: &Holder, context: &Context) -> Result<Opti
         // What it holds is let go all the same.
         Err(_) if raw.metadata.deletion_timestamp.is_some() => Ok(salvage(&raw)),
         Err(error) => {
-            context.writer.permitted().map_err(apply::Error::from)?;
             let message = format!("the object can't be read: {error}");
             let now = whole_seconds(Timestamp::now());
             let generation = raw.metadata.generation;
@@ -88,7 +87,7 @@ pub async fn settle_status<K: Managed>(
     if before == *status {
         return Ok(read.clone());
     }
-    let written = write_status(&context.client, &context.writer, read, status).await?;
+    let written = write_status(&context.client, read, status).await?;
     K::measure(&before, status, &context.metrics);
     for event in K::events(&before, status) {
         publish(context, read, event).await;

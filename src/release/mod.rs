@@ -159,8 +159,7 @@ async fn release(args: ReleaseArgs) -> Result<Report, Error> {
         println!("dry run: nothing was changed");
         return Ok(report);
     }
-    let permit = Arc::new(|| true);
-    let writer = Writer::new(client.clone(), permit, IN_FLIGHT, Arc::new(Metrics::new()));
+    let writer = Writer::new(client.clone(), IN_FLIGHT, Arc::new(Metrics::new()));
     for subject in mine {
         let done = release_one(&reader, &writer, &subject, |holder| releases(&subject, holder));
         match done.await {
