@@ -22,7 +22,9 @@ use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::apiserver::request::{self, call_within, patch_params, post_params};
 
 const MANAGER: &str = "torpor-lease";
 /// 2025-01-01T00:00:00Z. The field is a 32-bit integer, which lasts from here until 2093.
@@ -139,27 +141,6 @@ impl Claim {
     }
 }
 
-/// What went wrong with a call. All of it is tried again.
-#[derive(Debug, thiserror::Error)]
-enum CallError {
-    #[error("{0}")]
-    Api(#[from] Box<kube::Error>),
-    #[error("no answer in time")]
-    Timeout,
-}
-
-impl CallError {
-    fn code(&self) -> Option<u16> {
-        match self {
-            Self::Api(error) => match error.as_ref() {
-                kube::Error::Api(status) => Some(status.code),
-                _ => None,
-            },
-            Self::Timeout => None,
-        }
-    }
-}
-
 /// What a contender has seen of somebody else's lease.
 #[derive(Clone, Debug)]
 struct Seen {
@@ -256,7 +237,7 @@ impl Lease {
             let look_again = match self.try_claim(&mut seen).await {
                 Ok(Ok(claimed)) => return claimed,
                 Ok(Err(at)) => at,
-                Err(error) if error.code() == Some(409) => continue,
+                Err(error) if error.is_conflict() => continue,
                 Err(error) => {
                     tracing::warn!(%error, "cannot claim the lease");
                     sleep(self.params.renew_every).await;
@@ -276,7 +257,7 @@ impl Lease {
     async fn try_claim(
         &self,
         seen: &mut Option<Seen>,
-    ) -> Result<Result<(String, Term), Instant>, CallError> {
+    ) -> Result<Result<(String, Term), Instant>, request::Error> {
         let Some(lease) = self.call(self.api.get_opt(&self.params.name)).await? else {
             let epoch = next_epoch(&LeaseSpec::default(), Timestamp::now());
             let lease = Object {
@@ -286,8 +267,7 @@ impl Lease {
                 },
                 spec: serde_json::from_value(self.claimed(epoch)).ok(),
             };
-            let post =
-                PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+            let post = PostParams { field_manager: Some(MANAGER.to_owned()), ..post_params() };
             let term = self.term_from_now(epoch);
             let lease = self.call(self.api.create(&post, &lease)).await?;
             return Ok(Ok((lease.metadata.resource_version.unwrap_or_default(), term)));
@@ -324,8 +304,8 @@ impl Lease {
                     self.term.send_replace(Some(term));
                     continue;
                 }
-                Err(error) if error.code() == Some(404) => return,
-                Err(error) if error.code() == Some(409) => {}
+                Err(error) if error.is_not_found() => return,
+                Err(error) if error.is_conflict() => {}
                 Err(error) => tracing::warn!(%error, "cannot renew the lease"),
             }
             // Somebody wrote it, perhaps we did without getting the answer. The next try tells.
@@ -363,7 +343,7 @@ impl Lease {
     }
 
     /// Lets go of what is held, also by a request whose answer never came.
-    async fn try_vacate(&self) -> Result<(), CallError> {
+    async fn try_vacate(&self) -> Result<(), request::Error> {
         let lease = self.call(self.api.get_opt(&self.params.name)).await?;
         if let Some(lease) = lease.filter(|lease| self.holds(lease)) {
             let version = lease.metadata.resource_version.unwrap_or_default();
@@ -395,22 +375,23 @@ impl Lease {
     }
 
     /// Writes, unless somebody else has since `version`, and gives the new version.
-    async fn patch(&self, version: &str, spec: serde_json::Value) -> Result<String, CallError> {
+    async fn patch(
+        &self,
+        version: &str,
+        spec: serde_json::Value,
+    ) -> Result<String, request::Error> {
         let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "spec": spec}));
-        let params =
-            PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..patch_params() };
         let call = self.api.patch(&self.params.name, &params, &patch);
         Ok(self.call(call).await?.metadata.resource_version.unwrap_or_default())
     }
 
     async fn call<T>(
         &self,
-        call: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, CallError> {
-        match timeout(self.params.call_timeout(), call).await {
-            Ok(result) => result.map_err(|error| Box::new(error).into()),
-            Err(_) => Err(CallError::Timeout),
-        }
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, request::Error> {
+        let what = format!("Lease {}", self.params.name);
+        call_within(self.params.call_timeout(), what, request).await
     }
 }
 

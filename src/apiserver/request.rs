@@ -32,10 +32,12 @@ pub enum Error {
     #[error(transparent)]
     NotPermitted(#[from] NotPermitted),
     /// The API server did not answer in time.
-    #[error("{what}: no answer within {} s", TIMEOUT.as_secs())]
+    #[error("{what}: the API server did not answer within {} s", timeout.as_secs())]
     Timeout {
         /// The object or list of the request.
         what: String,
+        /// The timeout.
+        timeout: Duration,
     },
     /// The API server answered with an error, or could not be reached.
     #[error("{what}: {}", message(source))]
@@ -98,13 +100,22 @@ pub fn message(answer: &kube::Error) -> String {
     }
 }
 
-/// Sends one request, with the timeout. `what` names its object or list in errors.
+/// Sends one request with [`TIMEOUT`]. `what` names its object or list in errors.
 pub async fn call<T>(
     what: impl Into<String>,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, Error> {
-    match time::timeout(TIMEOUT, request).await {
-        Err(_) => Err(Error::Timeout { what: what.into() }),
+    call_within(TIMEOUT, what, request).await
+}
+
+/// Sends one request with a timeout of its own. `what` names its object or list in errors.
+pub async fn call_within<T>(
+    timeout: Duration,
+    what: impl Into<String>,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    match time::timeout(timeout, request).await {
+        Err(_) => Err(Error::Timeout { what: what.into(), timeout }),
         // The client's refusal, which never reached the API server.
         Ok(Err(kube::Error::Service(refusal))) if refusal.is::<NotPermitted>() => {
             Err(Error::NotPermitted(NotPermitted))
