@@ -1,5 +1,5 @@
-//! Sends the writes of a hold: bounded in number, each within the lease's claim, decided again on a
-//! conflict.
+//! Sends the writes of holds. The number of concurrent writes is bounded, and a conflict leads to a new
+//! decision.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use super::subject::Subject;
 use crate::apiserver::request::{self, call, patch_params};
 use crate::metrics::{Metrics, WriteResult};
 
-/// How often a conflict is read and decided again before the next reconcile takes over.
+/// The tries of one write after conflicts. The next reconcile takes over after them.
 const TRIES: usize = 5;
 
-/// Sends writes.
+/// Sends the writes of holds.
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
@@ -29,33 +29,33 @@ pub struct Writer {
     metrics: Arc<Metrics>,
 }
 
-/// How it went.
+/// The result of a decision.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// Nothing was to be done.
+    /// The object needed no write.
     Unchanged,
-    /// Written; what somebody else had written meanwhile.
+    /// The object was written; the foreign writes that this reverted.
     Written(Vec<Foreign>),
-    /// It can't be.
+    /// The object cannot be held or restored.
     Refused(Refusal),
-    /// The object is gone.
+    /// The object does not exist any more.
     Gone,
 }
 
-/// Why a write was not made.
+/// Why a write failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request failed.
     #[error(transparent)]
     Request(#[from] request::Error),
-    /// The object was changed by others at every try.
-    #[error("{0} was changed by others each time it was to be written")]
+    /// Every try met a conflict.
+    #[error("{0} is not written: other clients changed it during each of {TRIES} tries")]
     Contended(String),
 }
 
 impl Error {
-    /// Returns whether the API server rejected the write as such: a missing right, an admission
-    /// policy, an object that is not valid. It would do so again.
+    /// Returns whether the API server rejected the write: RBAC, an admission policy, or validation. The same
+    /// write would be rejected again.
     pub fn is_rejection(&self) -> bool {
         matches!(self, Self::Request(error) if error.is_rejection())
     }
@@ -71,7 +71,7 @@ fn result<T>(sent: &Result<T, request::Error>) -> WriteResult {
 }
 
 impl Writer {
-    /// At most `in_flight` writes at a time.
+    /// Returns a writer that has at most `in_flight` writes under way at a time.
     pub fn new(client: Client, in_flight: usize, metrics: Arc<Metrics>) -> Self {
         Self { client, in_flight: Arc::new(Semaphore::new(in_flight)), metrics }
     }
@@ -80,7 +80,8 @@ impl Writer {
         Api::namespaced_with(self.client.clone(), namespace, &kind.api_resource())
     }
 
-    /// Decides and writes; on a conflict reads the object again and decides again.
+    /// Decides and writes. A conflict leads to a new read and a new decision. `skip_missed_runs` sets
+    /// `status.lastScheduleTime` of a CronJob before it is unsuspended.
     pub async fn write(
         &self,
         subject: &Subject,
@@ -131,7 +132,7 @@ impl Writer {
         Err(Error::Contended(current.display()))
     }
 
-    /// The same object, newer.
+    /// Parses the same object from an answer.
     fn read(before: &Subject, object: &DynamicObject) -> Option<Subject> {
         let pointers: Vec<String> = before.levers.keys().cloned().collect();
         Subject::read(before.kind, object, &pointers)
@@ -146,7 +147,7 @@ impl Writer {
     ) -> Result<DynamicObject, request::Error> {
         let mut patch = write.patch.clone();
         if write.unsuspends && skip_missed_runs {
-            // An unsuspended CronJob starts the run that it missed since its last one.
+            // A CronJob that is unsuspended starts a run that it missed since `status.lastScheduleTime`.
             let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             let status = json!({
                 "metadata": {"resourceVersion": subject.resource_version},
