@@ -1,4 +1,5 @@
-//! One request to the API server: its timeout, its error, and the permit to write.
+//! One request to the API server. This is the only code that knows its timeout, its errors, the refusal
+//! of a write without a permit, and `Retry-After`.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::time;
 pub const MANAGER: &str = "torpor";
 /// The timeout of one request. It does not apply to watches.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
-/// Objects in one page of a list.
+/// The number of objects in one page of a list.
 const PAGE: u32 = 500;
 
 /// Returns whether this process may write now. A [`permitted`](super::client::permitted) client asks
@@ -28,11 +29,11 @@ pub struct NotPermitted;
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another replica leads. The write was not sent.
+    /// Another replica holds the lease. The write was not sent.
     #[error(transparent)]
     NotPermitted(#[from] NotPermitted),
     /// The API server did not answer in time.
-    #[error("{what}: the API server did not answer within {} s", timeout.as_secs())]
+    #[error("{what}: the API server did not answer within {timeout:?}")]
     Timeout {
         /// The object or list of the request.
         what: String,
@@ -50,7 +51,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the status code of the API server's answer; none where it did not answer.
+    /// Returns the HTTP status code; none where the API server did not answer.
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Api { source, .. } => code(source),
@@ -58,18 +59,17 @@ impl Error {
         }
     }
 
-    /// Returns whether the API server rejected the request as such: it would do so again.
+    /// Returns whether the API server rejected the request. The same request would be rejected again.
     pub fn is_rejection(&self) -> bool {
         matches!(self.code(), Some(400 | 403 | 422))
     }
 
-    /// Returns whether the object was changed since it was read.
+    /// Returns whether another client changed the object since it was read.
     pub fn is_conflict(&self) -> bool {
         self.code() == Some(409)
     }
 
-    /// Returns the pause that the API server asks for (429 Too Many Requests), between 1 and 30 s; none
-    /// where it asks for none.
+    /// Returns the pause that the API server asks for with 429 Too Many Requests, between 1 and 30 s.
     pub fn retry_after(&self) -> Option<Duration> {
         let Self::Api { source, .. } = self else { return None };
         let kube::Error::Api(status) = source.as_ref() else { return None };
@@ -84,7 +84,7 @@ impl Error {
     }
 }
 
-/// Returns the status code of an answer.
+/// Returns the HTTP status code of an answer.
 pub fn code(answer: &kube::Error) -> Option<u16> {
     match answer {
         kube::Error::Api(status) => Some(status.code),
@@ -92,7 +92,7 @@ pub fn code(answer: &kube::Error) -> Option<u16> {
     }
 }
 
-/// Returns the API server's own words.
+/// Returns the message of the API server.
 pub fn message(answer: &kube::Error) -> String {
     match answer {
         kube::Error::Api(status) => status.message.clone(),
@@ -116,7 +116,7 @@ pub async fn call_within<T>(
 ) -> Result<T, Error> {
     match time::timeout(timeout, request).await {
         Err(_) => Err(Error::Timeout { what: what.into(), timeout }),
-        // The client's refusal, which never reached the API server.
+        // The client refused the write and did not send it.
         Ok(Err(kube::Error::Service(refusal))) if refusal.is::<NotPermitted>() => {
             Err(Error::NotPermitted(NotPermitted))
         }
@@ -125,7 +125,7 @@ pub async fn call_within<T>(
     }
 }
 
-/// Returns the values that `keep` makes of the objects of every page of a list.
+/// Lists all objects, page by page. Returns the values that `keep` makes of them.
 pub async fn pages<K, T>(
     what: &'static str,
     api: &Api<K>,
