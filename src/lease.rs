@@ -39,7 +39,7 @@ const EPOCH_ZERO: i64 = 1_735_689_600;
 pub struct Epoch(pub i32);
 
 /// Returns the epoch in which this process leads now; none while it does not lead.
-pub type CurrentEpoch = Arc<dyn Fn() -> Option<Epoch> + Send + Sync>;
+pub(crate) type CurrentEpoch = Arc<dyn Fn() -> Option<Epoch> + Send + Sync>;
 
 /// This process does not lead.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

@@ -14,7 +14,7 @@ use super::request::{NotPermitted, Permit};
 const QUEUE: usize = 1024;
 
 /// Returns a client without retries, for the lease: a late renewal is worthless.
-pub fn plain(mut config: Config) -> Result<Client, Error> {
+pub(crate) fn plain(mut config: Config) -> Result<Client, Error> {
     config.default_retry = false;
     Client::try_from(config)
 }

@@ -11,9 +11,9 @@ use serde::de::DeserializeOwned;
 use tokio::time;
 
 /// The field manager of every write that Torpor makes.
-pub const MANAGER: &str = "torpor";
+pub(crate) const MANAGER: &str = "torpor";
 /// The timeout of one request. It does not apply to watches.
-pub const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// The number of objects in one page of a list.
 const PAGE: u32 = 500;
 
@@ -52,7 +52,7 @@ pub enum Error {
 
 impl Error {
     /// Returns the HTTP status code; none where the API server did not answer.
-    pub fn code(&self) -> Option<u16> {
+    pub(crate) fn code(&self) -> Option<u16> {
         match self {
             Self::Api { source, .. } => code(source),
             Self::NotPermitted(_) | Self::Timeout { .. } => None,
@@ -60,17 +60,17 @@ impl Error {
     }
 
     /// Returns whether the API server rejected the request. The same request would be rejected again.
-    pub fn is_rejection(&self) -> bool {
+    pub(crate) fn is_rejection(&self) -> bool {
         matches!(self.code(), Some(400 | 403 | 422))
     }
 
     /// Returns whether another client changed the object since it was read.
-    pub fn is_conflict(&self) -> bool {
+    pub(crate) fn is_conflict(&self) -> bool {
         self.code() == Some(409)
     }
 
     /// Returns the pause that the API server asks for with 429 Too Many Requests, between 1 and 30 s.
-    pub fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         let Self::Api { source, .. } = self else { return None };
         let kube::Error::Api(status) = source.as_ref() else { return None };
         let seconds = status.details.as_ref().map(|details| details.retry_after_seconds);
@@ -79,13 +79,13 @@ impl Error {
     }
 
     /// Returns whether the object does not exist.
-    pub fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         self.code() == Some(404)
     }
 }
 
 /// Returns the HTTP status code of an answer.
-pub fn code(answer: &kube::Error) -> Option<u16> {
+pub(crate) fn code(answer: &kube::Error) -> Option<u16> {
     match answer {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
@@ -93,7 +93,7 @@ pub fn code(answer: &kube::Error) -> Option<u16> {
 }
 
 /// Returns the message of the API server.
-pub fn message(answer: &kube::Error) -> String {
+pub(crate) fn message(answer: &kube::Error) -> String {
     match answer {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
@@ -101,7 +101,7 @@ pub fn message(answer: &kube::Error) -> String {
 }
 
 /// Sends one request with [`TIMEOUT`]. `what` names its object or list in errors.
-pub async fn call<T>(
+pub(crate) async fn call<T>(
     what: impl Into<String>,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, Error> {
@@ -109,7 +109,7 @@ pub async fn call<T>(
 }
 
 /// Sends one request with a timeout of its own. `what` names its object or list in errors.
-pub async fn call_within<T>(
+pub(crate) async fn call_within<T>(
     timeout: Duration,
     what: impl Into<String>,
     request: impl Future<Output = Result<T, kube::Error>>,
@@ -126,7 +126,7 @@ pub async fn call_within<T>(
 }
 
 /// Lists all objects, page by page. Returns the values that `keep` makes of them.
-pub async fn pages<K, T>(
+pub(crate) async fn pages<K, T>(
     what: &'static str,
     api: &Api<K>,
     params: ListParams,
@@ -151,11 +151,11 @@ where
 }
 
 /// Returns the parameters of a PATCH by Torpor's field manager.
-pub fn patch_params() -> PatchParams {
+pub(crate) fn patch_params() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 /// Returns the parameters of a create by Torpor's field manager.
-pub fn post_params() -> PostParams {
+pub(crate) fn post_params() -> PostParams {
     PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
 }

@@ -23,7 +23,7 @@ pub struct Kind {
 }
 
 /// The kinds that `spec.workloads[].kind` accepts.
-pub static WORKLOADS: [Kind; 6] = [
+pub(crate) static WORKLOADS: [Kind; 6] = [
     Kind {
         name: "Deployment",
         group: "apps",
@@ -75,7 +75,7 @@ pub static WORKLOADS: [Kind; 6] = [
 ];
 
 /// The kind ConfigMap. Each key is a lever.
-pub static CONFIG_MAP: Kind = Kind {
+pub(crate) static CONFIG_MAP: Kind = Kind {
     name: "ConfigMap",
     group: "",
     version: "v1",
@@ -85,13 +85,13 @@ pub static CONFIG_MAP: Kind = Kind {
 };
 
 /// The lever of a restart: an annotation of the pod template.
-pub const RESTART: &str = "/spec/template/metadata/annotations/torpor.dev~1configuration";
+pub(crate) const RESTART: &str = "/spec/template/metadata/annotations/torpor.dev~1configuration";
 /// The annotation of [`RESTART`], as pods have it.
-pub const RESTART_ANNOTATION: &str = "torpor.dev/configuration";
+pub(crate) const RESTART_ANNOTATION: &str = "torpor.dev/configuration";
 
 impl Kind {
     /// Returns the kind of that name that `spec.workloads[].kind` accepts.
-    pub fn workload(name: &str) -> Option<&'static Self> {
+    pub(crate) fn workload(name: &str) -> Option<&'static Self> {
         WORKLOADS.iter().find(|kind| kind.name == name)
     }
 
@@ -101,7 +101,7 @@ impl Kind {
     }
 
     /// Returns every kind that Torpor can hold.
-    pub fn all() -> impl Iterator<Item = &'static Self> {
+    pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
         WORKLOADS.iter().chain([&CONFIG_MAP])
     }
 
@@ -112,7 +112,7 @@ impl Kind {
     }
 
     /// Returns whether a JSON pointer is a lever of this kind.
-    pub fn has_lever(&self, pointer: &str) -> bool {
+    pub(crate) fn has_lever(&self, pointer: &str) -> bool {
         match self.stop {
             Some(stop) => pointer == stop || pointer == RESTART,
             None => pointer.starts_with("/data/") && segments(pointer).count() == 2,
@@ -120,7 +120,7 @@ impl Kind {
     }
 
     /// Returns the lever and the value that stop an object of this kind; empty for a ConfigMap.
-    pub fn stop_wants(&self) -> BTreeMap<String, Value> {
+    pub(crate) fn stop_wants(&self) -> BTreeMap<String, Value> {
         let Some(pointer) = self.stop else { return BTreeMap::new() };
         let value = match self.name {
             "CronJob" | "Job" => json!(true),
@@ -134,17 +134,17 @@ impl Kind {
 /// Returns the lever and the value that restart a workload: a digest of the configuration and the
 /// episode, in its pod template. The same digest twice causes one rollout, and the pods of an earlier
 /// episode have another digest.
-pub fn restart_wants(digest: &str) -> BTreeMap<String, Value> {
+pub(crate) fn restart_wants(digest: &str) -> BTreeMap<String, Value> {
     [(RESTART.to_owned(), json!(digest))].into()
 }
 
 /// Returns the levers and values that override keys of a ConfigMap.
-pub fn key_wants(set: &BTreeMap<String, String>) -> BTreeMap<String, Value> {
+pub(crate) fn key_wants(set: &BTreeMap<String, String>) -> BTreeMap<String, Value> {
     set.iter().map(|(key, value)| (key_pointer(key), json!(value))).collect()
 }
 
 /// Returns the lever of one key of a ConfigMap.
-pub fn key_pointer(key: &str) -> String {
+pub(crate) fn key_pointer(key: &str) -> String {
     format!("/data/{}", escape(key))
 }
 
@@ -155,7 +155,7 @@ fn escape(segment: &str) -> String {
 
 /// Returns the field that managedFields list for a lever: the whole node selector for a lever in it,
 /// because it is atomic (`x-kubernetes-map-type`); else the lever itself.
-pub fn owned_field(pointer: &str) -> &str {
+pub(crate) fn owned_field(pointer: &str) -> &str {
     const ATOMIC: &str = "/nodeSelector";
     match pointer.find(&format!("{ATOMIC}/")) {
         Some(at) => &pointer[..at + ATOMIC.len()],
@@ -164,12 +164,12 @@ pub fn owned_field(pointer: &str) -> &str {
 }
 
 /// Returns the unescaped segments of a JSON pointer.
-pub fn segments(pointer: &str) -> impl Iterator<Item = String> + '_ {
+pub(crate) fn segments(pointer: &str) -> impl Iterator<Item = String> + '_ {
     pointer.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~"))
 }
 
 /// Returns a short digest of a text: 16 hexadecimal digits, valid as a label value.
-pub fn digest(text: &str) -> String {
+pub(crate) fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().take(8).fold(String::new(), |mut hex, byte| {
         use std::fmt::Write;
         let _ = write!(hex, "{byte:02x}");

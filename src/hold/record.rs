@@ -15,10 +15,10 @@ pub const ANNOTATION: &str = "torpor.dev/hold";
 /// The label with the digest of the annotation. The watches of held objects select by this label.
 pub const LABEL: &str = "torpor.dev/held";
 /// The largest annotation, in bytes.
-pub const MAX_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_BYTES: usize = 64 * 1024;
 /// The largest number of holders of one object. The sweep looks for each missing holder, and every client
 /// that may write the object can invent holders.
-pub const MAX_HOLDERS: usize = 64;
+pub(crate) const MAX_HOLDERS: usize = 64;
 
 /// All holds on one object.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -44,7 +44,7 @@ pub struct Held {
 
 impl Held {
     /// Returns whether the value is restored and only the ownership is still to be handed back.
-    pub fn is_restored(&self) -> bool {
+    pub(crate) fn is_restored(&self) -> bool {
         self.holders.is_empty()
     }
 }
@@ -128,7 +128,7 @@ impl Found {
     /// Parses annotation and label of an object of a kind. Every client that may write the object can
     /// write a record. A record with a field that is no lever of the kind, or above the limits, is not
     /// Torpor's.
-    pub fn of(kind: &Kind, annotation: Option<&str>, label: Option<&str>) -> Self {
+    pub(crate) fn of(kind: &Kind, annotation: Option<&str>, label: Option<&str>) -> Self {
         match Self::read(annotation, label) {
             Self::Record(record) if !record.levers.keys().all(|p| kind.has_lever(p)) => {
                 Self::RecordMissing
@@ -138,7 +138,7 @@ impl Found {
     }
 
     /// Parses annotation and label without a check of the levers.
-    pub fn read(annotation: Option<&str>, label: Option<&str>) -> Self {
+    pub(crate) fn read(annotation: Option<&str>, label: Option<&str>) -> Self {
         let Some(label) = label else { return Self::Nothing };
         let record = annotation
             .filter(|annotation| annotation.len() <= MAX_BYTES && digest(annotation) == label)
@@ -148,7 +148,7 @@ impl Found {
     }
 
     /// Returns the record, if there is one.
-    pub fn record(&self) -> Option<&Record> {
+    pub(crate) fn record(&self) -> Option<&Record> {
         match self {
             Self::Record(record) => Some(record),
             Self::Nothing | Self::RecordMissing => None,
@@ -156,7 +156,7 @@ impl Found {
     }
 
     /// Returns whether a value is restored whose ownership is still to be handed back.
-    pub fn unfinished(&self) -> bool {
+    pub(crate) fn unfinished(&self) -> bool {
         self.record().is_some_and(Record::unfinished)
     }
 }
@@ -171,7 +171,7 @@ impl Record {
     }
 
     /// Returns the holdings of one holder, by lever.
-    pub fn holdings<'a>(
+    pub(crate) fn holdings<'a>(
         &'a self,
         holder: &'a Holder,
     ) -> impl Iterator<Item = (&'a String, &'a Holding)> {
@@ -181,22 +181,22 @@ impl Record {
     }
 
     /// Returns whether the holder holds any lever.
-    pub fn held_by(&self, holder: &Holder) -> bool {
+    pub(crate) fn held_by(&self, holder: &Holder) -> bool {
         self.holdings(holder).next().is_some()
     }
 
     /// Returns whether a value is restored whose ownership is still to be handed back.
-    pub fn unfinished(&self) -> bool {
+    pub(crate) fn unfinished(&self) -> bool {
         self.levers.values().any(Held::is_restored)
     }
 
     /// Returns the holdings of all levers.
-    pub fn holders(&self) -> impl Iterator<Item = &Holding> {
+    pub(crate) fn holders(&self) -> impl Iterator<Item = &Holding> {
         self.levers.values().flat_map(|held| &held.holders)
     }
 
     /// Returns whether the record has more than [`MAX_HOLDERS`] holders.
-    pub fn has_too_many_holders(&self) -> bool {
+    pub(crate) fn has_too_many_holders(&self) -> bool {
         self.holders().map(|holding| &holding.holder).collect::<BTreeSet<_>>().len() > MAX_HOLDERS
     }
 }

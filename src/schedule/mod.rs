@@ -19,10 +19,11 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
-pub use self::cron::{Cron, CronError, HORIZON_YEARS};
-use self::cron::{DayMinutes, Months};
-pub use self::error::{PeriodError, ScheduleError};
-pub use self::exception::Period;
+pub use self::cron::{Cron, CronError};
+use self::cron::{DayMinutes, HORIZON_YEARS, Months};
+pub(crate) use self::error::PeriodError;
+pub use self::error::ScheduleError;
+pub(crate) use self::exception::Period;
 use self::exception::{Exception, Span, timeline};
 pub use self::resolved::{Basis, DesiredCause, Override, Resolved};
 use crate::api::schedule as api;
