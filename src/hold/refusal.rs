@@ -1,6 +1,7 @@
 //! Why an object is not held, or not restored, as a person is told.
 
 use super::record::{ANNOTATION, HOLDERS, Holder};
+use crate::api::reason::Reason;
 
 /// Why an object is not held, or not restored.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -75,15 +76,15 @@ pub enum Refusal {
 
 impl Refusal {
     /// The reason of the condition.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::ControlledBy { .. } => "ControlledBy",
-            Self::HoldConflict { .. } => "HoldConflict",
-            Self::OriginalUnknown { .. } => "OriginalUnknown",
-            Self::TooLarge { .. } | Self::TooManyHolders { .. } => "HoldTooLarge",
-            Self::Immutable { .. } => "ConfigMapImmutable",
-            Self::BinaryKey { .. } => "ConfigMapKeyBinary",
-            Self::CannotRestart { .. } => "CannotRestart",
+            Self::ControlledBy { .. } => Reason::ControlledBy,
+            Self::HoldConflict { .. } => Reason::HoldConflict,
+            Self::OriginalUnknown { .. } => Reason::OriginalUnknown,
+            Self::TooLarge { .. } | Self::TooManyHolders { .. } => Reason::HoldTooLarge,
+            Self::Immutable { .. } => Reason::ConfigMapImmutable,
+            Self::BinaryKey { .. } => Reason::ConfigMapKeyBinary,
+            Self::CannotRestart { .. } => Reason::CannotRestart,
         }
     }
 }

@@ -19,13 +19,13 @@ use self::report::Report;
 use self::target::{Target, holders, written};
 use crate::api::labels::{MANAGED_BY, TORPOR};
 use crate::apiserver::request::{self, call};
-use crate::hibernation::observe::Reader;
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART};
 use crate::hold::plan::{Desired, decide, finish};
 use crate::hold::record::{Found, Holder, LABEL};
 use crate::hold::subject::Subject;
 use crate::hold::writer::{self, Outcome, Writer};
 use crate::metrics::Metrics;
+use crate::transition::observe::Reader;
 
 /// Writes under way at once.
 const IN_FLIGHT: usize = 16;

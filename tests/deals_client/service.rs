@@ -58,7 +58,7 @@ async fn what_cannot_be_dialled_is_said_and_nobody_is() {
     }
     world.api.remove(SERVICE);
     let (reason, text) = failed(world.change().await);
-    assert_eq!((reason, text.as_str()), ("ServiceNotFound", "there is no Service market"));
+    assert_eq!((reason.as_str(), text.as_str()), ("ServiceNotFound", "there is no Service market"));
 
     // A name that leads out of the namespace is no name.
     let other = "/api/v1/namespaces/shop/services/../../other/services/market";

@@ -121,10 +121,10 @@ pub(crate) fn problem(kind: Kind, detail: &str) -> Bytes {
 }
 
 /// An error, of which everything that is shown can be shown.
-pub(crate) fn failed<T: std::fmt::Debug>(result: Result<T, Error>) -> (&'static str, String) {
+pub(crate) fn failed<T: std::fmt::Debug>(result: Result<T, Error>) -> (String, String) {
     let error = result.unwrap_err();
     let text = error.to_string();
     assert!(text.chars().count() < 700, "{text}");
     assert!(!text.chars().any(char::is_control), "{text}");
-    (error.reason(), text)
+    (error.reason().to_string(), text)
 }

@@ -1,36 +1,38 @@
-//! Who plays a part in a Hibernation, which one, and what is to be written of each.
+//! The role of each workload and ConfigMap in a transition, and the write that it needs.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::plan::{Action, Draft};
-use super::validate::{Entry, Target};
+use super::draft::Draft;
+use super::plan::Action;
+use super::spec::{Entry, Target};
 use crate::api::labels::{APP, MANAGED_BY, TORPOR};
+use crate::api::reason::Reason;
 use crate::api::workload::{Action as Treatment, MissedRuns};
 use crate::hold::lever::{WORKLOADS, restart_wants};
 use crate::hold::plan::{Decision, Desired, decide};
 use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::Subject;
 
-/// What an object is to the Hibernation.
+/// The role of a workload or ConfigMap.
 #[derive(Clone, Debug)]
 pub enum Role<'a> {
-    /// It is to be stopped.
+    /// Stop it.
     Stop(&'a Entry),
-    /// It is to be restarted.
+    /// Restart it.
     Restart(&'a Entry),
-    /// Its keys are to be overridden.
+    /// Override its keys.
     Override(BTreeMap<String, Value>),
-    /// It is held, and the spec does not ask for that any more.
-    LetGo,
+    /// Release it: it is held, and the spec no longer names it.
+    Release,
 }
 
 impl<'a> Draft<'a> {
-    /// What an object is to this Hibernation.
+    /// Returns the role of a workload or ConfigMap.
     pub(super) fn role(&self, subject: &'a Subject) -> Option<Role<'a>> {
         let spec = self.input.spec;
-        // What is let go of and not yet given back is finished by whoever looks.
+        // Any observer finishes a release whose ownership is not handed back yet.
         let held = self.holds(subject) || subject.found.unfinished();
         if subject.kind.name == "ConfigMap" {
             let wants = spec.config_wants(subject);
@@ -38,7 +40,7 @@ impl<'a> Draft<'a> {
                 (false, _) if !subject.deleting && (held || !is_own(subject)) => {
                     Some(Role::Override(wants))
                 }
-                (_, true) => Some(Role::LetGo),
+                (_, true) => Some(Role::Release),
                 _ => None,
             };
         }
@@ -47,114 +49,114 @@ impl<'a> Draft<'a> {
                 Treatment::Stop => Role::Stop(entry),
                 Treatment::Restart => Role::Restart(entry),
             }),
-            None => held.then_some(Role::LetGo),
+            None => held.then_some(Role::Release),
         }
     }
 
-    /// Whether this object holds it, by its annotation or else by the status.
+    /// Returns whether this object holds it, by the annotation or else by the status.
     pub(super) fn holds(&self, subject: &Subject) -> bool {
         let holder = self.input.holder;
         match subject.found.record() {
             Some(record) => record.held_by(holder),
-            None => self.remembered(subject).is_some(),
+            None => self.recorded(subject).is_some(),
         }
     }
 
-    /// What the status remembers of an object.
-    pub(super) fn remembered(&self, subject: &Subject) -> Option<StatusRecord> {
-        let text = self.status.originals.get(&memory_key(subject))?;
+    /// Returns the status's own record of a held object.
+    pub(super) fn recorded(&self, subject: &Subject) -> Option<StatusRecord> {
+        let text = self.state.originals.get(&record_key(subject))?;
         serde_json::from_str(text).ok()
     }
 
-    /// Forgets an object that has been let go: what others write into it from now on is theirs.
+    /// Drops the record of a released object: from now on others own its fields.
     pub(super) fn forget(&mut self, subject: &Subject) {
-        self.status.originals.remove(&memory_key(subject));
+        self.state.originals.remove(&record_key(subject));
     }
 
-    /// Pushes the write, where one is needed, that makes the object hold `wants`. None where it
-    /// can't be held.
-    pub(super) fn settle(
+    /// Plans the write that holds the object at `wants`, where it needs one. Fails with reason and
+    /// message where the object can't be held.
+    pub(super) fn write(
         &mut self,
         subject: &Subject,
         wants: BTreeMap<String, Value>,
         missed_runs: MissedRuns,
-    ) -> Result<Settled, (String, String)> {
+    ) -> Result<Written, (Reason, String)> {
         let episode = self.episode_id();
-        let remembered = self.remembered(subject);
-        let lets_go = wants.is_empty();
+        let recorded = self.recorded(subject);
+        let releases = wants.is_empty();
         let wish = Desired {
             holder: self.input.holder,
             episode: &episode,
             wants: &wants,
-            remembered: remembered.as_ref(),
+            remembered: recorded.as_ref(),
         };
         match decide(subject, &wish) {
             Decision::Keep => {
-                if lets_go {
+                if releases {
                     self.forget(subject);
                 }
-                Ok(Settled::Already)
+                Ok(Written::Already)
             }
-            Decision::Refuse(refusal) => Err((refusal.reason().to_owned(), refusal.to_string())),
+            Decision::Refuse(refusal) => Err((refusal.reason(), refusal.to_string())),
             Decision::Write(_) if let Some(rejected) = self.rejected(&subject.uid) => Err(rejected),
-            // Letting go ends a contest, so that it never waits for one.
-            Decision::Write(_) if !lets_go && self.quiet(subject) => Ok(Settled::Contested),
+            // A release ends a contest, so that it never waits for one.
+            Decision::Write(_) if !releases && self.quiet(subject) => Ok(Written::Contested),
             Decision::Write(_) => {
-                self.actions.push(Action::Settle {
+                self.actions.push(Action::Hold {
                     subject: Box::new(subject.clone()),
                     wants,
                     episode,
-                    remembered,
+                    recorded,
                     skip_missed_runs: missed_runs == MissedRuns::Skip,
                 });
-                Ok(Settled::Writing)
+                Ok(Written::Now)
             }
         }
     }
 
-    /// What the API server has answered to the last write of an object (by its uid) or to the
-    /// creation of a Job (by its name), where that was a no.
-    pub(super) fn rejected(&self, written: &str) -> Option<(String, String)> {
-        let contest = self.input.contests.get(written)?;
+    /// Returns the API server's answer where it rejected the last write of an object (by its uid) or the
+    /// creation of a Job (by its name).
+    pub(super) fn rejected(&self, written: &str) -> Option<(Reason, String)> {
+        let contest = self.input.memory.contests.get(written)?;
         let answer = contest.rejected.clone().filter(|_| self.input.now < contest.quiet_until)?;
-        Some(("WriteRejected".to_owned(), answer))
+        Some((Reason::WriteRejected, answer))
     }
 
     fn quiet(&self, subject: &Subject) -> bool {
-        let contest = self.input.contests.get(&subject.uid);
+        let contest = self.input.memory.contests.get(&subject.uid);
         contest.is_some_and(|contest| self.input.now < contest.quiet_until)
     }
 
-    /// What is wanted of an object with this role, while asleep.
+    /// Returns the values that an object of this role has while down.
     pub(super) fn wants(&self, subject: &Subject, role: &Role) -> BTreeMap<String, Value> {
         match role {
             Role::Stop(_) => subject.kind.stop_wants(),
             Role::Restart(_) => restart_wants(&self.input.spec.restart_digest(&self.episode_id())),
             Role::Override(wants) => wants.clone(),
-            Role::LetGo => BTreeMap::new(),
+            Role::Release => BTreeMap::new(),
         }
     }
 }
 
-/// How a write stands.
+/// How the write of a hold stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Settled {
-    /// Nothing to write.
+pub enum Written {
+    /// No write is needed.
     Already,
-    /// To be written.
-    Writing,
-    /// To be written later: somebody else keeps on writing it.
+    /// The write is planned.
+    Now,
+    /// The write waits: a field manager keeps changing the object.
     Contested,
 }
 
-/// The key of an object in `status.originals`.
-pub fn memory_key(subject: &Subject) -> String {
+/// Returns the key of an object in `status.originals`.
+pub fn record_key(subject: &Subject) -> String {
     format!("{}/{}/{}", subject.kind.name, subject.name, subject.uid)
 }
 
-/// Whether an object that is not held yet may be. What another controller owns is refused where it
-/// was meant by name, or where its owner is of a kind that nothing here can hold; otherwise it is
-/// its owner's matter.
+/// Returns whether Torpor may take a new hold of an object. A workload that another controller owns is
+/// refused later where the spec names it, or where Torpor can't hold its owner; else the owner's hold
+/// covers it.
 fn may_take(subject: &Subject, entry: &Entry) -> bool {
     let owned_by_known = subject
         .controller
@@ -164,8 +166,12 @@ fn may_take(subject: &Subject, entry: &Entry) -> bool {
     !subject.deleting && !is_own(subject) && !subject.facts.finished && (by_name || !owned_by_known)
 }
 
-/// Whether it is Torpor's own: a Job, a bridge and what belongs to that, or the operator itself.
+/// Returns whether an object is Torpor's own: a Job, a part of a bridge, or the operator itself.
 fn is_own(subject: &Subject) -> bool {
     subject.labels.get(MANAGED_BY).is_some_and(|by| by == TORPOR)
         || subject.labels.get(APP).is_some_and(|name| name == TORPOR)
 }
+
+#[cfg(test)]
+#[path = "roles_tests.rs"]
+mod tests;

@@ -1,33 +1,33 @@
-//! Whether a workload is down, restarted or ready: pure functions of what was seen. What they
-//! return is what is waited for, by name; nothing means that it is so.
+//! The reasons why a workload is not down, not restarted or not ready yet, by name. None means that it is.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt};
 
 use super::observe::{Observed, PodView, Pods};
-use super::validate::Valid;
+use super::spec::Spec;
+use super::standing::counted;
 use crate::hold::subject::Subject;
 
-/// What keeps a stopped workload from being down: its controller has not seen the hold yet, or
-/// something of it still runs. `status.replicas` is 0 long before a pod has gone, so that pods are
-/// looked at themselves.
+/// Returns why a stopped workload is not down yet: its controller has not observed the hold, or pods are
+/// left. `status.replicas` is 0 long before the last pod is gone, so that the pods themselves count.
 pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
     let facts = &subject.facts;
     let mut blockers = Vec::new();
     match subject.kind.name {
         "Deployment" | "StatefulSet" | "ReplicaSet" | "DaemonSet" => {
             if facts.observed_generation < subject.generation {
-                blockers.push(format!("{} is not yet seen by its controller", subject.display()));
-            } else if facts.status_replicas > 0 {
                 blockers.push(format!(
-                    "{} still has {} replicas",
-                    subject.display(),
-                    facts.status_replicas
+                    "{}: its controller has not observed the hold yet",
+                    subject.display()
                 ));
+            } else if facts.status_replicas > 0 {
+                let replicas = counted(facts.status_replicas, "replica");
+                blockers.push(format!("{} still has {replicas}", subject.display()));
             }
         }
         "Job" if !facts.finished && !facts.suspended => {
-            blockers.push(format!("{} is not yet suspended by its controller", subject.display()));
+            blockers
+                .push(format!("{}: its controller has not suspended it yet", subject.display()));
         }
         _ => {}
     }
@@ -36,7 +36,7 @@ pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
             || set.facts.status_replicas > 0
             || set.facts.observed_generation < set.generation
         {
-            blockers.push(format!("{} is not yet at 0", set.display()));
+            blockers.push(format!("{} is not at 0 replicas yet", set.display()));
         }
     }
     if subject.kind.name == "CronJob" {
@@ -44,49 +44,49 @@ pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
         blockers.extend(
             unfinished
                 .filter(|job| !job.facts.finished)
-                .map(|job| format!("{} still runs", job.display())),
+                .map(|job| format!("{} is still running", job.display())),
         );
     }
     blockers.extend(pods_of(subject, pods).map(|pod| {
-        let how = if pod.terminating { "is still terminating" } else { "still runs" };
-        format!("Pod {} {how}", pod.name)
+        let how = if pod.terminating { "terminating" } else { "running" };
+        format!("Pod {} is still {how}", pod.name)
     }));
     blockers
 }
 
-/// What keeps a restarted workload from being up with the new configuration alone.
+/// Returns why a restarted workload does not run with the new configuration alone yet.
 pub fn not_restarted(subject: &Subject, pods: &Pods, digest: &str) -> Vec<String> {
     let facts = &subject.facts;
     let mut waits = Vec::new();
     if facts.observed_generation < subject.generation {
-        waits.push(format!("{} is not yet seen by its controller", subject.display()));
+        waits.push(format!("{}: its controller has not observed the hold yet", subject.display()));
     }
     waits.extend(of_old_template(subject, pods, digest));
-    // Whether it has rolled is told by what runs.
     waits.extend(not_ready(subject, false));
     waits
 }
 
-/// What still runs of a restarted workload with the configuration from before: it writes as ever.
+/// Returns the ReplicaSets and pods of a restarted workload that still have the configuration from before.
+/// They write as ever.
 pub fn of_old_template(subject: &Subject, pods: &Pods, digest: &str) -> Vec<String> {
     let mut waits = Vec::new();
     for set in pods.replica_sets.iter().filter(|set| owned_by(set, subject)) {
         if set.facts.configuration.as_deref() != Some(digest)
             && (set.facts.replicas > 0 || set.facts.observed_generation < set.generation)
         {
-            waits.push(format!("{} of the old template is not yet at 0", set.display()));
+            waits.push(format!("{} of the old template is not at 0 replicas yet", set.display()));
         }
     }
     waits.extend(
         pods_of(subject, pods)
             .filter(|pod| pod.configuration.as_deref() != Some(digest))
-            .map(|pod| format!("Pod {} of the old template still runs", pod.name)),
+            .map(|pod| format!("Pod {} of the old template is still running", pod.name)),
     );
     waits
 }
 
-/// What keeps a woken workload from being ready. One that was restarted `must_roll`: until then it
-/// runs with the configuration of its hibernation.
+/// Returns why a woken workload is not ready yet. A workload with `action: Restart` `must_roll`: until
+/// then it runs with the configuration of its hibernation.
 pub fn not_ready(subject: &Subject, must_roll: bool) -> Option<String> {
     let facts = &subject.facts;
     let seen = facts.observed_generation >= subject.generation;
@@ -116,9 +116,11 @@ pub fn not_ready(subject: &Subject, must_roll: bool) -> Option<String> {
     }
     let name = subject.display();
     if seen && ready >= wanted {
-        let why = held_back.map(|why| format!(", and {why}")).unwrap_or_default();
+        let why = held_back.map(|why| format!(", but {why}")).unwrap_or_default();
         let updated = facts.updated;
-        return Some(format!("{name} is still rolling: {updated} of {wanted} are new{why}"));
+        return Some(format!(
+            "{name} is still rolling out: {updated} of {wanted} replicas are updated{why}"
+        ));
     }
     Some(format!("{name} has {ready} of {wanted} replicas ready"))
 }
@@ -127,8 +129,8 @@ fn owned_by(child: &Subject, owner: &Subject) -> bool {
     child.controller.as_ref().is_some_and(|controller| controller.uid == owner.uid)
 }
 
-/// The running pods of a workload: those whose chain of owners leads to it, and those whose chain
-/// leads nowhere and that match its selector.
+/// Returns the running pods of a workload: their chain of owners leads to it, or leads nowhere and they
+/// match its selector.
 fn pods_of<'a>(subject: &'a Subject, pods: &'a Pods) -> impl Iterator<Item = &'a PodView> {
     let selector = subject.facts.selector.as_ref().and_then(pod_selector);
     // A CronJob's Job may be gone before its pods are; its name begins with the CronJob's.
@@ -167,8 +169,8 @@ fn root<'a>(pod: &'a PodView, pods: &'a Pods) -> Root<'a> {
     }
 }
 
-/// Whether all that the spec names is held at zero already, by whomever: who holds it too stops nothing.
-pub fn all_is_stopped(spec: &Valid, seen: &Observed) -> bool {
+/// Returns whether every workload that the spec names is held at zero already, by any holder.
+pub fn all_is_stopped(spec: &Spec, observed: &Observed) -> bool {
     let stopped = |subject: &Subject| {
         let Some(record) = subject.found.record() else { return false };
         subject.kind.stop_wants().iter().all(|(pointer, zero)| {
@@ -178,6 +180,6 @@ pub fn all_is_stopped(spec: &Valid, seen: &Observed) -> bool {
                 && now == Some(zero)
         })
     };
-    let mut named = seen.workloads.iter().filter(|subject| spec.entry_for(subject).is_some());
+    let mut named = observed.workloads.iter().filter(|subject| spec.entry_for(subject).is_some());
     named.clone().next().is_some() && named.all(stopped)
 }

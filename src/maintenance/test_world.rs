@@ -6,17 +6,17 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::plan::{Action, Input, Plan, plan};
+use super::plan::{Input, plan};
 use super::validate::{Valid, validate};
 use crate::api::deals::{AnnouncementStatus, DealsStatus};
 use crate::api::maintenance_window::{MaintenanceWindowStatus, WindowPhase};
 use crate::deals::clearance::{self, Seen};
 use crate::deals::test_market::{Market, at};
-use crate::hibernation::observe::{Observed, Pods};
-use crate::hibernation::plan::{self as hold, Contests, Looks, Next};
-use crate::hibernation::plan_world::{deployment, settle, subject};
 use crate::hold::plan::Desired;
 use crate::hold::record::Holder;
+use crate::transition::observe::{Observed, Pods};
+use crate::transition::plan::{Action, Next, Plan, PlanMemory};
+use crate::transition::test_world::{deployment, subject, write};
 
 pub(super) struct World {
     pub(super) holder: Holder,
@@ -27,8 +27,7 @@ pub(super) struct World {
     pub(super) finalizer: bool,
     pub(super) deleting_since: Option<Timestamp>,
     pub(super) gone: bool,
-    pub(super) looks: Looks,
-    pub(super) gate: clearance::Memory,
+    pub(super) memory: PlanMemory,
     pub(super) now: Timestamp,
     pub(super) objects: Vec<Value>,
     pub(super) market: Market,
@@ -51,8 +50,7 @@ impl World {
             finalizer: false,
             deleting_since: None,
             gone: false,
-            looks: Looks::default(),
-            gate: clearance::Memory::default(),
+            memory: PlanMemory::default(),
             now: at(0),
             objects: vec![deployment("worker", 2), deployment("agent", 1)],
             market,
@@ -113,8 +111,8 @@ impl World {
             if self.gone {
                 return;
             }
-            let plan = self.pass();
-            let all = plan.actions.len();
+            let plan = self.iterate();
+            let all = plan.calls.len() + plan.actions.len();
             self.obey(&plan, all);
             if plan.next != Next::Again {
                 return;
@@ -135,23 +133,23 @@ impl World {
     }
 
     /// One plan, with its status written and none of its actions done: the operator may die here.
-    pub(super) fn pass(&mut self) -> Plan {
+    pub(super) fn iterate(&mut self) -> Plan<MaintenanceWindowStatus> {
         self.plans += 1;
         self.market.pass(self.now);
-        let mut seen = Observed {
+        let mut observed = Observed {
             workloads: self.objects.iter().map(subject).collect(),
             ..Observed::default()
         };
         let mut market = None;
         let planned = loop {
-            let planned = self.planned(&seen, market.as_ref());
+            let planned = self.planned(&observed, market.as_ref());
             match planned.next {
-                Next::LookAtPods => {
-                    assert!(seen.pods.is_none());
-                    seen.pods =
+                Next::ObservePods => {
+                    assert!(observed.pods.is_none());
+                    observed.pods =
                         Some(Pods { began: self.now, complete: self.now, ..Pods::default() });
                 }
-                Next::LookAtMarket => {
+                Next::ObserveMarket => {
                     assert!(market.is_none());
                     assert!(self.finalizer, "a market is spoken to before that is recorded");
                     assert!(self.status.deals.is_some());
@@ -164,12 +162,12 @@ impl World {
             self.phases.extend(planned.status.phase);
         }
         self.status = planned.status.clone();
-        self.looks = planned.looks.clone();
-        self.gate = planned.gate.clone();
+        self.memory.confirmations = planned.confirmations.clone();
+        self.memory.market = planned.market.clone();
         planned
     }
 
-    fn planned(&self, seen: &Observed, market: Option<&Seen>) -> Plan {
+    fn planned(&self, observed: &Observed, market: Option<&Seen>) -> Plan<MaintenanceWindowStatus> {
         plan(Input {
             holder: &self.holder,
             generation: Some(self.generation),
@@ -178,50 +176,46 @@ impl World {
             finalizer: self.finalizer,
             spec: &self.spec,
             status: &self.status,
-            seen,
+            observed,
             market,
-            gate: &self.gate,
-            looks: &self.looks,
-            contests: &Contests::new(),
+            memory: &self.memory,
             now: self.now,
             fresh_id: &format!("episode{}", self.plans),
         })
     }
 
-    /// Does the first of the actions.
-    pub(super) fn obey(&mut self, plan: &Plan, first: usize) {
-        for action in plan.actions.iter().take(first) {
+    /// Makes the calls and takes the actions of a plan, but no more than the first ones.
+    pub(super) fn obey(&mut self, plan: &Plan<MaintenanceWindowStatus>, first: usize) {
+        for call in plan.calls.iter().take(first) {
+            if !self.call(call) {
+                break;
+            }
+        }
+        for action in plan.actions.iter().take(first.saturating_sub(plan.calls.len())) {
             match action {
-                Action::Hold(hold::Action::AddFinalizer) => self.finalizer = true,
-                Action::Hold(hold::Action::RemoveFinalizer) => {
+                Action::AddFinalizer => self.finalizer = true,
+                Action::RemoveFinalizer => {
                     self.finalizer = false;
                     self.gone = self.deleting_since.is_some();
                 }
-                Action::Hold(hold::Action::Settle {
-                    subject, wants, episode, remembered, ..
-                }) => {
-                    let selling = self.spec.deals.is_some();
+                Action::Hold { subject, wants, episode, recorded, .. } => {
+                    let selling = self.spec.hold.deals.is_some();
                     if selling && !wants.is_empty() && self.up(&subject.name) {
                         self.judge_a_stop(&subject.name);
                     }
-                    let wish = Desired {
+                    let desired = Desired {
                         holder: &self.holder,
                         episode,
                         wants,
-                        remembered: remembered.as_ref(),
+                        remembered: recorded.as_ref(),
                     };
                     let name = &subject.name;
                     let mut objects = self.objects.iter_mut();
                     let object =
                         objects.find(|object| object["metadata"]["name"] == **name).unwrap();
-                    settle(object, subject, &wish);
+                    write(object, subject, &desired);
                 }
-                Action::Hold(other) => panic!("not of a window: {other:?}"),
-                Action::Market(action) => {
-                    if !self.call(action) {
-                        return;
-                    }
-                }
+                other => panic!("not of a window: {other:?}"),
             }
         }
     }
@@ -233,13 +227,12 @@ impl World {
 
     fn call(&mut self, action: &clearance::Action) -> bool {
         let reachable = self.reachable();
-        self.market.call(action, reachable, &mut self.gate, self.now)
+        self.market.call(action, reachable, &mut self.memory.market, self.now)
     }
 
     /// The operator dies, and what it remembered with it.
     pub(super) fn crash(&mut self) {
-        self.looks = Looks::default();
-        self.gate = clearance::Memory::default();
+        self.memory = PlanMemory::default();
     }
 
     pub(super) fn phase(&self) -> Option<WindowPhase> {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::validate::DatabaseEntry;
+use super::spec::DatabaseEntry;
 use crate::api::database::SecretKeyRef;
-use crate::api::hibernation::Attempt;
+use crate::api::hold_state::Attempt;
 use crate::api::labels::{MANAGED_BY, TORPOR};
 use crate::truncate::table_name::TableNames;
 use crate::truncate::{CA_VARIABLE, URL_VARIABLE};

@@ -10,7 +10,8 @@ use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
 
 use super::job;
-use super::validate::{Target, Valid};
+use super::spec::{Spec, Target};
+use crate::api::hold_state::{Attempt, DatabaseState, HoldState};
 use crate::apiserver::request::{Error, call, pages};
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART_ANNOTATION, WORKLOADS};
 use crate::hold::record::LABEL;
@@ -94,11 +95,41 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Observes everything that a plan is made from, except pods.
+    pub async fn observe(
+        &self,
+        spec: &Spec,
+        state: &HoldState,
+        database: &DatabaseState,
+        deleting: bool,
+    ) -> Result<Observed, Error> {
+        // In a namespace that goes nothing else matters, and a failed read must not block its deletion.
+        if deleting && self.namespace_deleting().await {
+            return Ok(Observed { namespace_deleting: true, ..Observed::default() });
+        }
+        let episode = state.episode.as_ref();
+        let waking = episode.is_some_and(|episode| episode.waking_since.is_some());
+        let attempt = episode.and_then(|episode| episode.attempt.as_ref());
+        let truncation = attempt.filter(|attempt| attempt.ended.is_none() || waking || deleting);
+        let preflight = database.preflight.as_ref().map(|preflight| &preflight.attempt);
+        let preflight = preflight.filter(|attempt| attempt.ended.is_none());
+        let job = async |attempt: Option<&Attempt>| match attempt {
+            Some(attempt) => self.job(&attempt.job).await.map(Some),
+            None => Ok(None),
+        };
+        let ((workloads, config_maps), truncation, preflight) = futures::try_join!(
+            self.subjects(spec, &state.originals),
+            job(truncation),
+            job(preflight)
+        )?;
+        Ok(Observed { workloads, config_maps, preflight, truncation, ..Observed::default() })
+    }
+
     /// Workloads and ConfigMaps: those of kinds that the spec or the status names, and whatever
     /// else carries a hold.
     pub async fn subjects(
         &self,
-        spec: &Valid,
+        spec: &Spec,
         originals: &BTreeMap<String, String>,
     ) -> Result<(Vec<Subject>, Vec<Subject>), Error> {
         let remembered = originals.keys().filter_map(|key| key.split('/').next());
@@ -118,7 +149,7 @@ impl Reader {
     /// and what is named besides, or was held and has lost its label, is read one by one.
     async fn config_maps(
         &self,
-        spec: &Valid,
+        spec: &Spec,
         originals: &BTreeMap<String, String>,
     ) -> Result<Vec<Subject>, Error> {
         let pointers = config_pointers(spec, originals);
@@ -268,7 +299,7 @@ impl PodView {
 
 /// The levers of ConfigMaps that matter: those that the spec names, and those that the status remembers,
 /// whose keys may have left the spec, and whose record may have been torn off.
-fn config_pointers(spec: &Valid, originals: &BTreeMap<String, String>) -> Vec<String> {
+fn config_pointers(spec: &Spec, originals: &BTreeMap<String, String>) -> Vec<String> {
     let originals = originals.iter().filter(|(key, _)| key.starts_with("ConfigMap/"));
     let remembered = originals.filter_map(|(_, text)| serde_json::from_str(text).ok());
     let mut pointers = spec.config_pointers();
@@ -281,16 +312,20 @@ fn config_pointers(spec: &Valid, originals: &BTreeMap<String, String>) -> Vec<St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hibernation::validate::validate;
+    use crate::transition::spec::Fields;
     use serde_json::json;
 
     #[test]
     fn a_key_that_has_left_the_spec_is_looked_at_as_long_as_it_is_remembered() {
-        let spec = json!({
-            "state": "Hibernated",
-            "configMaps": [{"name": "env", "set": {"A": "1"}}],
+        let config_maps = json!([{"name": "env", "set": {"A": "1"}}]);
+        let spec = Spec::validate(&Fields {
+            workloads: &[],
+            config_maps: &serde_json::from_value::<Vec<_>>(config_maps).unwrap(),
+            database: None,
+            deals: None,
+            progress_deadline: "10m",
         });
-        let spec = validate(&serde_json::from_value(spec).unwrap()).unwrap();
+        let spec = spec.unwrap();
         let remembered = |levers: serde_json::Value| levers.to_string();
         let originals = [
             ("ConfigMap/env/u".to_owned(), remembered(json!({"/data/B": ["b", "x"]}))),

@@ -1,66 +1,75 @@
-//! `dryRun`: what would be done, in words.
+//! `dryRun`: the actions that a transition would take, as text.
 
 use serde_json::Value;
 
-use super::plan::{Draft, Next, Standing, few};
+use super::draft::Draft;
+use super::plan::{HoldInput, Next, Transition};
 use super::roles::Role;
+use super::standing::{counted, few};
 use super::steps::{Step, StepName};
-use crate::api::schedule::DesiredState;
+use crate::api::hold_state::EpisodeTruncation::{NotAsked, Pending};
+use crate::api::reason::Reason;
 use crate::hold::lever::{RESTART, segments};
 use crate::hold::record::Held;
 use crate::hold::subject::Subject;
 
+/// Changes nothing but the preflight. Returns the transition with that, and for each action that Torpor
+/// would take a line; `asleep` is what the spec asks for now.
+pub fn dry_run(input: HoldInput, asleep: bool) -> (Transition, Vec<String>) {
+    let mut draft = Draft::new(input);
+    draft.check();
+    let lines = draft.lines(asleep);
+    (draft.finish(), lines)
+}
+
 impl Draft<'_> {
-    /// `dryRun`: says what would be done, and changes nothing.
-    pub(super) fn rehearse(&mut self, desired: DesiredState) {
+    /// Runs the preflight and looks for obstacles.
+    fn check(&mut self) {
         match self.preflight() {
-            Step::Done | Step::Act => {}
-            Step::Blocked { reason, message } => self.stall(&reason, message),
-            other => {
-                if let Step::Wait(what) = other {
-                    self.progress("Preflight", few(&what));
-                }
-            }
+            Step::Blocked { reason, message } => self.stall(reason, message),
+            Step::Wait(objects) => self.progress(Reason::Preflight, few(&objects)),
+            _ => {}
         }
-        let clear = self.actions.is_empty() && self.standing == Standing::Settled;
-        if let Some(Step::Blocked { reason, message }) = self.in_the_way().filter(|_| clear) {
-            self.stall(&reason, message);
+        let clear = self.actions.is_empty() && self.standing.is_reached();
+        if let Some(Step::Blocked { reason, message }) = self.obstacle().filter(|_| clear) {
+            self.stall(reason, message);
         } else if !self.actions.is_empty() {
             self.next = Next::Again;
-        } else if self.standing != Standing::Settled {
+        } else if !self.standing.is_reached() {
             self.next = Next::Wait(jiff::SignedDuration::from_secs(2));
-            self.wait_for_the_preflight();
+            self.wait_for_preflight();
         }
-        let asleep = self.status.episode.is_some()
-            || self.cast.iter().any(|(subject, _)| self.holds(subject));
-        let (when, steps) = match desired {
-            DesiredState::Hibernated => ("now", self.steps_down()),
-            DesiredState::Awake if asleep => ("now", self.steps_back()),
-            DesiredState::Awake => ("when it goes to sleep", self.steps_down()),
-        };
-        let back = desired == DesiredState::Awake && asleep;
-        let mut lines: Vec<String> =
-            steps.iter().flat_map(|step| self.describe(step, back)).collect();
-        lines.extend(self.unmatched().iter().map(|what| format!("nothing, as there is no {what}")));
-        self.status.plan = lines
-            .into_iter()
-            .enumerate()
-            .map(|(index, line)| format!("{}. {when}: {line}", index + 1))
-            .collect();
     }
 
-    /// What a step would do.
-    fn describe(&self, step: &StepName, back: bool) -> Vec<String> {
+    /// Returns the numbered lines of the plan.
+    fn lines(&self, asleep: bool) -> Vec<String> {
+        let held = self.state.episode.is_some()
+            || self.roles.iter().any(|(subject, _)| self.holds(subject));
+        let (when, steps) = match (asleep, held) {
+            (true, _) => ("now", self.steps_down()),
+            (false, true) => ("now", self.steps_up()),
+            (false, false) => ("when it goes to sleep", self.steps_down()),
+        };
+        let up = !asleep && held;
+        let mut lines: Vec<String> =
+            steps.iter().flat_map(|step| self.describe(step, up)).collect();
+        lines.extend(self.unmatched().iter().map(|entry| format!("nothing: {entry} is not found")));
+        let numbered = lines.into_iter().enumerate();
+        numbered.map(|(index, line)| format!("{}. {when}: {line}", index + 1)).collect()
+    }
+
+    /// Returns a line for each action of a step.
+    fn describe(&self, step: &StepName, up: bool) -> Vec<String> {
         let mut lines = Vec::new();
-        for (subject, role) in &self.cast {
+        for (subject, role) in &self.roles {
             match (step, role) {
-                (StepName::LetGo, Role::LetGo) => lines.extend(self.letting_go(subject, "")),
+                (StepName::Release, Role::Release) => lines.extend(self.releasing(subject, "")),
                 (StepName::ConfigMaps, Role::Override(_))
                 | (StepName::Restart, Role::Restart(_)) => {
-                    lines.extend(self.change(subject, role, back, ""));
+                    lines.extend(self.change(subject, role, up, ""));
                 }
                 (StepName::Stage(stage), Role::Stop(entry)) if entry.stage == *stage => {
-                    lines.extend(self.change(subject, role, back, &format!("stage {stage}: ")));
+                    lines.extend(self.change(subject, role, up, &format!("stage {stage}: ")));
                 }
                 _ => {}
             }
@@ -68,7 +77,7 @@ impl Draft<'_> {
         match step {
             StepName::Fence => {
                 if let Step::Wait(what) = self.waking_fence() {
-                    lines.push(format!("waits for its end: {}", few(&what)));
+                    lines.push(format!("wait: {}", few(&what)));
                 }
             }
             StepName::Truncate => lines.extend(self.emptying()),
@@ -77,9 +86,9 @@ impl Draft<'_> {
         lines
     }
 
-    fn change(&self, subject: &Subject, role: &Role, back: bool, step: &str) -> Vec<String> {
-        if back {
-            return self.letting_go(subject, step);
+    fn change(&self, subject: &Subject, role: &Role, up: bool, step: &str) -> Vec<String> {
+        if up {
+            return self.releasing(subject, step);
         }
         let name = subject.display();
         let held = subject.found.record().is_some_and(|r| r.held_by(self.input.holder));
@@ -94,7 +103,7 @@ impl Draft<'_> {
             .collect()
     }
 
-    fn letting_go(&self, subject: &Subject, step: &str) -> Vec<String> {
+    fn releasing(&self, subject: &Subject, step: &str) -> Vec<String> {
         let Some(record) = subject.found.record() else { return Vec::new() };
         let holder = self.input.holder;
         let name = subject.display();
@@ -106,33 +115,33 @@ impl Draft<'_> {
                 let other = held.holders.iter().find(|holding| holding.holder != *holder);
                 match other {
                     Some(other) => format!("{step}{name} stays held by {}", other.holder),
-                    None => format!("{step}{name}{}", given_back(subject, pointer, held)),
+                    None => format!("{step}{name}{}", released(subject, pointer, held)),
                 }
             })
             .collect()
     }
 
     fn emptying(&self) -> Option<String> {
-        use crate::api::hibernation::EpisodeTruncation::{NotAsked, Pending};
         let truncate = self.truncate_settings()?;
-        let episode = self.status.episode.as_ref().map(|episode| episode.truncation);
+        let episode = self.state.episode.as_ref().map(|episode| episode.truncation);
         if !matches!(episode, None | Some(Pending | NotAsked)) {
             return None;
         }
-        let preflight = self.status.preflight.as_ref();
+        let preflight = self.database.preflight.as_ref();
         let what = match preflight.and_then(|p| Some((p.tables?, p.rows?, p.bytes?))) {
             Some((tables, rows, bytes)) => {
-                format!("{tables} tables, about {rows} rows, {bytes} bytes")
+                let tables = counted(tables.into(), "table");
+                format!("{tables}, about {}, {}", counted(rows, "row"), counted(bytes, "byte"))
             }
-            None => "the dry run has not told yet what".to_owned(),
+            None => "the preflight has not reported yet".to_owned(),
         };
         let automatic =
-            if truncate.automatic { "" } else { " (only after a person's change of state)" };
-        Some(format!("the {:?} tables are emptied{automatic}: {what}", truncate.scope))
+            if truncate.automatic { "" } else { " (only after a person changes spec.state)" };
+        Some(format!("the {:?} tables are truncated{automatic}: {what}", truncate.scope))
     }
 }
 
-/// What taking a lever does: follows the object's name.
+/// Returns what a hold of a lever does; it follows the object's name.
 fn taken(subject: &Subject, pointer: &str, now: Option<&Value>, want: &Value) -> String {
     let now_in_words = now.map_or("not set".to_owned(), ToString::to_string);
     match subject.kind.name {
@@ -140,21 +149,21 @@ fn taken(subject: &Subject, pointer: &str, now: Option<&Value>, want: &Value) ->
         _ if pointer == RESTART => " is restarted, and stays up".to_owned(),
         "CronJob" | "Job" if now == Some(want) => " stays suspended".to_owned(),
         "CronJob" | "Job" => " is suspended".to_owned(),
-        "DaemonSet" => " leaves all nodes".to_owned(),
+        "DaemonSet" => " is removed from all nodes".to_owned(),
         _ if now == Some(want) => " stays at 0 replicas".to_owned(),
         _ => format!(" goes from {} to 0 replicas", now.unwrap_or(&Value::from(1))),
     }
 }
 
-/// What letting go of a lever does: follows the object's name.
-fn given_back(subject: &Subject, pointer: &str, held: &Held) -> String {
+/// Returns what the release of a lever does; it follows the object's name.
+fn released(subject: &Subject, pointer: &str, held: &Held) -> String {
     let suspended = held.original.as_ref().and_then(Value::as_bool) == Some(true);
     match (subject.kind.name, &held.original) {
         ("ConfigMap", Some(original)) => format!(": {} back to {original}", key(pointer)),
-        ("ConfigMap", None) => format!(": {} is removed, as it was not there before", key(pointer)),
+        ("ConfigMap", None) => format!(": {} is removed, as it did not exist before", key(pointer)),
         _ if pointer == RESTART => " is restarted".to_owned(),
         ("CronJob" | "Job", _) if suspended => " stays suspended, as it was".to_owned(),
-        ("CronJob" | "Job", _) => " goes on".to_owned(),
+        ("CronJob" | "Job", _) => " is resumed".to_owned(),
         ("DaemonSet", _) => " returns to its nodes".to_owned(),
         (_, original) => {
             format!(" goes back to {} replicas", original.as_ref().unwrap_or(&Value::from(1)))

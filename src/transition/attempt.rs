@@ -1,24 +1,24 @@
-//! How far a Job of Torpor's own has come, and what that means: pure functions.
+//! The progress of a Job of Torpor's own. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::observe::JobView;
 use crate::api::condition::shorten;
-use crate::api::hibernation::{Attempt, AttemptEnd};
+use crate::api::hold_state::{Attempt, AttemptEnd};
 use crate::truncate::Reason;
 use crate::truncate::report::Report;
 
-/// How long an attempt may take, by the database's clock.
+/// The time that an attempt may take, by the database's clock.
 pub const TIME_LIMIT: SignedDuration = SignedDuration::from_mins(3);
-/// How far clocks may differ.
+/// The difference that clocks may have.
 pub const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(30);
 
-/// How far an attempt has come.
+/// The progress of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Progress {
-    /// Its Job is not there, or was not looked for: not created yet, or deleted.
+    /// Its Job does not exist, or was not observed: it is not created yet, or deleted.
     Missing,
-    /// It runs, or waits to; why it does not start, where that is known.
+    /// Its Job runs, or waits to start; with the kubelet's reason and message where its container waits.
     Running(Option<(String, String)>),
     /// It is over.
     Ended {
@@ -31,7 +31,7 @@ pub enum Progress {
     },
 }
 
-/// Judges an attempt by its Job.
+/// Returns the progress of an attempt, by its Job.
 pub fn progress(attempt: &Attempt, job: Option<&JobView>, now: Timestamp) -> Progress {
     let Some(job) = job else { return Progress::Missing };
     if job.exists && job.finished {
@@ -41,8 +41,10 @@ pub fn progress(attempt: &Attempt, job: Option<&JobView>, now: Timestamp) -> Pro
         return Progress::Ended {
             end: AttemptEnd::Failed,
             message: match &job.waiting {
-                Some((reason, message)) => format!("it did not start in time: {reason}: {message}"),
-                None => "it did not finish in time".to_owned(),
+                Some((reason, message)) => {
+                    format!("the Job did not start in time: {reason}: {message}")
+                }
+                None => "the Job did not finish in time".to_owned(),
             },
             report: None,
         };
@@ -50,7 +52,7 @@ pub fn progress(attempt: &Attempt, job: Option<&JobView>, now: Timestamp) -> Pro
     if job.exists { Progress::Running(job.waiting.clone()) } else { Progress::Missing }
 }
 
-/// Whether nothing of an attempt can commit any more, whoever may still run or create it.
+/// Returns whether an attempt can't commit any more, even if its Job still runs or is created late.
 pub fn fenced(attempt: &Attempt, now: Timestamp) -> bool {
     now > attempt.not_after.0 + CLOCK_MARGIN
 }
@@ -73,21 +75,23 @@ fn finished(job: &JobView) -> Progress {
     };
     let report = reports.into_iter().rev().find(|(c, _)| *c == code).and_then(|(_, r)| r);
     let message = match &report {
-        Some(report) => in_words(report),
+        Some(report) => describe(report),
         None if end == AttemptEnd::Succeeded => "done".to_owned(),
-        None => format!("its container ended with exit status {code} and said nothing"),
+        None => {
+            format!("the container of the Job ended with exit status {code} and without a report")
+        }
     };
     Progress::Ended { end, message: shorten(&message), report }
 }
 
-/// Whether it was refused for its time alone: the next attempt has a new one.
+/// Returns whether an attempt was refused for its time alone: the next attempt has a new one.
 fn came_too_late(report: Option<&Report>) -> bool {
     let late = format!("{:?}", Reason::NotAfterPassed);
     report.is_some_and(|r| !r.refusals.is_empty() && r.refusals.iter().all(|r| r.reason == late))
 }
 
-/// What a report says, its refusals one by one.
-fn in_words(report: &Report) -> String {
+/// Returns the message of a report, or its refusals.
+fn describe(report: &Report) -> String {
     if report.refusals.is_empty() {
         return report.message.clone();
     }
@@ -98,8 +102,8 @@ fn in_words(report: &Report) -> String {
     words.join("; ")
 }
 
-/// When another attempt may begin: soon after a fault, later each time; after a refusal, when
-/// somebody may have had the time to clear what stood in the way.
+/// Returns when another attempt may begin: soon after a failure, later each time; after a refusal, when a
+/// person may have removed the obstacle.
 pub fn retry_at(end: AttemptEnd, number: i32, now: Timestamp) -> Timestamp {
     let wait = match end {
         AttemptEnd::Refused => SignedDuration::from_mins(5),

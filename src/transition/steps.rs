@@ -1,28 +1,29 @@
-//! The steps of a transition, each a pure look at whether it is done and what it still needs. They
-//! are walked from the first at every plan, so that what falls behind is mended in order.
+//! The steps of a transition. Each says whether it is done, and else what it waits for.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::SignedDuration;
 
-use super::down::{blockers, not_ready, not_restarted, of_old_template};
+use super::blockers::{blockers, not_ready, not_restarted, of_old_template};
+use super::draft::Draft;
 use super::observe::Pods;
-use super::plan::{Draft, few};
-use super::roles::{Role, Settled};
-use super::validate::{ConfigEntry, Target};
+use super::roles::{Role, Written};
+use super::spec::{ConfigEntry, Target};
+use super::standing::few;
 use crate::api::database::Truncate;
-use crate::api::hibernation::EpisodeTruncation;
+use crate::api::hold_state::EpisodeTruncation;
+use crate::api::reason::Reason;
 use crate::api::workload::MissedRuns;
 use crate::hold::subject::Subject;
 
-/// Between the two looks that find nothing running.
-const BETWEEN_LOOKS: SignedDuration = SignedDuration::from_secs(5);
+/// Time between the two lists that show no pod.
+const BETWEEN_LISTS: SignedDuration = SignedDuration::from_secs(5);
 
-/// A step on the way down or back.
+/// A step on the way down or up.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum StepName {
-    /// The truncation's dry run has passed, and nothing is refused.
+    /// The preflight has passed, and Torpor can hold everything.
     Preflight,
     /// ConfigMaps are overridden, or restored.
     ConfigMaps,
@@ -32,10 +33,10 @@ pub enum StepName {
     Restart,
     /// The truncation Job.
     Truncate,
-    /// No truncation can run any more.
+    /// No truncation can commit any more.
     Fence,
-    /// What the spec does not name any more is let go.
-    LetGo,
+    /// Objects that the spec no longer names are released.
+    Release,
 }
 
 impl fmt::Display for StepName {
@@ -50,29 +51,28 @@ impl fmt::Display for StepName {
 /// How a step stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Step {
-    /// Confirmed.
+    /// It is done.
     Done,
-    /// There is something to be done, and then to be looked at.
+    /// Actions are to be taken, and then Torpor observes again.
     Act,
-    /// The pods have to be seen.
-    Look,
-    /// Nothing runs; a second look is due after this.
-    SecondLook(SignedDuration),
-    /// It waits for these.
+    /// The pods have to be observed.
+    Observe,
+    /// No pod is left; a second list after this time has to confirm it.
+    Confirm(SignedDuration),
+    /// It waits for these objects.
     Wait(Vec<String>),
     /// A person is needed.
     Blocked {
         /// For the conditions.
-        reason: String,
-        /// What is in the way.
+        reason: Reason,
+        /// The obstacle and its remedy.
         message: String,
     },
 }
 
 impl Draft<'_> {
     pub(super) fn steps_down(&self) -> Vec<StepName> {
-        // The deals are asked between the preflight and the first hold.
-        let mut steps = vec![StepName::Preflight, StepName::ConfigMaps, StepName::LetGo];
+        let mut steps = vec![StepName::Preflight, StepName::ConfigMaps, StepName::Release];
         let before = self.truncate_settings().and_then(|truncate| truncate.before_stage);
         let (early, late): (Vec<_>, Vec<_>) = self
             .input
@@ -86,9 +86,9 @@ impl Draft<'_> {
         steps
     }
 
-    pub(super) fn steps_back(&self) -> Vec<StepName> {
+    pub(super) fn steps_up(&self) -> Vec<StepName> {
         let stages = self.input.spec.stages().into_iter().rev().map(StepName::Stage);
-        [StepName::Fence, StepName::ConfigMaps, StepName::LetGo]
+        [StepName::Fence, StepName::ConfigMaps, StepName::Release]
             .into_iter()
             .chain(stages)
             .chain([StepName::Restart])
@@ -103,17 +103,17 @@ impl Draft<'_> {
         match step {
             StepName::Preflight => self.before_the_first_hold(),
             StepName::ConfigMaps => match self.missing_config_map() {
-                Some(message) => Step::Blocked { reason: "ConfigMapNotFound".to_owned(), message },
+                Some(message) => Step::Blocked { reason: Reason::ConfigMapNotFound, message },
                 None => self.hold_all(|role| matches!(role, Role::Override(_))),
             },
-            StepName::LetGo => {
+            StepName::Release => {
                 let held = |(subject, role): &(&Subject, Role)| {
-                    matches!(role, Role::LetGo) && self.holds(subject)
+                    matches!(role, Role::Release) && self.holds(subject)
                 };
                 // What is let go writes again: not while a truncation may still commit.
                 match self.waking_fence() {
-                    Step::Done => self.hold_all(|role| matches!(role, Role::LetGo)),
-                    fence if self.cast.iter().any(held) => fence,
+                    Step::Done => self.hold_all(|role| matches!(role, Role::Release)),
+                    fence if self.roles.iter().any(held) => fence,
                     _ => Step::Done,
                 }
             }
@@ -124,11 +124,11 @@ impl Draft<'_> {
         }
     }
 
-    pub(super) fn back(&mut self, step: &StepName) -> Step {
+    pub(super) fn up(&mut self, step: &StepName) -> Step {
         match step {
             StepName::Fence => self.waking_fence(),
-            StepName::ConfigMaps => self.let_go_of(|role| matches!(role, Role::Override(_))),
-            StepName::LetGo => self.let_go_of(|role| matches!(role, Role::LetGo)),
+            StepName::ConfigMaps => self.release_all(|role| matches!(role, Role::Override(_))),
+            StepName::Release => self.release_all(|role| matches!(role, Role::Release)),
             StepName::Stage(stage) => {
                 let stage = *stage;
                 self.wake(move |role| matches!(role, Role::Stop(entry) if entry.stage == stage))
@@ -138,9 +138,9 @@ impl Draft<'_> {
         }
     }
 
-    /// Everything that can be known to stand in the way is known before anything is stopped.
+    /// Finds every known obstacle before anything is stopped.
     fn before_the_first_hold(&mut self) -> Step {
-        let pending = self.status.episode.as_ref().is_some_and(|episode| {
+        let pending = self.state.episode.as_ref().is_some_and(|episode| {
             episode.truncation == EpisodeTruncation::Pending && episode.attempt.is_none()
         });
         if pending {
@@ -149,65 +149,65 @@ impl Draft<'_> {
                 other => return other,
             }
         }
-        if self.cast.iter().any(|(subject, _)| self.holds(subject)) {
+        if self.roles.iter().any(|(subject, _)| self.holds(subject)) {
             return Step::Done;
         }
-        if let Some(step) = self.in_the_way() {
+        if let Some(step) = self.obstacle() {
             return step;
         }
         let rejected: Vec<_> =
-            self.cast.iter().filter_map(|(subject, _)| self.rejected(&subject.uid)).collect();
+            self.roles.iter().filter_map(|(subject, _)| self.rejected(&subject.uid)).collect();
         blocked(&rejected).unwrap_or(Step::Done)
     }
 
-    /// What can't be held as the namespace is: known as soon as it is looked at, also while awake.
-    pub(super) fn in_the_way(&self) -> Option<Step> {
+    /// Returns an obstacle to holding the objects of the namespace, also while awake.
+    pub(super) fn obstacle(&self) -> Option<Step> {
         if let Some(message) = self.missing_config_map() {
-            return Some(Step::Blocked { reason: "ConfigMapNotFound".to_owned(), message });
+            return Some(Step::Blocked { reason: Reason::ConfigMapNotFound, message });
         }
         let refused: Vec<_> = self
-            .cast
+            .roles
             .iter()
             .filter_map(|(subject, role)| self.refusal(subject, role))
-            .map(|refusal| (refusal.reason().to_owned(), refusal.to_string()))
+            .map(|refusal| (refusal.reason(), refusal.to_string()))
             .collect();
         blocked(&refused)
     }
 
     fn missing_config_map(&self) -> Option<String> {
         let matched = |entry: &ConfigEntry| {
-            let all = &self.input.seen.config_maps;
+            let all = &self.input.observed.config_maps;
             all.iter().any(|config_map| entry.target.precision(config_map).is_some())
         };
         let missing = self.input.spec.config_maps.iter().find(|entry| !matched(entry))?;
         Some(match &missing.target {
             Target::Name(name) => format!(
-                "there is no ConfigMap {name} here: create it, or correct the name in `configMaps`"
+                "ConfigMap {name} does not exist: create it, or correct its name in spec.configMaps"
             ),
             Target::Labels(labels) => format!(
-                "no ConfigMap here has the labels {labels}: label one, or correct the selector in `configMaps`"
+                "no ConfigMap has the labels {labels}: label one, or correct the selector in spec.configMaps"
             ),
             Target::All => return None,
         })
     }
 
-    /// Holds whatever has such a role and is not held as it should be.
+    /// Holds every object of such a role that is not held as it should be.
     fn hold_all(&mut self, of: impl Fn(&Role) -> bool) -> Step {
-        let cast = self.cast.clone();
+        let roles = self.roles.clone();
         let mut outcome = Step::Done;
         let mut refused = Vec::new();
-        for (subject, role) in cast.iter().filter(|(_, role)| of(role)) {
+        for (subject, role) in roles.iter().filter(|(_, role)| of(role)) {
             let wants = self.wants(subject, role);
-            match self.settle(subject, wants, missed_runs(role)) {
-                Ok(Settled::Already) => {}
-                Ok(Settled::Writing) => outcome = Step::Act,
-                Ok(Settled::Contested) => {
-                    refused.push(("Contested".to_owned(), self.contested(subject)));
+            match self.write(subject, wants, missed_runs(role)) {
+                Ok(Written::Already) => {}
+                Ok(Written::Now) => outcome = Step::Act,
+                Ok(Written::Contested) => {
+                    refused.push((Reason::Contested, self.contested(subject)));
                 }
                 Err(refusal) => refused.push(refusal),
             }
         }
-        // What can be written is written first; what can't be is said once that is done.
+        // Refused objects are reported once all others are written.
         match outcome {
             Step::Done => blocked(&refused).unwrap_or(Step::Done),
             outcome => outcome,
@@ -217,29 +217,30 @@ impl Draft<'_> {
     pub(super) fn contested(&self, subject: &Subject) -> String {
         let manager = self
             .input
+            .memory
             .contests
             .get(&subject.uid)
             .map_or("another controller", |contest| contest.manager.as_str());
         let field = subject.kind.stop.unwrap_or("/data");
         format!(
-            "{} is written again and again by {manager}: have it leave {field} alone (Argo CD: ignoreDifferences; Flux: leave the field out of the manifest; KEDA and HPA: pause them)",
+            "{} is held, and {manager} keeps changing {field}: make {manager} ignore the field (Argo CD: ignoreDifferences; Flux: leave the field out of the manifest; KEDA and HPA: pause them)",
             subject.display()
         )
     }
 
-    fn let_go_of(&mut self, of: impl Fn(&Role) -> bool) -> Step {
-        let cast = self.cast.clone();
+    fn release_all(&mut self, of: impl Fn(&Role) -> bool) -> Step {
+        let roles = self.roles.clone();
         let mut outcome = Step::Done;
         let mut refused = Vec::new();
-        for (subject, role) in cast.iter().filter(|(_, role)| of(role)) {
+        for (subject, role) in roles.iter().filter(|(_, role)| of(role)) {
             if !self.holds(subject) && !subject.found.unfinished() {
                 continue;
             }
-            match self.settle(subject, BTreeMap::new(), missed_runs(role)) {
-                Ok(Settled::Already) => {}
-                // A contest keeps nothing from being let go.
-                Ok(Settled::Writing | Settled::Contested) => outcome = Step::Act,
-                // One that can't be written never keeps the others asleep.
+            match self.write(subject, BTreeMap::new(), missed_runs(role)) {
+                Ok(Written::Already) => {}
+                // A contest never delays a release.
+                Ok(Written::Now | Written::Contested) => outcome = Step::Act,
+                // An object that can't be written never keeps the others down.
                 Err((_, message)) => refused.push(message),
             }
         }
@@ -247,12 +248,12 @@ impl Draft<'_> {
     }
 
     fn wake(&mut self, of: impl Fn(&Role) -> bool) -> Step {
-        match self.let_go_of(&of) {
+        match self.release_all(&of) {
             Step::Done => {}
             other => return other,
         }
         let waits: Vec<String> = self
-            .cast
+            .roles
             .iter()
             .filter(|(subject, role)| of(role) && subject.found.record().is_none())
             .filter_map(|(subject, role)| not_ready(subject, matches!(role, Role::Restart(_))))
@@ -265,19 +266,19 @@ impl Draft<'_> {
         match self.hold_all(of) {
             Step::Done => {}
             other => {
-                self.forget_the_look(&StepName::Stage(stage));
+                self.forget_confirmation(&StepName::Stage(stage));
                 return other;
             }
         }
-        let Some(pods) = &self.input.seen.pods else { return Step::Look };
+        let Some(pods) = &self.input.observed.pods else { return Step::Observe };
         let running: Vec<String> = self
-            .cast
+            .roles
             .iter()
             .filter(|(_, role)| of(role))
             .flat_map(|(subject, _)| blockers(subject, pods))
             .collect();
-        self.writer_seen |= !running.is_empty();
-        self.look(&StepName::Stage(stage), pods, running)
+        self.writer_observed |= !running.is_empty();
+        self.confirm(&StepName::Stage(stage), pods, running)
     }
 
     fn restart(&mut self) -> Step {
@@ -285,59 +286,59 @@ impl Draft<'_> {
         match self.hold_all(of) {
             Step::Done => {}
             other => {
-                self.forget_the_look(&StepName::Restart);
+                self.forget_confirmation(&StepName::Restart);
                 return other;
             }
         }
-        if !self.cast.iter().any(|(_, role)| of(role)) {
+        if !self.roles.iter().any(|(_, role)| of(role)) {
             return Step::Done;
         }
-        let Some(pods) = &self.input.seen.pods else { return Step::Look };
+        let Some(pods) = &self.input.observed.pods else { return Step::Observe };
         let digest = self.input.spec.restart_digest(&self.episode_id());
         let waits: Vec<String> = self
-            .cast
+            .roles
             .iter()
             .filter(|(_, role)| of(role))
             .flat_map(|(subject, _)| not_restarted(subject, pods, &digest))
             .collect();
-        self.writer_seen |= self
-            .cast
+        self.writer_observed |= self
+            .roles
             .iter()
             .any(|(subject, role)| of(role) && !of_old_template(subject, pods, &digest).is_empty());
-        self.look(&StepName::Restart, pods, waits)
+        self.confirm(&StepName::Restart, pods, waits)
     }
 
-    /// What was seen clear before a hold was written may run again: the next look is the first.
-    pub(super) fn forget_the_look(&mut self, step: &StepName) {
-        self.looks.clear.remove(&step.to_string());
+    /// Pods may run again since a hold was written: the next list is the first.
+    pub(super) fn forget_confirmation(&mut self, step: &StepName) {
+        self.confirmations.clear.remove(&step.to_string());
     }
 
-    /// Two looks, some seconds apart, that show nothing. Where all has been down already and
-    /// nothing is to be emptied, one is enough.
-    fn look(&mut self, step: &StepName, pods: &Pods, running: Vec<String>) -> Step {
+    /// Asks for two lists, some seconds apart, that show no pod. One is enough where everything has been
+    /// down already and no truncation is pending.
+    fn confirm(&mut self, step: &StepName, pods: &Pods, running: Vec<String>) -> Step {
         let key = step.to_string();
         if !running.is_empty() {
-            self.looks.clear.remove(&key);
+            self.confirmations.clear.remove(&key);
             return Step::Wait(running);
         }
-        let truncation = self.status.episode.as_ref().map(|episode| episode.truncation);
-        if self.slept() && truncation != Some(EpisodeTruncation::Pending) {
+        let truncation = self.state.episode.as_ref().map(|episode| episode.truncation);
+        if self.was_down() && truncation != Some(EpisodeTruncation::Pending) {
             return Step::Done;
         }
-        let first = *self.looks.clear.entry(key).or_insert(pods.complete);
+        let first = *self.confirmations.clear.entry(key).or_insert(pods.complete);
         let apart = pods.began.duration_since(first);
-        if apart >= BETWEEN_LOOKS {
+        if apart >= BETWEEN_LISTS {
             Step::Done
         } else if apart.is_negative() {
-            Step::SecondLook(BETWEEN_LOOKS)
+            Step::Confirm(BETWEEN_LISTS)
         } else {
-            Step::SecondLook(BETWEEN_LOOKS - apart)
+            Step::Confirm(BETWEEN_LISTS - apart)
         }
     }
 }
 
-/// What is refused, and why; none where nothing is.
-fn blocked(refused: &[(String, String)]) -> Option<Step> {
+/// Returns a blocked step that names the refused objects; none where there are none.
+fn blocked(refused: &[(Reason, String)]) -> Option<Step> {
     let (reason, _) = refused.first()?;
     let messages: Vec<String> = refused.iter().map(|(_, message)| message.clone()).collect();
     Some(Step::Blocked { reason: reason.clone(), message: few(&messages) })
@@ -346,6 +347,6 @@ fn blocked(refused: &[(String, String)]) -> Option<Step> {
 fn missed_runs(role: &Role) -> MissedRuns {
     match role {
         Role::Stop(entry) | Role::Restart(entry) => entry.missed_runs,
-        Role::Override(_) | Role::LetGo => MissedRuns::default(),
+        Role::Override(_) | Role::Release => MissedRuns::default(),
     }
 }

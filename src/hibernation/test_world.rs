@@ -4,17 +4,18 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::plan::{Action, Contest, Contests, Input, Looks, Next, Plan, plan};
-use crate::api::hibernation::{Episode, HibernationStatus};
+use super::plan::{Input, plan};
+use super::validate::{Valid, validate};
+use crate::api::hibernation::HibernationStatus;
+use crate::api::hold_state::Episode;
 use crate::api::schedule::DesiredState;
-use crate::hibernation::job::Purpose;
-use crate::hibernation::observe::{JobView, Observed, PodView, Pods};
-use crate::hibernation::validate::{Valid, validate};
-use crate::hold::lever::Kind;
-use crate::hold::plan::{Decision, Desired, decide, keep};
+use crate::hold::plan::{Decision, Desired, keep};
 use crate::hold::record::Holder;
-use crate::hold::subject::Subject;
 use crate::schedule::Basis;
+use crate::transition::job::Purpose;
+use crate::transition::observe::{JobView, Observed, PodView, Pods};
+use crate::transition::plan::{Action, Contest, Next, Plan, PlanMemory};
+use crate::transition::test_world::{deployment, merge, subject, write};
 
 /// A namespace, an object in it, and what an operator remembers.
 pub(crate) struct World {
@@ -23,8 +24,7 @@ pub(crate) struct World {
     pub(crate) status: HibernationStatus,
     pub(crate) finalizer: bool,
     pub(crate) deleting_since: Option<Timestamp>,
-    pub(crate) looks: Looks,
-    pub(crate) contests: Contests,
+    pub(crate) memory: PlanMemory,
     pub(crate) now: Timestamp,
     pub(crate) plans: u32,
     pub(crate) objects: Vec<Value>,
@@ -44,8 +44,7 @@ impl World {
             status: HibernationStatus::default(),
             finalizer: false,
             deleting_since: None,
-            looks: Looks::default(),
-            contests: Contests::new(),
+            memory: PlanMemory::default(),
             now: "2026-12-01T00:00:00Z".parse().unwrap(),
             plans: 0,
             objects: objects.into_iter().collect(),
@@ -70,15 +69,15 @@ impl World {
         self.run();
     }
 
-    pub(crate) fn after(&mut self, seconds: i64) -> Plan {
+    pub(crate) fn after(&mut self, seconds: i64) -> Plan<HibernationStatus> {
         self.now += SignedDuration::from_secs(seconds);
         self.run()
     }
 
-    /// Pass after pass, until there is nothing to do but wait.
-    pub(crate) fn run(&mut self) -> Plan {
+    /// Iterates until there is nothing to do but wait.
+    pub(crate) fn run(&mut self) -> Plan<HibernationStatus> {
         for _ in 0..50 {
-            let plan = self.pass();
+            let plan = self.iterate();
             self.obey(&plan);
             if plan.next != Next::Again {
                 return plan;
@@ -88,9 +87,9 @@ impl World {
     }
 
     /// One plan, with its status written and none of its actions done: the operator may die here.
-    pub(crate) fn pass(&mut self) -> Plan {
+    pub(crate) fn iterate(&mut self) -> Plan<HibernationStatus> {
         self.plans += 1;
-        let episode = self.status.episode.as_ref();
+        let episode = self.status.hold.episode.as_ref();
         let waking = episode.is_some_and(|episode| episode.waking_since.is_some());
         let attempt = episode.and_then(|episode| episode.attempt.as_ref());
         let deleting = self.deleting_since.is_some();
@@ -98,59 +97,60 @@ impl World {
             attempt.is_some_and(|attempt| attempt.ended.is_none() || waking || deleting);
         let passed =
             JobView { exists: true, finished: true, succeeded: true, ..JobView::default() };
-        let mut seen = Observed {
-            workloads: self.objects.iter().map(subject).collect(),
-            preflight: self
-                .status
-                .preflight
-                .as_ref()
-                .map(|preflight| JobView { name: preflight.attempt.job.clone(), ..passed.clone() }),
-            truncation: attempt
-                .filter(|_| job_matters)
-                .map(|attempt| JobView { name: attempt.job.clone(), ..self.job.clone() }),
-            ..Observed::default()
-        };
-        let planned = self.planned(&seen);
-        let planned = if planned.next == Next::LookAtPods {
+        let mut observed =
+            Observed {
+                workloads: self.objects.iter().map(subject).collect(),
+                preflight: self.status.database.preflight.as_ref().map(|preflight| JobView {
+                    name: preflight.attempt.job.clone(),
+                    ..passed.clone()
+                }),
+                truncation: attempt
+                    .filter(|_| job_matters)
+                    .map(|attempt| JobView { name: attempt.job.clone(), ..self.job.clone() }),
+                ..Observed::default()
+            };
+        let planned = self.planned(&observed);
+        let planned = if planned.next == Next::ObservePods {
             let (began, complete) = (self.now, self.now);
             let running = self.pods.clone();
-            seen.pods = Some(Pods { began, complete, running, ..Pods::default() });
-            self.planned(&seen)
+            observed.pods = Some(Pods { began, complete, running, ..Pods::default() });
+            self.planned(&observed)
         } else {
             planned
         };
         self.status = planned.status.clone();
-        self.looks = planned.looks.clone();
+        self.memory.confirmations = planned.confirmations.clone();
+        self.memory.market = planned.market.clone();
         planned
     }
 
-    pub(crate) fn planned(&self, seen: &Observed) -> Plan {
+    pub(crate) fn planned(&self, observed: &Observed) -> Plan<HibernationStatus> {
         plan(Input {
             holder: &self.holder,
             generation: Some(1),
+            created: self.now,
             deleting_since: self.deleting_since,
             finalizer: self.finalizer,
             spec: &self.spec,
             status: &self.status,
-            seen,
-            looks: &self.looks,
-            contests: &self.contests,
+            observed,
+            market: None,
+            memory: &self.memory,
             now: self.now,
             fresh_id: &format!("episode{}", self.plans),
-            held_off: false,
         })
     }
 
-    pub(crate) fn obey(&mut self, plan: &Plan) {
+    pub(crate) fn obey(&mut self, plan: &Plan<HibernationStatus>) {
         for action in &plan.actions {
             match action {
                 Action::AddFinalizer => self.finalizer = true,
                 Action::RemoveFinalizer => self.finalizer = false,
-                Action::Settle { subject, wants, episode, remembered, .. } => {
+                Action::Hold { subject, wants, episode, recorded, .. } => {
                     let holder = self.holder.clone();
-                    let remembered = remembered.as_ref();
+                    let remembered = recorded.as_ref();
                     let wish = Desired { holder: &holder, episode, wants, remembered };
-                    settle(self.object(&subject.name), subject, &wish);
+                    write(self.object(&subject.name), subject, &wish);
                 }
                 Action::CreateJob(attempt, Purpose::Truncation) => {
                     self.created.push(attempt.job.clone());
@@ -161,7 +161,7 @@ impl World {
                     self.job = JobView::default();
                 }
                 Action::CreateJob(..) | Action::DeleteJob(_) => {}
-                Action::Keep(subject) => {
+                Action::MarkKept(subject) => {
                     let Decision::Write(write) = keep(subject, &self.holder) else {
                         panic!("{} is kept already", subject.name)
                     };
@@ -201,11 +201,11 @@ impl World {
             said: String::new(),
             rejected: Some("no".to_owned()),
         };
-        self.contests.insert(format!("uid-of-{name}"), contest);
+        self.memory.contests.insert(format!("uid-of-{name}"), contest);
     }
 
     pub(crate) fn episode(&self) -> &Episode {
-        self.status.episode.as_ref().unwrap()
+        self.status.hold.episode.as_ref().unwrap()
     }
 
     /// The reason of the condition Stalled, where it is true.
@@ -225,78 +225,4 @@ pub(crate) fn emptying(truncate: Value) -> Value {
         ("workloads", json!([{"kind": "Deployment", "name": "worker"}])),
         ("database", Value::from_iter([("secretRef", secret), ("truncate", truncate)])),
     ])
-}
-
-pub(crate) fn deployment(name: &str, replicas: i64) -> Value {
-    let mut object = json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {
-            "namespace": "ns", "name": name, "uid": format!("uid-of-{name}"),
-            "resourceVersion": "1", "generation": 1,
-        },
-        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}},
-    });
-    obeyed(&mut object);
-    object
-}
-
-/// Its controller has done what the spec says.
-pub(crate) fn obeyed(object: &mut Value) {
-    let replicas = object["spec"]["replicas"].clone();
-    object["status"] = json!({
-        "observedGeneration": 1,
-        "replicas": replicas,
-        "updatedReplicas": replicas,
-        "availableReplicas": replicas,
-    });
-}
-
-pub(crate) fn subject(object: &Value) -> Subject {
-    let kind = Kind::workload("Deployment").unwrap();
-    Subject::read(kind, &serde_json::from_value(object.clone()).unwrap(), []).unwrap()
-}
-
-pub(crate) fn pod(app: &str, configuration: Option<String>) -> PodView {
-    PodView {
-        name: format!("{app}-pod"),
-        labels: [("app".to_owned(), app.to_owned())].into(),
-        controller: None,
-        configuration,
-        terminating: true,
-    }
-}
-
-/// Writes what is decided of an object, until there is nothing left to write.
-pub(crate) fn settle(object: &mut Value, seen: &Subject, wish: &Desired) {
-    let mut current = seen.clone();
-    loop {
-        let Decision::Write(write) = decide(&current, wish) else {
-            panic!("nothing to write to {}", seen.name)
-        };
-        merge(object, &write.patch);
-        current = subject(object);
-        if !write.unfinished {
-            break;
-        }
-    }
-    obeyed(object);
-}
-
-/// RFC 7386.
-pub(crate) fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in patch {
-        if value.is_null() {
-            target.as_object_mut().unwrap().remove(key);
-        } else {
-            merge(&mut target[key], value);
-        }
-    }
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::hibernation::plan_world::{World, deployment, emptying};
+use crate::hibernation::test_world::{World, emptying};
+use crate::transition::test_world::deployment;
 
 fn of_worker() -> Value {
     json!({"state": "Hibernated", "workloads": [{"kind": "Deployment", "name": "worker"}]})
@@ -15,15 +16,15 @@ fn what_is_gone_is_told_of_no_more() {
     world.run();
     world.after(5);
     assert_eq!(world.status.phase, Some(Phase::Hibernated));
-    assert_eq!(world.status.counts.map(|counts| counts.held), Some(1));
-    assert_eq!((world.status.workloads.len(), world.status.originals.len()), (1, 1));
+    assert_eq!(world.status.hold.counts.map(|counts| counts.held), Some(1));
+    assert_eq!((world.status.hold.workloads.len(), world.status.hold.originals.len()), (1, 1));
     world.objects.clear();
     world.after(1);
     assert_eq!(world.status.phase, Some(Phase::Hibernated));
-    assert_eq!(world.status.counts, None);
-    assert_eq!((world.status.workloads.len(), world.status.originals.len()), (0, 0));
+    assert_eq!(world.status.hold.counts, None);
+    assert_eq!((world.status.hold.workloads.len(), world.status.hold.originals.len()), (0, 0));
     let says = world.status.message.unwrap_or_default();
-    assert_eq!(says, "asleep, nothing held; there is no Deployment worker");
+    assert_eq!(says, "hibernated, no objects held; Deployment worker is not found");
 }
 
 #[test]
