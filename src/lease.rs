@@ -1,15 +1,18 @@
-//! Leadership by a `coordination.k8s.io/v1` Lease, after the design of linkerd's kubert.
+//! Leader election with a `coordination.k8s.io/v1` Lease, after the design of linkerd's kubert.
 //!
 //! One process leads at a time. Each write of the Lease carries the resourceVersion that was read, so
-//! of two contenders one gets a conflict. The leader's claim is valid for the Lease's duration from
-//! when the renewing request was *sent*; everybody else waits for the same duration from when they
-//! *saw* the last change. Both are measured on the own clock of each, so clocks may differ as long as
-//! they run at the same rate, and a claim has ended before the next can begin. A [`Claim`] is checked
-//! right before each write.
+//! one of two contenders meets a conflict. The claim of the leader is valid for the duration of the
+//! Lease, counted from the moment when the leader *sent* the renewal. A contender waits for the same
+//! duration, counted from the moment when it *observed* the last change. Each process uses its own
+//! clock: clocks may differ as long as they run at the same rate, and a claim ends before the next one
+//! begins. The client checks the [`Claim`] before each write.
 //!
-//! `spec.leaseTransitions` is the **epoch**. It grows with each term of a leader, also when the same
-//! process leads again, and is at least the seconds since 2025: so a Lease that was deleted, or restored
-//! from a backup, does not give an epoch twice.
+//! `spec.leaseTransitions` is the **epoch**. It grows with each term, also when the same process leads
+//! again, and is at least the number of seconds since 2025. A Lease that was deleted or restored from a
+//! backup therefore never repeats an epoch.
+//!
+//! This is written by hand on purpose: kube-leader-election and kube-lease-manager renew without the
+//! resourceVersion, so two processes could lead, and kubert depends on an old kube.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,46 +25,51 @@ use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::apiserver::request::{self, call_within, patch_params, post_params};
+
+/// The field manager of the Lease: a contender is not [`request::MANAGER`], whose writes need the Lease.
 const MANAGER: &str = "torpor-lease";
-/// 2025-01-01T00:00:00Z. The field is a 32-bit integer, which lasts from here until 2093.
+/// 2025-01-01T00:00:00Z. The epoch is a 32-bit integer, which lasts from here until 2093.
 const EPOCH_ZERO: i64 = 1_735_689_600;
 
 /// A number that grows with each term of a leader.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Epoch(pub i32);
 
-/// In which epoch this process leads, right now; none where it does not. Ask right before each write.
-pub type CurrentEpoch = Arc<dyn Fn() -> Option<Epoch> + Send + Sync>;
+/// Returns the epoch in which this process leads now; none while it does not lead.
+pub(crate) type CurrentEpoch = Arc<dyn Fn() -> Option<Epoch> + Send + Sync>;
 
-/// This process may not write: it does not lead, or no longer.
+/// This process does not lead.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("this process does not hold the lease")]
 pub struct NotLeader;
 
-/// How to lead.
+/// The parameters of leader election.
 #[derive(Clone, Debug)]
 pub struct LeaseParams {
-    /// The namespace of the Lease, which is the operator's own.
+    /// The namespace of the Lease: the namespace of the operator.
     pub namespace: String,
     /// The name of the Lease.
     pub name: String,
-    /// Who claims it. Two processes must never have the same, see [`identity`].
+    /// The `holderIdentity` of this process. It must be unique, see [`identity`].
     pub identity: String,
-    /// How long a claim is valid, in whole seconds.
+    /// The duration of a claim, in whole seconds.
     pub duration: Duration,
-    /// How often it is renewed; at most a third of the duration.
+    /// The interval of renewals; at most a third of the duration.
     pub renew_every: Duration,
 }
 
 impl LeaseParams {
-    /// The part of a claim that is given away, for clocks that do not run at quite the same rate and
-    /// for the way from a check to the API server.
+    /// Returns the part of a claim that the leader does not use: it covers clocks that run at slightly
+    /// different rates, and the time between the check and the API server.
     fn margin(&self) -> Duration {
         self.duration / 10
     }
 
+    /// Returns the timeout of a request. It is shorter than [`request::TIMEOUT`] on purpose: a renewal that
+    /// hangs must fail early enough for another try before the claim ends.
     fn call_timeout(&self) -> Duration {
         self.renew_every.min(self.duration / 3)
     }
@@ -71,21 +79,22 @@ impl LeaseParams {
     }
 }
 
-/// An identity that no other process has, beginning with the pod's name or the host's.
+/// Returns a unique identity that begins with the name of the pod or the host.
 pub fn identity(name: &str) -> String {
     use std::hash::{BuildHasher, RandomState};
     let random = RandomState::new().hash_one(SystemTime::now());
     format!("{name}_{}_{random:016x}", std::process::id())
 }
 
-/// A term of leadership as far as it is certain.
+/// A term of leadership.
 #[derive(Clone, Copy, Debug)]
 struct Term {
     epoch: Epoch,
+    /// The time at which the claim or its renewal was sent.
     sent: Instant,
-    /// The same on the other clock: a machine that sleeps stops the first one only.
+    /// The same time on the wall clock: a machine that is suspended stops only the monotonic clock.
     sent_wall: SystemTime,
-    /// How long after `sent` nothing may be written any more.
+    /// The duration after `sent` in which this process may write.
     valid: Duration,
 }
 
@@ -100,25 +109,25 @@ impl Term {
     }
 }
 
-/// What this process may do. Cheap to clone.
+/// The claim of this process to lead. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Claim(watch::Receiver<Option<Term>>);
 
 impl Claim {
-    /// Whether a write may go out now, and in which epoch. Ask right before each write.
+    /// Returns the epoch in which this process leads now. Fails while it does not lead.
     pub fn check(&self) -> Result<Epoch, NotLeader> {
         let term = *self.0.borrow();
         term.filter(Term::is_valid).map(|term| term.epoch).ok_or(NotLeader)
     }
 
-    /// Waits until this process leads. Fails when it never will, since [`Lease::run`] has ended.
+    /// Waits until this process leads. Fails when [`Lease::run`] has ended.
     pub async fn acquired(&self) -> Result<Epoch, NotLeader> {
         let mut terms = self.0.clone();
         let term = terms.wait_for(|term| term.is_some_and(|term| term.is_valid())).await;
         term.ok().and_then(|term| *term).map(|term| term.epoch).ok_or(NotLeader)
     }
 
-    /// Waits until this process does not lead, or leads in another term than when this was called.
+    /// Waits until the current term ends.
     pub async fn lost(&self) {
         let mut terms = self.0.clone();
         let Ok(epoch) = self.check() else { return };
@@ -130,7 +139,7 @@ impl Claim {
             tokio::select! {
                 () = sleep_until(term.end()) => {}
                 changed = terms.changed() => if changed.is_err() {
-                    // Nobody renews it any more.
+                    // The term is not renewed any more.
                     sleep_until(term.end()).await;
                     return;
                 }
@@ -139,49 +148,29 @@ impl Claim {
     }
 }
 
-/// What went wrong with a call. All of it is tried again.
-#[derive(Debug, thiserror::Error)]
-enum CallError {
-    #[error("{0}")]
-    Api(#[from] Box<kube::Error>),
-    #[error("no answer in time")]
-    Timeout,
-}
-
-impl CallError {
-    fn code(&self) -> Option<u16> {
-        match self {
-            Self::Api(error) => match error.as_ref() {
-                kube::Error::Api(status) => Some(status.code),
-                _ => None,
-            },
-            Self::Timeout => None,
-        }
-    }
-}
-
-/// What a contender has seen of somebody else's lease.
+/// The last change of another process's Lease that a contender observed.
 #[derive(Clone, Debug)]
-struct Seen {
+struct Observed {
     version: String,
     since: Instant,
 }
 
-/// What a contender does about a Lease.
+/// The next action of a contender.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Decision {
-    /// Claim it, in that epoch.
+    /// Claim the Lease, in that epoch.
     Take(Epoch),
-    /// Look again at that time.
+    /// Read the Lease again at that time.
     Wait(Instant),
 }
 
-/// A Lease is free if nobody holds it, if we do (by a request whose answer we never got), or if it
-/// has not changed for its duration, by our own clock.
+/// Returns the next action of a contender. A Lease is free if it has no holder, if this process is the
+/// holder (by a request whose answer was lost), or if it has not changed for its duration by the clock
+/// of this process.
 fn decide(
     lease: &Object,
     params: &LeaseParams,
-    seen: &mut Option<Seen>,
+    observed: &mut Option<Observed>,
     (now, wall): (Instant, Timestamp),
 ) -> Decision {
     let empty = LeaseSpec::default();
@@ -192,23 +181,23 @@ fn decide(
         return Decision::Take(next);
     }
     let version = lease.metadata.resource_version.clone().unwrap_or_default();
-    let since = match seen {
-        Some(seen) if seen.version == version => seen.since,
-        _ => seen.insert(Seen { version, since: now }).since,
+    let since = match observed {
+        Some(observed) if observed.version == version => observed.since,
+        _ => observed.insert(Observed { version, since: now }).since,
     };
     let theirs = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
     let free = since + theirs.map_or(params.duration, Duration::from_secs).max(params.duration);
     if free <= now { Decision::Take(next) } else { Decision::Wait(free) }
 }
 
-/// The epoch that follows.
+/// Returns the epoch of the next term.
 fn next_epoch(spec: &LeaseSpec, wall: Timestamp) -> Epoch {
     let since = wall.as_second().saturating_sub(EPOCH_ZERO);
     let since = i32::try_from(since.max(1)).unwrap_or(i32::MAX);
     Epoch(spec.lease_transitions.unwrap_or(0).saturating_add(1).max(since))
 }
 
-/// Contends for the Lease and keeps it.
+/// A contender for the Lease.
 #[derive(Debug)]
 pub struct Lease {
     api: Api<Object>,
@@ -217,15 +206,15 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A contender and the claim that it keeps. Nothing happens until [`run`](Self::run).
+    /// Returns a contender and its claim. Nothing happens until [`run`](Self::run).
     pub fn new(client: kube::Client, params: LeaseParams) -> (Self, Claim) {
         let (term, claim) = watch::channel(None);
         let api = Api::namespaced(client, &params.namespace);
         (Self { api, params, term }, Claim(claim))
     }
 
-    /// Contends until `shutdown`, then lets go, so that somebody else leads at once. Before that,
-    /// `shutdown` should have waited for writes that are under way: the claim ends here.
+    /// Contends until `shutdown`, then releases the Lease, so that another process leads at once. The claim
+    /// ends with `shutdown`, which should therefore wait for pending writes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         tokio::select! {
             () = shutdown => {}
@@ -235,7 +224,7 @@ impl Lease {
         self.vacate(term.map_or_else(Instant::now, |term| term.end())).await;
     }
 
-    /// Follows and leads in turn.
+    /// Follows and leads in turns.
     async fn contend(&self) {
         loop {
             let (version, term) = self.follow().await;
@@ -247,25 +236,25 @@ impl Lease {
         }
     }
 
-    /// Waits for the Lease to be free and claims it.
+    /// Waits until the Lease is free and claims it. Returns its resourceVersion and the term.
     async fn follow(&self) -> (String, Term) {
         let events = watcher::watch_object(self.api.clone(), &self.params.name).default_backoff();
         let mut events = std::pin::pin!(events);
-        let mut seen = None;
+        let mut observed = None;
         loop {
-            let look_again = match self.try_claim(&mut seen).await {
+            let read_again = match self.try_claim(&mut observed).await {
                 Ok(Ok(claimed)) => return claimed,
                 Ok(Err(at)) => at,
-                Err(error) if error.code() == Some(409) => continue,
+                Err(error) if error.is_conflict() => continue,
                 Err(error) => {
                     tracing::warn!(%error, "cannot claim the lease");
                     sleep(self.params.renew_every).await;
                     continue;
                 }
             };
-            // A change is only a reason to look; what is seen there may be old.
+            // A watch event only triggers a read: its object may be old.
             tokio::select! {
-                () = sleep_until(look_again) => {}
+                () = sleep_until(read_again) => {}
                 event = events.next() => if event.is_none_or(|event| event.is_err()) {
                     sleep(self.params.call_timeout()).await;
                 }
@@ -275,8 +264,8 @@ impl Lease {
 
     async fn try_claim(
         &self,
-        seen: &mut Option<Seen>,
-    ) -> Result<Result<(String, Term), Instant>, CallError> {
+        observed: &mut Option<Observed>,
+    ) -> Result<Result<(String, Term), Instant>, request::Error> {
         let Some(lease) = self.call(self.api.get_opt(&self.params.name)).await? else {
             let epoch = next_epoch(&LeaseSpec::default(), Timestamp::now());
             let lease = Object {
@@ -286,13 +275,12 @@ impl Lease {
                 },
                 spec: serde_json::from_value(self.claimed(epoch)).ok(),
             };
-            let post =
-                PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+            let post = PostParams { field_manager: Some(MANAGER.to_owned()), ..post_params() };
             let term = self.term_from_now(epoch);
             let lease = self.call(self.api.create(&post, &lease)).await?;
             return Ok(Ok((lease.metadata.resource_version.unwrap_or_default(), term)));
         };
-        match decide(&lease, &self.params, seen, (Instant::now(), Timestamp::now())) {
+        match decide(&lease, &self.params, observed, (Instant::now(), Timestamp::now())) {
             Decision::Wait(at) => Ok(Err(at)),
             Decision::Take(epoch) => {
                 let version = lease.metadata.resource_version.unwrap_or_default();
@@ -303,7 +291,7 @@ impl Lease {
         }
     }
 
-    /// Renews until that is impossible or the claim has run out.
+    /// Renews the claim until the Lease is lost or the claim ends.
     async fn lead(&self, mut version: String, mut term: Term) {
         let mut pause = self.params.renew_every;
         loop {
@@ -324,11 +312,11 @@ impl Lease {
                     self.term.send_replace(Some(term));
                     continue;
                 }
-                Err(error) if error.code() == Some(404) => return,
-                Err(error) if error.code() == Some(409) => {}
+                Err(error) if error.is_not_found() => return,
+                Err(error) if error.is_conflict() => {}
                 Err(error) => tracing::warn!(%error, "cannot renew the lease"),
             }
-            // Somebody wrote it, perhaps we did without getting the answer. The next try tells.
+            // Somebody wrote the Lease, perhaps this process in a request whose answer was lost.
             pause = self.params.renew_every / 4;
             match self.call(self.api.get_opt(&self.params.name)).await {
                 Ok(Some(lease)) if self.is_ours(&lease, term.epoch) => {
@@ -350,26 +338,26 @@ impl Lease {
         holder == Some(&self.params.identity)
     }
 
-    /// Lets go of what is held, and tries until it has run out by itself.
+    /// Releases the Lease. Retries until the claim ends.
     async fn vacate(&self, until: Instant) {
         while let Err(error) = self.try_vacate().await {
             let pause = self.params.renew_every / 4;
             if Instant::now() + pause >= until {
-                tracing::warn!(%error, "cannot let go of the lease; it runs out by itself");
+                tracing::warn!(%error, "cannot release the lease; another process can claim it when it expires");
                 return;
             }
             sleep(pause).await;
         }
     }
 
-    /// Lets go of what is held, also by a request whose answer never came.
-    async fn try_vacate(&self) -> Result<(), CallError> {
+    /// Releases the Lease if this process holds it, also by a request whose answer was lost.
+    async fn try_vacate(&self) -> Result<(), request::Error> {
         let lease = self.call(self.api.get_opt(&self.params.name)).await?;
         if let Some(lease) = lease.filter(|lease| self.holds(lease)) {
             let version = lease.metadata.resource_version.unwrap_or_default();
             let spec = json!({"holderIdentity": null, "acquireTime": null, "renewTime": null});
             self.patch(&version, spec).await?;
-            tracing::info!("let go of the lease");
+            tracing::info!("released the lease");
         }
         Ok(())
     }
@@ -394,23 +382,24 @@ impl Lease {
         })
     }
 
-    /// Writes, unless somebody else has since `version`, and gives the new version.
-    async fn patch(&self, version: &str, spec: serde_json::Value) -> Result<String, CallError> {
+    /// Patches the Lease at a resourceVersion. Returns the new resourceVersion.
+    async fn patch(
+        &self,
+        version: &str,
+        spec: serde_json::Value,
+    ) -> Result<String, request::Error> {
         let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "spec": spec}));
-        let params =
-            PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..patch_params() };
         let call = self.api.patch(&self.params.name, &params, &patch);
         Ok(self.call(call).await?.metadata.resource_version.unwrap_or_default())
     }
 
     async fn call<T>(
         &self,
-        call: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, CallError> {
-        match timeout(self.params.call_timeout(), call).await {
-            Ok(result) => result.map_err(|error| Box::new(error).into()),
-            Err(_) => Err(CallError::Timeout),
-        }
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, request::Error> {
+        let what = format!("Lease {}", self.params.name);
+        call_within(self.params.call_timeout(), what, request).await
     }
 }
 

@@ -47,12 +47,12 @@ async fn a_lease_is_free_when_nobody_holds_it_or_it_is_ours() {
 async fn another_ones_lease_is_free_when_it_has_not_changed_for_its_duration() {
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
-    let mut seen = None;
+    let mut observed = None;
     let mut decide = |version, at| {
         decide(
             &lease(version, Some("you"), Some(20)),
             &params(),
-            &mut seen,
+            &mut observed,
             (after(at), Timestamp::UNIX_EPOCH),
         )
     };

@@ -1,4 +1,5 @@
-//! One request to the API server: its timeout, its error, and the permit to write.
+//! One request to the API server. This is the only code that knows its timeout, its errors, the refusal
+//! of a write without a permit, and `Retry-After`.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -10,26 +11,34 @@ use serde::de::DeserializeOwned;
 use tokio::time;
 
 /// The field manager of every write that Torpor makes.
-pub const MANAGER: &str = "torpor";
+pub(crate) const MANAGER: &str = "torpor";
 /// The timeout of one request. It does not apply to watches.
-pub const TIMEOUT: Duration = Duration::from_secs(30);
-/// Objects in one page of a list.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+/// The number of objects in one page of a list.
 const PAGE: u32 = 500;
 
-/// Returns whether this process may write now. Ask right before each write.
+/// Returns whether this process may write now. A [`permitted`](super::client::permitted) client asks
+/// before each write.
 pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// The refusal of a write by a [`permitted`](super::client::permitted) client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("this replica no longer holds the lease; the replica that does continues")]
+pub struct NotPermitted;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another replica leads.
-    #[error("this replica does not hold the lease any more")]
-    NotPermitted,
+    /// Another replica holds the lease. The write was not sent.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
     /// The API server did not answer in time.
-    #[error("{what}: no answer within {} s", TIMEOUT.as_secs())]
+    #[error("{what}: the API server did not answer within {timeout:?}")]
     Timeout {
         /// The object or list of the request.
         what: String,
+        /// The timeout.
+        timeout: Duration,
     },
     /// The API server answered with an error, or could not be reached.
     #[error("{what}: {}", message(source))]
@@ -42,72 +51,82 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the status code of the API server's answer; none where it did not answer.
-    pub fn code(&self) -> Option<u16> {
+    /// Returns the HTTP status code; none where the API server did not answer.
+    pub(crate) fn code(&self) -> Option<u16> {
         match self {
             Self::Api { source, .. } => code(source),
-            Self::NotPermitted | Self::Timeout { .. } => None,
+            Self::NotPermitted(_) | Self::Timeout { .. } => None,
         }
     }
 
-    /// Returns whether the API server rejected the request as such: it would do so again.
-    pub fn is_rejection(&self) -> bool {
+    /// Returns whether the API server rejected the request. The same request would be rejected again.
+    pub(crate) fn is_rejection(&self) -> bool {
         matches!(self.code(), Some(400 | 403 | 422))
     }
 
-    /// Returns whether the object was changed since it was read.
-    pub fn is_conflict(&self) -> bool {
+    /// Returns whether another client changed the object since it was read.
+    pub(crate) fn is_conflict(&self) -> bool {
         self.code() == Some(409)
     }
 
-    /// Returns the time after which the API server wants the request to be sent again.
-    pub fn retry_after(&self) -> Duration {
-        let seconds = match self {
-            Self::Api { source, .. } if let kube::Error::Api(status) = source.as_ref() => {
-                status.details.as_ref().map(|details| details.retry_after_seconds)
-            }
-            _ => None,
-        };
-        Duration::from_secs(seconds.unwrap_or_default().clamp(1, 30).into())
+    /// Returns the pause that the API server asks for with 429 Too Many Requests, between 1 and 30 s.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let Self::Api { source, .. } = self else { return None };
+        let kube::Error::Api(status) = source.as_ref() else { return None };
+        let seconds = status.details.as_ref().map(|details| details.retry_after_seconds);
+        let pause = Duration::from_secs(seconds.unwrap_or_default().clamp(1, 30).into());
+        (status.code == 429).then_some(pause)
     }
 
     /// Returns whether the object does not exist.
-    pub fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         self.code() == Some(404)
     }
 }
 
-/// Returns the status code of an answer.
-pub fn code(answer: &kube::Error) -> Option<u16> {
+/// Returns the HTTP status code of an answer.
+pub(crate) fn code(answer: &kube::Error) -> Option<u16> {
     match answer {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
     }
 }
 
-/// Returns the API server's own words.
-pub fn message(answer: &kube::Error) -> String {
+/// Returns the message of the API server.
+pub(crate) fn message(answer: &kube::Error) -> String {
     match answer {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
     }
 }
 
-/// Sends one request, with the timeout. `what` names its object or list in errors.
-pub async fn call<T>(
+/// Sends one request with [`TIMEOUT`]. `what` names its object or list in errors.
+pub(crate) async fn call<T>(
     what: impl Into<String>,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, Error> {
-    match time::timeout(TIMEOUT, request).await {
-        Err(_) => Err(Error::Timeout { what: what.into() }),
-        Ok(answer) => {
-            answer.map_err(|source| Error::Api { what: what.into(), source: Box::new(source) })
+    call_within(TIMEOUT, what, request).await
+}
+
+/// Sends one request with a timeout of its own. `what` names its object or list in errors.
+pub(crate) async fn call_within<T>(
+    timeout: Duration,
+    what: impl Into<String>,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    match time::timeout(timeout, request).await {
+        Err(_) => Err(Error::Timeout { what: what.into(), timeout }),
+        // The client refused the write and did not send it.
+        Ok(Err(kube::Error::Service(refusal))) if refusal.is::<NotPermitted>() => {
+            Err(Error::NotPermitted(NotPermitted))
         }
+        Ok(Err(source)) => Err(Error::Api { what: what.into(), source: Box::new(source) }),
+        Ok(Ok(answer)) => Ok(answer),
     }
 }
 
-/// Returns the values that `keep` makes of the objects of every page of a list.
-pub async fn pages<K, T>(
+/// Lists all objects, page by page. Returns the values that `keep` makes of them.
+pub(crate) async fn pages<K, T>(
     what: &'static str,
     api: &Api<K>,
     params: ListParams,
@@ -132,11 +151,11 @@ where
 }
 
 /// Returns the parameters of a PATCH by Torpor's field manager.
-pub fn patch_params() -> PatchParams {
+pub(crate) fn patch_params() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 /// Returns the parameters of a create by Torpor's field manager.
-pub fn post_params() -> PostParams {
+pub(crate) fn post_params() -> PostParams {
     PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
 }

@@ -12,7 +12,7 @@ use super::hosted::manifest::{BRIDGE_OF, bridge_of};
 use super::types::{List, Order, Resume};
 use crate::api::labels::{APP, MANAGED_BY, TORPOR};
 use crate::api::reason::Reason;
-use crate::apiserver::request::{self, Permit, call, patch_params, post_params};
+use crate::apiserver::request::{self, call, patch_params, post_params};
 use crate::hold::record::Holder;
 
 /// The key of the ConfigMap: the body of a `POST /v1/resume`, so that what is kept fits into one.
@@ -25,9 +25,6 @@ const WHAT: &str = "the ConfigMap of withdrawn orders";
 /// Why payloads could not be read or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another replica leads.
-    #[error("this replica does not lead any more")]
-    NotPermitted,
     /// They are there, and cannot be read. They are never taken for none.
     #[error(
         "ConfigMap {name} keeps the withdrawn orders and cannot be read ({problem}): mend its key {KEY}; or delete it, \
@@ -91,11 +88,9 @@ pub struct Version {
 }
 
 /// Keeps payloads.
-pub struct Payloads<'a> {
+pub struct Payloads {
     /// The client.
     pub client: Client,
-    /// Asked before each write.
-    pub permit: &'a Permit,
 }
 
 /// The name of an object's ConfigMap.
@@ -103,13 +98,9 @@ pub fn name(holder: &Holder) -> String {
     format!("torpor-{}-{}-withdrawn", holder.kind.to_lowercase(), holder.name)
 }
 
-impl Payloads<'_> {
+impl Payloads {
     fn api(&self, holder: &Holder) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), &holder.namespace)
-    }
-
-    fn permitted(&self) -> Result<(), Error> {
-        if (self.permit)() { Ok(()) } else { Err(Error::NotPermitted) }
     }
 
     /// What is kept of an object. Nothing, where there is no such ConfigMap.
@@ -135,7 +126,6 @@ impl Payloads<'_> {
             "metadata": {"name": name, "labels": labels},
             "data": {KEY: document},
         });
-        self.permitted()?;
         let api = self.api(holder);
         let written = match before.version {
             None => call(WHAT, api.create(&post_params(), &serde_json::from_value(object)?)).await,
@@ -151,7 +141,6 @@ impl Payloads<'_> {
     /// Deletes what is kept, if it is still what was read.
     pub async fn forget(&self, holder: &Holder, kept: &Kept) -> Result<(), Error> {
         let Some(Version { uid, resource_version }) = kept.version.clone() else { return Ok(()) };
-        self.permitted()?;
         let name = name(holder);
         let params = DeleteParams {
             preconditions: Some(Preconditions {

@@ -9,7 +9,7 @@ use super::validate::{Valid, validate};
 use crate::api::hibernation::HibernationStatus;
 use crate::api::hold_state::Episode;
 use crate::api::schedule::DesiredState;
-use crate::hold::plan::{Decision, Desired, keep};
+use crate::hold::plan::{Decision, Desired, mark_kept};
 use crate::hold::record::Holder;
 use crate::schedule::Basis;
 use crate::transition::job::Purpose;
@@ -162,7 +162,7 @@ impl World {
                 }
                 Action::CreateJob(..) | Action::DeleteJob(_) => {}
                 Action::MarkKept(subject) => {
-                    let Decision::Write(write) = keep(subject, &self.holder) else {
+                    let Decision::Write(write) = mark_kept(subject, &self.holder) else {
                         panic!("{} is kept already", subject.name)
                     };
                     merge(self.object(&subject.name), &write.patch);

@@ -1,4 +1,4 @@
-//! The second record of originals, in the holder's status.
+//! The second record of original values, in the status of the holder.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use super::fields::Owner;
 use super::record::{Holder, Record};
 use super::subject::Subject;
 
-/// A second record of originals, kept in the holder's status.
+/// The original values of one object, by the JSON pointer of the lever.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(transparent)]
 pub struct StatusRecord(pub BTreeMap<String, Lever>);
 
-/// One remembered lever: the original (null: there was none), the held value, and who owned the
-/// field where that was a server-side apply.
+/// One lever: its original value (null: the field was absent), its held value, and the server-side
+/// applies that owned the field.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Lever(
     pub Option<Value>,
@@ -23,7 +23,7 @@ pub struct Lever(
 );
 
 impl StatusRecord {
-    /// What a record says of one holder.
+    /// Returns the part of a record that concerns one holder.
     pub fn of(record: &Record, holder: &Holder) -> Self {
         Self(
             record
@@ -40,8 +40,9 @@ impl StatusRecord {
         )
     }
 
-    /// What of an object without annotation and label is still as it was held. What has another value by
-    /// now, or was set to the same by somebody else, is its owner's again.
+    /// Returns the levers that still have the held value, written by Torpor, for an object without
+    /// annotation and label. Any other value belongs to its owner, and so does the same value where
+    /// somebody else wrote it.
     #[must_use]
     pub fn still_held(&self, subject: &Subject) -> Self {
         let mut remembered = self.clone();

@@ -1,5 +1,5 @@
-//! Sends the writes of a hold: bounded in number, each within the lease's claim, decided again on a
-//! conflict.
+//! Sends the writes of holds. The number of concurrent writes is bounded, and a conflict leads to a new
+//! decision.
 
 use std::sync::Arc;
 
@@ -15,48 +15,47 @@ use super::lever::Kind;
 use super::plan::{Decision, Write};
 use super::refusal::Refusal;
 use super::subject::Subject;
-use crate::apiserver::request::{self, Permit, call, patch_params};
+use crate::apiserver::request::{self, call, patch_params};
 use crate::metrics::{Metrics, WriteResult};
 
-/// How often a conflict is read and decided again before the next reconcile takes over.
+/// The tries of one write after conflicts. The next reconcile takes over after them.
 const TRIES: usize = 5;
 
-/// Sends writes.
+/// Sends the writes of holds.
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
-    permit: Permit,
     in_flight: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
-/// How it went.
+/// The result of a decision.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// Nothing was to be done.
+    /// The object needed no write.
     Unchanged,
-    /// Written; what somebody else had written meanwhile.
+    /// The object was written; the foreign writes that this reverted.
     Written(Vec<Foreign>),
-    /// It can't be.
+    /// The object cannot be held or restored.
     Refused(Refusal),
-    /// The object is gone.
+    /// The object does not exist any more.
     Gone,
 }
 
-/// Why a write was not made.
+/// Why a write failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request failed.
     #[error(transparent)]
     Request(#[from] request::Error),
-    /// The object was changed by others at every try.
-    #[error("{0} was changed by others each time it was to be written")]
+    /// Every try met a conflict.
+    #[error("{0} is not written: other clients changed it during each of {TRIES} tries")]
     Contended(String),
 }
 
 impl Error {
-    /// Returns whether the API server rejected the write as such: a missing right, an admission
-    /// policy, an object that is not valid. It would do so again.
+    /// Returns whether the API server rejected the write: RBAC, an admission policy, or validation. The same
+    /// write would be rejected again.
     pub fn is_rejection(&self) -> bool {
         matches!(self, Self::Request(error) if error.is_rejection())
     }
@@ -72,27 +71,18 @@ fn result<T>(sent: &Result<T, request::Error>) -> WriteResult {
 }
 
 impl Writer {
-    /// At most `in_flight` writes at a time.
-    pub fn new(client: Client, permit: Permit, in_flight: usize, metrics: Arc<Metrics>) -> Self {
-        Self { client, permit, in_flight: Arc::new(Semaphore::new(in_flight)), metrics }
-    }
-
-    /// Asked before each write.
-    pub fn permit(&self) -> &Permit {
-        &self.permit
-    }
-
-    /// Fails where another replica leads.
-    pub fn permitted(&self) -> Result<(), request::Error> {
-        if (self.permit)() { Ok(()) } else { Err(request::Error::NotPermitted) }
+    /// Returns a writer that has at most `in_flight` writes under way at a time.
+    pub fn new(client: Client, in_flight: usize, metrics: Arc<Metrics>) -> Self {
+        Self { client, in_flight: Arc::new(Semaphore::new(in_flight)), metrics }
     }
 
     fn api(&self, kind: &Kind, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &kind.api_resource())
     }
 
-    /// Decides and writes; on a conflict reads the object again and decides again.
-    pub async fn settle(
+    /// Decides and writes. A conflict leads to a new read and a new decision. `skip_missed_runs` sets
+    /// `status.lastScheduleTime` of a CronJob before it is unsuspended.
+    pub async fn write(
         &self,
         subject: &Subject,
         skip_missed_runs: bool,
@@ -104,7 +94,9 @@ impl Writer {
         let mut written = None;
         for _ in 0..TRIES {
             let write = match decide(&current) {
-                Decision::Keep => return Ok(written.map_or(Outcome::Unchanged, Outcome::Written)),
+                Decision::Unchanged => {
+                    return Ok(written.map_or(Outcome::Unchanged, Outcome::Written));
+                }
                 Decision::Refuse(refusal) => return Ok(Outcome::Refused(refusal)),
                 Decision::Write(write) => write,
             };
@@ -122,11 +114,13 @@ impl Writer {
                 }
                 Err(error) if error.is_not_found() => return Ok(Outcome::Gone),
                 Err(error) if error.is_conflict() => {}
-                Err(error) if error.code() == Some(429) => {
-                    time::sleep(error.retry_after()).await;
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) => match error.retry_after() {
+                    Some(pause) => {
+                        time::sleep(pause).await;
+                        continue;
+                    }
+                    None => return Err(error.into()),
+                },
             }
             let read = call(current.display(), api.get_opt(&current.name)).await?;
             let read = read.filter(|o| o.metadata.uid.as_deref() == Some(current.uid.as_str()));
@@ -138,7 +132,7 @@ impl Writer {
         Err(Error::Contended(current.display()))
     }
 
-    /// The same object, newer.
+    /// Parses the same object from an answer.
     fn read(before: &Subject, object: &DynamicObject) -> Option<Subject> {
         let pointers: Vec<String> = before.levers.keys().cloned().collect();
         Subject::read(before.kind, object, &pointers)
@@ -153,20 +147,18 @@ impl Writer {
     ) -> Result<DynamicObject, request::Error> {
         let mut patch = write.patch.clone();
         if write.unsuspends && skip_missed_runs {
-            // An unsuspended CronJob starts the run that it missed since its last one.
+            // A CronJob that is unsuspended starts a run that it missed since `status.lastScheduleTime`.
             let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             let status = json!({
                 "metadata": {"resourceVersion": subject.resource_version},
                 "status": {"lastScheduleTime": now},
             });
-            self.permitted()?;
             let status = Patch::Merge(&status);
             let params = patch_params();
             let sent = api.patch_status(&subject.name, &params, &status);
             let answer = call(subject.display(), sent).await?;
             patch["metadata"]["resourceVersion"] = json!(answer.metadata.resource_version);
         }
-        self.permitted()?;
         let patch = Patch::Merge(&patch);
         let params = PatchParams { field_manager: Some(write.manager.clone()), ..patch_params() };
         let sent = api.patch(&subject.name, &params, &patch);

@@ -16,7 +16,7 @@ use kube::{Resource, ResourceExt};
 use crate::api::Hibernation;
 use crate::apiserver::request::call;
 use crate::hold::lever::Kind;
-use crate::hold::plan::{Decision, Desired, decide, finish};
+use crate::hold::plan::{Decision, Desired, decide, hand_back_ownership};
 use crate::hold::record::{ANNOTATION, Found, Holder, LABEL, Record};
 use crate::hold::subject::Subject;
 use crate::reconcile::apply;
@@ -155,7 +155,7 @@ impl Sweep {
                 continue;
             }
             for held in self.left_unfinished(Timestamp::now()) {
-                if let Err(error) = self.settle(&context, &held, finish).await {
+                if let Err(error) = self.settle(&context, &held, hand_back_ownership).await {
                     tracing::warn!(?held, %error, "what was let go of could not be finished yet");
                 }
             }
@@ -225,7 +225,7 @@ impl Sweep {
             let let_go = |subject: &Subject| {
                 let record = subject.found.record();
                 if record.is_none_or(|record| record.holdings(holder).all(|(_, h)| h.kept)) {
-                    return Decision::Keep;
+                    return Decision::Unchanged;
                 }
                 decide(subject, &Desired { holder, episode: "", wants: &wants, remembered: None })
             };
@@ -278,7 +278,7 @@ impl Sweep {
             return Ok(());
         };
         if let Some(subject) = Subject::read(kind, &object, []) {
-            context.writer.settle(&subject, true, decide).await?;
+            context.writer.write(&subject, true, decide).await?;
         }
         Ok(())
     }

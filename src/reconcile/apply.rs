@@ -12,7 +12,7 @@ use super::kind::Managed;
 use crate::api::hold_state::Attempt;
 use crate::apiserver::request::{self, call, patch_params, post_params};
 use crate::hold::foreign::Foreign;
-use crate::hold::plan::{Desired, decide, keep};
+use crate::hold::plan::{Desired, decide, mark_kept};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
 use crate::hold::writer::{self, Outcome, Writer};
@@ -118,8 +118,7 @@ impl<K: Managed> Applier<'_, K> {
             match outcome {
                 ((name, uid), Ok(Outcome::Written(foreign))) => {
                     if record(contests, &uid, &foreign) {
-                        foreign_changes
-                            .extend(foreign.last().map(|f| format!("{name}: {}", f.in_words())));
+                        foreign_changes.extend(foreign.last().map(|f| format!("{name}: {f}")));
                     }
                 }
                 (_, Ok(_)) => {}
@@ -154,12 +153,12 @@ impl<K: Managed> Applier<'_, K> {
                     };
                     decide(subject, &wish)
                 };
-                let outcome = self.writer.settle(&subject, skip_missed_runs, decide).await;
+                let outcome = self.writer.write(&subject, skip_missed_runs, decide).await;
                 ((subject.display(), subject.uid), outcome)
             }
             Action::MarkKept(subject) => {
-                let decide = |subject: &Subject| keep(subject, self.holder);
-                let outcome = self.writer.settle(&subject, false, decide).await;
+                let decide = |subject: &Subject| mark_kept(subject, self.holder);
+                let outcome = self.writer.write(&subject, false, decide).await;
                 ((subject.display(), subject.uid), outcome)
             }
             _ => (<(String, String)>::default(), Ok(Outcome::Unchanged)),
@@ -167,7 +166,6 @@ impl<K: Managed> Applier<'_, K> {
     }
 
     async fn finalizer(&self, wanted: bool) -> Result<(), Error> {
-        self.writer.permitted()?;
         let mut finalizers = self.object.finalizers().to_vec();
         finalizers.retain(|finalizer| finalizer != FINALIZER);
         if wanted {
@@ -191,7 +189,6 @@ impl<K: Managed> Applier<'_, K> {
         attempt: &Attempt,
         purpose: Purpose,
     ) -> Result<(), Error> {
-        self.writer.permitted()?;
         let owner = Owner {
             namespace: &self.holder.namespace,
             name: &self.holder.name,
@@ -209,7 +206,6 @@ impl<K: Managed> Applier<'_, K> {
     }
 
     async fn delete(&self, name: &str) -> Result<(), Error> {
-        self.writer.permitted()?;
         let api: Api<Job> = Api::namespaced(self.client.clone(), &self.holder.namespace);
         let params = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
@@ -239,12 +235,12 @@ fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) -> bool {
         last: now,
         quiet_until: now + quiet,
         manager: last.manager().to_owned(),
-        said: last.in_words(),
+        said: last.to_string(),
         rejected: None,
     };
     contests.insert(uid.to_owned(), contest);
     // Once in a contest, and a deploy is no news: it has its own events.
-    count == 1 && !last.kept
+    count == 1 && !last.rollout
 }
 
 /// Remembers that the API server rejected a write, until the write is sent again.

@@ -43,7 +43,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context that writes only while this process leads, at most `writes_in_flight` at a time.
+    /// Returns a context that has at most `writes_in_flight` writes of holds under way at a time. `client` sends a
+    /// write only while this process leads.
     pub fn new(
         client: Client,
         epoch: CurrentEpoch,
@@ -52,13 +53,9 @@ impl Context {
         writes_in_flight: usize,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let permit = {
-            let epoch = epoch.clone();
-            Arc::new(move || epoch().is_some())
-        };
         let reporter = Reporter { controller: "torpor".to_owned(), instance: None };
         Arc::new(Self {
-            writer: Writer::new(client.clone(), permit, writes_in_flight, metrics.clone()),
+            writer: Writer::new(client.clone(), writes_in_flight, metrics.clone()),
             recorder: Recorder::new(client.clone(), reporter),
             deals: deals::client::Client::new(client.clone(), account.clone()),
             client,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::context::Context;
 use crate::api::deals::{DealsSource, DealsStatus, SourceStatus};
 use crate::api::reason::Reason;
+use crate::apiserver::request::{self, NotPermitted};
 use crate::deals::clearance::{Action, MarketError, Memory, Rules, Seen};
 use crate::deals::client::{self, Server};
 use crate::deals::hosted::{self, Hosting};
@@ -83,7 +84,7 @@ impl From<payloads::Error> for MarketError {
 }
 
 fn not_leading() -> MarketError {
-    hosted::Error::NotPermitted.into()
+    hosted::Error::from(request::Error::from(NotPermitted)).into()
 }
 
 impl Broker<'_> {
@@ -124,15 +125,14 @@ impl Broker<'_> {
         let account = self.context.account.as_ref().ok_or(client::Error::NoServiceAccount)?;
         Ok(Hosting {
             client: self.context.client.clone(),
-            permit: self.context.writer.permit(),
             image: &self.context.image,
             account,
             epoch: (self.context.epoch)().ok_or_else(not_leading)?,
         })
     }
 
-    fn payloads(&self) -> Payloads<'_> {
-        Payloads { client: self.context.client.clone(), permit: self.context.writer.permit() }
+    fn payloads(&self) -> Payloads {
+        Payloads { client: self.context.client.clone() }
     }
 
     fn server(&self) -> Server<'_> {

@@ -91,7 +91,7 @@ impl<'a> Draft<'a> {
             remembered: recorded.as_ref(),
         };
         match decide(subject, &wish) {
-            Decision::Keep => {
+            Decision::Unchanged => {
                 if releases {
                     self.forget(subject);
                 }

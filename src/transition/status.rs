@@ -8,7 +8,7 @@ use super::spec::Entry;
 use super::standing::few;
 use crate::api::condition;
 use crate::api::hold_state::{Counts, WorkloadStatus};
-use crate::hold::plan::{Decision, Desired, decide, original_in_words};
+use crate::hold::plan::{Decision, Desired, decide, describe_originals};
 use crate::hold::record::Found;
 use crate::hold::refusal::Refusal;
 use crate::hold::status_record::StatusRecord;
@@ -111,7 +111,7 @@ impl Draft<'_> {
             Some(contest.said.clone()).filter(|said| !said.is_empty())
         });
         let original =
-            subject.found.record().and_then(|record| original_in_words(subject.kind, record));
+            subject.found.record().and_then(|record| describe_originals(subject.kind, record));
         WorkloadStatus {
             kind: subject.kind.name.to_owned(),
             name: subject.name.clone(),
@@ -133,7 +133,7 @@ impl Draft<'_> {
         };
         match decide(subject, &wish) {
             Decision::Refuse(refusal) => Some(refusal),
-            Decision::Keep | Decision::Write(_) => None,
+            Decision::Unchanged | Decision::Write(_) => None,
         }
     }
 

@@ -11,7 +11,7 @@ use super::standing::few;
 use super::steps::{Step, StepName};
 use crate::api::reason::Reason;
 use crate::api::workload::MissedRuns;
-use crate::hold::plan::{Decision, keep as mark_kept};
+use crate::hold::plan::{Decision, mark_kept};
 
 /// Brings everything back that the object holds. Of an object whose deletion is overdue it removes the
 /// finalizer all the same: the sweep for holders that are gone does the rest.

@@ -17,6 +17,7 @@ use kube::{
     runtime::watcher,
 };
 use serde_json::{Value, json};
+use torpor::apiserver::request;
 use torpor::deals::hosted::{self, Error};
 use torpor::hold::record::Holder;
 
@@ -105,7 +106,7 @@ async fn a_bridge_serves_its_object_and_is_kept_as_it_should_be() {
     // Nothing is written where nothing differs.
     let before = versions(&scene).await;
     assert_eq!(before.len(), 4, "{before:?}");
-    let idle = scene.hosting(&scene.refused, 5);
+    let idle = scene.hosting(&scene.idle, 5);
     for refresh in [false, true] {
         let source = read(&orders("o-1"));
         let hosted = idle.ensure(&scene.holder, &source, refresh).await;
@@ -201,7 +202,7 @@ async fn a_bridge_outlives_its_object_until_it_is_removed() {
     workload::create::<ConfigMap>(&scene.namespace, &workload::object(theirs)).await;
     let mut looks = tokio::time::interval(std::time::Duration::from_millis(100));
     let removed = async {
-        while scene.hosting(&scene.permitted, 5).remove(&scene.holder).await.expect("it goes") {
+        while scene.hosting(&scene.client, 5).remove(&scene.holder).await.expect("it goes") {
             looks.tick().await;
         }
     };
@@ -273,10 +274,10 @@ async fn what_a_bridge_waits_for_is_told_by_name() {
 #[tokio::test]
 async fn what_is_not_torpors_is_not_touched_and_who_does_not_lead_writes_nothing() {
     let scene = Scene::create("bridge-names").await;
-    let idle = scene.hosting(&scene.refused, 5);
+    let idle = scene.hosting(&scene.idle, 5);
     let source = read(&orders("o-1"));
     let error = idle.ensure(&scene.holder, &source, false).await.expect_err("it does not lead");
-    assert!(matches!(error, Error::NotPermitted), "{error}");
+    assert!(matches!(error, Error::Request(request::Error::NotPermitted(_))), "{error}");
     assert_eq!(versions(&scene).await, BTreeMap::new());
 
     let theirs =

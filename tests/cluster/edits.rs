@@ -142,7 +142,11 @@ async fn an_original_that_is_recorded_nowhere_is_asked_for_and_not_guessed() {
         })
         .await;
     let said = crate::support::hibernation::message(&status, "Stalled");
-    assert!(said.contains("/spec/replicas") && said.contains("set it to what"), "{said}");
+    assert!(
+        said.contains("/spec/replicas")
+            && said.contains("Set it to the value that it should have when awake"),
+        "{said}"
+    );
     assert_eq!(workload::replicas(&scene.deployment("worker").await), 0, "nobody guesses");
     // As the message says.
     scene.kubectl(&["scale", "deployment/worker", "--replicas=1"]);

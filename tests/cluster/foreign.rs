@@ -32,10 +32,10 @@ async fn who_peeks_is_told_in_the_status_and_by_an_event_and_changes_nothing() {
     let hibernation = asleep(&scene, of("worker", json!({}))).await;
     scene.kubectl(&["scale", "deployment/worker", "--replicas=1"]);
     until_held(&scene, "worker").await;
-    let says = "kubectl (through /scale) set replicas to 1";
+    let says = "kubectl set replicas to 1 through /scale";
     let told = |status: &Value, says: &str| {
         let message = of_workload(status, "worker")["message"].as_str().unwrap_or_default();
-        message.contains(says) && message.contains("wakes to what it was before")
+        message.contains(says) && message.contains("; reverted. The wake restores 2")
     };
     let status = hibernation.until("told", |status| told(status, says)).await;
     assert_eq!(of_workload(&status, "worker")["original"], "2");

@@ -91,7 +91,8 @@ async fn deployed_while_asleep(scene: &Scene, hibernation: &Hibernation, replica
             let message = workload["message"].as_str().unwrap_or_default();
             workload["original"] == replicas
                 && message.contains(&format!("helm set replicas to {replicas}"))
-                && message.contains("that is what it wakes to")
+                && message
+                    .contains(&format!("in a rollout; reverted. The wake restores {replicas}"))
         })
     };
     hibernation.until("it tells what it wakes to, and why", told).await;

@@ -124,7 +124,7 @@ async fn everything_is_released_without_an_operator_and_exactly_as_it_was() {
     let there = versions();
     let seen = torpor(&scene, &["--all", "--dry-run"]);
     let seen =
-        seen.with(0, &["nothing was changed", "warning: hib/project is there", "state: Awake"]);
+        seen.with(0, &["nothing was changed", "warning: hib/project exists", "state: Awake"]);
     assert_eq!(seen.row("deployment/worker"), "deployment/worker | replicas | 0 | 2 | hib/project");
     assert_eq!(
         seen.row("cronjob/nightly"),
@@ -144,7 +144,7 @@ async fn everything_is_released_without_an_operator_and_exactly_as_it_was() {
     for (object, before) in objects.iter().zip(before) {
         assert_eq!(exactly(&scene, object), before, "{object}");
     }
-    torpor(&scene, &["--all"]).with(0, &["nothing is held in namespace"]);
+    torpor(&scene, &["--all"]).with(0, &["no object is held in namespace"]);
     torpor(&scene, &["hib/project"]).with(1, &["hib/project holds nothing in namespace"]);
     // Who wants to be awake holds nothing again: no warning.
     hibernation.set_state("Awake").await;
@@ -162,8 +162,7 @@ async fn one_holder_lets_go_and_the_others_stay() {
     asleep(&scene, of("worker", all)).await;
     scene.operator.kill9();
     held_by_another(&scene, "worker", "MaintenanceWindow").await;
-    torpor(&scene, &["hib/unknown"])
-        .with(1, &["these hold something there: hib/project, mw/other"]);
+    torpor(&scene, &["hib/unknown"]).with(1, &["holders there: hib/project, mw/other"]);
 
     let seen = torpor(&scene, &["--dry-run", "hib/project"]);
     assert_eq!(
@@ -184,7 +183,7 @@ async fn one_holder_lets_go_and_the_others_stay() {
     let windows: Api<DynamicObject> =
         Api::namespaced_with(scene.namespace.client.clone(), &scene.namespace.name, &resource);
     windows.create(&PostParams::default(), &window).await.expect("the window is admitted");
-    let said = ["warning: mw/other is there", "suspend: true", "kubectl patch mw/other"];
+    let said = ["warning: mw/other exists", "suspend: true", "kubectl patch mw/other"];
     torpor(&scene, &["mw/other", "--dry-run"]).with(0, &said);
     let patch = r#"{"spec":{"suspend":true}}"#;
     scene.kubectl(&["patch", "mw/other", "--type=merge", "--patch", patch]);
@@ -335,7 +334,7 @@ async fn what_is_wrong_is_said_and_told_by_the_exit_status() {
     run(&elsewhere, &cluster::variable("KUBECONFIG")).with(1, &["no namespace there-is-no-such"]);
     let here = ["--namespace", scene.namespace.name.as_str(), "--all"];
     run(&here, "/nonexistent").with(1, &["no cluster"]);
-    let said = ["deployments could not be looked at", "forbidden"];
+    let said = ["cannot list deployments", "forbidden"];
     run(&here, &nobody(&scene).display().to_string()).with(1, &said);
     assert_eq!(workload::replicas(&scene.deployment("worker").await), 0, "nothing was changed");
 }
@@ -347,7 +346,8 @@ async fn what_is_released_under_a_living_hibernation_is_held_again_as_it_was_war
     let hibernation: Hibernation = asleep(&scene, of("worker", json!({}))).await;
     let deployments: Api<Deployment> = scene.namespace.api();
     let held = deployments.get("worker").await.expect("it is there").resource_version();
-    torpor(&scene, &["hib/project"]).with(0, &["warning: hib/project is there, and holds again"]);
+    torpor(&scene, &["hib/project"])
+        .with(0, &["warning: hib/project exists and holds the released objects again"]);
     crate::support::wait::until(&deployments, "worker", "held again", |worker| {
         crate::hold::held(worker) && worker.resource_version() != held
     })

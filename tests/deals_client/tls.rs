@@ -80,7 +80,10 @@ async fn a_server_is_spoken_to_only_if_the_authority_vouches_for_its_name() {
         assert_eq!(reason, "TLSFailed", "{what}: {text}");
     }
     let (reason, text) = failed(World::at(stub.address).look().await);
-    assert!(["MarketInvalid", "MarketUnreachable"].contains(&reason.as_str()), "without TLS: {text}");
+    assert!(
+        ["MarketInvalid", "MarketUnreachable"].contains(&reason.as_str()),
+        "without TLS: {text}"
+    );
     assert_eq!(stub.requests().len(), 2, "nobody who is not known was asked anything");
     assert!(other.requests().is_empty() && plain.requests().is_empty());
 

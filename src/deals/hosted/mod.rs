@@ -25,7 +25,7 @@ use super::Account;
 use super::types::cleaned;
 use crate::api::deals::{CaStatus, DealsSource, SourceStatus};
 use crate::api::reason::Reason;
-use crate::apiserver::request::{self, MANAGER, Permit, call};
+use crate::apiserver::request::{self, MANAGER, call};
 use crate::hold::record::Holder;
 use crate::lease::Epoch;
 
@@ -43,9 +43,6 @@ const KEYS: &str = "/openid/v1/jwks";
 /// Why a bridge could not be made or taken away.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another replica leads.
-    #[error("this replica does not lead any more")]
-    NotPermitted,
     /// A newer leader has been there.
     #[error("epoch {ours} is older than {newest}, which ConfigMap {config} says has begun")]
     StaleEpoch {
@@ -130,8 +127,6 @@ pub struct Hosted {
 pub struct Hosting<'a> {
     /// The client.
     pub client: Client,
-    /// Asked before each write.
-    pub permit: &'a Permit,
     /// Image of the bridges: the operator's own.
     pub image: &'a str,
     /// Whom the bridges answer.
@@ -188,10 +183,6 @@ impl Hosting<'_> {
         let guarded = self.delete::<NetworkPolicy>(what, holder, Background).await?;
         let what = "the bridge's ConfigMap";
         Ok(self.delete::<ConfigMap>(what, holder, Background).await? || guarded)
-    }
-
-    fn permitted(&self) -> Result<(), Error> {
-        if (self.permit)() { Ok(()) } else { Err(Error::NotPermitted) }
     }
 
     /// The ConfigMap with keys, issuer and epoch.
@@ -279,7 +270,6 @@ impl Hosting<'_> {
             }
             apply["metadata"]["resourceVersion"] = there.resource_version().into();
         }
-        self.permitted()?;
         let api: Api<K> = Api::namespaced(self.client.clone(), &holder.namespace);
         let params = PatchParams::apply(MANAGER).force();
         match call(what, api.patch(name, &params, &Patch::Apply(&apply))).await {
@@ -303,7 +293,6 @@ impl Hosting<'_> {
                 any = true;
                 continue;
             }
-            self.permitted()?;
             let params = DeleteParams {
                 propagation_policy: Some(propagation.clone()),
                 preconditions: Some(Preconditions { uid: object.uid(), resource_version: None }),

@@ -17,7 +17,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use torpor::api::{MaintenanceWindow, deals::DealsSource, deals::SourceStatus};
-use torpor::apiserver::request::Permit;
+use torpor::apiserver::client;
 use torpor::deals::Account;
 use torpor::deals::hosted::{self, Error, Hosted, Hosting};
 use torpor::deals::payloads::Payloads;
@@ -35,11 +35,11 @@ pub(super) const WINDOW: &str = "MaintenanceWindow/worker";
 pub(super) struct Scene {
     pub(super) namespace: Namespace,
     pub(super) holder: Holder,
-    pub(super) permitted: Permit,
-    pub(super) refused: Permit,
-    account: Account,
     /// With the account's rights.
-    client: Client,
+    pub(super) client: Client,
+    /// The same of a replica that does not lead.
+    pub(super) idle: Client,
+    account: Account,
 }
 
 impl Scene {
@@ -50,15 +50,16 @@ impl Scene {
         workload::create(&namespace, &object).await;
         grant(&namespace, &account).await;
         let user = format!("system:serviceaccount:{}:{}", account.namespace, account.name);
-        let client = cluster::client_as(&user).await;
+        let config = cluster::config_as(&user).await;
+        let client = Client::try_from(config.clone()).expect("a client can be made");
         until_granted(&client, &namespace).await;
         let holder = Holder {
             kind: "MaintenanceWindow".to_owned(),
             namespace: namespace.name.clone(),
             name: "worker".to_owned(),
         };
-        let (permitted, refused): (Permit, Permit) = (Arc::new(|| true), Arc::new(|| false));
-        Self { namespace, holder, permitted, refused, account, client }
+        let idle = client::permitted(config, Arc::new(|| false)).expect("a client can be made");
+        Self { namespace, holder, client, idle, account }
     }
 
     /// Another object here.
@@ -66,18 +67,17 @@ impl Scene {
         Holder { name: name.to_owned(), ..self.holder.clone() }
     }
 
-    pub(super) fn hosting<'a>(&'a self, permit: &'a Permit, epoch: i32) -> Hosting<'a> {
+    pub(super) fn hosting(&self, client: &Client, epoch: i32) -> Hosting<'_> {
         Hosting {
-            client: self.client.clone(),
-            permit,
+            client: client.clone(),
             image: IMAGE,
             account: &self.account,
             epoch: Epoch(epoch),
         }
     }
 
-    pub(super) fn payloads(&self) -> Payloads<'_> {
-        Payloads { client: self.client.clone(), permit: &self.permitted }
+    pub(super) fn payloads(&self) -> Payloads {
+        Payloads { client: self.client.clone() }
     }
 
     pub(super) fn windows(&self) -> Api<DynamicObject> {
@@ -98,12 +98,12 @@ impl Scene {
         source: &Value,
         refresh: bool,
     ) -> Result<Hosted, Error> {
-        let hosting = self.hosting(&self.permitted, epoch);
+        let hosting = self.hosting(&self.client, epoch);
         hosting.ensure(&self.holder, &read(source), refresh).await
     }
 
     pub(super) async fn until_ready(&self, epoch: i32, source: &Value) {
-        let hosting = self.hosting(&self.permitted, epoch);
+        let hosting = self.hosting(&self.client, epoch);
         until(&hosting, &self.holder, &read(source), "the bridge is ready", |h| h.ready).await;
     }
 
@@ -115,7 +115,7 @@ impl Scene {
         what: &str,
         wanted: impl Fn(&Hosted) -> bool,
     ) {
-        let hosting = self.hosting(&self.permitted, 5);
+        let hosting = self.hosting(&self.client, 5);
         until(&hosting, holder, &read(source), what, wanted).await;
     }
 

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
+use torpor::apiserver::request;
 use torpor::deals::payloads::{Error, Kept, Payloads};
 use torpor::deals::types::{Id, LONGEST_RESTORE, Order, Restore};
 
@@ -21,9 +22,9 @@ async fn withdrawn_orders_are_kept_until_they_are_forgotten_as_they_were_read() 
     let (payloads, holder) = (scene.payloads(), &scene.holder);
     assert_eq!(payloads.read(holder).await.expect("it is read"), Kept::default());
     let orders = [order("o-1", "{\"a\": 1}".to_owned()), order("o-2", "b".repeat(LONGEST_RESTORE))];
-    let idle = Payloads { client: scene.namespace.client.clone(), permit: &scene.refused };
+    let idle = Payloads { client: scene.idle.clone() };
     let error = idle.keep(holder, &orders).await.expect_err("it does not lead");
-    assert!(matches!(error, Error::NotPermitted), "{error}");
+    assert!(matches!(error, Error::Request(request::Error::NotPermitted(_))), "{error}");
     payloads.keep(holder, &orders).await.expect("they are kept");
     let first = payloads.read(holder).await.expect("it is read");
     assert_eq!(first.orders, orders);
