@@ -11,7 +11,7 @@
     reason = "a benchmark may panic"
 )]
 
-#[path = "../tests/postgres/mod.rs"]
+#[path = "../tests/local/support/postgres/mod.rs"]
 mod postgres;
 
 use std::process::{Command, ExitCode, Stdio};
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use postgres::Database;
 use torpor::api::database::RUNTIME_TABLES;
 
-const CORNICE: &str = include_str!("../tests/postgres/cornice.sql");
+const CORNICE: &str = include_str!("../tests/local/support/postgres/cornice.sql");
 
 /// How often cornice.sql's rows are put in: with one, there is hardly anything to empty.
 const TIMES: usize = 10;

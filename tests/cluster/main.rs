@@ -8,42 +8,11 @@
 // A test that cannot go on says why and ends: so may all that it calls.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod backup;
-mod bridges;
-mod deletion;
-mod edits;
-mod faults;
-#[allow(dead_code, reason = "what the bridges' own tests need besides")]
-#[path = "../bridge/folder.rs"]
-mod folder;
-mod foreign;
-mod give_back;
-mod helm;
+mod deals;
+mod hibernation;
 mod hold;
-#[allow(dead_code, reason = "what the bridges' own tests need besides")]
-#[path = "../bridge/http.rs"]
-mod http;
-mod image;
-mod input;
-mod job;
-mod kinds;
-mod levers;
-mod lifecycle;
-mod limits;
-mod market;
-#[allow(dead_code, reason = "what the bridges' own tests need besides")]
-#[path = "../bridge/node.rs"]
-mod node;
-mod owners;
-mod random;
-mod rehearsal;
+mod maintenance;
+mod operator;
 mod release;
-mod requests;
-mod rights;
-mod runbook;
-mod secrecy;
-#[path = "../sonm/binary.rs"]
-mod stand_in;
 mod support;
-mod sweep;
-mod windows;
+mod truncation;

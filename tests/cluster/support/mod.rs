@@ -6,6 +6,8 @@ pub(crate) mod cluster;
 pub(crate) mod cornice;
 pub(crate) mod database;
 pub(crate) mod hibernation;
+pub(crate) mod hosting;
+pub(crate) mod market;
 pub(crate) mod namespace;
 pub(crate) mod object;
 pub(crate) mod operator;
@@ -17,3 +19,8 @@ pub(crate) mod truncation;
 pub(crate) mod wait;
 pub(crate) mod window;
 pub(crate) mod workload;
+
+#[path = "../../support/mod.rs"]
+mod shared;
+
+pub(crate) use shared::{sonm_node, stand_in};

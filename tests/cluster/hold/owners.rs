@@ -1,0 +1,283 @@
+//! What is woken is exactly as it was, down to the owners of its fields.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use kube::{Api, ResourceExt, api::DeleteParams};
+use serde_json::{Value, json};
+use torpor::hold::record::{ANNOTATION, LABEL, Record};
+
+use crate::{
+    hibernation::lifecycle::{Scene, of, untouched},
+    hold::writes::{asleep, manifest, until_held, woken},
+    support::{hibernation::Hibernation, wait, workload},
+};
+
+/// An object with all of its managedFields, but for what time, the API server and controllers change in
+/// any object: its status, versions, times, and the Deployment controller's revision.
+pub(crate) fn exactly(scene: &Scene, object: &str) -> Value {
+    let json = scene.kubectl(&["get", object, "--output=json", "--show-managed-fields"]);
+    let mut object: Value = serde_json::from_str(&json).expect("kubectl prints JSON");
+    object.as_object_mut().expect("an object").remove("status");
+    let metadata = object["metadata"].as_object_mut().expect("metadata");
+    for key in ["generation", "resourceVersion"] {
+        metadata.remove(key);
+    }
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.remove("deployment.kubernetes.io/revision");
+        annotations.remove("deprecated.daemonset.template.generation");
+    }
+    if metadata.get("annotations") == Some(&json!({})) {
+        metadata.remove("annotations");
+    }
+    let mut entries =
+        metadata.get("managedFields").and_then(Value::as_array).cloned().unwrap_or_default();
+    entries.retain(|entry| {
+        let controllers = entry["manager"] == "kube-controller-manager";
+        let sub = entry["subresource"].as_str().unwrap_or_default();
+        sub != "status" && (!controllers || sub == "scale")
+    });
+    for entry in &mut entries {
+        entry.as_object_mut().expect("an entry").remove("time");
+    }
+    entries.sort_by_key(|entry| {
+        format!("{} {} {}", entry["manager"], entry["operation"], entry["subresource"])
+    });
+    metadata.insert("managedFields".to_owned(), json!(entries));
+    object
+}
+
+/// A manifest as a file, for a kubectl that gets its name.
+fn file(scene: &Scene, manifest: &Value) -> String {
+    let name = manifest["metadata"]["name"].as_str().expect("a name");
+    crate::hold::writes::file(scene, name, manifest)
+}
+
+fn create(scene: &Scene, manager: &str, manifest: &Value) {
+    let manager = format!("--field-manager={manager}");
+    scene.kubectl(&["create", &manager, "--filename", &file(scene, manifest)]);
+}
+
+/// Server-side apply, without force.
+pub(crate) fn apply(scene: &Scene, manager: &str, manifest: &Value) {
+    let manager = format!("--field-manager={manager}");
+    scene.kubectl(&["apply", "--server-side", &manager, "--filename", &file(scene, manifest)]);
+}
+
+pub(crate) fn config_map(name: &str, data: Option<Value>) -> Value {
+    let mut manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+    if let Some(data) = data {
+        manifest["data"] = data;
+    }
+    manifest
+}
+
+fn daemon(name: &str, selector: Option<Value>) -> Value {
+    let mut manifest = manifest(name, 1, "1");
+    manifest["kind"] = json!("DaemonSet");
+    let spec = manifest["spec"].as_object_mut().expect("a spec");
+    spec.remove("replicas");
+    if let Some(selector) = selector {
+        spec["template"]["spec"]["nodeSelector"] = selector;
+    }
+    manifest
+}
+
+/// Everybody who writes manifests, each with an object of his own.
+fn everybody(scene: &Scene) -> Vec<String> {
+    let deployment = |name: &str| manifest(name, 1, "1");
+    let plain = |name: &str| {
+        let mut manifest = deployment(name);
+        manifest["spec"]["template"]["metadata"].as_object_mut().expect("it").remove("annotations");
+        manifest
+    };
+    // kubectl apply.
+    scene.kubectl(&["apply", "--filename", &file(scene, &deployment("client-side"))]);
+    // A server-side apply with several fields, and one beside another that has but the replicas.
+    apply(scene, "argocd-controller", &deployment("server-side"));
+    apply(scene, "argocd-controller", &deployment("shared"));
+    let only_replicas = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shared"},
+        "spec": {"replicas": 1},
+    });
+    apply(scene, "autoscaler", &only_replicas);
+    // Helm 3 updates, Helm 4 applies.
+    create(scene, "helm", &deployment("helm-three"));
+    apply(scene, "helm", &deployment("helm-four"));
+    // An apply that leaves the replicas to the default, and to a person.
+    let mut defaulted = deployment("defaulted");
+    defaulted["spec"].as_object_mut().expect("a spec").remove("replicas");
+    apply(scene, "flux", &defaulted);
+    defaulted["metadata"]["name"] = json!("scaled");
+    apply(scene, "flux", &defaulted);
+    scene.kubectl(&["scale", "deployment/scaled", "--replicas=2"]);
+    // Restarted ones: with and without annotations of their pods before.
+    apply(scene, "flux", &deployment("api"));
+    create(scene, "kubectl-create", &plain("plain-api"));
+    apply(scene, "flux", &daemon("agent", Some(json!({"kubernetes.io/os": "linux"}))));
+    create(scene, "helm", &daemon("helm-agent", Some(json!({"kubernetes.io/os": "linux"}))));
+    create(scene, "helm", &daemon("anywhere", None));
+    let values = json!({"HIBERNATE_MODE": "no", "OTHER": "1"});
+    apply(scene, "flux", &config_map("env", Some(values.clone())));
+    create(scene, "helm", &config_map("env-helm", Some(values)));
+    create(scene, "helm", &config_map("env-other", Some(json!({"OTHER": "1"}))));
+    create(scene, "helm", &config_map("env-none", None));
+    let deployments = [
+        "client-side",
+        "server-side",
+        "shared",
+        "helm-three",
+        "helm-four",
+        "defaulted",
+        "scaled",
+        "api",
+        "plain-api",
+    ];
+    let objects = deployments.map(|name| format!("deployment/{name}")).into_iter();
+    let others = [
+        "daemonset/agent",
+        "daemonset/helm-agent",
+        "daemonset/anywhere",
+        "configmap/env",
+        "configmap/env-helm",
+        "configmap/env-other",
+        "configmap/env-none",
+    ];
+    objects.chain(others.map(str::to_owned)).collect()
+}
+
+fn of_everybody() -> Value {
+    let restart = |name: &str| json!({"kind": "Deployment", "name": name, "action": "Restart"});
+    json!({
+        "state": "Hibernated",
+        "workloads": [
+            {"kind": "Deployment", "all": true}, restart("api"), restart("plain-api"),
+            {"kind": "DaemonSet", "all": true},
+        ],
+        "configMaps": [
+            {"name": "env"}, {"name": "env-helm"}, {"name": "env-other"}, {"name": "env-none"},
+        ],
+    })
+}
+
+#[tokio::test]
+async fn everything_is_exactly_as_it_was_down_to_the_owners_of_fields() {
+    let scene = Scene::create("owners").await;
+    let objects = everybody(&scene);
+    for name in ["client-side", "server-side", "shared", "helm-three", "helm-four", "defaulted"] {
+        workload::until_ready(&scene.namespace, name).await;
+    }
+    wait::until::<DaemonSet>(&scene.namespace.api(), "agent", "ready", |daemon| {
+        daemon.status.as_ref().is_some_and(|status| status.number_ready > 0)
+    })
+    .await;
+    let all = || -> BTreeMap<String, Value> {
+        objects.iter().map(|object| (object.clone(), exactly(&scene, object))).collect()
+    };
+    let before = all();
+    let hibernation = Hibernation::create(&scene.namespace, "project", of_everybody()).await;
+    hibernation.until_phase("Hibernated").await;
+    for (object, asleep) in all() {
+        assert_ne!(asleep, before[&object], "{object} is held");
+    }
+    woken(&hibernation).await;
+    for (object, after) in all() {
+        assert_eq!(after, before[&object], "{object}");
+    }
+    // So that an apply meets no conflict.
+    for (name, manager) in [
+        ("server-side", "argocd-controller"),
+        ("shared", "argocd-controller"),
+        ("helm-four", "helm"),
+    ] {
+        // Two who share a field can't disagree on it, whoever held it in between.
+        let replicas = if name == "shared" { 1 } else { 2 };
+        apply(&scene, manager, &manifest(name, replicas, "2"));
+    }
+    apply(&scene, "flux", &manifest("defaulted", 2, "1"));
+    let values = json!({"HIBERNATE_MODE": "changed", "OTHER": "1", "INGEST_ENABLED": "true"});
+    apply(&scene, "flux", &config_map("env", Some(values)));
+    apply(&scene, "flux", &daemon("agent", Some(json!({"kubernetes.io/arch": "amd64"}))));
+}
+
+/// What is on a Deployment between the two writes of a wake: the value is back, nobody holds it, and its
+/// owner is not yet what it was. As a crash leaves it behind.
+async fn between(scene: &Scene, name: &str) {
+    let deployment = scene.deployment(name).await;
+    let mut record: Record =
+        serde_json::from_str(&deployment.annotations()[ANNOTATION]).expect("a record");
+    let held = record.levers.get_mut("/spec/replicas").expect("it is held");
+    held.holders.clear();
+    let original = held.original.clone();
+    let (annotation, label) = record.written();
+    let patch = json!({
+        "metadata": {"annotations": {ANNOTATION: annotation}, "labels": {LABEL: label}},
+        "spec": {"replicas": original},
+    });
+    let (object, patch) = (format!("deployment/{name}"), patch.to_string());
+    let as_torpor = ["--type=merge", "--field-manager=torpor", "--patch"];
+    scene.kubectl(&[&["patch", &object], &as_torpor[..], &[&patch]].concat());
+}
+
+#[tokio::test]
+async fn killed_between_the_two_writes_of_a_wake_it_finishes_when_started_again() {
+    let mut scene = Scene::create("between").await;
+    apply(&scene, "flux", &manifest("worker", 1, "1"));
+    workload::until_ready(&scene.namespace, "worker").await;
+    let before = exactly(&scene, "deployment/worker");
+    let hibernation = asleep(&scene, of("worker", json!({}))).await;
+    scene.operator.kill9();
+    between(&scene, "worker").await;
+    hibernation.set_state("Awake").await;
+    scene.operator.restart();
+    hibernation.until_phase("Awake").await;
+    assert_eq!(exactly(&scene, "deployment/worker"), before);
+    apply(&scene, "flux", &manifest("worker", 2, "1"));
+}
+
+#[tokio::test]
+async fn killed_between_the_two_writes_it_is_finished_even_where_the_holder_is_gone() {
+    let mut scene = Scene::impatient("between-gone").await;
+    apply(&scene, "flux", &manifest("worker", 1, "1"));
+    workload::until_ready(&scene.namespace, "worker").await;
+    let before = exactly(&scene, "deployment/worker");
+    let hibernation = asleep(&scene, of("worker", json!({}))).await;
+    scene.operator.kill9();
+    between(&scene, "worker").await;
+    hibernation.patch(json!({"metadata": {"finalizers": null}})).await;
+    hibernation.api.delete("project", &DeleteParams::default()).await.expect("it is deleted");
+    scene.operator.restart();
+    let deployments: Api<Deployment> = scene.namespace.api();
+    wait::until(&deployments, "worker", "without a trace", untouched).await;
+    assert_eq!(exactly(&scene, "deployment/worker"), before);
+}
+
+#[tokio::test]
+async fn what_is_healed_from_the_status_goes_back_to_its_apply_too() {
+    let scene = Scene::create("healed-owner").await;
+    apply(&scene, "flux", &manifest("worker", 1, "1"));
+    workload::until_ready(&scene.namespace, "worker").await;
+    let before = exactly(&scene, "deployment/worker");
+    let hibernation = asleep(&scene, of("worker", json!({}))).await;
+    scene.kubectl(&["annotate", "deployment/worker", "torpor.dev/hold-"]);
+    until_held(&scene, "worker").await;
+    woken(&hibernation).await;
+    assert_eq!(exactly(&scene, "deployment/worker"), before);
+}
+
+#[tokio::test]
+async fn what_was_let_go_and_set_to_zero_since_is_left_alone() {
+    let mut scene = Scene::create("let-go").await;
+    scene.deploy("worker", 1).await;
+    let hibernation = asleep(&scene, of("worker", json!({}))).await;
+    // The status still tells of the hold, as after a crash right behind the write.
+    scene.operator.kill9();
+    crate::release::torpor(&scene, &["hib/project"]).success();
+    scene.kubectl(&["scale", "deployment/worker", "--replicas=0"]);
+    hibernation.set_state("Awake").await;
+    scene.operator.restart();
+    hibernation.until_phase("Awake").await;
+    let worker = scene.deployment("worker").await;
+    assert_eq!(workload::replicas(&worker), 0);
+    assert!(untouched(&worker));
+}

@@ -1,0 +1,308 @@
+//! What others write into an object while it is held, and what can't be held.
+
+use std::path::PathBuf;
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::ConfigMap,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    hibernation::lifecycle::{Scene, of, reason, record, untouched},
+    support::{
+        hibernation::{Hibernation, message},
+        wait,
+        workload::{self, WELL_BEHAVED, authored},
+    },
+};
+
+/// A manifest as a file, as kubectl wants it.
+pub(crate) fn file(scene: &Scene, name: &str, manifest: &Value) -> String {
+    let name = format!("{}-{name}.json", scene.namespace.name);
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, manifest.to_string()).expect("the file can be written");
+    path.display().to_string()
+}
+
+/// The manifest of a Deployment with so many replicas and a version in its template.
+pub(crate) fn manifest(name: &str, replicas: i32, version: &str) -> Value {
+    let deployment = workload::deployment(name, replicas, WELL_BEHAVED, 1);
+    let mut manifest = serde_json::to_value(deployment).expect("it is JSON");
+    manifest["apiVersion"] = json!("apps/v1");
+    manifest["kind"] = json!("Deployment");
+    manifest["spec"]["template"]["metadata"]["annotations"] = json!({"version": version});
+    manifest
+}
+
+/// Whether a Deployment is held at 0, its annotation and label there.
+pub(crate) fn held(deployment: &Deployment) -> bool {
+    workload::replicas(deployment) == 0
+        && deployment.annotations().contains_key("torpor.dev/hold")
+        && deployment.labels().contains_key("torpor.dev/held")
+}
+
+pub(crate) async fn until_held(scene: &Scene, name: &str) -> Deployment {
+    wait::until(&scene.namespace.api(), name, "held", held).await
+}
+
+pub(crate) async fn asleep(scene: &Scene, spec: Value) -> Hibernation {
+    let hibernation = Hibernation::create(&scene.namespace, "project", spec).await;
+    hibernation.until_phase("Hibernated").await;
+    hibernation
+}
+
+pub(crate) async fn woken(hibernation: &Hibernation) {
+    hibernation.set_state("Awake").await;
+    hibernation.until_phase("Awake").await;
+}
+
+// What others write --------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn who_scales_it_again_and_again_is_named_and_changes_nothing() {
+    let scene = Scene::create("contested").await;
+    scene.deploy("worker", 2).await;
+    let hibernation = asleep(&scene, of("worker", json!({}))).await;
+    for _ in 0..3 {
+        scene.kubectl(&["scale", "deployment/worker", "--replicas=1"]);
+        until_held(&scene, "worker").await;
+    }
+    scene.kubectl(&["scale", "deployment/worker", "--replicas=1"]);
+    let contested = |status: &Value| reason(status, "Stalled") == "Contested";
+    let status = hibernation.until("contested", contested).await;
+    assert!(message(&status, "Stalled").contains("kubectl"), "{status:#}");
+    until_held(&scene, "worker").await;
+
+    // Woken in the middle of it, it does not wait for the contest to calm down.
+    for _ in 0..2 {
+        scene.kubectl(&["scale", "deployment/worker", "--replicas=1"]);
+    }
+    woken(&hibernation).await;
+    assert_eq!(workload::replicas(&scene.deployment("worker").await), 2);
+}
+
+#[tokio::test]
+async fn a_deploy_while_asleep_is_what_it_wakes_as() {
+    let scene = Scene::create("deploy").await;
+    let apply = |replicas| {
+        let manifest = file(&scene, "worker", &manifest("worker", replicas, "1"));
+        scene.kubectl(&["apply", "--filename", &manifest]);
+    };
+    apply(1);
+    workload::until_ready(&scene.namespace, "worker").await;
+    let hibernation = asleep(&scene, of("worker", json!({}))).await;
+    apply(2);
+    until_held(&scene, "worker").await;
+    woken(&hibernation).await;
+    assert_eq!(workload::replicas(&scene.deployment("worker").await), 2);
+}
+
+#[tokio::test]
+async fn who_applied_it_server_side_deploys_while_asleep_and_meets_no_conflict_once_awake() {
+    let scene = Scene::create("server-side").await;
+    let apply = |replicas, more: &[&str]| {
+        let manifest = file(&scene, "worker", &manifest("worker", replicas, "1"));
+        let arguments = ["apply", "--server-side", "--field-manager=deployer"];
+        scene.kubectl(&[&arguments, more, &["--filename", &manifest]].concat());
+    };
+    apply(1, &[]);
+    workload::until_ready(&scene.namespace, "worker").await;
+    let hibernation = asleep(&scene, of("worker", json!({}))).await;
+    apply(2, &["--force-conflicts"]);
+    until_held(&scene, "worker").await;
+    woken(&hibernation).await;
+    let worker = scene.deployment("worker").await;
+    assert_eq!(workload::replicas(&worker), 2);
+    let managers = worker.managed_fields().iter().filter_map(|entry| entry.manager.as_deref());
+    assert!(
+        !managers.into_iter().any(|manager| manager == "torpor"),
+        "nothing is left of the hold"
+    );
+    apply(3, &[]);
+    assert_eq!(workload::replicas(&scene.deployment("worker").await), 3);
+}
+
+#[tokio::test]
+async fn what_is_torn_off_is_healed_from_the_status() {
+    let scene = Scene::create("torn").await;
+    let before = authored(&scene.deploy("worker", 2).await);
+    let hibernation = asleep(&scene, of("worker", json!({}))).await;
+    scene.kubectl(&["annotate", "deployment/worker", "torpor.dev/hold-"]);
+    until_held(&scene, "worker").await;
+    scene.kubectl(&["label", "deployment/worker", "torpor.dev/held-"]);
+    until_held(&scene, "worker").await;
+
+    // Both at once, with what it is held at left in place: nothing in it tells of the hold.
+    let mut replaced = scene.deployment("worker").await;
+    replaced.annotations_mut().remove("torpor.dev/hold");
+    replaced.labels_mut().remove("torpor.dev/held");
+    let deployments: Api<Deployment> = scene.namespace.api();
+    deployments.replace("worker", &PostParams::default(), &replaced).await.expect("it is replaced");
+    until_held(&scene, "worker").await;
+    woken(&hibernation).await;
+    assert_eq!(authored(&scene.deployment("worker").await), before);
+}
+
+#[tokio::test]
+async fn what_is_torn_off_while_nobody_looks_is_healed_from_the_status() {
+    let mut scene = Scene::create("torn-unseen").await;
+    let before = authored(&scene.deploy("worker", 2).await);
+    let hibernation = asleep(&scene, of("worker", json!({}))).await;
+    scene.operator.kill9();
+    scene.kubectl(&["annotate", "deployment/worker", "torpor.dev/hold-"]);
+    scene.kubectl(&["label", "deployment/worker", "torpor.dev/held-"]);
+    hibernation.set_state("Awake").await;
+    scene.operator.restart();
+    hibernation.until_phase("Awake").await;
+    assert_eq!(authored(&scene.deployment("worker").await), before);
+}
+
+#[tokio::test]
+async fn an_undone_rollout_brings_no_stale_hold_back() {
+    let scene = Scene::create("undo").await;
+    let apply = |version: &str| {
+        let manifest = file(&scene, "worker", &manifest("worker", 1, version));
+        scene.kubectl(&["apply", "--filename", &manifest]);
+    };
+    apply("1");
+    workload::until_ready(&scene.namespace, "worker").await;
+    let hibernation = asleep(&scene, of("worker", json!({}))).await;
+    woken(&hibernation).await;
+    // Asleep, the Deployment controller copied the annotation to the ReplicaSet of version 1.
+    let sets: Api<ReplicaSet> = scene.namespace.api();
+    let set = &sets.list(&ListParams::default()).await.expect("they are listed").items[0];
+    let stale = json!({"metadata": {"annotations": {
+        "torpor.dev/hold": r#"{"/spec/replicas":{"original":9,"holders":[]}}"#,
+    }}});
+    let patch = PatchParams::default();
+    sets.patch(&set.name_any(), &patch, &Patch::Merge(&stale)).await.expect("it is patched");
+    apply("2");
+    workload::until_ready(&scene.namespace, "worker").await;
+    scene.kubectl(&["rollout", "undo", "deployment/worker"]);
+    workload::until_ready(&scene.namespace, "worker").await;
+
+    hibernation.set_state("Hibernated").await;
+    hibernation.until_phase("Hibernated").await;
+    woken(&hibernation).await;
+    let worker = scene.deployment("worker").await;
+    assert_eq!(workload::replicas(&worker), 1);
+    let version = worker.spec.and_then(|s| s.template.metadata).and_then(|m| m.annotations);
+    assert_eq!(version.unwrap_or_default()["version"], "1");
+}
+
+#[tokio::test]
+async fn what_two_hold_comes_back_when_the_last_lets_go() {
+    let scene = Scene::create("two").await;
+    let before = authored(&scene.deploy("worker", 1).await);
+    let spec = of("worker", json!({}));
+    let one = Hibernation::create(&scene.namespace, "one", spec.clone()).await;
+    one.until_phase("Hibernated").await;
+    let other = Hibernation::create(&scene.namespace, "other", spec).await;
+    other.until_phase("Hibernated").await;
+    let (moments, task) = record(&scene.namespace);
+    woken(&one).await;
+    assert!(held(&scene.deployment("worker").await), "the other one holds it");
+    task.abort();
+    for moment in moments.lock().await.iter() {
+        assert_eq!(moment["worker"].0, 0, "all the time");
+    }
+    woken(&other).await;
+    assert_eq!(authored(&scene.deployment("worker").await), before);
+}
+
+// What can't be held -------------------------------------------------------------------------------
+
+/// Waits until the object says that it can't go on, and why.
+pub(crate) async fn until_stalled(hibernation: &Hibernation, why: &str, says: &str) {
+    let what = format!("stalled for {why}");
+    let status = hibernation.until(&what, |status| reason(status, "Stalled") == why).await;
+    assert!(message(&status, "Stalled").contains(says), "{status:#}");
+    assert_ne!(status["phase"], "Hibernated");
+}
+
+pub(crate) async fn config_map(scene: &Scene, name: &str, more: Value) {
+    let mut manifest = json!({"metadata": {"name": name}, "data": {"HIBERNATE_MODE": "no"}});
+    if let (Some(manifest), Value::Object(more)) = (manifest.as_object_mut(), more) {
+        manifest.extend(more);
+    }
+    workload::create(&scene.namespace, &workload::object::<ConfigMap>(manifest)).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_held_is_said_and_nothing_is_stopped() {
+    let scene = Scene::create("refused").await;
+    let namespace = &scene.namespace;
+    let worker = scene.deploy("worker", 1).await;
+    config_map(&scene, "immutable", json!({"immutable": true})).await;
+    config_map(&scene, "binary", json!({"data": {}, "binaryData": {"HIBERNATE_MODE": "eA=="}}))
+        .await;
+    let sets: Api<ReplicaSet> = namespace.api();
+    let set = sets.list(&ListParams::default()).await.expect("they are listed").items[0].name_any();
+    let mut paused = workload::deployment("paused", 0, WELL_BEHAVED, 1);
+    paused.spec.as_mut().expect("a spec").paused = Some(true);
+    workload::create(namespace, &paused).await;
+
+    let workers = json!([{"kind": "Deployment", "name": "worker"}]);
+    let with = |kind: &str, name: &str, action: &str| json!({"workloads": [workers[0], {"kind": kind, "name": name, "action": action}]});
+    let cases = [
+        ("controlled", with("ReplicaSet", &set, "Stop"), "ControlledBy", "Deployment worker"),
+        (
+            "immutable",
+            json!({"configMaps": [{"name": "immutable"}]}),
+            "ConfigMapImmutable",
+            "immutable",
+        ),
+        (
+            "binary",
+            json!({"configMaps": [{"name": "binary"}]}),
+            "ConfigMapKeyBinary",
+            "HIBERNATE_MODE",
+        ),
+        ("missing", json!({"configMaps": [{"name": "later"}]}), "ConfigMapNotFound", "later"),
+        ("paused", with("Deployment", "paused", "Restart"), "CannotRestart", "paused"),
+    ];
+    for (name, more, why, says) in cases {
+        let hibernation = Hibernation::create(namespace, name, of("worker", more)).await;
+        until_stalled(&hibernation, why, says).await;
+    }
+    assert_eq!(authored(&scene.deployment("worker").await), authored(&worker));
+
+    // The one that only waits for something goes on by itself when that is there.
+    let missing = Hibernation::existing(namespace, "missing");
+    config_map(&scene, "later", json!({})).await;
+    missing.until_phase("Hibernated").await;
+    assert!(held(&scene.deployment("worker").await));
+}
+
+#[tokio::test]
+async fn two_that_want_different_values_of_one_key_are_told_so() {
+    let scene = Scene::create("conflict").await;
+    config_map(&scene, "env", json!({})).await;
+    let spec = |value: &str| {
+        json!({
+            "state": "Hibernated",
+            "configMaps": [{"name": "env", "set": {"HIBERNATE_MODE": value}}],
+        })
+    };
+    let first = Hibernation::create(&scene.namespace, "first", spec("yes")).await;
+    first.until_phase("Hibernated").await;
+    let second = Hibernation::create(&scene.namespace, "second", spec("maybe")).await;
+    until_stalled(&second, "HoldConflict", "Hibernation/").await;
+    let value = async || {
+        let config_maps: Api<ConfigMap> = scene.namespace.api();
+        let env = config_maps.get("env").await.expect("it is there");
+        assert_eq!(untouched(&env), env.data.as_ref().is_some_and(|d| d["HIBERNATE_MODE"] == "no"));
+        env.data.unwrap_or_default()["HIBERNATE_MODE"].clone()
+    };
+    assert_eq!(value().await, "yes");
+    woken(&first).await;
+    second.until_phase("Hibernated").await;
+    assert_eq!(value().await, "maybe");
+    woken(&second).await;
+    assert_eq!(value().await, "no");
+}

@@ -1,0 +1,365 @@
+//! `torpor release` as a process, with a person's kubeconfig, and no operator.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use axum::http::Method;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use kube::api::{ApiResource, DynamicObject, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use torpor::api::MaintenanceWindow;
+use torpor::hold::record::{ANNOTATION, LABEL, Record};
+
+use crate::{
+    hibernation::lifecycle::{Scene, of, untouched},
+    hold::owners::exactly,
+    hold::writes::{asleep, config_map, file, manifest},
+    support::{
+        cluster,
+        hibernation::Hibernation,
+        proxy::{Fate, Proxy},
+        workload,
+    },
+};
+
+/// How the command ended, and what it said.
+pub(crate) struct Ended {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { status: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    pub(crate) fn success(self) -> Self {
+        self.with(0, &[])
+    }
+
+    /// Expects an exit status, and words on standard output or standard error.
+    fn with(self, status: i32, says: &[&str]) -> Self {
+        let all = format!("{}\n{}", self.out, self.err);
+        assert_eq!(self.status, Some(status), "{all}");
+        for words in says {
+            assert!(all.contains(words), "{words:?} in:\n{all}");
+        }
+        self
+    }
+
+    /// A line of the table, its columns with a bar between.
+    fn row(&self, begins: &str) -> String {
+        let columns = |line: &str| {
+            let columns: Vec<_> =
+                line.split("   ").map(str::trim).filter(|c| !c.is_empty()).collect();
+            columns.join(" | ")
+        };
+        let mut rows = self.out.lines().map(columns);
+        let row = rows.find(|row| row.starts_with(begins));
+        row.unwrap_or_else(|| panic!("no row {begins} in:\n{}", self.out))
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_torpor"));
+    command.arg("release").args(arguments);
+    command
+}
+
+/// Runs it in the scene's namespace.
+pub(crate) fn torpor(scene: &Scene, arguments: &[&str]) -> Ended {
+    let arguments = [&["--namespace", &scene.namespace.name], arguments].concat();
+    Ended::of(&command(&arguments).output().expect("it runs"))
+}
+
+/// A hold as another holder left it.
+async fn held_by_another(scene: &Scene, name: &str, holder: &str) {
+    let deployment = scene.deployment(name).await;
+    let mut record: Record = deployment
+        .annotations()
+        .get(ANNOTATION)
+        .map(|text| serde_json::from_str(text).expect("a record"))
+        .unwrap_or_default();
+    let held = record.levers.entry("/spec/replicas".to_owned()).or_default();
+    held.original = held.original.take().or(Some(json!(workload::replicas(&deployment))));
+    let holder = format!("{holder}/{}/other", scene.namespace.name);
+    let holding = json!({"by": holder, "value": 0, "episode": "e"});
+    held.holders.push(serde_json::from_value(holding).expect("a holding"));
+    let (annotation, label) = record.written();
+    let patch = json!({
+        "metadata": {"annotations": {ANNOTATION: annotation}, "labels": {LABEL: label}},
+        "spec": {"replicas": 0},
+    });
+    workload::merge::<Deployment>(&scene.namespace, name, patch).await;
+}
+
+#[tokio::test]
+async fn everything_is_released_without_an_operator_and_exactly_as_it_was() {
+    let mut scene = Scene::create("release-all").await;
+    scene.deploy("worker", 2).await;
+    scene.deploy("api", 1).await;
+    workload::create(&scene.namespace, &workload::cron_job("nightly", "exit 0")).await;
+    config_map(&scene, "env", json!({})).await;
+    let objects = ["deployment/worker", "deployment/api", "cronjob/nightly", "configmap/env"];
+    let before = objects.map(|object| exactly(&scene, object));
+    let more = json!({
+        "workloads": [
+            {"kind": "Deployment", "name": "worker"}, {"kind": "CronJob", "name": "nightly"},
+            {"kind": "Deployment", "name": "api", "action": "Restart"},
+        ],
+        "configMaps": [{"name": "env"}],
+    });
+    let hibernation = asleep(&scene, of("worker", more)).await;
+    scene.operator.kill9();
+
+    let versions = || {
+        objects.map(|object| {
+            scene.kubectl(&["get", object, "--output=jsonpath={.metadata.resourceVersion}"])
+        })
+    };
+    let there = versions();
+    let seen = torpor(&scene, &["--all", "--dry-run"]);
+    let seen =
+        seen.with(0, &["nothing was changed", "warning: hib/project is there", "state: Awake"]);
+    assert_eq!(seen.row("deployment/worker"), "deployment/worker | replicas | 0 | 2 | hib/project");
+    assert_eq!(
+        seen.row("cronjob/nightly"),
+        "cronjob/nightly | suspend | true | false | hib/project"
+    );
+    assert_eq!(
+        seen.row("configmap/env | HIBERNATE_MODE"),
+        "configmap/env | HIBERNATE_MODE | true | no | hib/project"
+    );
+    assert_eq!(
+        seen.row("configmap/env | INGEST_ENABLED"),
+        "configmap/env | INGEST_ENABLED | false | (not set) | hib/project"
+    );
+    assert_eq!(versions(), there);
+
+    torpor(&scene, &["--all"]).with(0, &["4 restored"]);
+    for (object, before) in objects.iter().zip(before) {
+        assert_eq!(exactly(&scene, object), before, "{object}");
+    }
+    torpor(&scene, &["--all"]).with(0, &["nothing is held in namespace"]);
+    torpor(&scene, &["hib/project"]).with(1, &["hib/project holds nothing in namespace"]);
+    // Who wants to be awake holds nothing again: no warning.
+    hibernation.set_state("Awake").await;
+    held_by_another(&scene, "worker", "Hibernation").await;
+    let ended = torpor(&scene, &["--all"]).with(0, &["1 restored"]);
+    assert!(!ended.err.contains("warning"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn one_holder_lets_go_and_the_others_stay() {
+    let mut scene = Scene::create("release-one").await;
+    scene.deploy("worker", 1).await;
+    scene.deploy("second", 1).await;
+    let all = json!({"workloads": [{"kind": "Deployment", "all": true}]});
+    asleep(&scene, of("worker", all)).await;
+    scene.operator.kill9();
+    held_by_another(&scene, "worker", "MaintenanceWindow").await;
+    torpor(&scene, &["hib/unknown"])
+        .with(1, &["these hold something there: hib/project, mw/other"]);
+
+    let seen = torpor(&scene, &["--dry-run", "hib/project"]);
+    assert_eq!(
+        seen.row("deployment/worker"),
+        "deployment/worker | replicas | 0 | (stays held) | hib/project, mw/other"
+    );
+    let said = ["deployment/worker: still held by mw/other", "1 restored, 1 still held by others"];
+    torpor(&scene, &["hib/project"]).with(0, &said);
+    assert_eq!(workload::replicas(&scene.deployment("second").await), 1);
+    assert_eq!(workload::replicas(&scene.deployment("worker").await), 0);
+    // The last one: its object is there, and may hold again, until it says that it won't.
+    let window = json!({
+        "apiVersion": "torpor.dev/v1alpha1", "kind": "MaintenanceWindow",
+        "metadata": {"name": "other"}, "spec": {"start": "2000-01-01T00:00:00Z"},
+    });
+    let window: DynamicObject = serde_json::from_value(window).expect("an object");
+    let resource = ApiResource::erase::<MaintenanceWindow>(&());
+    let windows: Api<DynamicObject> =
+        Api::namespaced_with(scene.namespace.client.clone(), &scene.namespace.name, &resource);
+    windows.create(&PostParams::default(), &window).await.expect("the window is admitted");
+    let said = ["warning: mw/other is there", "suspend: true", "kubectl patch mw/other"];
+    torpor(&scene, &["mw/other", "--dry-run"]).with(0, &said);
+    let patch = r#"{"spec":{"suspend":true}}"#;
+    scene.kubectl(&["patch", "mw/other", "--type=merge", "--patch", patch]);
+    let ended = torpor(&scene, &["maintenancewindow/other"]).with(0, &["1 restored"]);
+    assert!(!ended.err.contains("warning"), "{}", ended.err);
+    let worker = scene.deployment("worker").await;
+    assert_eq!(workload::replicas(&worker), 1);
+    assert!(untouched(&worker));
+}
+
+#[tokio::test]
+async fn one_object_is_released_whoever_holds_it() {
+    let mut scene = Scene::create("release-object").await;
+    scene.deploy("worker", 1).await;
+    scene.deploy("second", 1).await;
+    let all = json!({"workloads": [{"kind": "Deployment", "all": true}]});
+    asleep(&scene, of("worker", all)).await;
+    scene.operator.kill9();
+    held_by_another(&scene, "worker", "MaintenanceWindow").await;
+    torpor(&scene, &["deploy/worker"]).with(0, &["1 restored"]);
+    assert!(untouched(&scene.deployment("worker").await));
+    assert_eq!(workload::replicas(&scene.deployment("worker").await), 1);
+    assert_eq!(workload::replicas(&scene.deployment("second").await), 0);
+
+    // What can't be known is not guessed.
+    scene.kubectl(&["annotate", "deployment/second", "torpor.dev/hold-"]);
+    let said = ["Deployment second", "is gone or was changed", "originals", "1 not restored"];
+    torpor(&scene, &["deployment/second"]).with(1, &said);
+    assert_eq!(workload::replicas(&scene.deployment("second").await), 0);
+}
+
+#[tokio::test]
+async fn a_deploy_while_asleep_is_what_is_released_to() {
+    let mut scene = Scene::create("release-deploy").await;
+    config_map(&scene, "env", json!({})).await;
+    let spec = json!({"state": "Hibernated", "configMaps": [{"name": "env"}]});
+    asleep(&scene, spec).await;
+    scene.operator.kill9();
+    let patch = r#"{"data":{"HIBERNATE_MODE":"deployed","OTHER":"1"}}"#;
+    scene.kubectl(&[
+        "patch",
+        "configmap/env",
+        "--field-manager=unknown",
+        "--type=merge",
+        "--patch",
+        patch,
+    ]);
+    let seen = torpor(&scene, &["--all", "--dry-run"]);
+    assert!(
+        seen.row("configmap/env | HIBERNATE_MODE").contains("| deployed | deployed |"),
+        "{}",
+        seen.out
+    );
+    torpor(&scene, &["--all"]).success();
+    let config_maps: Api<ConfigMap> = scene.namespace.api();
+    let data = config_maps.get("env").await.expect("it is there").data.unwrap_or_default();
+    assert_eq!(data.get("HIBERNATE_MODE").map(String::as_str), Some("deployed"));
+    assert_eq!(data.get("INGEST_ENABLED"), None);
+}
+
+#[tokio::test]
+async fn who_writes_while_it_is_released_loses_nothing_and_all_the_same_it_is_released() {
+    let mut scene = Scene::create("release-conflict").await;
+    let names = ["deployed", "labelled", "scaled"];
+    let written = |name: &str, version| file(&scene, name, &manifest(name, 2, version));
+    for name in names {
+        scene.kubectl(&["apply", "--filename", &written(name, "1")]);
+    }
+    for name in names {
+        workload::until_ready(&scene.namespace, name).await;
+    }
+    let before = ["deployment/labelled", "deployment/scaled"].map(|name| exactly(&scene, name));
+    let all = json!([{"kind": "Deployment", "all": true}]);
+    asleep(&scene, json!({"state": "Hibernated", "workloads": all})).await;
+    scene.operator.kill9();
+
+    let deploy = file(&scene, "deployed", &manifest("deployed", 3, "2"));
+    let (proxy, namespace) = (Proxy::start().await, scene.namespace.name.clone());
+    let mut met = BTreeSet::new();
+    proxy.rule(move |request| {
+        // Between what it has read and what it writes.
+        if request.method == Method::PATCH && met.insert(request.name().to_owned()) {
+            let write: &[&str] = match request.name() {
+                "deployed" => &["apply", "--filename", &deploy],
+                "labelled" => &["label", "deployment/labelled", "touched=yes"],
+                _ => &["scale", "deployment/scaled", "--replicas=1"],
+            };
+            cluster::kubectl(&[&["--namespace", &namespace], write].concat());
+        }
+        Fate::Pass
+    });
+    let arguments = ["--namespace", &scene.namespace.name, "--all"];
+    let mut release = command(&arguments);
+    release.env("KUBECONFIG", proxy.kubeconfig(&scene.namespace.name));
+    let ended = tokio::task::spawn_blocking(move || release.output()).await.expect("it is run");
+    Ended::of(&ended.expect("it runs")).with(0, &["3 restored"]);
+    let patches = |name| {
+        let requests = proxy.requests();
+        let all = requests.iter().filter(|r| r.method == Method::PATCH && r.name() == name);
+        all.map(|request| request.met(409)).collect::<Vec<_>>()
+    };
+    for name in names {
+        let conflicts = patches(name);
+        let (first, last) = (conflicts.first(), conflicts.last());
+        assert_eq!((first, last), (Some(&true), Some(&false)), "{name}: {conflicts:?}");
+    }
+    scene.kubectl(&["label", "deployment/labelled", "touched-"]);
+    assert_eq!(["deployment/labelled", "deployment/scaled"].map(|o| exactly(&scene, o)), before);
+    let deployed = scene.deployment("deployed").await;
+    assert!(untouched(&deployed));
+    assert_eq!(workload::replicas(&deployed), 3, "a deploy is what it is released to");
+}
+
+/// A kubeconfig of a service account without any rights.
+fn nobody(scene: &Scene) -> PathBuf {
+    let admin = std::fs::read_to_string(cluster::variable("KUBECONFIG")).expect("it is readable");
+    let token = scene.kubectl(&["create", "token", "default"]);
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("{}.kubeconfig", scene.namespace.name));
+    std::fs::write(&path, admin).expect("it can be written");
+    let file = path.display().to_string();
+    for arguments in [
+        vec!["set-credentials", "nobody", "--token", token.trim()],
+        vec!["set-context", "--current", "--user", "nobody"],
+    ] {
+        cluster::kubectl(&[&["--kubeconfig", &file, "config"], arguments.as_slice()].concat());
+    }
+    path
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_and_told_by_the_exit_status() {
+    let mut scene = Scene::create("release-wrong").await;
+    scene.deploy("worker", 1).await;
+    asleep(&scene, of("worker", json!({}))).await;
+    scene.operator.kill9();
+    torpor(&scene, &[]).with(2, &["hib/NAME", "--all --dry-run"]);
+    torpor(&scene, &["worker"]).with(2, &["write hib/NAME or mw/NAME", "deployment/worker"]);
+    torpor(&scene, &["unicorn/worker"]).with(2, &["configmap"]);
+    torpor(&scene, &["--all", "hib/project"]).with(2, &["cannot be used with"]);
+    torpor(&scene, &["--all", "--context", "nowhere"]).with(1, &["no cluster", "nowhere"]);
+    torpor(&scene, &["--help"])
+        .with(0, &["torpor release -n cornice --all --dry-run", "Exit status"]);
+    let run = |arguments: &[&str], kubeconfig: &str| {
+        Ended::of(&command(arguments).env("KUBECONFIG", kubeconfig).output().expect("it runs"))
+    };
+    let elsewhere = ["--namespace", "there-is-no-such", "--all"];
+    run(&elsewhere, &cluster::variable("KUBECONFIG")).with(1, &["no namespace there-is-no-such"]);
+    let here = ["--namespace", scene.namespace.name.as_str(), "--all"];
+    run(&here, "/nonexistent").with(1, &["no cluster"]);
+    let said = ["deployments could not be looked at", "forbidden"];
+    run(&here, &nobody(&scene).display().to_string()).with(1, &said);
+    assert_eq!(workload::replicas(&scene.deployment("worker").await), 0, "nothing was changed");
+}
+
+#[tokio::test]
+async fn what_is_released_under_a_living_hibernation_is_held_again_as_it_was_warned() {
+    let scene = Scene::create("release-living").await;
+    scene.deploy("worker", 1).await;
+    let hibernation: Hibernation = asleep(&scene, of("worker", json!({}))).await;
+    let deployments: Api<Deployment> = scene.namespace.api();
+    let held = deployments.get("worker").await.expect("it is there").resource_version();
+    torpor(&scene, &["hib/project"]).with(0, &["warning: hib/project is there, and holds again"]);
+    crate::support::wait::until(&deployments, "worker", "held again", |worker| {
+        crate::hold::writes::held(worker) && worker.resource_version() != held
+    })
+    .await;
+    crate::hold::writes::woken(&hibernation).await;
+    assert_eq!(workload::replicas(&scene.deployment("worker").await), 1);
+}
+
+#[test]
+fn arguments_are_refused_before_any_cluster_is_asked() {
+    let ended = command(&["-n", "x", "hib/"]).env("KUBECONFIG", "/nonexistent").output();
+    let ended = Ended::of(&ended.expect("it runs"));
+    let ended = ended.with(2, &["hib/NAME"]);
+    assert_eq!(ended.out, "");
+}

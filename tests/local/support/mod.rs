@@ -1,0 +1,16 @@
+//! What the tests stand on, a file for each subject.
+
+pub(crate) mod api_server;
+pub(crate) mod bridge;
+pub(crate) mod contract;
+pub(crate) mod gate;
+pub(crate) mod market;
+pub(crate) mod postgres;
+pub(crate) mod stub;
+pub(crate) mod token;
+pub(crate) mod world;
+
+#[path = "../../support/mod.rs"]
+mod shared;
+
+pub(crate) use shared::{folder, http, sonm_node};

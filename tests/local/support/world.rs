@@ -1,0 +1,130 @@
+//! An object, its server, and the client that stands between them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use serde_json::{Value, json};
+use torpor::api::deals::SourceStatus;
+use torpor::deals::client::{Account, Client, Error, Look, Server};
+use torpor::deals::problem::{Kind, TYPES};
+use torpor::deals::types::Drain;
+use torpor::hold::record::Holder;
+use torpor::operator::lease::Epoch;
+
+use super::api_server::Api;
+use super::stub::{Reply, Stub};
+
+/// Where the Service of the object is.
+pub(crate) const SERVICE: &str = "/api/v1/namespaces/shop/services/market";
+
+/// The object, and what it is asked through.
+pub(crate) struct World {
+    pub(crate) api: Arc<Api>,
+    pub(crate) client: Client,
+    pub(crate) holder: Holder,
+    pub(crate) source: SourceStatus,
+}
+
+impl World {
+    /// With a Service that leads to this address.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        let api = Api::new();
+        api.put(SERVICE, service(address));
+        let account = Account { namespace: "torpor-system".into(), name: "torpor".into() };
+        let client = Client::new(api.client(), account);
+        let source = SourceStatus {
+            service: "market".to_owned(),
+            port: address.port().into(),
+            ca_config_map_ref: None,
+            bridge: None,
+        };
+        Self { api, client, holder: holder("worker"), source }
+    }
+
+    /// With a server that answers so.
+    pub(crate) async fn answered(replies: &[Reply]) -> (Self, Stub) {
+        let stub = Stub::start(replies).await;
+        (Self::at(stub.address), stub)
+    }
+
+    pub(crate) fn server(&self) -> Server<'_> {
+        Server { holder: &self.holder, source: &self.source }
+    }
+
+    pub(crate) async fn look(&self) -> Result<Look, Error> {
+        self.client.look(&self.server()).await
+    }
+
+    /// A change, and one as good as any.
+    pub(crate) async fn change(&self) -> Result<(), Error> {
+        self.client.announce(&self.server(), Epoch(7), None).await
+    }
+
+    pub(crate) async fn drain(&self, drain: &Value) -> Result<(), Error> {
+        let drain: Drain = serde_json::from_value(drain.clone()).unwrap();
+        self.client.drain(&self.server(), Epoch(7), &drain).await
+    }
+}
+
+/// A window of this name.
+pub(crate) fn holder(name: &str) -> Holder {
+    let (kind, namespace) = ("MaintenanceWindow".to_owned(), "shop".to_owned());
+    Holder { kind, namespace, name: name.to_owned() }
+}
+
+/// A Service whose `ClusterIP` is that address.
+pub(crate) fn service(address: SocketAddr) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "market", "namespace": "shop"},
+        "spec": {
+            "type": "ClusterIP", "clusterIP": address.ip().to_string(),
+            "ports": [{"name": "http", "port": address.port(), "protocol": "TCP"}],
+        },
+    })
+}
+
+/// What binds, as a market would tell.
+pub(crate) fn commitments() -> Value {
+    json!({
+        "asOf": "2026-12-01T02:00:00Z", "complete": true,
+        "deals": [{"id": "1", "term": "Fixed", "endsAt": "2026-12-01T10:00:00Z"}],
+        "orders": [{"id": "a", "restore": "{}"}], "tasks": [{"id": "t"}],
+    })
+}
+
+/// An answer with a body.
+pub(crate) fn says(status: u16, media_type: &str, body: &str) -> Bytes {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} X\r\ncontent-type: {media_type}\r\n");
+    format!("{head}content-length: {length}\r\n\r\n{body}").into()
+}
+
+/// An answer without one.
+pub(crate) fn bare(status: u16) -> Bytes {
+    format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n").into()
+}
+
+/// A look that says this.
+pub(crate) fn tells(body: &Value) -> Bytes {
+    says(200, "application/json", &body.to_string())
+}
+
+/// A problem of the contract.
+pub(crate) fn problem(kind: Kind, detail: &str) -> Bytes {
+    let status = kind.status().as_u16();
+    let body = json!({
+        "type": format!("{TYPES}{}", kind.name()), "title": kind.title(), "status": status,
+        "detail": detail,
+    });
+    says(status, "application/problem+json", &body.to_string())
+}
+
+/// An error, of which everything that is shown can be shown.
+pub(crate) fn failed<T: std::fmt::Debug>(result: Result<T, Error>) -> (&'static str, String) {
+    let error = result.unwrap_err();
+    let text = error.to_string();
+    assert!(text.chars().count() < 700, "{text}");
+    assert!(!text.chars().any(char::is_control), "{text}");
+    (error.reason(), text)
+}

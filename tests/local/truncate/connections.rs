@@ -1,0 +1,147 @@
+//! The connection cut, the session ended, the server crashed: before TRUNCATE, before COMMIT and
+//! during it. Done or not is found out.
+
+use super::case::{LISTS, base, database};
+use super::server::own;
+use crate::support::gate::Gate;
+use crate::support::postgres::{Database, Ended, truncate_at};
+
+shown! {
+    a_server_that_is_not_there,
+    a_connection_cut_before_truncate,
+    a_connection_cut_after_truncate,
+    a_commit_that_never_arrived,
+    a_commit_whose_answer_was_lost,
+    a_session_that_an_administrator_ends,
+    a_server_that_crashes_before_truncate,
+    a_server_that_crashes_before_commit,
+    a_server_that_crashes_after_commit,
+}
+
+/// What the tables hold in all.
+async fn rows(db: &mut Database) -> i64 {
+    db.count("jobs").await + db.count("logs").await
+}
+
+async fn a_server_that_is_not_there() -> Ended {
+    let ended = truncate_at("postgres://app@/d?host=/nonexistent", &LISTS).await;
+    assert_eq!(ended.status, 1, "{ended:?}");
+    let ended = truncate_at("postgres://app@no-such-host.invalid/d", &LISTS).await;
+    assert_eq!(ended.status, 1, "{ended:?}");
+    let ended = truncate_at("postgres://app@127.0.0.1:1/d", &LISTS).await;
+    assert_eq!(ended.status, 1, "{ended:?}");
+    ended
+}
+
+async fn a_connection_cut_before_truncate() -> Ended {
+    let mut db = database("cut_before").await;
+    let mut gate = Gate::before(&db.url, "TRUNCATE TABLE").await;
+    let url = gate.url.clone();
+    let cut = async {
+        gate.reached().await;
+        gate.cut().await;
+    };
+    let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), cut);
+    assert_eq!((ended.status, rows(&mut db).await), (1, 20), "{ended:?}");
+    ended
+}
+
+async fn a_connection_cut_after_truncate() -> Ended {
+    let mut db = database("cut_after").await;
+    let mut gate = Gate::before(&db.url, "TRUNCATE TABLE").await;
+    let url = gate.url.clone();
+    let cut = async {
+        gate.reached().await;
+        gate.swallow_answer().await;
+        gate.cut().await;
+    };
+    let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), cut);
+    assert_eq!((ended.status, rows(&mut db).await), (1, 20), "{ended:?}");
+    ended
+}
+
+async fn a_commit_that_never_arrived() -> Ended {
+    let mut db = database("commit_before").await;
+    let mut gate = Gate::before(&db.url, "COMMIT\0").await;
+    let url = gate.url.clone();
+    let cut = async {
+        gate.reached().await;
+        gate.cut().await;
+    };
+    let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), cut);
+    assert_eq!((ended.status, rows(&mut db).await), (1, 20), "{ended:?}");
+    ended
+}
+
+async fn a_commit_whose_answer_was_lost() -> Ended {
+    let mut db = database("commit_after").await;
+    let mut gate = Gate::before(&db.url, "COMMIT\0").await;
+    let url = gate.url.clone();
+    let cut = async {
+        gate.reached().await;
+        gate.swallow_answer().await;
+        gate.cut().await;
+    };
+    let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), cut);
+    assert_eq!((ended.status, rows(&mut db).await), (0, 0), "{ended:?}");
+    ended
+}
+
+async fn a_session_that_an_administrator_ends() -> Ended {
+    let mut db = database("terminated").await;
+    let mut gate = Gate::before(&db.url, "TRUNCATE TABLE").await;
+    let url = gate.url.clone();
+    let end = async {
+        gate.reached().await;
+        db.run(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'torpor truncate'",
+        )
+        .await;
+        gate.pass().await;
+    };
+    let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), end);
+    assert_eq!((ended.status, rows(&mut db).await), (1, 20), "{ended:?}");
+    ended
+}
+
+/// How far a message gets before the server crashes.
+enum Crash {
+    Before(&'static str),
+    After(&'static str),
+}
+
+/// The server is restarted without any farewell (`immediate`) at this moment.
+async fn crashed(name: &str, crash: Crash, status: i32, left: i64) -> Ended {
+    let own = own().await;
+    let mut db = Database::on(&own, name).await;
+    db.run(base()).await;
+    db.run("ANALYZE").await;
+    let (Crash::Before(word) | Crash::After(word)) = crash;
+    let mut gate = Gate::before(&db.url, word).await;
+    let url = gate.url.clone();
+    let harm = async {
+        gate.reached().await;
+        if matches!(crash, Crash::After(_)) {
+            gate.swallow_answer().await;
+        }
+        own.ctl(&["restart", "-m", "immediate"]);
+        gate.cut().await;
+    };
+    let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), harm);
+    let mut db = db.again().await;
+    assert_eq!((ended.status, rows(&mut db).await), (status, left), "{ended:?}");
+    ended
+}
+
+async fn a_server_that_crashes_before_truncate() -> Ended {
+    crashed("crash_truncate", Crash::Before("TRUNCATE TABLE"), 1, 20).await
+}
+
+async fn a_server_that_crashes_before_commit() -> Ended {
+    crashed("crash_before_commit", Crash::Before("COMMIT\0"), 1, 20).await
+}
+
+async fn a_server_that_crashes_after_commit() -> Ended {
+    crashed("crash_after_commit", Crash::After("COMMIT\0"), 0, 0).await
+}

@@ -1,0 +1,97 @@
+//! `--not-after`: what comes to life too late does nothing, by the database's clock.
+
+use sqlx::Executor as _;
+
+use super::case::{database, waited_for, with};
+use crate::support::gate::Gate;
+use crate::support::postgres::{Database, Ended, truncate_at};
+
+shown! {
+    a_run_that_begins_after_its_time,
+    a_run_that_comes_to_life_after_its_time_before_it_truncates,
+    a_run_that_comes_to_life_after_its_time_before_it_commits,
+    a_wait_for_locks_does_not_carry_it_over_its_time,
+    a_run_within_its_time,
+}
+
+/// Seconds that are enough to begin in, though the machine stand still for most of them. As much less than
+/// the run lets itself be held up for between two messages (30).
+const SOON: &str = "15";
+
+/// So many seconds from now by the database's clock.
+async fn after(db: &mut Database, seconds: &str) -> String {
+    db.text(&format!(
+        "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC' + interval '{seconds}s', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+    ))
+    .await
+}
+
+/// The same time on the page in each run.
+fn shown_as(mut ended: Ended) -> Ended {
+    let option = ended.arguments.iter().position(|argument| argument == "--not-after").unwrap();
+    "2026-12-24T20:00:00Z".clone_into(&mut ended.arguments[option + 1]);
+    ended
+}
+
+/// Holds it before the message with this word until its time has passed.
+async fn held_before(name: &str, word: &'static str) -> Ended {
+    let mut db = database(name).await;
+    let mut gate = Gate::before(&db.url, word).await;
+    let url = gate.url.clone();
+    let time = after(&mut db, SOON).await;
+    let arguments = with(&["--not-after", &time]);
+    let hold = async {
+        gate.reached().await;
+        db.until(&format!("clock_timestamp() > '{time}'::timestamptz")).await;
+        gate.pass().await;
+    };
+    let (ended, ()) = tokio::join!(truncate_at(&url, &arguments), hold);
+    assert_eq!(ended.refusal().0, "NotAfterPassed", "{ended:?}");
+    assert_eq!((db.count("jobs").await, db.count("logs").await), (10, 10));
+    shown_as(ended)
+}
+
+async fn a_run_that_begins_after_its_time() -> Ended {
+    let mut db = database("late").await;
+    let time = after(&mut db, "0").await;
+    let planned = db.truncate(&with(&["--not-after", &time, "--dry-run"])).await;
+    assert_eq!(planned.refusal().0, "NotAfterPassed");
+    let ended = db.truncate(&with(&["--not-after", &time])).await;
+    assert_eq!(ended.refusal().0, "NotAfterPassed");
+    assert_eq!(db.count("jobs").await, 10);
+    shown_as(ended)
+}
+
+async fn a_run_that_comes_to_life_after_its_time_before_it_truncates() -> Ended {
+    held_before("late_truncate", "TRUNCATE TABLE").await
+}
+
+async fn a_run_that_comes_to_life_after_its_time_before_it_commits() -> Ended {
+    held_before("late_commit", "COMMIT\0").await
+}
+
+async fn a_wait_for_locks_does_not_carry_it_over_its_time() -> Ended {
+    let mut db = database("fence").await;
+    let mut rival = db.rival().await;
+    rival.execute("BEGIN; SELECT FROM jobs").await.unwrap();
+    let time = after(&mut db, SOON).await;
+    let arguments = with(&["--not-after", &time, "--lock-timeout", "60s"]);
+    let url = db.url.clone();
+    let release = async {
+        db.until(&waited_for("jobs")).await;
+        db.until(&format!("clock_timestamp() > '{time}'::timestamptz")).await;
+        rival.execute("COMMIT").await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(truncate_at(&url, &arguments), release);
+    assert_eq!(ended.refusal().0, "NotAfterPassed", "{ended:?}");
+    assert_eq!(db.count("jobs").await, 10);
+    shown_as(ended)
+}
+
+async fn a_run_within_its_time() -> Ended {
+    let mut db = database("in_time").await;
+    let ended = db.truncate(&with(&["--not-after", "2099-01-01T00:00:00Z"])).await;
+    ended.done();
+    assert_eq!(db.count("jobs").await, 0);
+    shown_as(ended)
+}
