@@ -5,8 +5,7 @@ use serde_json::json;
 use torpor::deals::payloads::{Error, Kept, Payloads};
 use torpor::deals::types::{Id, LONGEST_RESTORE, Order, Restore};
 
-use crate::support::hosting::Scene;
-use crate::support::workload;
+use crate::support::{hosting::Scene, workload};
 
 const NAME: &str = "torpor-maintenancewindow-worker-withdrawn";
 

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::market::{NAME, SYNC_MS, Scene, announced, selling};
 use crate::support::{
     bridge::PORT,
     hibernation::{Hibernation, condition},
+    market::{NAME, SYNC_MS, Scene, announced, selling},
 };
 
 #[tokio::test]

@@ -2,18 +2,17 @@
 
 use futures::future::join3;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace as NamespaceResource};
-use kube::{Api, api::DeleteParams};
+use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 
-use crate::{
-    hibernation::lifecycle::{Scene, finalizers, of, untouched},
-    support::{
-        hibernation::Hibernation,
-        namespace::Namespace,
-        operator::Operator,
-        wait,
-        workload::{self, STUBBORN, WELL_BEHAVED, authored},
-    },
+use crate::support::{
+    hibernation::{Hibernation, of},
+    hold::untouched,
+    namespace::Namespace,
+    operator::Operator,
+    scene::Scene,
+    wait,
+    workload::{self, STUBBORN, WELL_BEHAVED, authored},
 };
 
 async fn delete(hibernation: &Hibernation) {
@@ -77,7 +76,7 @@ async fn kept_holds_stay_and_the_next_object_of_that_name_takes_them_over() {
     assert_eq!(second["episode"]["id"], first["episode"]["id"], "it is the same hibernation");
     assert_eq!(second["episode"]["truncation"], "Unknown");
     let object = hibernation.api.get("project").await.expect("it is there");
-    assert_eq!(finalizers(&object), ["torpor.dev/hold"]);
+    assert_eq!(object.finalizers(), ["torpor.dev/hold"]);
     hibernation.set_state("Awake").await;
     hibernation.until_phase("Awake").await;
     assert_eq!(authored(&scene.deployment("worker").await), before);

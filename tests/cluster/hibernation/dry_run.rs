@@ -9,15 +9,14 @@ use k8s_openapi::api::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    hibernation::lifecycle::{Scene, reason},
-    support::{
-        cluster::kubectl,
-        database::Database,
-        hibernation::{Hibernation, condition},
-        wait,
-        workload::{self, WELL_BEHAVED},
-    },
+use crate::support::{
+    cluster::kubectl,
+    database::Database,
+    hibernation::{Hibernation, condition},
+    object::reason,
+    scene::Scene,
+    wait,
+    workload::{self, WELL_BEHAVED},
 };
 
 /// What may change under a dry run: the object's own status, the operator's lease, and the preflight

@@ -11,15 +11,14 @@ use k8s_openapi::api::{
 use kube::{ResourceExt, runtime::watcher};
 use serde_json::{Value, json};
 
-use crate::{
-    hibernation::lifecycle::{Scene, reason, untouched},
-    hold::levers::{controller, template},
-    support::{
-        database::Database,
-        hibernation::{Hibernation, condition, message},
-        truncation, wait,
-        workload::{self, WELL_BEHAVED, authored},
-    },
+use crate::support::{
+    database::Database,
+    hibernation::{Hibernation, condition, message},
+    hold::untouched,
+    object::reason,
+    scene::Scene,
+    truncation, wait,
+    workload::{self, WELL_BEHAVED, authored, controller, template},
 };
 
 // CronJobs -----------------------------------------------------------------------------------------

@@ -1,108 +1,22 @@
 //! Going to sleep and waking: when, in what order, with a change of mind, and when the object is
 //! deleted.
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use futures::{StreamExt, future::join3};
+use futures::future::join3;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::{
-    ResourceExt,
-    api::DynamicObject,
-    runtime::watcher::{self, Event, watcher},
-};
+use kube::{ResourceExt, runtime::watcher};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 
 use crate::support::{
-    cluster::kubectl,
-    hibernation::{Hibernation, condition, message},
-    namespace::Namespace,
-    operator::Operator,
+    hibernation::{Hibernation, condition, message, of},
+    moments::record,
+    scene::Scene,
+    time::in_seconds,
     wait,
-    workload::{self, STUBBORN, WELL_BEHAVED, authored},
+    workload::{self, STUBBORN, authored},
 };
-
-/// A namespace with an operator.
-pub(crate) struct Scene {
-    pub(crate) operator: Operator,
-    pub(crate) namespace: Namespace,
-}
-
-impl Scene {
-    pub(crate) async fn create(test: &str) -> Self {
-        let namespace = Namespace::create(test).await;
-        Self { operator: Operator::start(&namespace), namespace }
-    }
-
-    /// With an operator that soon lets go of what is held by nobody.
-    pub(crate) async fn impatient(test: &str) -> Self {
-        let namespace = Namespace::create(test).await;
-        let more = ["--holder-grace", "3s"];
-        Self { operator: Operator::start_from(&namespace, &namespace.name, &more), namespace }
-    }
-
-    /// Makes a Deployment and waits until it is ready.
-    pub(crate) async fn deploy(&self, name: &str, replicas: i32) -> Deployment {
-        let deployment = workload::deployment(name, replicas, WELL_BEHAVED, 1);
-        workload::create(&self.namespace, &deployment).await;
-        workload::until_ready(&self.namespace, name).await
-    }
-
-    /// Waits until a Deployment asks for so many replicas.
-    pub(crate) async fn until_replicas(&self, name: &str, replicas: i32) -> Deployment {
-        let what = format!("{replicas} replicas");
-        wait::until(&self.namespace.api(), name, &what, |deployment| {
-            workload::replicas(deployment) == replicas
-        })
-        .await
-    }
-
-    pub(crate) async fn deployment(&self, name: &str) -> Deployment {
-        self.namespace.api().get(name).await.expect("the Deployment is there")
-    }
-
-    /// Runs kubectl in the namespace.
-    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
-        kubectl(&[&["--namespace", &self.namespace.name], arguments].concat())
-    }
-}
-
-/// A Hibernation of one Deployment.
-pub(crate) fn of(name: &str, more: Value) -> Value {
-    let mut spec = json!({
-        "state": "Hibernated",
-        "workloads": [{"kind": "Deployment", "name": name}],
-    });
-    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
-        spec.extend(more);
-    }
-    spec
-}
-
-/// The reason of a condition, empty if there is none.
-pub(crate) fn reason<'a>(status: &'a Value, kind: &str) -> &'a str {
-    let mut conditions = status["conditions"].as_array().into_iter().flatten();
-    conditions
-        .find(|condition| condition["type"] == kind)
-        .and_then(|condition| condition["reason"].as_str())
-        .unwrap_or_default()
-}
-
-/// The finalizers of an object.
-pub(crate) fn finalizers(object: &DynamicObject) -> Vec<String> {
-    object.finalizers().to_vec()
-}
-
-/// Whether nothing of Torpor's is left on an object.
-pub(crate) fn untouched(object: &impl ResourceExt) -> bool {
-    !object.annotations().keys().chain(object.labels().keys()).any(|key| key.contains("torpor.dev"))
-}
-
-fn in_seconds(seconds: i64) -> Timestamp {
-    let now = Timestamp::from_second(Timestamp::now().as_second()).expect("a time");
-    now + SignedDuration::from_secs(seconds)
-}
 
 // When ---------------------------------------------------------------------------------------------
 
@@ -187,12 +101,12 @@ async fn kubectl_waits_for_it_and_the_finalizer_is_there_while_something_is_held
     let hibernation = Hibernation::create(&scene.namespace, "project", spec).await;
     hibernation.until_phase("Awake").await;
     let object = hibernation.api.get("project").await.expect("it is there");
-    assert_eq!(finalizers(&object), Vec::<String>::new());
+    assert_eq!(object.finalizers(), Vec::<String>::new());
 
     hibernation.set_state("Hibernated").await;
     scene.kubectl(&["wait", "--for=condition=Hibernated", "--timeout=120s", "hib/project"]);
     let object = hibernation.api.get("project").await.expect("it is there");
-    assert_eq!(finalizers(&object), ["torpor.dev/hold"]);
+    assert_eq!(object.finalizers(), ["torpor.dev/hold"]);
 
     hibernation.set_state("Awake").await;
     hibernation.until_phase("Awake").await;
@@ -200,30 +114,6 @@ async fn kubectl_waits_for_it_and_the_finalizer_is_there_while_something_is_held
 }
 
 // In what order ------------------------------------------------------------------------------------
-
-/// Replicas asked for, there and ready of each Deployment, at each change of any.
-pub(crate) type Moments = Arc<Mutex<Vec<BTreeMap<String, (i32, i32, i32)>>>>;
-
-/// Records every change of a Deployment until the task is aborted.
-pub(crate) fn record(namespace: &Namespace) -> (Moments, tokio::task::JoinHandle<()>) {
-    let moments = Moments::default();
-    let (recorded, api) = (moments.clone(), namespace.api::<Deployment>());
-    let task = tokio::spawn(async move {
-        let mut events = pin!(watcher(api, watcher::Config::default()));
-        let mut now = BTreeMap::new();
-        while let Some(event) = events.next().await {
-            if let Ok(Event::InitApply(deployment) | Event::Apply(deployment)) = event {
-                let status = deployment.status.clone().unwrap_or_default();
-                let there = status.replicas.unwrap_or(0);
-                let ready = status.ready_replicas.unwrap_or(0);
-                let numbers = (workload::replicas(&deployment), there, ready);
-                now.insert(deployment.name_any(), numbers);
-                recorded.lock().await.push(now.clone());
-            }
-        }
-    });
-    (moments, task)
-}
 
 #[tokio::test]
 async fn stages_go_down_ascending_and_come_back_descending() {

@@ -9,18 +9,18 @@ use k8s_openapi::api::{
 use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 
-use crate::{
-    hibernation::lifecycle::{Scene, of, untouched},
-    hold::owners::exactly,
-    hold::writes::{asleep, config_map, held, until_held, until_stalled, woken},
-    support::{
-        hibernation::Hibernation,
-        namespace::Namespace,
-        operator::Operator,
-        proxy::Proxy,
-        wait,
-        workload::{self, WELL_BEHAVED},
-    },
+use crate::support::{
+    config_map::create_config_map,
+    hibernation::{Hibernation, asleep, message, of, until_stalled, woken},
+    hold::{held, until_held, untouched},
+    kubectl::exactly,
+    namespace::Namespace,
+    object::reason,
+    operator::Operator,
+    proxy::Proxy,
+    scene::Scene,
+    wait,
+    workload::{self, WELL_BEHAVED},
 };
 
 async fn data(scene: &Scene, name: &str) -> BTreeMap<String, String> {
@@ -33,8 +33,8 @@ async fn a_spec_that_is_edited_while_asleep_is_what_holds() {
     let scene = Scene::create("edited-spec").await;
     scene.deploy("first", 1).await;
     scene.deploy("second", 1).await;
-    config_map(&scene, "env", json!({})).await;
-    config_map(&scene, "other", json!({})).await;
+    create_config_map(&scene, "env", json!({})).await;
+    create_config_map(&scene, "other", json!({})).await;
     let objects = ["deployment/first", "deployment/second", "configmap/env", "configmap/other"];
     let before = objects.map(|object| exactly(&scene, object));
     let entry =
@@ -94,7 +94,7 @@ async fn labels_that_change_while_asleep_decide_who_is_held() {
 async fn originals_are_kept_up_to_the_limit_and_refused_beyond_it() {
     let scene = Scene::create("size").await;
     let create = async |name: &str, size: usize| {
-        config_map(&scene, name, json!({"data": {"A": "x".repeat(size)}})).await;
+        create_config_map(&scene, name, json!({"data": {"A": "x".repeat(size)}})).await;
     };
     let of = |name: &str| json!({"state": "Hibernated", "configMaps": [{"name": name, "set": {"A": "1"}}]});
     // How long the record is besides the value.
@@ -163,12 +163,12 @@ fn malform(scene: &Scene, name: &str) {
 /// Waits until a Hibernation is told that it can't be read, and returns what is said. All that is recorded is still there.
 async fn until_malformed(hibernation: &Hibernation) -> String {
     let object = wait::until(&hibernation.api, "project", "malformed", |object| {
-        crate::hibernation::lifecycle::reason(&object.data["status"], "Stalled") == "Malformed"
+        reason(&object.data["status"], "Stalled") == "Malformed"
     })
     .await;
     let status = &object.data["status"];
     assert!(status["originals"].is_object(), "nothing that is recorded is lost");
-    crate::support::hibernation::message(status, "Stalled").to_owned()
+    message(status, "Stalled").to_owned()
 }
 
 #[tokio::test]

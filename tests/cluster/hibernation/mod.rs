@@ -5,6 +5,6 @@ mod deletion;
 mod dry_run;
 mod faults;
 mod kinds;
-pub(crate) mod lifecycle;
+mod lifecycle;
 mod limits;
 mod runbook;

@@ -7,11 +7,12 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    hibernation::lifecycle::{Scene, of, untouched},
-    hold::record::exported,
-    hold::writes::{asleep, file, held, woken},
-    support::{hibernation::Hibernation, wait, workload},
+use crate::support::{
+    hibernation::{Hibernation, asleep, of, woken},
+    hold::{held, untouched},
+    kubectl::{exported, file},
+    scene::Scene,
+    wait, workload,
 };
 
 /// A project that was backed up asleep, and is gone.
@@ -45,7 +46,7 @@ impl Backup {
     }
 
     fn restore(&self, manifest: &Value) {
-        self.scene.kubectl(&["create", "--filename", &file(&self.scene, "backup", manifest)]);
+        self.scene.kubectl(&["create", "--filename", &file(&self.scene, manifest)]);
     }
 
     async fn restore_status(&self) {
@@ -120,7 +121,7 @@ async fn restored_into_another_namespace_it_is_let_go_though_its_holder_lives_in
     let mut workload = exported(&first, "deployment/worker");
     let second = Scene::impatient("backup-second").await;
     workload["metadata"]["namespace"] = json!(second.namespace.name);
-    second.kubectl(&["create", "--filename", &file(&second, "worker", &workload)]);
+    second.kubectl(&["create", "--filename", &file(&second, &workload)]);
     let deployments: Api<Deployment> = second.namespace.api();
     let back = |worker: &Deployment| untouched(worker) && workload::replicas(worker) == 1;
     wait::until(&deployments, "worker", "awake", back).await;

@@ -12,18 +12,14 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    hibernation::lifecycle::{Scene, of, reason},
-    hold::owners::exactly,
-    hold::writes::{asleep, held, until_held, woken},
-    support::{hibernation::message, wait, workload},
+use crate::support::{
+    hibernation::{asleep, message, of, woken},
+    hold::{held, until_held},
+    kubectl::exactly,
+    object::{of_workload, reason},
+    scene::Scene,
+    wait, workload,
 };
-
-/// What the status says of one workload.
-pub(crate) fn of_workload<'a>(status: &'a Value, name: &str) -> &'a Value {
-    let mut all = status["workloads"].as_array().into_iter().flatten();
-    all.find(|workload| workload["name"] == name).unwrap_or(&Value::Null)
-}
 
 #[tokio::test]
 async fn who_peeks_is_told_in_the_status_and_by_an_event_and_changes_nothing() {

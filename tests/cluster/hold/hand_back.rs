@@ -5,18 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::{
-    hibernation::lifecycle::{Scene, untouched},
-    hold::owners::{apply, config_map, exactly},
-    hold::writes::{asleep, file, manifest, woken},
-    support::{
-        cluster::kubectl,
-        hibernation::Hibernation,
-        namespace::Namespace,
-        operator::Operator,
-        proxy::{Fate, Proxy, Request},
-        workload,
-    },
+use crate::support::{
+    cluster::kubectl,
+    config_map::config_map,
+    hibernation::{Hibernation, asleep, woken},
+    hold::untouched,
+    kubectl::{apply, exactly, file},
+    namespace::Namespace,
+    operator::Operator,
+    proxy::{Fate, Proxy, Request},
+    scene::Scene,
+    workload::{self, manifest},
 };
 
 /// Whether it is the second write of a wake.
@@ -83,7 +82,7 @@ async fn who_writes_between_the_two_writes_of_a_wake_loses_nothing_and_owners_ha
     let names = ["deployed", "labelled"];
     let applied = Applied::asleep("give-back-conflict", "Deployment", &names).await;
     let namespace = applied.scene.namespace.name.clone();
-    let deploy = file(&applied.scene, "deployed", &manifest("deployed", 2, "2"));
+    let deploy = file(&applied.scene, &manifest("deployed", 2, "2"));
     applied.first_try(move |name| {
         let write = if name == "labelled" {
             vec!["label", "deployment/labelled", "touched=yes"]

@@ -10,17 +10,15 @@ use k8s_openapi::api::{
 use kube::{Api, Resource, api::DeleteParams, core::NamespaceResourceScope, runtime::watcher};
 use serde_json::{Value, json};
 
-use crate::{
-    hibernation::lifecycle::{Scene, reason},
-    hold::foreign::of_workload,
-    hold::owners::exactly,
-    hold::writes::{asleep, until_held, woken},
-    support::{
-        cluster::helm_or_error,
-        hibernation::Hibernation,
-        wait::{self, Watched},
-        workload,
-    },
+use crate::support::{
+    cluster::helm_or_error,
+    hibernation::{Hibernation, asleep, woken},
+    hold::until_held,
+    kubectl::exactly,
+    object::{of_workload, reason},
+    scene::Scene,
+    wait::{self, Watched},
+    workload,
 };
 
 /// A Deployment and a Service that are called as the release is, and a `ConfigMap`, `RELEASE-env`.

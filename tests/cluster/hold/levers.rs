@@ -8,39 +8,15 @@ use k8s_openapi::api::{
     core::v1::ConfigMap,
 };
 use kube::{Resource, core::NamespaceResourceScope};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::{
-    hibernation::lifecycle::Scene,
-    support::{
-        hibernation::Hibernation,
-        namespace::Namespace,
-        wait::{self, Watched},
-        workload::{self, WELL_BEHAVED, authored},
-    },
+use crate::support::{
+    hibernation::Hibernation,
+    namespace::Namespace,
+    scene::Scene,
+    wait::{self, Watched},
+    workload::{self, WELL_BEHAVED, authored, controller, template},
 };
-
-/// A pod template with this label.
-pub(crate) fn template(app: &str, restart_policy: &str, script: &str) -> Value {
-    let deployment = workload::deployment(app, 1, script, 1);
-    let mut template =
-        serde_json::to_value(deployment).expect("it is JSON")["spec"]["template"].take();
-    template["spec"]["restartPolicy"] = json!(restart_policy);
-    template
-}
-
-/// A controller of pods with more in its spec.
-pub(crate) fn controller<K: DeserializeOwned>(name: &str, more: Value) -> K {
-    let mut spec = json!({
-        "selector": {"matchLabels": {"app": name}},
-        "template": template(name, "Always", WELL_BEHAVED),
-    });
-    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
-        spec.extend(more);
-    }
-    workload::object(json!({"metadata": {"name": name}, "spec": spec}))
-}
 
 async fn all<K>(namespace: &Namespace, names: &[&str], into: &mut BTreeMap<String, Value>)
 where

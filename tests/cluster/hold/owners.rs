@@ -7,70 +7,16 @@ use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 use torpor::hold::record::{ANNOTATION, LABEL, Record};
 
-use crate::{
-    hibernation::lifecycle::{Scene, of, untouched},
-    hold::writes::{asleep, manifest, until_held, woken},
-    support::{hibernation::Hibernation, wait, workload},
+use crate::support::{
+    config_map::config_map,
+    hibernation::{Hibernation, asleep, of, woken},
+    hold::{until_held, untouched},
+    kubectl::{apply, create, exactly, file},
+    release::torpor,
+    scene::Scene,
+    wait,
+    workload::{self, manifest},
 };
-
-/// An object with all of its managedFields, but for what time, the API server and controllers change in
-/// any object: its status, versions, times, and the Deployment controller's revision.
-pub(crate) fn exactly(scene: &Scene, object: &str) -> Value {
-    let json = scene.kubectl(&["get", object, "--output=json", "--show-managed-fields"]);
-    let mut object: Value = serde_json::from_str(&json).expect("kubectl prints JSON");
-    object.as_object_mut().expect("an object").remove("status");
-    let metadata = object["metadata"].as_object_mut().expect("metadata");
-    for key in ["generation", "resourceVersion"] {
-        metadata.remove(key);
-    }
-    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-        annotations.remove("deployment.kubernetes.io/revision");
-        annotations.remove("deprecated.daemonset.template.generation");
-    }
-    if metadata.get("annotations") == Some(&json!({})) {
-        metadata.remove("annotations");
-    }
-    let mut entries =
-        metadata.get("managedFields").and_then(Value::as_array).cloned().unwrap_or_default();
-    entries.retain(|entry| {
-        let controllers = entry["manager"] == "kube-controller-manager";
-        let sub = entry["subresource"].as_str().unwrap_or_default();
-        sub != "status" && (!controllers || sub == "scale")
-    });
-    for entry in &mut entries {
-        entry.as_object_mut().expect("an entry").remove("time");
-    }
-    entries.sort_by_key(|entry| {
-        format!("{} {} {}", entry["manager"], entry["operation"], entry["subresource"])
-    });
-    metadata.insert("managedFields".to_owned(), json!(entries));
-    object
-}
-
-/// A manifest as a file, for a kubectl that gets its name.
-fn file(scene: &Scene, manifest: &Value) -> String {
-    let name = manifest["metadata"]["name"].as_str().expect("a name");
-    crate::hold::writes::file(scene, name, manifest)
-}
-
-fn create(scene: &Scene, manager: &str, manifest: &Value) {
-    let manager = format!("--field-manager={manager}");
-    scene.kubectl(&["create", &manager, "--filename", &file(scene, manifest)]);
-}
-
-/// Server-side apply, without force.
-pub(crate) fn apply(scene: &Scene, manager: &str, manifest: &Value) {
-    let manager = format!("--field-manager={manager}");
-    scene.kubectl(&["apply", "--server-side", &manager, "--filename", &file(scene, manifest)]);
-}
-
-pub(crate) fn config_map(name: &str, data: Option<Value>) -> Value {
-    let mut manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
-    if let Some(data) = data {
-        manifest["data"] = data;
-    }
-    manifest
-}
 
 fn daemon(name: &str, selector: Option<Value>) -> Value {
     let mut manifest = manifest(name, 1, "1");
@@ -272,7 +218,7 @@ async fn what_was_let_go_and_set_to_zero_since_is_left_alone() {
     let hibernation = asleep(&scene, of("worker", json!({}))).await;
     // The status still tells of the hold, as after a crash right behind the write.
     scene.operator.kill9();
-    crate::release::torpor(&scene, &["hib/project"]).success();
+    torpor(&scene, &["hib/project"]).success();
     scene.kubectl(&["scale", "deployment/worker", "--replicas=0"]);
     hibernation.set_state("Awake").await;
     scene.operator.restart();

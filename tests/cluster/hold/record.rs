@@ -4,33 +4,21 @@ use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job};
 use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 
-use crate::{
-    hibernation::lifecycle::{Scene, of, untouched},
-    hold::owners::exactly,
-    hold::writes::{asleep, file, held, manifest, until_held, woken},
-    support::{
-        cluster::kubectl_or_error,
-        hibernation::Hibernation,
-        wait,
-        workload::{self, authored},
-    },
+use crate::support::{
+    cluster::kubectl_or_error,
+    hibernation::{Hibernation, asleep, message, of, woken},
+    hold::{held, until_held, untouched},
+    kubectl::{exactly, exported, file},
+    object::reason,
+    scene::Scene,
+    wait,
+    workload::{self, authored, manifest},
 };
-
-/// An object as a person exports it, to put it back later.
-pub(crate) fn exported(scene: &Scene, object: &str) -> Value {
-    let json = scene.kubectl(&["get", object, "--output=json"]);
-    let mut object: Value = serde_json::from_str(&json).expect("kubectl prints JSON");
-    let metadata = object["metadata"].as_object_mut().expect("metadata");
-    for key in ["uid", "resourceVersion", "creationTimestamp", "generation", "finalizers"] {
-        metadata.remove(key);
-    }
-    object
-}
 
 /// `kubectl replace`, as often as somebody else writes between its reading of the resourceVersion and its writing: it sends
 /// what it has read, and tells a person to try again.
 fn replace(scene: &Scene, manifest: &Value) {
-    let manifest = file(scene, "worker", manifest);
+    let manifest = file(scene, manifest);
     let arguments = ["--namespace", &scene.namespace.name, "replace", "--filename", &manifest];
     while let Err(said) = kubectl_or_error(&arguments) {
         assert!(said.contains("(Conflict)"), "{said}");
@@ -47,7 +35,7 @@ fn version(deployment: &Deployment) -> String {
 async fn a_rollout_undone_while_asleep_keeps_the_hold_and_the_original() {
     let scene = Scene::create("undo-asleep").await;
     let apply = |replicas, version| {
-        let manifest = file(&scene, "worker", &manifest("worker", replicas, version));
+        let manifest = file(&scene, &manifest("worker", replicas, version));
         scene.kubectl(&["apply", "--filename", &manifest]);
     };
     apply(1, "1");
@@ -72,7 +60,7 @@ async fn a_rollout_undone_while_asleep_keeps_the_hold_and_the_original() {
 #[tokio::test]
 async fn what_is_replaced_by_its_manifest_is_held_again_and_a_new_template_is_a_deploy() {
     let scene = Scene::create("replace").await;
-    let created = file(&scene, "worker", &manifest("worker", 2, "1"));
+    let created = file(&scene, &manifest("worker", 2, "1"));
     scene.kubectl(&["create", "--filename", &created]);
     workload::until_ready(&scene.namespace, "worker").await;
     let hibernation = asleep(&scene, of("worker", json!({}))).await;
@@ -137,11 +125,9 @@ async fn an_original_that_is_recorded_nowhere_is_asked_for_and_not_guessed() {
     scene.kubectl(&[&["patch", "hib/project"], &forget[..]].concat());
     scene.operator.restart();
     let status = hibernation
-        .until("asked for", |status| {
-            crate::hibernation::lifecycle::reason(status, "Stalled") == "OriginalUnknown"
-        })
+        .until("asked for", |status| reason(status, "Stalled") == "OriginalUnknown")
         .await;
-    let said = crate::support::hibernation::message(&status, "Stalled");
+    let said = message(&status, "Stalled");
     assert!(said.contains("/spec/replicas") && said.contains("set it to what"), "{said}");
     assert_eq!(workload::replicas(&scene.deployment("worker").await), 0, "nobody guesses");
     // As the message says.

@@ -1,7 +1,5 @@
 //! What others write into an object while it is held, and what can't be held.
 
-use std::path::PathBuf;
-
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::ConfigMap,
@@ -12,54 +10,16 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    hibernation::lifecycle::{Scene, of, reason, record, untouched},
-    support::{
-        hibernation::{Hibernation, message},
-        wait,
-        workload::{self, WELL_BEHAVED, authored},
-    },
+use crate::support::{
+    config_map::create_config_map,
+    hibernation::{Hibernation, asleep, message, of, until_stalled, woken},
+    hold::{held, until_held, untouched},
+    kubectl::file,
+    moments::record,
+    object::reason,
+    scene::Scene,
+    workload::{self, WELL_BEHAVED, authored, manifest},
 };
-
-/// A manifest as a file, as kubectl wants it.
-pub(crate) fn file(scene: &Scene, name: &str, manifest: &Value) -> String {
-    let name = format!("{}-{name}.json", scene.namespace.name);
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, manifest.to_string()).expect("the file can be written");
-    path.display().to_string()
-}
-
-/// The manifest of a Deployment with so many replicas and a version in its template.
-pub(crate) fn manifest(name: &str, replicas: i32, version: &str) -> Value {
-    let deployment = workload::deployment(name, replicas, WELL_BEHAVED, 1);
-    let mut manifest = serde_json::to_value(deployment).expect("it is JSON");
-    manifest["apiVersion"] = json!("apps/v1");
-    manifest["kind"] = json!("Deployment");
-    manifest["spec"]["template"]["metadata"]["annotations"] = json!({"version": version});
-    manifest
-}
-
-/// Whether a Deployment is held at 0, its annotation and label there.
-pub(crate) fn held(deployment: &Deployment) -> bool {
-    workload::replicas(deployment) == 0
-        && deployment.annotations().contains_key("torpor.dev/hold")
-        && deployment.labels().contains_key("torpor.dev/held")
-}
-
-pub(crate) async fn until_held(scene: &Scene, name: &str) -> Deployment {
-    wait::until(&scene.namespace.api(), name, "held", held).await
-}
-
-pub(crate) async fn asleep(scene: &Scene, spec: Value) -> Hibernation {
-    let hibernation = Hibernation::create(&scene.namespace, "project", spec).await;
-    hibernation.until_phase("Hibernated").await;
-    hibernation
-}
-
-pub(crate) async fn woken(hibernation: &Hibernation) {
-    hibernation.set_state("Awake").await;
-    hibernation.until_phase("Awake").await;
-}
 
 // What others write --------------------------------------------------------------------------------
 
@@ -90,7 +50,7 @@ async fn who_scales_it_again_and_again_is_named_and_changes_nothing() {
 async fn a_deploy_while_asleep_is_what_it_wakes_as() {
     let scene = Scene::create("deploy").await;
     let apply = |replicas| {
-        let manifest = file(&scene, "worker", &manifest("worker", replicas, "1"));
+        let manifest = file(&scene, &manifest("worker", replicas, "1"));
         scene.kubectl(&["apply", "--filename", &manifest]);
     };
     apply(1);
@@ -106,7 +66,7 @@ async fn a_deploy_while_asleep_is_what_it_wakes_as() {
 async fn who_applied_it_server_side_deploys_while_asleep_and_meets_no_conflict_once_awake() {
     let scene = Scene::create("server-side").await;
     let apply = |replicas, more: &[&str]| {
-        let manifest = file(&scene, "worker", &manifest("worker", replicas, "1"));
+        let manifest = file(&scene, &manifest("worker", replicas, "1"));
         let arguments = ["apply", "--server-side", "--field-manager=deployer"];
         scene.kubectl(&[&arguments, more, &["--filename", &manifest]].concat());
     };
@@ -166,7 +126,7 @@ async fn what_is_torn_off_while_nobody_looks_is_healed_from_the_status() {
 async fn an_undone_rollout_brings_no_stale_hold_back() {
     let scene = Scene::create("undo").await;
     let apply = |version: &str| {
-        let manifest = file(&scene, "worker", &manifest("worker", 1, version));
+        let manifest = file(&scene, &manifest("worker", 1, version));
         scene.kubectl(&["apply", "--filename", &manifest]);
     };
     apply("1");
@@ -217,30 +177,18 @@ async fn what_two_hold_comes_back_when_the_last_lets_go() {
 
 // What can't be held -------------------------------------------------------------------------------
 
-/// Waits until the object says that it can't go on, and why.
-pub(crate) async fn until_stalled(hibernation: &Hibernation, why: &str, says: &str) {
-    let what = format!("stalled for {why}");
-    let status = hibernation.until(&what, |status| reason(status, "Stalled") == why).await;
-    assert!(message(&status, "Stalled").contains(says), "{status:#}");
-    assert_ne!(status["phase"], "Hibernated");
-}
-
-pub(crate) async fn config_map(scene: &Scene, name: &str, more: Value) {
-    let mut manifest = json!({"metadata": {"name": name}, "data": {"HIBERNATE_MODE": "no"}});
-    if let (Some(manifest), Value::Object(more)) = (manifest.as_object_mut(), more) {
-        manifest.extend(more);
-    }
-    workload::create(&scene.namespace, &workload::object::<ConfigMap>(manifest)).await;
-}
-
 #[tokio::test]
 async fn what_cannot_be_held_is_said_and_nothing_is_stopped() {
     let scene = Scene::create("refused").await;
     let namespace = &scene.namespace;
     let worker = scene.deploy("worker", 1).await;
-    config_map(&scene, "immutable", json!({"immutable": true})).await;
-    config_map(&scene, "binary", json!({"data": {}, "binaryData": {"HIBERNATE_MODE": "eA=="}}))
-        .await;
+    create_config_map(&scene, "immutable", json!({"immutable": true})).await;
+    create_config_map(
+        &scene,
+        "binary",
+        json!({"data": {}, "binaryData": {"HIBERNATE_MODE": "eA=="}}),
+    )
+    .await;
     let sets: Api<ReplicaSet> = namespace.api();
     let set = sets.list(&ListParams::default()).await.expect("they are listed").items[0].name_any();
     let mut paused = workload::deployment("paused", 0, WELL_BEHAVED, 1);
@@ -274,7 +222,7 @@ async fn what_cannot_be_held_is_said_and_nothing_is_stopped() {
 
     // The one that only waits for something goes on by itself when that is there.
     let missing = Hibernation::existing(namespace, "missing");
-    config_map(&scene, "later", json!({})).await;
+    create_config_map(&scene, "later", json!({})).await;
     missing.until_phase("Hibernated").await;
     assert!(held(&scene.deployment("worker").await));
 }
@@ -282,7 +230,7 @@ async fn what_cannot_be_held_is_said_and_nothing_is_stopped() {
 #[tokio::test]
 async fn two_that_want_different_values_of_one_key_are_told_so() {
     let scene = Scene::create("conflict").await;
-    config_map(&scene, "env", json!({})).await;
+    create_config_map(&scene, "env", json!({})).await;
     let spec = |value: &str| {
         json!({
             "state": "Hibernated",

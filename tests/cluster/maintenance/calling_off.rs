@@ -4,10 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::support::market::{Scene, announced, offers, spec, time};
-use crate::{
-    support::sonm_node::plan,
-    support::{wait, window::Window},
+use crate::support::{
+    market::{Scene, announced, offers, spec},
+    sonm_node::plan,
+    time::time,
+    wait,
+    window::Window,
 };
 
 /// The phases in which something is called off, and what brings a window there: its start, and how far apart the

@@ -15,18 +15,16 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::market::{NAME, SYNC_MS, Selling, selling, spec};
-use crate::{
-    support::sonm_node::{KEY, Node, WORKER},
-    support::stand_in::binary,
-    support::{
-        bridge::{PORT, serve},
-        namespace::Namespace,
-        operator::Operator,
-        wait,
-        window::Window,
-        workload,
-    },
+use crate::support::{
+    bridge::{PORT, serve},
+    market::{NAME, SYNC_MS, Selling, selling, spec},
+    namespace::Namespace,
+    operator::Operator,
+    sonm_node::{KEY, Node, WORKER},
+    stand_in::binary,
+    wait,
+    window::Window,
+    workload,
 };
 
 /// What beside a real node makes it reachable for pods: it listens on loopback only.

@@ -3,10 +3,10 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
-use crate::support::market::{NAME, SERVICE, Scene, bridge, selling, spec};
 use crate::support::{
     bridge::PORT,
     hibernation::{Hibernation, condition},
+    market::{NAME, SERVICE, Scene, bridge, selling, spec},
     object::Object,
     window::Window,
 };

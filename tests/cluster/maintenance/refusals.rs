@@ -5,11 +5,13 @@ use k8s_openapi::api::events::v1::Event;
 use kube::{ResourceExt, runtime::watcher};
 use serde_json::json;
 
-use crate::support::market::{Scene, announced, in_seconds, offers, selling, spec, time};
-use crate::{
-    hibernation::lifecycle::reason,
-    support::sonm_node::plan,
-    support::{hibernation::message, wait},
+use crate::support::{
+    hibernation::message,
+    market::{Scene, announced, offers, selling, spec},
+    object::reason,
+    sonm_node::plan,
+    time::{in_seconds, time},
+    wait,
 };
 
 /// Waits for an event with that reason.

@@ -5,14 +5,13 @@ use k8s_openapi::api::events::v1::Event;
 use kube::runtime::watcher;
 use serde_json::{Value, json};
 
-use crate::support::market::{Scene, announced, in_seconds, offers, selling, spec, time};
-use crate::{
-    hibernation::lifecycle::reason,
-    support::sonm_node::plan,
-    support::{
-        hibernation::{condition, message},
-        wait,
-    },
+use crate::support::{
+    hibernation::{condition, message},
+    market::{Scene, announced, offers, selling, spec},
+    object::reason,
+    sonm_node::plan,
+    time::{in_seconds, time},
+    wait,
 };
 
 /// The phases that were entered, the first one first.

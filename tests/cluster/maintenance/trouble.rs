@@ -2,16 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::support::market::{Scene, announced, in_seconds, selling, spec};
-use crate::{
-    hibernation::lifecycle::reason,
-    support::sonm_node::plan,
-    support::{
-        hibernation::{condition, message},
-        operator::Operator,
-        proxy::{Fate, Request},
-        window::Window,
-    },
+use crate::support::{
+    hibernation::{condition, message},
+    market::{Scene, announced, selling, spec},
+    object::reason,
+    operator::Operator,
+    proxy::{Fate, Request},
+    sonm_node::plan,
+    time::{in_seconds, time},
+    window::Window,
 };
 
 /// Waits until the window says that it can't tell what binds, and why; nothing has been stopped, nor told.
@@ -72,7 +71,7 @@ async fn an_announcement_that_failed_is_repeated() {
     let window = scene.window(spec(json!({"after": "2h"}), json!({}))).await;
     let made = |status: &Value| status["deals"]["announcement"]["made"] == true;
     let status = window.until("the market knows", made).await;
-    let at = crate::support::market::time(&status["deals"]["announcement"]["at"]);
+    let at = time(&status["deals"]["announcement"]["at"]);
     let truth = scene.selling.node.truth().await;
     assert_eq!(announced(&truth), Some(at));
     let tries = scene.told().iter().filter(|(title, _)| title == "PUT /v1/maintenance").count();

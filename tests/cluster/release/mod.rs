@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::{Command, Output};
 
 use axum::http::Method;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
@@ -12,69 +11,18 @@ use serde_json::json;
 use torpor::api::MaintenanceWindow;
 use torpor::hold::record::{ANNOTATION, LABEL, Record};
 
-use crate::{
-    hibernation::lifecycle::{Scene, of, untouched},
-    hold::owners::exactly,
-    hold::writes::{asleep, config_map, file, manifest},
-    support::{
-        cluster,
-        hibernation::Hibernation,
-        proxy::{Fate, Proxy},
-        workload,
-    },
+use crate::support::{
+    cluster,
+    config_map::create_config_map,
+    hibernation::{Hibernation, asleep, of, woken},
+    hold::{held, untouched},
+    kubectl::{exactly, file},
+    proxy::{Fate, Proxy},
+    release::{Ended, command, torpor},
+    scene::Scene,
+    wait,
+    workload::{self, manifest},
 };
-
-/// How the command ended, and what it said.
-pub(crate) struct Ended {
-    status: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Ended {
-    fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { status: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
-    }
-
-    pub(crate) fn success(self) -> Self {
-        self.with(0, &[])
-    }
-
-    /// Expects an exit status, and words on standard output or standard error.
-    fn with(self, status: i32, says: &[&str]) -> Self {
-        let all = format!("{}\n{}", self.out, self.err);
-        assert_eq!(self.status, Some(status), "{all}");
-        for words in says {
-            assert!(all.contains(words), "{words:?} in:\n{all}");
-        }
-        self
-    }
-
-    /// A line of the table, its columns with a bar between.
-    fn row(&self, begins: &str) -> String {
-        let columns = |line: &str| {
-            let columns: Vec<_> =
-                line.split("   ").map(str::trim).filter(|c| !c.is_empty()).collect();
-            columns.join(" | ")
-        };
-        let mut rows = self.out.lines().map(columns);
-        let row = rows.find(|row| row.starts_with(begins));
-        row.unwrap_or_else(|| panic!("no row {begins} in:\n{}", self.out))
-    }
-}
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_torpor"));
-    command.arg("release").args(arguments);
-    command
-}
-
-/// Runs it in the scene's namespace.
-pub(crate) fn torpor(scene: &Scene, arguments: &[&str]) -> Ended {
-    let arguments = [&["--namespace", &scene.namespace.name], arguments].concat();
-    Ended::of(&command(&arguments).output().expect("it runs"))
-}
 
 /// A hold as another holder left it.
 async fn held_by_another(scene: &Scene, name: &str, holder: &str) {
@@ -103,7 +51,7 @@ async fn everything_is_released_without_an_operator_and_exactly_as_it_was() {
     scene.deploy("worker", 2).await;
     scene.deploy("api", 1).await;
     workload::create(&scene.namespace, &workload::cron_job("nightly", "exit 0")).await;
-    config_map(&scene, "env", json!({})).await;
+    create_config_map(&scene, "env", json!({})).await;
     let objects = ["deployment/worker", "deployment/api", "cronjob/nightly", "configmap/env"];
     let before = objects.map(|object| exactly(&scene, object));
     let more = json!({
@@ -219,7 +167,7 @@ async fn one_object_is_released_whoever_holds_it() {
 #[tokio::test]
 async fn a_deploy_while_asleep_is_what_is_released_to() {
     let mut scene = Scene::create("release-deploy").await;
-    config_map(&scene, "env", json!({})).await;
+    create_config_map(&scene, "env", json!({})).await;
     let spec = json!({"state": "Hibernated", "configMaps": [{"name": "env"}]});
     asleep(&scene, spec).await;
     scene.operator.kill9();
@@ -249,7 +197,7 @@ async fn a_deploy_while_asleep_is_what_is_released_to() {
 async fn who_writes_while_it_is_released_loses_nothing_and_all_the_same_it_is_released() {
     let mut scene = Scene::create("release-conflict").await;
     let names = ["deployed", "labelled", "scaled"];
-    let written = |name: &str, version| file(&scene, name, &manifest(name, 2, version));
+    let written = |name: &str, version| file(&scene, &manifest(name, 2, version));
     for name in names {
         scene.kubectl(&["apply", "--filename", &written(name, "1")]);
     }
@@ -261,7 +209,7 @@ async fn who_writes_while_it_is_released_loses_nothing_and_all_the_same_it_is_re
     asleep(&scene, json!({"state": "Hibernated", "workloads": all})).await;
     scene.operator.kill9();
 
-    let deploy = file(&scene, "deployed", &manifest("deployed", 3, "2"));
+    let deploy = file(&scene, &manifest("deployed", 3, "2"));
     let (proxy, namespace) = (Proxy::start().await, scene.namespace.name.clone());
     let mut met = BTreeSet::new();
     proxy.rule(move |request| {
@@ -346,13 +294,13 @@ async fn what_is_released_under_a_living_hibernation_is_held_again_as_it_was_war
     scene.deploy("worker", 1).await;
     let hibernation: Hibernation = asleep(&scene, of("worker", json!({}))).await;
     let deployments: Api<Deployment> = scene.namespace.api();
-    let held = deployments.get("worker").await.expect("it is there").resource_version();
+    let released = deployments.get("worker").await.expect("it is there").resource_version();
     torpor(&scene, &["hib/project"]).with(0, &["warning: hib/project is there, and holds again"]);
-    crate::support::wait::until(&deployments, "worker", "held again", |worker| {
-        crate::hold::writes::held(worker) && worker.resource_version() != held
+    wait::until(&deployments, "worker", "held again", |worker| {
+        held(worker) && worker.resource_version() != released
     })
     .await;
-    crate::hold::writes::woken(&hibernation).await;
+    woken(&hibernation).await;
     assert_eq!(workload::replicas(&scene.deployment("worker").await), 1);
 }
 

@@ -5,7 +5,11 @@ use std::ops::Deref;
 use serde_json::{Value, json};
 
 pub(crate) use super::object::{condition, message};
-use super::{namespace::Namespace, object::Object};
+use super::{
+    namespace::Namespace,
+    object::{Object, reason},
+    scene::Scene,
+};
 
 const KIND: &str = "Hibernation";
 
@@ -35,4 +39,35 @@ impl Deref for Hibernation {
     fn deref(&self) -> &Object {
         &self.0
     }
+}
+
+/// A Hibernation of one Deployment.
+pub(crate) fn of(name: &str, more: Value) -> Value {
+    let mut spec = json!({
+        "state": "Hibernated",
+        "workloads": [{"kind": "Deployment", "name": name}],
+    });
+    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
+        spec.extend(more);
+    }
+    spec
+}
+
+pub(crate) async fn asleep(scene: &Scene, spec: Value) -> Hibernation {
+    let hibernation = Hibernation::create(&scene.namespace, "project", spec).await;
+    hibernation.until_phase("Hibernated").await;
+    hibernation
+}
+
+pub(crate) async fn woken(hibernation: &Hibernation) {
+    hibernation.set_state("Awake").await;
+    hibernation.until_phase("Awake").await;
+}
+
+/// Waits until the object says that it can't go on, and why.
+pub(crate) async fn until_stalled(hibernation: &Hibernation, why: &str, says: &str) {
+    let what = format!("stalled for {why}");
+    let status = hibernation.until(&what, |status| reason(status, "Stalled") == why).await;
+    assert!(message(&status, "Stalled").contains(says), "{status:#}");
+    assert_ne!(status["phase"], "Hibernated");
 }

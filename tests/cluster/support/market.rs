@@ -273,14 +273,3 @@ pub(crate) fn spec(more: Value, deals: Value) -> Value {
     }
     spec
 }
-
-/// A time, in whole seconds as the API has it.
-pub(crate) fn in_seconds(seconds: i64) -> Timestamp {
-    let now = Timestamp::from_second(Timestamp::now().as_second()).expect("a time");
-    now + SignedDuration::from_secs(seconds)
-}
-
-/// A time in a status.
-pub(crate) fn time(value: &Value) -> Timestamp {
-    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no time: {value}"))
-}

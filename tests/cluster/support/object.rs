@@ -88,9 +88,24 @@ pub(crate) fn message<'a>(status: &'a Value, kind: &str) -> &'a str {
     find(status, kind)["message"].as_str().unwrap_or_default()
 }
 
+/// The reason of a condition, empty if there is none.
+pub(crate) fn reason<'a>(status: &'a Value, kind: &str) -> &'a str {
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions
+        .find(|condition| condition["type"] == kind)
+        .and_then(|condition| condition["reason"].as_str())
+        .unwrap_or_default()
+}
+
 fn find<'a>(status: &'a Value, kind: &str) -> &'a Value {
     status["conditions"]
         .as_array()
         .and_then(|conditions| conditions.iter().find(|condition| condition["type"] == kind))
         .unwrap_or(&Value::Null)
+}
+
+/// What the status says of one workload.
+pub(crate) fn of_workload<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let mut all = status["workloads"].as_array().into_iter().flatten();
+    all.find(|workload| workload["name"] == name).unwrap_or(&Value::Null)
 }

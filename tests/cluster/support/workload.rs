@@ -147,3 +147,34 @@ pub(crate) fn authored<K: Watched>(object: &K) -> Value {
 pub(crate) fn names<K: Resource>(objects: &[K]) -> Vec<String> {
     objects.iter().map(ResourceExt::name_any).collect()
 }
+
+/// The manifest of a Deployment with so many replicas and a version in its template.
+pub(crate) fn manifest(name: &str, replicas: i32, version: &str) -> Value {
+    let deployment = deployment(name, replicas, WELL_BEHAVED, 1);
+    let mut manifest = serde_json::to_value(deployment).expect("it is JSON");
+    manifest["apiVersion"] = json!("apps/v1");
+    manifest["kind"] = json!("Deployment");
+    manifest["spec"]["template"]["metadata"]["annotations"] = json!({"version": version});
+    manifest
+}
+
+/// A pod template with this label.
+pub(crate) fn template(app: &str, restart_policy: &str, script: &str) -> Value {
+    let deployment = deployment(app, 1, script, 1);
+    let mut template =
+        serde_json::to_value(deployment).expect("it is JSON")["spec"]["template"].take();
+    template["spec"]["restartPolicy"] = json!(restart_policy);
+    template
+}
+
+/// A controller of pods with more in its spec.
+pub(crate) fn controller<K: serde::de::DeserializeOwned>(name: &str, more: Value) -> K {
+    let mut spec = json!({
+        "selector": {"matchLabels": {"app": name}},
+        "template": template(name, "Always", WELL_BEHAVED),
+    });
+    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
+        spec.extend(more);
+    }
+    object(json!({"metadata": {"name": name}, "spec": spec}))
+}

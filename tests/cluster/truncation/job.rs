@@ -8,15 +8,12 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    hibernation::lifecycle::Scene,
-    hold::owners::exactly,
-    hold::writes::woken,
-    support::{
-        hibernation::{Hibernation, condition},
-        paper_node::PaperNode,
-        truncation, wait, workload,
-    },
+use crate::support::{
+    hibernation::{Hibernation, asleep, condition, woken},
+    kubectl::exactly,
+    paper_node::PaperNode,
+    scene::Scene,
+    truncation, wait, workload,
 };
 
 /// A namespace with a Deployment, and a Hibernation of it that has emptied a database.
@@ -50,7 +47,7 @@ impl Emptied {
                 "truncate": {"scope": "Runtime", "pod": node.placement()},
             },
         });
-        let hibernation = crate::hold::writes::asleep(&scene, spec).await;
+        let hibernation = asleep(&scene, spec).await;
         Self { node, scene, hibernation, before }
     }
 

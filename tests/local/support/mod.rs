@@ -6,6 +6,7 @@ pub(crate) mod contract;
 pub(crate) mod gate;
 pub(crate) mod market;
 pub(crate) mod postgres;
+pub(crate) mod schedule;
 pub(crate) mod stub;
 pub(crate) mod token;
 pub(crate) mod world;

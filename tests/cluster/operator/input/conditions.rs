@@ -9,13 +9,12 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use super::{Row, Written, create, section};
-use crate::{
-    hibernation::lifecycle::{Scene, reason},
-    support::{
-        database::Database,
-        hibernation::{Hibernation, condition, message},
-        workload::{self, WELL_BEHAVED},
-    },
+use crate::support::{
+    database::Database,
+    hibernation::{Hibernation, condition, message},
+    object::reason,
+    scene::Scene,
+    workload::{self, WELL_BEHAVED},
 };
 
 const FOUND: &str = "By the operator, within seconds and long before anybody sleeps: nothing is \

@@ -17,14 +17,12 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 use torpor::api::{Hibernation as Definition, MaintenanceWindow};
 
-use crate::{
-    hibernation::lifecycle::{Scene, of},
-    support::{
-        cluster::ROOT,
-        hibernation::Hibernation,
-        namespace::Namespace,
-        workload::{self, WELL_BEHAVED, authored},
-    },
+use crate::support::{
+    cluster::ROOT,
+    hibernation::{Hibernation, of},
+    namespace::Namespace,
+    scene::Scene,
+    workload::{self, WELL_BEHAVED, authored},
 };
 
 /// Where the page is kept.

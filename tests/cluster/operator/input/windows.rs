@@ -3,13 +3,12 @@
 use futures::future::join_all;
 
 use super::{Row, Written, create, long};
-use crate::{
-    hibernation::lifecycle::{Scene, reason},
-    support::{
-        hibernation::{condition, message},
-        namespace::Namespace,
-        window::Window,
-    },
+use crate::support::{
+    hibernation::{condition, message},
+    namespace::Namespace,
+    object::reason,
+    scene::Scene,
+    window::Window,
 };
 
 /// Above the table of what the operator finds.

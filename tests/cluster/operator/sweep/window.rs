@@ -6,9 +6,14 @@ use kube::{ResourceExt, api::DeleteParams};
 use serde_json::json;
 
 use super::{Scenario, Way, sweep};
-use crate::{
-    support::market::{NAME, SERVICE, SYNC_MS, Selling, bridge, selling, spec},
-    support::{bridge::Bridge, namespace::Namespace, proxy::Proxy, wait, window::Window, workload},
+use crate::support::{
+    bridge::Bridge,
+    market::{NAME, SERVICE, SYNC_MS, Selling, bridge, selling, spec},
+    namespace::Namespace,
+    proxy::Proxy,
+    wait,
+    window::Window,
+    workload,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
