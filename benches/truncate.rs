@@ -11,13 +11,15 @@
     reason = "a benchmark may panic"
 )]
 
-#[path = "../tests/local/support/postgres/mod.rs"]
-mod postgres;
+#[path = "../tests/local/support/postgres/database.rs"]
+mod database;
+#[path = "../tests/local/support/postgres/server.rs"]
+mod server;
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use postgres::Database;
+use database::Database;
 use torpor::api::database::RUNTIME_TABLES;
 
 const CORNICE: &str = include_str!("../tests/local/support/postgres/cornice.sql");

@@ -2,15 +2,13 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Longer than anything takes on a busy machine.
-pub(crate) const TIMEOUT: Duration = Duration::from_mins(10);
+use super::wait::TIMEOUT;
 
 /// What was answered.
 #[derive(Clone, Debug)]

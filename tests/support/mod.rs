@@ -5,3 +5,4 @@ pub(crate) mod http;
 pub(crate) mod sonm_node;
 #[path = "../sonm/binary.rs"]
 pub(crate) mod stand_in;
+pub(crate) mod wait;

@@ -11,8 +11,9 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::folder::Folder;
-use super::http::{TIMEOUT, send};
+use super::http::send;
 use super::stand_in::binary;
+use super::wait::TIMEOUT;
 
 pub(crate) const WORKER: &str = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
 const NODE: &str = "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359";

@@ -1,12 +1,9 @@
 //! The client of the Deals API with a real API server: its tokens, its Services, and the rights of
 //! `deploy/rbac.yaml`. The bridge is a process beside the test, reached through a Service.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Service;
 use kube::Client as Kube;
 use serde_json::json;
-use tokio::time::{sleep, timeout};
 use torpor::{
     api::deals::SourceStatus,
     deals::{
@@ -68,17 +65,12 @@ async fn the_operators_tokens_are_good_for_its_objects_bridge_alone() {
     let client = Client::new(kube.clone(), account("torpor"));
     let server = Server { holder: &window, source: &market };
     let until = async |what: &str, holds: fn(&Error) -> bool| {
-        let looks = async {
-            loop {
-                // What is behind it is never there.
-                let error = client.look(&server).await.expect_err("no market");
-                if holds(&error) {
-                    return;
-                }
-                sleep(Duration::from_millis(50)).await;
-            }
-        };
-        timeout(wait::TIMEOUT, looks).await.unwrap_or_else(|_| panic!("{what}, in vain"));
+        wait::poll(what, async || {
+            // What is behind it is never there.
+            let error = client.look(&server).await.expect_err("no market");
+            holds(&error).then_some(())
+        })
+        .await;
     };
 
     // As soon as the Service leads there; and as soon as the bridge has read the cluster's keys.

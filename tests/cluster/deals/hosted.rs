@@ -196,26 +196,18 @@ async fn a_bridge_outlives_its_object_until_it_is_removed() {
         "torpor.dev/bridge-of": "maintenancewindow.worker", "app.kubernetes.io/name": "other",
     }}});
     workload::create::<ConfigMap>(&scene.namespace, &workload::object(theirs)).await;
-    let mut looks = tokio::time::interval(std::time::Duration::from_millis(100));
-    let removed = async {
-        while scene.hosting(&scene.permitted, 5).remove(&scene.holder).await.expect("it goes") {
-            looks.tick().await;
-        }
-    };
-    tokio::time::timeout(wait::TIMEOUT, removed).await.expect("nothing is left");
+    wait::poll("nothing is left", async || {
+        let removed = scene.hosting(&scene.permitted, 5).remove(&scene.holder).await;
+        (!removed.expect("it goes")).then_some(())
+    })
+    .await;
     assert!(labelled::<Pod>(&scene).await.is_empty(), "nor pods");
     let left: Vec<_> = versions(&scene).await.into_keys().collect();
     assert_eq!(left, ["ConfigMap theirs", "ConfigMap torpor-maintenancewindow-worker-withdrawn"]);
 }
 
 async fn until_window_gone(windows: &Api<DynamicObject>) {
-    let gone = async {
-        let mut looks = tokio::time::interval(std::time::Duration::from_millis(100));
-        while windows.get_opt("worker").await.expect("it is looked for").is_some() {
-            looks.tick().await;
-        }
-    };
-    tokio::time::timeout(wait::TIMEOUT, gone).await.expect("the window is gone");
+    wait::until_gone(windows, "worker").await;
 }
 
 #[tokio::test]

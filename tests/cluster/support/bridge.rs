@@ -140,15 +140,10 @@ pub(crate) async fn serve(namespace: &Namespace, name: &str, port: u16) {
 
 /// The node takes a moment to know of a Service, and nothing tells when it does.
 async fn until_it_leads_there(address: &str) {
-    let connected = async {
-        let mut tries = tokio::time::interval(Duration::from_millis(50));
-        // Before that, a connection may be refused, or lost on its way to nowhere.
-        let long = Duration::from_secs(1);
-        while !matches!(timeout(long, TcpStream::connect(address)).await, Ok(Ok(_))) {
-            tries.tick().await;
-        }
-    };
-    assert!(timeout(wait::TIMEOUT, connected).await.is_ok(), "nothing answers at {address}");
+    // Before that, a connection may be refused, or lost on its way to nowhere.
+    let long = Duration::from_secs(1);
+    let connect = async || timeout(long, TcpStream::connect(address)).await.ok()?.ok();
+    wait::poll(&format!("something answers at {address}"), connect).await;
 }
 
 /// The address by which the cluster's network reaches this machine.

@@ -1,6 +1,6 @@
 //! A database for each test, in the cluster's `PostgreSQL`, with the tables of Cornice.
 
-use std::{collections::BTreeMap, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, str::FromStr};
 
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
@@ -147,19 +147,12 @@ impl Database {
 
     /// Waits until a query for one boolean answers that it is so. Rows have no watch.
     pub(crate) async fn until(&self, what: &str, query: &str) {
-        let asked = async {
-            let mut looks = tokio::time::interval(Duration::from_millis(100));
-            loop {
-                looks.tick().await;
-                let holds: Result<bool, _> =
-                    sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await;
-                if matches!(holds, Ok(true)) {
-                    return;
-                }
-            }
-        };
-        let asked = tokio::time::timeout(wait::TIMEOUT, asked).await;
-        assert!(asked.is_ok(), "waited {:?} in vain for {what}: {query}", wait::TIMEOUT);
+        wait::poll(&format!("{what}: {query}"), async || {
+            let holds: Result<bool, _> =
+                sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await;
+            holds.ok().filter(|holds| *holds)
+        })
+        .await;
     }
 }
 

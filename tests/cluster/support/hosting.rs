@@ -1,6 +1,6 @@
 //! A namespace, and in it the service account of an operator with the rights that are shipped.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use axum::{body::Bytes, http::Request};
 use http_body_util::{BodyExt as _, Full};
@@ -192,32 +192,22 @@ async fn until(
     what: &str,
     wanted: impl Fn(&Hosted) -> bool,
 ) {
-    let mut last = None;
-    let passes = async {
-        let mut passes = tokio::time::interval(Duration::from_millis(200));
-        loop {
-            passes.tick().await;
-            let hosted = hosting.ensure(holder, source, false).await.expect("it is ensured");
-            if wanted(&hosted) {
-                return;
-            }
-            last = Some(hosted);
-        }
-    };
-    let in_time = tokio::time::timeout(wait::TIMEOUT, passes).await;
-    assert!(in_time.is_ok(), "waited {:?} in vain until {what}: {last:?}", wait::TIMEOUT);
+    let last = RefCell::new(None);
+    let ensured = wait::try_poll(async || {
+        let hosted = hosting.ensure(holder, source, false).await.expect("it is ensured");
+        let reached = wanted(&hosted);
+        *last.borrow_mut() = Some(hosted);
+        reached.then_some(())
+    });
+    let reached = ensured.await.is_some();
+    assert!(reached, "waited {:?} in vain until {what}: {last:?}", wait::TIMEOUT);
 }
 
 /// The API server takes a moment to know of rights, and nothing tells when it does.
 async fn until_granted(client: &Client, namespace: &Namespace) {
     let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), &namespace.name);
-    let granted = async {
-        let mut tries = tokio::time::interval(Duration::from_millis(50));
-        while policies.list(&ListParams::default()).await.is_err() {
-            tries.tick().await;
-        }
-    };
-    assert!(tokio::time::timeout(wait::TIMEOUT, granted).await.is_ok(), "it is never granted");
+    let list = async || policies.list(&ListParams::default()).await.ok();
+    wait::poll("the rights are granted", list).await;
 }
 
 /// The kind of a problem, by the last part of its type.

@@ -1,6 +1,6 @@
 //! A namespace with a worker that sells, its market, the way to it, and an operator.
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -13,10 +13,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::{Value, json};
-use tokio::{
-    task::JoinHandle,
-    time::{interval, timeout},
-};
+use tokio::task::JoinHandle;
 use torpor::hold::record::Holder;
 
 use crate::{
@@ -103,17 +100,8 @@ impl Selling {
 
     /// Waits until the truth is like that, and returns it. A market has no watch.
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let looks = async {
-            let mut looks = interval(Duration::from_millis(100));
-            loop {
-                looks.tick().await;
-                let truth = self.node.truth().await;
-                if holds(&truth) {
-                    return truth;
-                }
-            }
-        };
-        if let Ok(truth) = timeout(wait::TIMEOUT, looks).await {
+        let asked = wait::try_poll(async || Some(self.node.truth().await).filter(&holds));
+        if let Some(truth) = asked.await {
             return truth;
         }
         panic!("waited in vain: {what}; there is {:#}", self.node.truth().await)

@@ -177,12 +177,8 @@ impl Operator {
 
     /// Waits until it has found out that another one leads.
     pub(crate) async fn until_lease_lost(&self) {
-        let lost = async {
-            while !self.output().contains("the lease was lost") {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        tokio::time::timeout(wait::TIMEOUT, lost).await.expect("it finds out that it has lost");
+        let lost = async || self.output().contains("the lease was lost").then_some(());
+        wait::poll("it finds out that it has lost", lost).await;
     }
 
     /// What it has logged so far.

@@ -9,9 +9,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// How long anything may take before it is missing. It is for what hangs: a machine that stands still
-/// for a minute, or a Job that is tried again after its time, is none of the test's business.
-pub(crate) const TIMEOUT: Duration = Duration::from_mins(10);
+pub(crate) use super::shared::wait::{TIMEOUT, poll, try_poll};
 
 /// What can be waited for.
 pub(crate) trait Watched:

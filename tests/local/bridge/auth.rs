@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::process::Command;
-use tokio::time::{Duration, sleep, timeout};
 
 use crate::support::bridge::{Bridge, command, detail, ends, problem};
 use crate::support::folder::Folder;
-use crate::support::http::{Answer, TIMEOUT, send};
+use crate::support::http::{Answer, send};
 use crate::support::token::{AUDIENCE, ISSUER, Key, SUBJECT, claims, set, with, without};
+use crate::support::wait::try_poll;
 
 /// A market that is never there: who is let in hears that, and nobody else does.
 const MARKET: [&str; 6] = [
@@ -133,13 +133,11 @@ async fn nothing_but_the_probes_is_answered_without_a_token() {
 
 /// Asks until that is the answer: the file is read once a second at most.
 async fn until(bridge: &Bridge, key: &Key, wanted: (u16, &str)) {
-    let asking = async {
-        while problem(&bearing(bridge, &key.token()).await) != (wanted.0, wanted.1.to_owned()) {
-            sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let asked = timeout(TIMEOUT, asking).await;
-    asked.unwrap_or_else(|_| panic!("{wanted:?} did not come: {}", bridge.log()));
+    let answered = try_poll(async || {
+        let answer = problem(&bearing(bridge, &key.token()).await);
+        (answer == (wanted.0, wanted.1.to_owned())).then_some(())
+    });
+    assert!(answered.await.is_some(), "{wanted:?} did not come: {}", bridge.log());
 }
 
 #[tokio::test]

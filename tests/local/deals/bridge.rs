@@ -1,17 +1,14 @@
 //! The client and `torpor bridge`, each as it is: with tokens of a key that the test has made, and the
 //! stand-in of a SONM Node behind.
 
-use std::time::Duration;
-
 use serde_json::json;
-use tokio::time::{sleep, timeout};
 use torpor::operator::lease::Epoch;
 
 use crate::support::bridge::{Bridge, command};
 use crate::support::folder::Folder;
-use crate::support::http::TIMEOUT;
 use crate::support::sonm_node::{Market, Node, plan};
 use crate::support::token::{AUDIENCE, ISSUER, Key, SUBJECT, claims, set, with};
+use crate::support::wait::poll;
 use crate::support::world::{World, failed, holder};
 
 async fn guarded(node: &Node, folder: &Folder, keys: &[&Key]) -> (Bridge, World) {
@@ -44,12 +41,11 @@ async fn what_was_withdrawn_is_offered_again() {
 
     let ids: Vec<&str> = before.iter().map(|order| order.id.as_str()).collect();
     world.drain(&json!({"orders": ids, "deals": [], "tasks": []})).await.unwrap();
-    let drained = async {
-        while !world.look().await.unwrap().commitments.orders.as_slice().is_empty() {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(TIMEOUT, drained).await.expect("the orders are withdrawn");
+    poll("the orders are withdrawn", async || {
+        let commitments = world.look().await.unwrap().commitments;
+        commitments.orders.as_slice().is_empty().then_some(())
+    })
+    .await;
 
     let stale = world.client.announce(&server, Epoch(6), None).await.unwrap_err();
     assert!(stale.stale_epoch(), "{stale}");
@@ -96,12 +92,7 @@ async fn a_bridge_that_does_not_let_the_client_in_is_understood() {
     let error = rotated.look().await.unwrap_err();
     assert!(error.unknown_key(), "{error}");
     folder.write("jwks.json", &set(&[key, &other]));
-    let learnt = async {
-        while rotated.look().await.is_err() {
-            sleep(Duration::from_millis(50)).await;
-        }
-    };
-    timeout(TIMEOUT, learnt).await.expect("the bridge reads the new key");
+    poll("the bridge reads the new key", async || rotated.look().await.ok()).await;
     world.holder = holder("worker");
     world.look().await.unwrap();
 }

@@ -3,21 +3,17 @@
 
 use axum::body::Bytes;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio::time::{Duration, Instant};
 use torpor::deals::client::Error;
 
-use crate::support::http::TIMEOUT;
 use crate::support::stub::{Reply, Stub};
+use crate::support::wait::poll;
 use crate::support::world::{World, failed};
 
 /// Waits until the server has been asked, and then lets time fly.
 async fn time_flies(stub: &Stub) {
-    let asked = async {
-        while stub.requests().is_empty() {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(TIMEOUT, asked).await.expect("the server is asked");
+    let asked = async || (!stub.requests().is_empty()).then_some(());
+    poll("the server is asked", asked).await;
     tokio::time::pause();
 }
 

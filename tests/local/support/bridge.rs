@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use torpor::deals::types::Commitments;
 
 use super::contract::judge_answer;
-use super::http::{Answer, TIMEOUT, send};
+use super::http::{Answer, send};
+use super::wait::{TIMEOUT, try_poll};
 
 /// A bridge that runs until this is dropped.
 pub(crate) struct Bridge {
@@ -109,16 +110,8 @@ impl Bridge {
         what: &str,
         holds: impl Fn(&Commitments) -> bool,
     ) -> Commitments {
-        let looks = async {
-            loop {
-                let seen = self.commitments().await;
-                if holds(&seen) {
-                    return seen;
-                }
-                sleep(std::time::Duration::from_millis(50)).await;
-            }
-        };
-        if let Ok(seen) = timeout(TIMEOUT, looks).await {
+        let asked = try_poll(async || Some(self.commitments().await).filter(&holds));
+        if let Some(seen) = asked.await {
             return seen;
         }
         panic!("{what}: {:?}\n{}", self.commitments().await, self.log())

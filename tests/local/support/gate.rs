@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
-use super::postgres::PATIENCE;
+use super::wait::TIMEOUT;
 
 /// What becomes of the message.
 enum Order {
@@ -52,7 +52,7 @@ impl Gate {
 
     /// Waits until the message is there. The server hasn't got it.
     pub(crate) async fn reached(&mut self) {
-        timeout(PATIENCE, self.reached.recv()).await.expect("it never came");
+        timeout(TIMEOUT, self.reached.recv()).await.expect("it never came");
     }
 
     /// Lets the message through.

@@ -14,4 +14,4 @@ pub(crate) mod world;
 #[path = "../../support/mod.rs"]
 mod shared;
 
-pub(crate) use shared::{folder, http, sonm_node};
+pub(crate) use shared::{folder, http, sonm_node, wait};

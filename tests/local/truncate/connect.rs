@@ -8,9 +8,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 
+use crate::support::folder::Folder;
 use crate::support::postgres::{
-    Database, Directory, Ended, PATIENCE, Server, command, ended_of, server, start, truncate_at,
+    Database, Ended, Server, command, ended_of, server, start, truncate_at,
 };
+use crate::support::wait::poll;
 
 const LISTS: [&str; 6] = ["--runtime", "jobs", "--opportunities", "", "--preserved", "accounts"];
 
@@ -181,17 +183,13 @@ fn openssl(server: &Server, arguments: &[&str]) {
 async fn reload(db: &mut Database) {
     db.run("ALTER SYSTEM SET log_line_prefix = 'again'").await;
     db.run("SELECT pg_reload_conf()").await;
-    let again = async {
-        loop {
-            let mut new = db.rival().await;
-            let shown: String =
-                sqlx::query_scalar("SHOW log_line_prefix").fetch_one(&mut new).await.unwrap();
-            if shown == "again" {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, again).await.expect("it is not reloaded");
+    poll("a new connection has the new setting", async || {
+        let mut new = db.rival().await;
+        let shown: String =
+            sqlx::query_scalar("SHOW log_line_prefix").fetch_one(&mut new).await.unwrap();
+        (shown == "again").then_some(())
+    })
+    .await;
 }
 
 fn path(directory: &Path, file: &str) -> String {
@@ -375,7 +373,7 @@ async fn no_part_shows_of_a_url_that_is_wrong_or_in_the_wrong_place() {
     let server = server();
     let db = database(server, "wrong").await;
     let at = format!("127.0.0.1:{}", port(server));
-    let directory = Directory::new();
+    let directory = Folder::new("url-wrong");
     let report = path(directory.path(), "report");
     let run = async |url: &str, more: &[&str]| {
         let arguments = [&LISTS[..], more].concat();
@@ -410,7 +408,7 @@ async fn no_part_shows_of_a_url_that_is_wrong_or_in_the_wrong_place() {
 #[tokio::test]
 async fn a_url_can_come_from_a_file() {
     let db = database(server(), "file").await;
-    let directory = Directory::new();
+    let directory = Folder::new("url-file");
     let file = path(directory.path(), "url");
     std::fs::write(&file, format!("{}\n", db.url)).unwrap();
     let dry = [&LISTS[..], &["--dry-run", "--url-file"]].concat();

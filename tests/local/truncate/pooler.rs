@@ -6,8 +6,9 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
 use super::case::{LISTS, database, with};
+use crate::support::folder::Folder;
 use crate::support::gate::Gate;
-use crate::support::postgres::{Directory, Ended, free_port, truncate_at, until};
+use crate::support::postgres::{Ended, free_port, truncate_at, until};
 
 shown! {
     a_pooler_in_transaction_mode_is_left_without_a_trace,
@@ -19,7 +20,7 @@ shown! {
 /// A pgbouncer with one connection to the server.
 struct Pooler {
     child: Child,
-    _directory: Directory,
+    _directory: Folder,
     url: String,
 }
 
@@ -37,7 +38,7 @@ impl Pooler {
     async fn start_at(port: u16, mode: &str, upstream: &str) -> Option<Self> {
         let upstream: PgConnectOptions = upstream.parse().unwrap();
         let database = upstream.get_database().unwrap();
-        let directory = Directory::new();
+        let directory = Folder::new(&format!("pooler-{port}"));
         let file = directory.path().join("pgbouncer.ini");
         let settings = format!(
             "[databases]\n* = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\

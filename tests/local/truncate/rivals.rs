@@ -5,7 +5,8 @@ use std::process::Stdio;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use super::case::{LISTS, database, waited_for, with};
-use crate::support::postgres::{Database, Ended, PATIENCE, command, ended_of, server, truncate_at};
+use crate::support::postgres::{Database, Ended, command, ended_of, server, truncate_at};
+use crate::support::wait::TIMEOUT;
 
 shown! {
     a_table_in_use_is_worth_another_try_and_its_user_is_named,
@@ -57,7 +58,7 @@ async fn whoever_queues_behind_it_waits_no_longer_than_the_lock_timeout() -> End
         db.rival().await.execute("SELECT FROM jobs").await.unwrap();
     };
     let both = async { tokio::join!(truncate_at(&url, &arguments), application) };
-    let both = tokio::time::timeout(PATIENCE, both).await;
+    let both = tokio::time::timeout(TIMEOUT, both).await;
     let (ended, ()) = both.expect("whoever queues waits for as long as the table is in use");
     assert_eq!(ended.status, 1, "{ended:?}");
     report.execute("COMMIT").await.unwrap();
@@ -126,7 +127,7 @@ async fn sequences_in_use_are_waited_for_no_longer_than_the_lock_timeout() -> En
         rivals.push(rival);
     }
     let arguments = with(&["--lock-timeout", "1s"]);
-    let ended = tokio::time::timeout(PATIENCE, db.truncate(&arguments)).await;
+    let ended = tokio::time::timeout(TIMEOUT, db.truncate(&arguments)).await;
     let ended = ended.expect("it waits for as long as the sequences are in use");
     assert_eq!(ended.status, 1, "{ended:?}");
     assert!(ended.report().message.contains("--lock-timeout"), "{ended:?}");

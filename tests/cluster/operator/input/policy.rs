@@ -1,7 +1,5 @@
 //! What an author may not do themselves is refused by the policy in `deploy/`.
 
-use std::time::Duration;
-
 use axum::http::Request;
 use k8s_openapi::api::{
     admissionregistration::v1::ValidatingAdmissionPolicyBinding,
@@ -76,18 +74,12 @@ pub(super) async fn rows() -> Vec<Row> {
         create(&namespace, manifest, true, Some(AUTHOR)).await
     };
     // The API server takes a moment to know of rights and policies; nothing tells when it does.
-    let in_force = async {
-        let mut looks = tokio::time::interval(Duration::from_millis(100));
-        loop {
-            looks.tick().await;
-            if answer("state: Awake").await.is_ok()
-                && answer(WRITTEN[0]).await.is_err_and(|message| message.contains(POLICY))
-            {
-                return;
-            }
-        }
-    };
-    assert!(tokio::time::timeout(wait::TIMEOUT, in_force).await.is_ok(), "it is never in force");
+    wait::poll("the policy is in force", async || {
+        let in_force = answer("state: Awake").await.is_ok()
+            && answer(WRITTEN[0]).await.is_err_and(|message| message.contains(POLICY));
+        in_force.then_some(())
+    })
+    .await;
 
     let mut rows = Vec::new();
     for written in WRITTEN {
