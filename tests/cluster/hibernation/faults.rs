@@ -87,14 +87,7 @@ async fn a_pod_that_ignores_sigterm_keeps_the_job_from_starting_through_its_grac
     hibernation.set_state("Hibernated").await;
     scene.until_held("worker").await;
     // The Deployment's status says 0 now, or soon, and its pod runs for most of 20 seconds more.
-    wait::never_within::<Job>(
-        &scene.namespace.api(),
-        watcher::Config::default(),
-        Duration::from_secs(15),
-        "the truncation starts",
-        |jobs| jobs.iter().any(truncation::empties),
-    )
-    .await;
+    truncation::assert_not_started_within(&scene.namespace, Duration::from_secs(15)).await;
     assert_eq!(workload::pods(&scene.namespace, "worker").await.len(), 1, "it still runs");
     truncation::until_job(&scene.namespace, "truncates", truncation::empties).await;
     let pods = workload::pods(&scene.namespace, "worker").await;
@@ -138,14 +131,7 @@ async fn a_controller_manager_that_lags_behind_the_hold_keeps_the_job_from_start
         pods.delete(&pod, &at_once).await.expect("the pod is deleted");
         wait::until_gone(&pods, &pod).await;
     }
-    wait::never_within::<Job>(
-        &scene.namespace.api(),
-        watcher::Config::default(),
-        Duration::from_secs(15),
-        "the truncation starts",
-        |jobs| jobs.iter().any(truncation::empties),
-    )
-    .await;
+    truncation::assert_not_started_within(&scene.namespace, Duration::from_secs(15)).await;
     drop(lagging);
     hibernation.until_phase("Hibernated").await;
     scene.assert_truncated().await;

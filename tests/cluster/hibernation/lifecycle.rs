@@ -10,7 +10,7 @@ use kube::{ResourceExt, runtime::watcher};
 use serde_json::{Value, json};
 
 use crate::support::{
-    hibernation::{Hibernation, condition, message, of},
+    hibernation::{Hibernation, asleep, condition, message, of},
     moments::record,
     scene::Scene,
     time::in_seconds,
@@ -158,21 +158,25 @@ fn ill(name: &str, replicas: i32) -> Deployment {
     workload::object(ill)
 }
 
+/// The spec of a Hibernation whose Deployment `ill` wakes before its Deployment `healthy`.
+fn staged(more: Value) -> Value {
+    let workloads = json!([
+        {"kind": "Deployment", "name": "healthy", "stage": 0},
+        {"kind": "Deployment", "name": "ill", "stage": 1},
+    ]);
+    let mut spec = of("healthy", json!({"workloads": workloads}));
+    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
+        spec.extend(more);
+    }
+    spec
+}
+
 #[tokio::test]
 async fn one_that_is_ill_keeps_nobody_asleep_and_what_is_awake_is_its_owners_again() {
     let scene = Scene::create("ill").await;
     scene.deploy("healthy", 1).await;
     workload::create(&scene.namespace, &ill("ill", 1)).await;
-    let spec = json!({
-        "state": "Hibernated",
-        "progressDeadline": "5s",
-        "workloads": [
-            {"kind": "Deployment", "name": "healthy", "stage": 0},
-            {"kind": "Deployment", "name": "ill", "stage": 1},
-        ],
-    });
-    let hibernation = Hibernation::create(&scene.namespace, "project", spec).await;
-    hibernation.until_phase("Hibernated").await;
+    let hibernation = asleep(&scene, staged(json!({"progressDeadline": "5s"}))).await;
     hibernation.set_state("Awake").await;
     workload::until_ready(&scene.namespace, "healthy").await;
     let status = hibernation.until_condition("Stalled", "True").await;
@@ -219,15 +223,7 @@ async fn sent_back_to_sleep_while_it_wakes_it_keeps_its_originals() {
     let scene = Scene::create("sent-back").await;
     scene.deploy("healthy", 2).await;
     workload::create(&scene.namespace, &ill("ill", 3)).await;
-    let spec = json!({
-        "state": "Hibernated",
-        "workloads": [
-            {"kind": "Deployment", "name": "healthy", "stage": 0},
-            {"kind": "Deployment", "name": "ill", "stage": 1},
-        ],
-    });
-    let hibernation = Hibernation::create(&scene.namespace, "project", spec).await;
-    hibernation.until_phase("Hibernated").await;
+    let hibernation = asleep(&scene, staged(json!({}))).await;
     hibernation.set_state("Awake").await;
     scene.until_replicas("ill", 3).await;
     hibernation.until("waking", |status| status["phase"] == "Waking").await;

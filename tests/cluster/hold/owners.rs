@@ -165,13 +165,18 @@ async fn between(scene: &Scene, name: &str) {
     scene.kubectl(&[&["patch", &object], &as_torpor[..], &[&patch]].concat());
 }
 
+/// Applies a Deployment server-side and puts it to sleep. Returns the Deployment as it was before.
+async fn applied_and_asleep(scene: &Scene) -> (Value, Hibernation) {
+    apply(scene, "flux", &manifest("worker", 1, "1"));
+    workload::until_ready(&scene.namespace, "worker").await;
+    let before = exactly(scene, "deployment/worker");
+    (before, asleep(scene, of("worker", json!({}))).await)
+}
+
 #[tokio::test]
 async fn killed_between_the_two_writes_of_a_wake_it_finishes_when_started_again() {
     let mut scene = Scene::create("between").await;
-    apply(&scene, "flux", &manifest("worker", 1, "1"));
-    workload::until_ready(&scene.namespace, "worker").await;
-    let before = exactly(&scene, "deployment/worker");
-    let hibernation = asleep(&scene, of("worker", json!({}))).await;
+    let (before, hibernation) = applied_and_asleep(&scene).await;
     scene.operator.kill9();
     between(&scene, "worker").await;
     hibernation.set_state("Awake").await;
@@ -184,10 +189,7 @@ async fn killed_between_the_two_writes_of_a_wake_it_finishes_when_started_again(
 #[tokio::test]
 async fn killed_between_the_two_writes_it_is_finished_even_where_the_holder_is_gone() {
     let mut scene = Scene::impatient("between-gone").await;
-    apply(&scene, "flux", &manifest("worker", 1, "1"));
-    workload::until_ready(&scene.namespace, "worker").await;
-    let before = exactly(&scene, "deployment/worker");
-    let hibernation = asleep(&scene, of("worker", json!({}))).await;
+    let (before, hibernation) = applied_and_asleep(&scene).await;
     scene.operator.kill9();
     between(&scene, "worker").await;
     hibernation.patch(json!({"metadata": {"finalizers": null}})).await;
@@ -201,10 +203,7 @@ async fn killed_between_the_two_writes_it_is_finished_even_where_the_holder_is_g
 #[tokio::test]
 async fn what_is_healed_from_the_status_goes_back_to_its_apply_too() {
     let scene = Scene::create("healed-owner").await;
-    apply(&scene, "flux", &manifest("worker", 1, "1"));
-    workload::until_ready(&scene.namespace, "worker").await;
-    let before = exactly(&scene, "deployment/worker");
-    let hibernation = asleep(&scene, of("worker", json!({}))).await;
+    let (before, hibernation) = applied_and_asleep(&scene).await;
     scene.kubectl(&["annotate", "deployment/worker", "torpor.dev/hold-"]);
     until_held(&scene, "worker").await;
     woken(&hibernation).await;

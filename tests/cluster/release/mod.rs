@@ -45,6 +45,18 @@ async fn held_by_another(scene: &Scene, name: &str, holder: &str) {
     workload::merge::<Deployment>(&scene.namespace, name, patch).await;
 }
 
+/// Two Deployments that a Hibernation holds, one of them held by a MaintenanceWindow too. There is no operator.
+async fn held_by_two(test: &str) -> Scene {
+    let mut scene = Scene::create(test).await;
+    scene.deploy("worker", 1).await;
+    scene.deploy("second", 1).await;
+    let all = json!({"workloads": [{"kind": "Deployment", "all": true}]});
+    asleep(&scene, of("worker", all)).await;
+    scene.operator.kill9();
+    held_by_another(&scene, "worker", "MaintenanceWindow").await;
+    scene
+}
+
 #[tokio::test]
 async fn everything_is_released_without_an_operator_and_exactly_as_it_was() {
     let mut scene = Scene::create("release-all").await;
@@ -103,13 +115,7 @@ async fn everything_is_released_without_an_operator_and_exactly_as_it_was() {
 
 #[tokio::test]
 async fn one_holder_lets_go_and_the_others_stay() {
-    let mut scene = Scene::create("release-one").await;
-    scene.deploy("worker", 1).await;
-    scene.deploy("second", 1).await;
-    let all = json!({"workloads": [{"kind": "Deployment", "all": true}]});
-    asleep(&scene, of("worker", all)).await;
-    scene.operator.kill9();
-    held_by_another(&scene, "worker", "MaintenanceWindow").await;
+    let scene = held_by_two("release-one").await;
     torpor(&scene, &["hib/unknown"])
         .with(1, &["these hold something there: hib/project, mw/other"]);
 
@@ -145,13 +151,7 @@ async fn one_holder_lets_go_and_the_others_stay() {
 
 #[tokio::test]
 async fn one_object_is_released_whoever_holds_it() {
-    let mut scene = Scene::create("release-object").await;
-    scene.deploy("worker", 1).await;
-    scene.deploy("second", 1).await;
-    let all = json!({"workloads": [{"kind": "Deployment", "all": true}]});
-    asleep(&scene, of("worker", all)).await;
-    scene.operator.kill9();
-    held_by_another(&scene, "worker", "MaintenanceWindow").await;
+    let scene = held_by_two("release-object").await;
     torpor(&scene, &["deploy/worker"]).with(0, &["1 restored"]);
     assert!(untouched(&scene.deployment("worker").await));
     assert_eq!(workload::replicas(&scene.deployment("worker").await), 1);

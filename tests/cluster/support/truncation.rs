@@ -1,5 +1,7 @@
 //! The Jobs that the operator makes for a database.
 
+use std::time::Duration;
+
 use k8s_openapi::api::batch::v1::Job;
 use kube::runtime::watcher;
 
@@ -47,6 +49,18 @@ pub(crate) async fn until_job(
     )
     .await;
     jobs.into_iter().find(wanted).expect("there is one")
+}
+
+/// Watches for so long, and panics if a truncation starts.
+pub(crate) async fn assert_not_started_within(namespace: &Namespace, long: Duration) {
+    wait::never_within::<Job>(
+        &namespace.api(),
+        watcher::Config::default(),
+        long,
+        "the truncation starts",
+        |jobs| jobs.iter().any(empties),
+    )
+    .await;
 }
 
 /// The Jobs that emptied tables, of those that are there.

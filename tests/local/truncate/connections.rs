@@ -33,57 +33,52 @@ async fn a_server_that_is_not_there() -> Ended {
     ended
 }
 
-async fn a_connection_cut_before_truncate() -> Ended {
-    let mut db = database("cut_before").await;
-    let mut gate = Gate::before(&db.url, "TRUNCATE TABLE").await;
+/// When a connection is cut.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Cut {
+    /// The server has not got the message.
+    Before,
+    /// The server has answered it, and the answer is lost.
+    After,
+}
+
+/// Cuts the connection at a message, and returns how the command ended and the rows that are left.
+async fn cut(name: &str, message: &'static str, when: Cut) -> (Ended, i64) {
+    let mut db = database(name).await;
+    let mut gate = Gate::before(&db.url, message).await;
     let url = gate.url.clone();
     let cut = async {
         gate.reached().await;
+        if when == Cut::After {
+            gate.swallow_answer().await;
+        }
         gate.cut().await;
     };
     let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), cut);
-    assert_eq!((ended.status, rows(&mut db).await), (1, 20), "{ended:?}");
+    (ended, rows(&mut db).await)
+}
+
+async fn a_connection_cut_before_truncate() -> Ended {
+    let (ended, rows) = cut("cut_before", "TRUNCATE TABLE", Cut::Before).await;
+    assert_eq!((ended.status, rows), (1, 20), "{ended:?}");
     ended
 }
 
 async fn a_connection_cut_after_truncate() -> Ended {
-    let mut db = database("cut_after").await;
-    let mut gate = Gate::before(&db.url, "TRUNCATE TABLE").await;
-    let url = gate.url.clone();
-    let cut = async {
-        gate.reached().await;
-        gate.swallow_answer().await;
-        gate.cut().await;
-    };
-    let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), cut);
-    assert_eq!((ended.status, rows(&mut db).await), (1, 20), "{ended:?}");
+    let (ended, rows) = cut("cut_after", "TRUNCATE TABLE", Cut::After).await;
+    assert_eq!((ended.status, rows), (1, 20), "{ended:?}");
     ended
 }
 
 async fn a_commit_that_never_arrived() -> Ended {
-    let mut db = database("commit_before").await;
-    let mut gate = Gate::before(&db.url, "COMMIT\0").await;
-    let url = gate.url.clone();
-    let cut = async {
-        gate.reached().await;
-        gate.cut().await;
-    };
-    let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), cut);
-    assert_eq!((ended.status, rows(&mut db).await), (1, 20), "{ended:?}");
+    let (ended, rows) = cut("commit_before", "COMMIT\0", Cut::Before).await;
+    assert_eq!((ended.status, rows), (1, 20), "{ended:?}");
     ended
 }
 
 async fn a_commit_whose_answer_was_lost() -> Ended {
-    let mut db = database("commit_after").await;
-    let mut gate = Gate::before(&db.url, "COMMIT\0").await;
-    let url = gate.url.clone();
-    let cut = async {
-        gate.reached().await;
-        gate.swallow_answer().await;
-        gate.cut().await;
-    };
-    let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), cut);
-    assert_eq!((ended.status, rows(&mut db).await), (0, 0), "{ended:?}");
+    let (ended, rows) = cut("commit_after", "COMMIT\0", Cut::After).await;
+    assert_eq!((ended.status, rows), (0, 0), "{ended:?}");
     ended
 }
 
