@@ -87,7 +87,7 @@ async fn a_bridge_serves_its_object_and_is_kept_as_it_should_be() {
 
     // The operator is answered, and nobody else.
     let token = scene.token("torpor", WINDOW).await;
-    let (status, seen) = scene.look(&token).await;
+    let (status, seen) = scene.observe(&token).await;
     assert_eq!(status, 200, "{seen}");
     assert_eq!(seen["orders"][0]["id"], "o-1", "{seen}");
     for token in [
@@ -95,7 +95,7 @@ async fn a_bridge_serves_its_object_and_is_kept_as_it_should_be() {
         scene.token("torpor", "MaintenanceWindow/other").await,
         String::new(),
     ] {
-        let (status, seen) = scene.look(&token).await;
+        let (status, seen) = scene.observe(&token).await;
         assert_eq!((status, problem(&seen)), (401, "unauthenticated"), "{seen}");
     }
 
@@ -136,7 +136,7 @@ async fn a_bridge_serves_its_object_and_is_kept_as_it_should_be() {
     scene.until_ready(5, &orders("o-2")).await;
     let new = pods(&scene).await;
     assert!(new.len() == 1 && old.len() == 1 && new != old, "{old:?} {new:?}");
-    let (_, seen) = scene.look(&token).await;
+    let (_, seen) = scene.observe(&token).await;
     assert_eq!(seen["orders"][0]["id"], "o-2", "{seen}");
 }
 

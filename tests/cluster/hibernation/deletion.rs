@@ -164,7 +164,7 @@ async fn a_newcomer_that_matches_is_held_too() {
 }
 
 #[tokio::test]
-async fn what_an_entry_held_is_let_go_when_the_entry_is_removed() {
+async fn what_an_entry_held_is_released_when_the_entry_is_removed() {
     let scene = Scene::create("removed").await;
     let stays = scene.deploy("stays", 1);
     let goes = scene.deploy("goes", 1);

@@ -43,10 +43,10 @@ fn versions(scene: &Scene) -> BTreeMap<String, String> {
 /// The same, once controllers have written what they had to say.
 async fn settled(scene: &Scene) -> BTreeMap<String, String> {
     let at_rest = async {
-        let mut looks = tokio::time::interval(Duration::from_secs(1));
+        let mut checks = tokio::time::interval(Duration::from_secs(1));
         let mut before = BTreeMap::new();
         loop {
-            looks.tick().await;
+            checks.tick().await;
             let now = versions(scene);
             if now == before {
                 return now;
@@ -58,9 +58,9 @@ async fn settled(scene: &Scene) -> BTreeMap<String, String> {
 }
 
 /// The plan of a dry run whose preflight is over, in lines.
-async fn rehearsed(hibernation: &Hibernation) -> Vec<String> {
+async fn planned(hibernation: &Hibernation) -> Vec<String> {
     let status = hibernation
-        .until("rehearsed", |status| {
+        .until("planned", |status| {
             reason(status, "Ready") == "DryRun" && condition(status, "PreflightPassed") == "True"
         })
         .await;
@@ -120,7 +120,7 @@ async fn a_dry_run_says_what_it_would_do_there_and_back_and_changes_nothing() {
         },
     });
     let hibernation = Hibernation::create(&scene.namespace, "project", spec).await;
-    let plan = rehearsed(&hibernation).await;
+    let plan = planned(&hibernation).await;
     let emptied = "7. now: the Runtime tables are emptied (only after a person's change of state): \
                    13 tables, about ";
     assert!(plan[6].starts_with(emptied) && plan[6].ends_with(" bytes"), "{}", plan[6]);
@@ -155,7 +155,7 @@ async fn a_dry_run_says_what_it_would_do_there_and_back_and_changes_nothing() {
     assert_ne!(asleep["Deployment/worker"], before["Deployment/worker"]);
     hibernation.patch(json!({"spec": {"state": "Awake", "dryRun": true}})).await;
     assert_eq!(
-        rehearsed(&hibernation).await,
+        planned(&hibernation).await,
         [
             "1. now: ConfigMap env: HIBERNATE_MODE back to \"false\"",
             "2. now: ConfigMap env: INGEST_ENABLED is removed, as it was not there before",

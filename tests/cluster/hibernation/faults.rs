@@ -281,7 +281,7 @@ impl Step {
         };
         match self {
             Self::Preflight => {
-                truncation::until_job(namespace, "looks", truncation::looks).await;
+                truncation::until_job(namespace, "is a preflight", truncation::is_preflight).await;
             }
             Self::EnvironmentSet => environment("true").await,
             Self::FirstStageHeld => scaled("first", 0).await,

@@ -25,7 +25,7 @@ use crate::support::{
 };
 
 /// What was seen of Cornice at one time.
-struct Seen {
+struct Observation {
     /// Each workload and `ConfigMap`, without what controllers keep in it.
     objects: BTreeMap<&'static str, Value>,
     /// What each pod of the API says of its mode.
@@ -40,7 +40,7 @@ struct Seen {
     bytes: i64,
 }
 
-impl Seen {
+impl Observation {
     async fn now(namespace: &Namespace, database: &Database) -> Self {
         let mut objects = BTreeMap::new();
         for name in cornice::DEPLOYMENTS {
@@ -70,9 +70,9 @@ impl Seen {
 
 /// One hold of Cornice, from the manifests in `examples/`.
 struct Held {
-    before: Seen,
+    before: Observation,
     /// As soon as it is `Hibernated`.
-    asleep: Seen,
+    asleep: Observation,
     asleep_status: Value,
     /// How many pods of the monitor there were when the workers were stopped.
     monitors_when_workers_stop: usize,
@@ -82,7 +82,7 @@ struct Held {
     written: Vec<(String, String)>,
     /// The workers' replicas after somebody asked for some while on hold.
     scaled_up: i32,
-    after: Seen,
+    after: Observation,
 }
 
 /// It runs once for all tests that look at it.
@@ -96,7 +96,7 @@ async fn hold_cornice() -> Held {
     cornice::deploy(&namespace).await;
     until_rows_flow(&database).await;
 
-    let before = Seen::now(&namespace, &database).await;
+    let before = Observation::now(&namespace, &database).await;
     cornice::apply(&namespace, "examples/cornice/hibernation.yaml");
     let hibernation = Hibernation::existing(&namespace, "cornice");
     let deployments: Api<Deployment> = namespace.api();
@@ -105,7 +105,7 @@ async fn hold_cornice() -> Held {
     let monitors = namespace.api::<Pod>().list(&monitors).await.expect("pods are listed");
 
     let asleep_status = hibernation.until_phase("Hibernated").await;
-    let asleep = Seen::now(&namespace, &database).await;
+    let asleep = Observation::now(&namespace, &database).await;
     let login = cornice::login(&namespace).await;
     workload::merge::<Deployment>(&namespace, "cornice-ingest", json!({"spec": {"replicas": 2}}))
         .await;
@@ -127,7 +127,7 @@ async fn hold_cornice() -> Held {
 
     hibernation.set_state("Awake").await;
     hibernation.until_phase("Awake").await;
-    let after = Seen::now(&namespace, &database).await;
+    let after = Observation::now(&namespace, &database).await;
     until_rows_flow(&database).await;
     Held {
         before,

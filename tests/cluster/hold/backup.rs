@@ -114,7 +114,7 @@ async fn restored_under_a_hibernation_that_is_awake_by_now_it_wakes() {
 }
 
 #[tokio::test]
-async fn restored_into_another_namespace_it_is_let_go_though_its_holder_lives_in_the_first() {
+async fn restored_into_another_namespace_it_is_released_though_its_holder_lives_in_the_first() {
     let first = Scene::create("backup-first").await;
     first.deploy("worker", 1).await;
     asleep(&first, of("worker", json!({}))).await;

@@ -1,4 +1,4 @@
-//! What others write into what is held is judged by who they are, and told.
+//! What others write into what is held is judged by who they are, and reported.
 
 use std::time::Duration;
 
@@ -22,18 +22,18 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn who_peeks_is_told_in_the_status_and_by_an_event_and_changes_nothing() {
+async fn who_peeks_is_named_in_the_status_and_by_an_event_and_changes_nothing() {
     let scene = Scene::create("peek").await;
     scene.deploy("worker", 2).await;
     let hibernation = asleep(&scene, of("worker", json!({}))).await;
     scene.kubectl(&["scale", "deployment/worker", "--replicas=1"]);
     until_held(&scene, "worker").await;
     let says = "kubectl (through /scale) set replicas to 1";
-    let told = |status: &Value, says: &str| {
+    let reported = |status: &Value, says: &str| {
         let message = of_workload(status, "worker")["message"].as_str().unwrap_or_default();
         message.contains(says) && message.contains("wakes to what it was before")
     };
-    let status = hibernation.until("told", |status| told(status, says)).await;
+    let status = hibernation.until("reported", |status| reported(status, says)).await;
     assert_eq!(of_workload(&status, "worker")["original"], "2");
     let events: Api<Event> = scene.namespace.api();
     wait::until_all(&events, watcher::Config::default(), "an event of it", |events| {
@@ -47,7 +47,7 @@ async fn who_peeks_is_told_in_the_status_and_by_an_event_and_changes_nothing() {
     let patch =
         ["--type=merge", "--field-manager=some-scaler", "--patch", r#"{"spec":{"replicas":7}}"#];
     scene.kubectl(&[&["patch", "deployment/worker"], &patch[..]].concat());
-    hibernation.until("told", |status| told(status, "some-scaler set replicas to 7")).await;
+    hibernation.until("reported", |status| reported(status, "some-scaler set replicas to 7")).await;
     until_held(&scene, "worker").await;
     woken(&hibernation).await;
     assert_eq!(workload::replicas(&scene.deployment("worker").await), 2);

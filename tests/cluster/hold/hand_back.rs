@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 /// Whether it is the second write of a wake.
-fn gives_back(request: &Request) -> bool {
+fn hands_back(request: &Request) -> bool {
     request.method == Method::PATCH && request.body.pointer("/metadata/managedFields").is_some()
 }
 
@@ -59,7 +59,7 @@ impl Applied {
     fn first_try(&self, mut fate: impl FnMut(&str) -> Fate + Send + 'static) {
         let mut tried = BTreeSet::new();
         self.proxy.rule(move |request| {
-            let first = gives_back(request) && tried.insert(request.name().to_owned());
+            let first = hands_back(request) && tried.insert(request.name().to_owned());
             if first { fate(request.name()) } else { Fate::Pass }
         });
     }
@@ -67,7 +67,7 @@ impl Applied {
     /// What the tries to give an object back were answered; nothing where that came too late.
     fn tries(&self, name: &str) -> Vec<Option<u16>> {
         let requests = self.proxy.requests();
-        let tries = requests.iter().filter(|request| gives_back(request) && request.name() == name);
+        let tries = requests.iter().filter(|request| hands_back(request) && request.name() == name);
         tries.map(|request| request.answer.as_ref().map(|answer| answer.status)).collect()
     }
 

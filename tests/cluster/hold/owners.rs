@@ -211,7 +211,7 @@ async fn what_is_healed_from_the_status_goes_back_to_its_apply_too() {
 }
 
 #[tokio::test]
-async fn what_was_let_go_and_set_to_zero_since_is_left_alone() {
+async fn what_was_released_and_set_to_zero_since_is_left_alone() {
     let mut scene = Scene::create("let-go").await;
     scene.deploy("worker", 1).await;
     let hibernation = asleep(&scene, of("worker", json!({}))).await;

@@ -160,19 +160,19 @@ async fn of_two_holders_one_keeps_and_one_wakes() {
     // The sweep leaves alone what is kept: its holder is gone for longer than that of what is let go.
     orphans.patch(json!({"metadata": {"finalizers": null}})).await;
     orphans.api.delete("orphans", &DeleteParams::default()).await.expect("it is deleted");
-    wait::until::<Deployment>(&scene.namespace.api(), "second", "let go", untouched).await;
+    wait::until::<Deployment>(&scene.namespace.api(), "second", "released", untouched).await;
     assert!(held(&scene.deployment("worker").await), "it is kept");
     let next =
         Hibernation::create(&scene.namespace, "keeps", of("worker", json!({"state": "Awake"})))
             .await;
     let deployments: Api<Deployment> = scene.namespace.api();
-    wait::until(&deployments, "worker", "let go", untouched).await;
+    wait::until(&deployments, "worker", "released", untouched).await;
     next.until_phase("Awake").await;
     assert_eq!(exactly(&scene, "deployment/worker"), before);
 }
 
 #[tokio::test]
-async fn what_is_held_by_somebody_who_is_gone_is_let_go() {
+async fn what_is_held_by_somebody_who_is_gone_is_released() {
     let scene = Scene::impatient("orphaned").await;
     scene.deploy("worker", 1).await;
     let before = exactly(&scene, "deployment/worker");
@@ -180,7 +180,7 @@ async fn what_is_held_by_somebody_who_is_gone_is_let_go() {
     hibernation.patch(json!({"metadata": {"finalizers": null}})).await;
     hibernation.api.delete("project", &DeleteParams::default()).await.expect("it is deleted");
     let deployments: Api<Deployment> = scene.namespace.api();
-    wait::until(&deployments, "worker", "let go", untouched).await;
+    wait::until(&deployments, "worker", "released", untouched).await;
     assert_eq!(exactly(&scene, "deployment/worker"), before);
 }
 

@@ -88,7 +88,7 @@ async fn who_applied_it_server_side_deploys_while_asleep_and_meets_no_conflict_o
 }
 
 #[tokio::test]
-async fn what_is_torn_off_is_healed_from_the_status() {
+async fn a_removed_annotation_is_healed_from_the_status() {
     let scene = Scene::create("torn").await;
     let before = authored(&scene.deploy("worker", 2).await);
     let hibernation = asleep(&scene, of("worker", json!({}))).await;
@@ -109,7 +109,7 @@ async fn what_is_torn_off_is_healed_from_the_status() {
 }
 
 #[tokio::test]
-async fn what_is_torn_off_while_nobody_looks_is_healed_from_the_status() {
+async fn an_annotation_that_is_removed_while_the_operator_is_down_is_healed_from_the_status() {
     let mut scene = Scene::create("torn-unseen").await;
     let before = authored(&scene.deploy("worker", 2).await);
     let hibernation = asleep(&scene, of("worker", json!({}))).await;
@@ -156,7 +156,7 @@ async fn an_undone_rollout_brings_no_stale_hold_back() {
 }
 
 #[tokio::test]
-async fn what_two_hold_comes_back_when_the_last_lets_go() {
+async fn what_two_hold_comes_back_when_the_last_releases_it() {
     let scene = Scene::create("two").await;
     let before = authored(&scene.deploy("worker", 1).await);
     let spec = of("worker", json!({}));

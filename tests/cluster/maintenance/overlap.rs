@@ -27,18 +27,18 @@ async fn waits_for_the_worker(scene: &Scene, window: &Window) {
 }
 
 /// A window takes the worker down, another object holds it as well; the window is called off first.
-async fn the_last_one_lets_go(scene: &Scene, other: &Object, let_go: Value, at_rest: &str) {
+async fn the_last_one_releases_it(scene: &Scene, other: &Object, released: Value, at_rest: &str) {
     let window = Window::existing(&scene.namespace, NAME);
     window.change(json!({"suspend": true})).await;
     waits_for_the_worker(scene, &window).await;
-    other.patch(json!({"spec": let_go})).await;
+    other.patch(json!({"spec": released})).await;
     other.until_phase(at_rest).await;
     window.until_phase("Cancelled").await;
     scene.until_as_before(&window, &["1", "2"]).await;
 }
 
 #[tokio::test]
-async fn of_two_windows_on_one_worker_the_last_one_lets_go() {
+async fn of_two_windows_on_one_worker_the_last_one_releases_it() {
     let scene = Scene::create("window-two", selling()).await;
     let window = scene.window(spec(json!({}), json!({}))).await;
     window.until_condition("InMaintenance", "True").await;
@@ -46,11 +46,11 @@ async fn of_two_windows_on_one_worker_the_last_one_lets_go() {
     without["deals"] = Value::Null;
     let other = Window::create(&scene.namespace, "other", without).await;
     other.until_condition("InMaintenance", "True").await;
-    the_last_one_lets_go(&scene, &other, json!({"suspend": true}), "Cancelled").await;
+    the_last_one_releases_it(&scene, &other, json!({"suspend": true}), "Cancelled").await;
 }
 
 #[tokio::test]
-async fn of_a_window_and_a_hibernation_on_one_worker_the_last_one_lets_go() {
+async fn of_a_window_and_a_hibernation_on_one_worker_the_last_one_releases_it() {
     let scene = Scene::create("window-hib", selling()).await;
     let window = scene.window(spec(json!({}), json!({}))).await;
     window.until_condition("InMaintenance", "True").await;
@@ -60,7 +60,7 @@ async fn of_a_window_and_a_hibernation_on_one_worker_the_last_one_lets_go() {
     });
     let other = Hibernation::create(&scene.namespace, "project", sleep).await;
     other.until_phase("Hibernated").await;
-    the_last_one_lets_go(&scene, &other, json!({"state": "Awake"}), "Awake").await;
+    the_last_one_releases_it(&scene, &other, json!({"state": "Awake"}), "Awake").await;
 }
 
 #[tokio::test]

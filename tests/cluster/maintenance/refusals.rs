@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// Waits for an event with that reason.
-async fn until_told(scene: &Scene, wanted: &str) -> Event {
+async fn until_event(scene: &Scene, wanted: &str) -> Event {
     let about = watcher::Config::default().fields("regarding.kind=MaintenanceWindow");
     let is_wanted = |event: &Event| event.reason.as_deref() == Some(wanted);
     let events = wait::until_all::<Event>(&scene.namespace.api(), about, wanted, |events| {
@@ -40,7 +40,7 @@ async fn what_is_not_to_be_touched_refuses_the_window_and_nothing_is_withdrawn()
             .until(refused, |s| s["phase"] == "Refused" && reason(s, "Stalled") == refused)
             .await;
         assert_eq!(status["last"]["outcome"], "Refused", "{status:#}");
-        assert_eq!(until_told(&scene, refused).await.type_.as_deref(), Some("Warning"));
+        assert_eq!(until_event(&scene, refused).await.type_.as_deref(), Some("Warning"));
         assert_eq!(scene.told(), [], "{refused}");
         assert_eq!(scene.replicas().await, 2);
         if refused == "SpotDealsRefused" {
@@ -78,7 +78,7 @@ async fn a_postponed_window_begins_when_the_forward_deal_has_run_out_and_ends_la
     let start = time(&moved["window"]["start"]);
     assert_eq!(time(&moved["window"]["end"]), start + SignedDuration::from_hours(1));
     assert_eq!(time(&moved["earliestStart"]), start);
-    until_told(&scene, "Postponed").await;
+    until_event(&scene, "Postponed").await;
     scene.selling.until("announced", |truth| announced(truth) == Some(start)).await;
     window.until_condition("InMaintenance", "True").await;
     assert!(Timestamp::now() > start);
@@ -102,9 +102,9 @@ async fn a_window_that_was_slept_through_is_missed_and_one_that_is_on_begins_lat
     scene.operator.restart();
     let status = window.until_in("Missed").await;
     assert_eq!(reason(&status, "Stalled"), "Missed", "{status:#}");
-    let told = until_told(&scene, "Missed").await;
-    assert_eq!(told.type_.as_deref(), Some("Warning"));
-    assert_eq!(told.note.as_deref(), Some(message(&status, "Stalled")));
+    let event = until_event(&scene, "Missed").await;
+    assert_eq!(event.type_.as_deref(), Some("Warning"));
+    assert_eq!(event.note.as_deref(), Some(message(&status, "Stalled")));
     scene.until_as_before(&window, &["1"]).await;
 
     scene.operator.stop().await;

@@ -85,7 +85,7 @@ async fn a_worker_goes_down_once_its_forward_deal_has_run_out_and_comes_back_as_
         ["Blocked", "Draining", "InMaintenance", "Restoring", "Completed"],
         "{status:#}"
     );
-    until_told(
+    until_event(
         &scene,
         &["Announced", "Blocked", "Draining", "InMaintenance", "Restoring", "Completed"],
     )
@@ -93,7 +93,7 @@ async fn a_worker_goes_down_once_its_forward_deal_has_run_out_and_comes_back_as_
 }
 
 /// Waits until there is an event for each of these.
-async fn until_told(scene: &Scene, reasons: &[&str]) {
+async fn until_event(scene: &Scene, reasons: &[&str]) {
     let mine = watcher::Config::default().fields("regarding.kind=MaintenanceWindow");
     wait::until_all::<Event>(&scene.namespace.api(), mine, "events", |events| {
         let told: Vec<_> = events.iter().filter_map(|event| event.reason.as_deref()).collect();

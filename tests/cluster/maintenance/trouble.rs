@@ -88,14 +88,14 @@ async fn what_a_leader_that_stood_still_has_sent_is_refused_once_another_one_lea
     });
     let window = scene.window(spec(json!({"after": "2h"}), json!({}))).await;
     // Its announcement is on the way, and there it stays.
-    scene.proxy.until_seen("the announcement", announces).await;
+    scene.proxy.until_request("the announcement", announces).await;
     scene.operator.signal("STOP");
     let _second = Operator::start_second(&scene.namespace);
     let start = in_seconds(3 * 3600);
     window.change(json!({"after": null, "start": start.to_string()})).await;
     scene.selling.until("another one tells", |truth| announced(truth) == Some(start)).await;
-    scene.proxy.let_go();
-    let old = scene.proxy.until_seen("an answer", |request| {
+    scene.proxy.resume();
+    let old = scene.proxy.until_request("an answer", |request| {
         announces(request) && request.answer.is_some() && !request.met(204)
     });
     let answer = old.await.answer.expect("an answer");

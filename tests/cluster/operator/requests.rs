@@ -83,7 +83,7 @@ fn assert_sound(requests: &[Request]) {
 }
 
 #[tokio::test]
-async fn each_workload_is_written_once_each_way_and_twice_where_its_owner_is_given_back() {
+async fn each_workload_is_written_once_each_way_and_twice_where_ownership_is_handed_back() {
     let proxy = Proxy::start().await;
     let namespace = Namespace::create("writes").await;
     let _operator = Operator::start_behind(&namespace, &proxy);
@@ -262,7 +262,7 @@ async fn a_write_that_waits_for_a_busy_api_server_is_not_sent_once_the_lease_is_
 }
 
 #[tokio::test]
-async fn who_ends_lets_go_of_the_lease_though_the_api_server_is_busy_at_first() {
+async fn who_ends_releases_the_lease_though_the_api_server_is_busy_at_first() {
     let mut scene = Scene::create("busy-end").await;
     let leases = scene.namespace.api::<Lease>();
     let holder = |lease: &Lease| lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
@@ -322,7 +322,7 @@ async fn idle_asleep_and_awake_it_asks_for_nothing_in_a_minute() {
 }
 
 #[tokio::test]
-async fn what_is_held_and_written_all_the_time_is_looked_at_once_a_second_at_most() {
+async fn what_is_held_and_written_all_the_time_is_reconciled_once_a_second_at_most() {
     let scene = Scene::create("restless").await;
     scene.config_map("environment").await;
     let spec = json!({"state": "Hibernated", "configMaps": [{"name": "environment"}]});
@@ -343,10 +343,10 @@ async fn what_is_held_and_written_all_the_time_is_looked_at_once_a_second_at_mos
     })
     .await;
     let requests = scene.proxy.requests();
-    let looks = requests.iter().filter(|r| r.title() == "GET hibernations/restless").count();
+    let reconciles = requests.iter().filter(|r| r.title() == "GET hibernations/restless").count();
     // The first one is at once, and what is put back is looked at again.
     let most = began.elapsed().as_secs() + 3;
-    assert!(looks as u64 <= most, "{looks} looks, {} requests", requests.len());
+    assert!(reconciles as u64 <= most, "{reconciles} reconciles, {} requests", requests.len());
 }
 
 /// Waits until nothing but the lease and watches is asked for any more.

@@ -114,7 +114,7 @@ async fn everything_is_released_without_an_operator_and_exactly_as_it_was() {
 }
 
 #[tokio::test]
-async fn one_holder_lets_go_and_the_others_stay() {
+async fn one_holder_is_released_and_the_others_stay() {
     let scene = held_by_two("release-one").await;
     torpor(&scene, &["hib/unknown"])
         .with(1, &["these hold something there: hib/project, mw/other"]);

@@ -130,7 +130,7 @@ impl Scene {
         made.expect("a token is made").status.expect("a status").token
     }
 
-    pub(crate) async fn look(&self, token: &str) -> (u16, Value) {
+    pub(crate) async fn observe(&self, token: &str) -> (u16, Value) {
         self.ask("GET", "/v1/commitments", token, 0, String::new()).await
     }
 

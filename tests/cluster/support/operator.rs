@@ -16,8 +16,8 @@ use super::{namespace::Namespace, proxy::Proxy, wait};
 /// The image whose pods run the truncation.
 pub(crate) const IMAGE: &str = "localhost/torpor:dev";
 
-/// How often it is looked whether it runs.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often the supervisor checks whether the operator runs.
+const CHECK_EVERY: Duration = Duration::from_millis(200);
 /// The service account in its namespace by whose tokens servers of the Deals API know it. Tests that need
 /// it create it.
 pub(crate) const ACCOUNT: &str = "torpor";
@@ -62,7 +62,7 @@ impl Program {
 
     /// Whether it has ended because it had lost its lease.
     fn lost_its_lease(&self, process: &mut Child) -> bool {
-        let ended = process.try_wait().expect("it can be looked at");
+        let ended = process.try_wait().expect("its state can be read");
         ended.is_some() && self.output().trim_end().ends_with("the lease was lost")
     }
 }
@@ -76,7 +76,7 @@ fn supervise(program: &Program, process: &Weak<Mutex<Option<Child>>>) {
             *process = program.start();
         }
         drop(process);
-        std::thread::sleep(LOOK);
+        std::thread::sleep(CHECK_EVERY);
     }
 }
 

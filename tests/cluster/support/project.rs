@@ -41,13 +41,13 @@ pub(crate) const HELD: [(&str, &str); 8] = [
 const LEFT_ALONE: [(&str, &str); 2] = [("ConfigMap", "other"), ("Deployment", "bystander")];
 
 /// An object as its author sees it, and what server-side applies own of it.
-type Look = (Value, Vec<Value>);
+type Observed = (Value, Vec<Value>);
 
 pub(crate) struct Project {
     // Its pods have to go before the namespace can.
     node: PaperNode,
     pub(crate) namespace: Namespace,
-    before: Vec<Look>,
+    before: Vec<Observed>,
 }
 
 impl Project {
@@ -56,7 +56,7 @@ impl Project {
         let node = PaperNode::start(&namespace, writes).await;
         let project = Self { node, namespace, before: Vec::new() };
         project.deploy().await;
-        let before = project.looks(&[&HELD[..], &LEFT_ALONE].concat()).await;
+        let before = project.observe(&[&HELD[..], &LEFT_ALONE].concat()).await;
         Self { before, ..project }
     }
 
@@ -90,7 +90,7 @@ impl Project {
         assert_eq!(status["counts"]["held"], HELD.len(), "{status:#}");
         assert_eq!(status["episode"]["truncation"], "Done", "{status:#}");
         self.assert_truncated_once();
-        for ((kind, name), (object, _)) in HELD.iter().zip(self.looks(&HELD).await) {
+        for ((kind, name), (object, _)) in HELD.iter().zip(self.observe(&HELD).await) {
             let held = match *kind {
                 "ConfigMap" => {
                     object["data"]
@@ -129,7 +129,7 @@ impl Project {
             |jobs| !jobs.iter().any(truncation::empties),
         )
         .await;
-        let after = self.looks(&HELD).await;
+        let after = self.observe(&HELD).await;
         for (((kind, name), before), after) in HELD.iter().zip(&self.before).zip(&after) {
             assert_eq!(after, before, "{kind} {name}");
         }
@@ -137,7 +137,7 @@ impl Project {
         self.assert_truncated_once();
         // Whoever applied it may go on doing so: it is refused nothing, and changes nothing.
         self.apply().await;
-        assert_eq!(self.looks(&HELD[1..2]).await, self.before[1..2]);
+        assert_eq!(self.observe(&HELD[1..2]).await, self.before[1..2]);
     }
     /// The Hibernation.
     pub(crate) fn hibernation(&self) -> Hibernation {
@@ -213,8 +213,8 @@ impl Project {
         })
     }
 
-    async fn looks(&self, objects: &[(&str, &str)]) -> Vec<Look> {
-        let mut looks = Vec::new();
+    async fn observe(&self, objects: &[(&str, &str)]) -> Vec<Observed> {
+        let mut observed = Vec::new();
         for (kind, name) in objects {
             let resource = Kind::any(kind).expect("a kind").api_resource();
             let client = self.namespace.client.clone();
@@ -226,13 +226,13 @@ impl Project {
                 .iter()
                 .filter(|entry| entry.operation.as_deref() == Some("Apply"));
             let applied = applied.map(|entry| json!([entry.manager, entry.fields_v1])).collect();
-            looks.push((authored(&object), applied));
+            observed.push((authored(&object), applied));
         }
-        looks
+        observed
     }
 
     async fn assert_others_untouched(&self) {
-        assert_eq!(self.looks(&LEFT_ALONE).await, self.before[HELD.len()..]);
+        assert_eq!(self.observe(&LEFT_ALONE).await, self.before[HELD.len()..]);
     }
 
     /// It was emptied once, while nobody wrote.

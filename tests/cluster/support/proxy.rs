@@ -118,7 +118,7 @@ pub(crate) enum Fate {
     Pass,
     /// It goes through later.
     Late(Duration),
-    /// It goes through when it is let go: see [`Proxy::let_go`].
+    /// It goes through when it is let go: see [`Proxy::resume`].
     Held,
     /// The proxy answers it, as an API server would with this status, and `Retry-After` in seconds.
     Refused(StatusCode, Option<u64>),
@@ -257,7 +257,7 @@ impl Proxy {
     }
 
     /// Lets go of what is held, now and from now on.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn resume(&self) {
         self.shared.held.send_replace(false);
     }
 
@@ -267,15 +267,15 @@ impl Proxy {
     }
 
     /// Waits for a request that is like that, and returns it.
-    pub(crate) async fn until_seen(
+    pub(crate) async fn until_request(
         &self,
         what: &str,
         wanted: impl Fn(&Request) -> bool,
     ) -> Request {
         let seen = async {
-            let mut looks = tokio::time::interval(Duration::from_millis(20));
+            let mut checks = tokio::time::interval(Duration::from_millis(20));
             loop {
-                looks.tick().await;
+                checks.tick().await;
                 if let Some(request) = self.requests().into_iter().find(&wanted) {
                     return request;
                 }

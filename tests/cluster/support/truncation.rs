@@ -15,7 +15,7 @@ pub(crate) fn empties(job: &Job) -> bool {
 }
 
 /// Whether a Job is a preflight.
-pub(crate) fn looks(job: &Job) -> bool {
+pub(crate) fn is_preflight(job: &Job) -> bool {
     arguments(job).iter().any(|argument| argument.starts_with("--dry-run"))
 }
 

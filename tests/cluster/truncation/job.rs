@@ -82,7 +82,7 @@ async fn a_database_that_is_changed_while_asleep_is_what_the_next_hibernation_wo
     let hibernation = &emptied.hibernation;
     let (job, scope) = emptied.emptying().await;
     assert_eq!(scope, "Runtime");
-    let looks = emptied.jobs(truncation::looks).await;
+    let preflights = emptied.jobs(truncation::is_preflight).await;
     hibernation
         .patch(json!({"spec": {"database": {"truncate": {"scope": "Opportunities"}}}}))
         .await;
@@ -94,7 +94,7 @@ async fn a_database_that_is_changed_while_asleep_is_what_the_next_hibernation_wo
     };
     hibernation.until("asleep, and the change is seen", changed).await;
     assert_eq!(emptied.emptying().await.0, job);
-    assert_eq!(emptied.jobs(truncation::looks).await, looks);
+    assert_eq!(emptied.jobs(truncation::is_preflight).await, preflights);
     woken(hibernation).await;
     assert_eq!(exactly(&emptied.scene, "deployment/worker"), emptied.before);
     assert_eq!(emptied.times(), 1);

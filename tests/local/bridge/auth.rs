@@ -189,7 +189,7 @@ async fn authentication_is_left_out_on_loopback_only() {
     assert!(text.contains("is for a loopback address, and --listen is 0.0.0.0:0"), "{text}");
 
     let bridge = Bridge::open(&MARKET).await;
-    assert_eq!(problem(&bridge.look().await), (IN.0, IN.1.to_owned()));
+    assert_eq!(problem(&bridge.observe().await), (IN.0, IN.1.to_owned()));
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ async fn a_row_is_what_it_says() {
     assert_eq!(seen.orders.as_slice()[0].restore.as_str(), "");
     // Without statements nothing is done, and it is not said that it was.
     bridge.drain(1, &json!({"orders": ["2"]})).await;
-    let seen = bridge.until("told", |seen| !failures(seen).is_empty()).await;
+    let seen = bridge.until("the failure is reported", |seen| !failures(seen).is_empty()).await;
     assert!(failures(&seen)[0].1.contains("has no --drain"), "{seen:?}");
     assert_eq!(bridge.resume(1, &json!([{"id": "2", "restore": ""}])).await.status, 204);
     assert_eq!(bridge.change("DELETE", "/v1/maintenance", 1, &Value::Null).await.status, 204);
@@ -122,17 +122,17 @@ async fn a_row_that_makes_no_sense_is_a_problem_that_says_why() {
         ("('1', 'task', NULL, NULL), ('1', 'task', NULL, NULL)", "the task 1 twice"),
     ] {
         db.run(&format!("TRUNCATE t; INSERT INTO t VALUES {values}")).await;
-        let answer = bridge.look().await;
+        let answer = bridge.observe().await;
         assert_eq!(problem(&answer), (502, "market-invalid".to_owned()), "{values}");
         assert!(detail(&answer).contains(text), "{values}: {answer:?}");
     }
     db.run("TRUNCATE t; INSERT INTO t SELECT n::text, 'task' FROM generate_series(1, 10001) n")
         .await;
-    assert!(detail(&bridge.look().await).contains("more than 10000 rows"));
+    assert!(detail(&bridge.observe().await).contains("more than 10000 rows"));
     db.run("DELETE FROM t WHERE id = '1'").await;
     assert_eq!(tasks(&bridge.commitments().await).len(), 10_000);
     db.run("ALTER TABLE t RENAME COLUMN kind TO sort").await;
-    let answer = bridge.look().await;
+    let answer = bridge.observe().await;
     assert_eq!(problem(&answer), (500, "misconfigured".to_owned()));
     assert!(detail(&answer).contains("it returns sort as well"), "{answer:?}");
 }
@@ -209,13 +209,13 @@ async fn statements_that_do_not_fit_are_refused_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_look_changes_nothing() {
+async fn an_observation_changes_nothing() {
     let mut db = Database::new("bridge_reads").await;
     db.run("CREATE TABLE t (id text); INSERT INTO t VALUES ('1')").await;
     let query = "WITH gone AS (DELETE FROM t RETURNING id) \
                  SELECT id, 'task' AS kind, NULL AS term, NULL::timestamptz AS ends_at FROM gone";
     let bridge = bridge(&db, &["--query", query]).await;
-    let answer = bridge.look().await;
+    let answer = bridge.observe().await;
     assert_eq!(problem(&answer), (500, "misconfigured".to_owned()));
     assert!(detail(&answer).contains("read-only transaction"), "{answer:?}");
     assert_eq!(db.count("t").await, 1);
@@ -230,7 +230,7 @@ async fn a_change_that_fails_is_said_and_leaves_nothing_half_done() {
     let all = ["--query", &query, "--drain", insert, "--resume", insert];
     let bridge = bridge(&db, &all).await;
     bridge.drain(1, &json!({"orders": ["good", "bad"]})).await;
-    let seen = bridge.until("told", |seen| failures(seen).len() == 2).await;
+    let seen = bridge.until("the failure is reported", |seen| failures(seen).len() == 2).await;
     assert!(failures(&seen)[0].1.contains("violates check constraint"), "{seen:?}");
     let orders = json!([{"id": "good", "restore": ""}, {"id": "bad", "restore": ""}]);
     let answer = bridge.resume(1, &orders).await;
@@ -243,7 +243,7 @@ async fn a_database_that_is_slow_or_away_is_a_problem_and_no_secret_shows() {
     let db = Database::new("bridge_slow").await;
     let query = row("'1'", "'task'", "NULL", "NULL::timestamptz") + " FROM pg_sleep(20)";
     let slow = bridge(&db, &["--query", &query, "--statement-timeout", "200ms"]).await;
-    let answer = slow.look().await;
+    let answer = slow.observe().await;
     assert_eq!(problem(&answer), (504, "market-timeout".to_owned()));
 
     for (url, status, error) in [
@@ -255,7 +255,7 @@ async fn a_database_that_is_slow_or_away_is_a_problem_and_no_secret_shows() {
         let mut command = on(&url, &arguments);
         if status == 0 {
             let bridge = Bridge::start(command, None).await;
-            let answer = bridge.look().await;
+            let answer = bridge.observe().await;
             assert_eq!(problem(&answer), (503, "market-unreachable".to_owned()));
             let text = format!("{answer:?} {}", bridge.log());
             assert!(text.contains("connection was refused"), "{text}");

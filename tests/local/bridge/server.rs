@@ -134,7 +134,7 @@ async fn changes_are_answered_as_the_contract_says() {
 #[tokio::test]
 async fn it_ends_in_order_when_it_is_told_to() {
     let (bridge, _node) = empty_market().await;
-    assert_eq!(bridge.look().await.status, 200);
+    assert_eq!(bridge.observe().await.status, 200);
     assert_eq!(bridge.terminate().await, 0);
 }
 

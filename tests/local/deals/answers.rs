@@ -10,14 +10,14 @@ use crate::support::stub::{Reply, Stub};
 use crate::support::world::{World, bare, commitments, failed, problem, says, tells};
 
 #[tokio::test]
-async fn a_look_tells_what_binds_and_when_it_was_asked() {
+async fn an_observation_tells_what_binds_and_when_it_was_asked() {
     let (world, stub) = World::answered(&[Reply::Say(tells(&commitments()))]).await;
     let before = Timestamp::now();
-    let look = world.look().await.unwrap();
-    assert!(before <= look.began && look.began <= look.complete);
-    assert!(look.complete <= Timestamp::now());
+    let observation = world.observe().await.unwrap();
+    assert!(before <= observation.began && observation.began <= observation.complete);
+    assert!(observation.complete <= Timestamp::now());
     let told: Commitments = serde_json::from_value(commitments()).unwrap();
-    assert_eq!(look.commitments, told);
+    assert_eq!(observation.commitments, told);
     assert_eq!(stub.requests().len(), 1);
 }
 
@@ -32,7 +32,7 @@ fn raw(text: &str) -> Bytes {
 }
 
 #[tokio::test]
-async fn a_look_that_is_not_exactly_the_contracts_is_none() {
+async fn an_observation_that_is_not_exactly_the_contracts_is_none() {
     let good = commitments().to_string();
     let cut = &good[..good.len() - 1];
     let length = good.len();
@@ -65,7 +65,7 @@ async fn a_look_that_is_not_exactly_the_contracts_is_none() {
         ("no HTTP", raw("SSH-2.0-OpenSSH_9.2\r\n\r\n"), "no HTTP"),
     ] {
         let (world, stub) = World::answered(&[Reply::Say(answer)]).await;
-        let (reason, text) = failed(world.look().await);
+        let (reason, text) = failed(world.observe().await);
         assert_eq!(reason, "MarketInvalid", "{what}: {text}");
         assert!(text.contains(wanted), "{what}: {text}");
         assert_eq!(stub.requests().len(), 1, "{what}: it was asked again");
@@ -103,7 +103,7 @@ async fn a_redirect_is_an_error_and_nobody_else_is_asked() {
         let location = format!("location: http://{}/v1/commitments", elsewhere.address);
         let answer = format!("HTTP/1.1 {status} X\r\n{location}\r\ncontent-length: 0\r\n\r\n");
         let (world, stub) = World::answered(&[Reply::Say(answer.into())]).await;
-        for asked in [world.look().await.map(drop), world.change().await] {
+        for asked in [world.observe().await.map(drop), world.change().await] {
             let (reason, text) = failed(asked);
             assert_eq!(reason, "MarketInvalid", "{status}: {text}");
             assert!(text.contains("redirect"), "{status}: {text}");
@@ -129,7 +129,7 @@ async fn an_answer_is_read_no_further_than_it_may_be_long() {
     ] {
         let reply = Reply::Forever(first.clone().into(), then.clone().into());
         let (world, _stub) = World::answered(&[reply]).await;
-        let (reason, text) = failed(world.look().await);
+        let (reason, text) = failed(world.observe().await);
         assert_eq!(reason, "MarketInvalid", "{what}: {text}");
         assert!(text.contains(wanted), "{what}: {text}");
     }
@@ -142,5 +142,5 @@ async fn an_answer_is_read_no_further_than_it_may_be_long() {
     let orders: Vec<Value> =
         (0..20).map(|id| json!({"id": id.to_string(), "restore": restore})).collect();
     let (world, _stub) = World::answered(&[Reply::Say(with("orders", json!(orders)))]).await;
-    assert_eq!(world.look().await.unwrap().commitments.orders.as_slice().len(), 20);
+    assert_eq!(world.observe().await.unwrap().commitments.orders.as_slice().len(), 20);
 }

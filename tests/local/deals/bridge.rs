@@ -33,16 +33,16 @@ async fn what_was_withdrawn_is_offered_again() {
     let server = world.server();
     node.sync().await;
 
-    let before = world.look().await.unwrap().commitments.orders.into_vec();
+    let before = world.observe().await.unwrap().commitments.orders.into_vec();
     assert_eq!(before.len(), 2);
     let at = "2030-12-01T02:00:00Z".parse().unwrap();
     world.client.announce(&server, Epoch(5), Some(at)).await.unwrap();
-    assert_eq!(world.look().await.unwrap().commitments.next_maintenance, Some(at));
+    assert_eq!(world.observe().await.unwrap().commitments.next_maintenance, Some(at));
 
     let ids: Vec<&str> = before.iter().map(|order| order.id.as_str()).collect();
     world.drain(&json!({"orders": ids, "deals": [], "tasks": []})).await.unwrap();
     poll("the orders are withdrawn", async || {
-        let commitments = world.look().await.unwrap().commitments;
+        let commitments = world.observe().await.unwrap().commitments;
         commitments.orders.as_slice().is_empty().then_some(())
     })
     .await;
@@ -52,7 +52,7 @@ async fn what_was_withdrawn_is_offered_again() {
     world.client.resume(&server, Epoch(7), before.clone()).await.unwrap();
     world.client.announce(&server, Epoch(7), None).await.unwrap();
     node.sync().await;
-    let after = world.look().await.unwrap().commitments.orders;
+    let after = world.observe().await.unwrap().commitments.orders;
     assert_eq!(after.as_slice().len(), 2);
     assert_eq!(world.api.audiences(), [AUDIENCE]);
     node.kept_its_promises().await;
@@ -69,11 +69,11 @@ async fn a_bridge_that_does_not_let_the_client_in_is_understood() {
         let over = with("exp", json!(past));
         Ok(key.sign(&key.header(), &if number == 1 { over } else { claims() }))
     });
-    let (reason, text) = failed(world.look().await);
+    let (reason, text) = failed(world.observe().await);
     assert_eq!(reason, "Unauthenticated", "{text}");
     assert!(text.contains("the token has expired"), "{text}");
     // It was kept for all that; refused once more, it is replaced.
-    world.look().await.unwrap();
+    world.observe().await.unwrap();
     assert_eq!(world.api.audiences().len(), 2);
 
     // Whatever the audience is that was asked for, this token is for the first object's bridge.
@@ -81,7 +81,7 @@ async fn a_bridge_that_does_not_let_the_client_in_is_understood() {
     let others = key.sign(&key.header(), &others);
     world.api.gives(move |_, _| Ok(others.clone()));
     world.holder = holder("other");
-    let (reason, text) = failed(world.look().await);
+    let (reason, text) = failed(world.observe().await);
     assert_eq!(reason, "Unauthenticated", "{text}");
     assert!(text.contains("another audience"), "{text}");
 
@@ -89,10 +89,10 @@ async fn a_bridge_that_does_not_let_the_client_in_is_understood() {
     let rotated = World::at(bridge.address);
     let token = other.token();
     rotated.api.gives(move |_, _| Ok(token.clone()));
-    let error = rotated.look().await.unwrap_err();
+    let error = rotated.observe().await.unwrap_err();
     assert!(error.unknown_key(), "{error}");
     folder.write("jwks.json", &set(&[key, &other]));
-    poll("the bridge reads the new key", async || rotated.look().await.ok()).await;
+    poll("the bridge reads the new key", async || rotated.observe().await.ok()).await;
     world.holder = holder("worker");
-    world.look().await.unwrap();
+    world.observe().await.unwrap();
 }

@@ -62,7 +62,7 @@ async fn a_problem_that_is_not_the_contracts_is_told_by_its_status_alone() {
     ] {
         let answer = says(status, media, &body.to_string());
         let (world, _stub) = World::answered(&[Reply::Say(answer)]).await;
-        let error = world.look().await.unwrap_err();
+        let error = world.observe().await.unwrap_err();
         assert!(!error.stale_epoch() && !error.unknown_key(), "{body}");
         let (reason, text) = failed(Err::<(), _>(error));
         assert_eq!(reason, wanted, "{status} {body}: {text}");

@@ -52,9 +52,9 @@ async fn every_call_says_what_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_look_carries_no_epoch() {
+async fn an_observation_carries_no_epoch() {
     let (world, stub) = World::answered(&[Reply::Say(tells(&commitments()))]).await;
-    world.look().await.unwrap();
+    world.observe().await.unwrap();
     let looked = ("GET".to_owned(), "/v1/commitments".to_owned(), vec![]);
     assert_eq!(last(&stub), looked);
 }

@@ -16,14 +16,14 @@ fn busy() -> Reply {
 }
 
 #[tokio::test]
-async fn a_look_is_taken_again_where_the_connection_broke_or_somebody_was_busy() {
+async fn an_observation_is_taken_again_where_the_connection_broke_or_somebody_was_busy() {
     let good = Reply::Say(tells(&commitments()));
     let (world, stub) = World::answered(&[broken(), busy(), good.clone()]).await;
-    world.look().await.unwrap();
+    world.observe().await.unwrap();
     assert_eq!(stub.requests().len(), 3);
 
     let (world, stub) = World::answered(&[broken(), broken(), busy(), good]).await;
-    assert_eq!(failed(world.look().await).0, "MarketUnreachable");
+    assert_eq!(failed(world.observe().await).0, "MarketUnreachable");
     assert_eq!(stub.requests().len(), 3, "three times are enough");
     assert_eq!(world.api.audiences().len(), 1, "with the same token");
 }
@@ -34,7 +34,7 @@ async fn who_says_when_to_come_again_is_not_asked_before() {
     let text = String::from_utf8(answer.to_vec()).unwrap();
     let answer = text.replacen("\r\n", "\r\nretry-after: 5\r\n", 1);
     let (world, stub) = World::answered(&[Reply::Say(answer.into())]).await;
-    let (reason, text) = failed(world.look().await);
+    let (reason, text) = failed(world.observe().await);
     assert_eq!(reason, "MarketUnreachable", "{text}");
     assert!(text.contains("the chain is away"), "{text}");
     assert_eq!(stub.requests().len(), 1);
@@ -64,7 +64,7 @@ async fn a_server_that_nobody_serves_is_unreachable() {
     drop(taken);
     // The clock stands still but for the pauses.
     let began = Instant::now();
-    let (reason, text) = failed(world.look().await);
+    let (reason, text) = failed(world.observe().await);
     assert_eq!(reason, "MarketUnreachable", "{text}");
     assert!(text.contains("refused"), "{text}");
     assert!(began.elapsed().as_millis() >= 500, "100 ms and 400 ms later it is tried again");

@@ -58,7 +58,7 @@ async fn neither_a_log_nor_an_error_shows_the_token() {
     ] {
         let (world, _stub) = World::answered(&[reply]).await;
         world.api.gives(|_, _| Ok(SECRET.to_owned()));
-        for asked in [world.look().await.map(|_| ()), world.change().await] {
+        for asked in [world.observe().await.map(|_| ()), world.change().await] {
             if let Err(error) = asked {
                 let shown = format!("{error} {error:?} {}", error.reason());
                 assert!(!shown.contains(SECRET), "{shown}");

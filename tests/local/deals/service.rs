@@ -8,7 +8,7 @@ use crate::support::world::{SERVICE, World, bare, commitments, failed, service, 
 #[tokio::test]
 async fn the_server_is_spoken_to_by_the_services_name() {
     let (world, stub) = World::answered(&[Reply::Say(tells(&commitments()))]).await;
-    world.look().await.unwrap();
+    world.observe().await.unwrap();
     let request = &stub.requests()[0];
     let host = format!("market.shop.svc:{}", stub.address.port());
     assert_eq!(request.header("host"), [host.as_str()]);
@@ -67,7 +67,7 @@ async fn what_cannot_be_dialled_is_said_and_nobody_is() {
     let before = world.api.asked().len();
     for name in ["../../other/services/market", "", "market?", "Market", "market.other", "7"] {
         world.source.service = name.to_owned();
-        assert_eq!(failed(world.look().await).0, "ServiceNotFound", "{name}");
+        assert_eq!(failed(world.observe().await).0, "ServiceNotFound", "{name}");
     }
     assert_eq!(world.api.asked().len(), before);
     assert!(stub.requests().is_empty() && world.api.audiences().is_empty());

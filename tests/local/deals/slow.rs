@@ -25,7 +25,7 @@ async fn an_answer_that_does_not_come_is_waited_for_no_longer_than_a_minute() {
         let ((asked, took), ()) = tokio::join!(
             async {
                 let began = Instant::now();
-                (world.look().await, began.elapsed())
+                (world.observe().await, began.elapsed())
             },
             time_flies(&stub)
         );
@@ -56,5 +56,5 @@ async fn a_connection_that_does_not_come_about_is_waited_for_five_seconds() {
     let address = listener.local_addr().unwrap();
     let _first = TcpStream::connect(address).await.unwrap();
     let world = World::at(address);
-    assert_eq!(world.look().await, Err(Error::Timeout(Duration::from_secs(5))));
+    assert_eq!(world.observe().await, Err(Error::Timeout(Duration::from_secs(5))));
 }

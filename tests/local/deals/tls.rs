@@ -68,7 +68,7 @@ async fn a_server_is_spoken_to_only_if_the_authority_vouches_for_its_name() {
 
     let both = read("other.crt") + &read("ca.crt");
     for authority in [read("ca.crt"), both] {
-        trusting(&stub, &authority).look().await.unwrap();
+        trusting(&stub, &authority).observe().await.unwrap();
     }
     assert_eq!(stub.requests().len(), 2);
     for (what, world) in [
@@ -76,17 +76,17 @@ async fn a_server_is_spoken_to_only_if_the_authority_vouches_for_its_name() {
         ("another name", trusting(&other, &read("ca.crt"))),
         ("no TLS", trusting(&plain, &read("ca.crt"))),
     ] {
-        let (reason, text) = failed(world.look().await);
+        let (reason, text) = failed(world.observe().await);
         assert_eq!(reason, "TLSFailed", "{what}: {text}");
     }
-    let (reason, text) = failed(World::at(stub.address).look().await);
+    let (reason, text) = failed(World::at(stub.address).observe().await);
     assert!(["MarketInvalid", "MarketUnreachable"].contains(&reason), "without TLS: {text}");
     assert_eq!(stub.requests().len(), 2, "nobody who is not known was asked anything");
     assert!(other.requests().is_empty() && plain.requests().is_empty());
 
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for authority in ["", "nothing", broken, &read("ca.key")] {
-        let (reason, text) = failed(trusting(&stub, authority).look().await);
+        let (reason, text) = failed(trusting(&stub, authority).observe().await);
         assert_eq!(reason, "AuthorityUnusable", "{text}");
         assert!(text.contains("ConfigMap authority, key ca.crt"), "{text}");
     }
@@ -98,7 +98,7 @@ async fn a_server_is_spoken_to_only_if_the_authority_vouches_for_its_name() {
     ] {
         let (name, key) = (name.to_owned(), key.to_owned());
         world.source.ca_config_map_ref = Some(CaStatus { name, key });
-        let (reason, text) = failed(world.look().await);
+        let (reason, text) = failed(world.observe().await);
         assert_eq!(reason, "AuthorityUnusable", "{text}");
         assert!(text.contains(says), "{text}");
     }

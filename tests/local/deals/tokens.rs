@@ -18,12 +18,12 @@ async fn each_object_has_a_token_of_its_own_and_keeps_it() {
     let (mut world, stub) = World::answered(&[good]).await;
     for name in ["worker", "worker", "other", "worker"] {
         world.holder = holder(name);
-        world.look().await.unwrap();
+        world.observe().await.unwrap();
     }
     let clone = world.client.clone();
     clone.look(&world.server()).await.unwrap();
     world.holder.kind = "Hibernation".to_owned();
-    world.look().await.unwrap();
+    world.observe().await.unwrap();
     let audience = |kind: &str, name: &str| format!("deals.torpor.dev/shop/{kind}/{name}");
     let window = |name: &str| audience("MaintenanceWindow", name);
     let wanted = [window("worker"), window("other"), audience("Hibernation", "worker")];
@@ -90,7 +90,7 @@ async fn without_a_token_nobody_is_asked() {
     }
     world.client = Client::new(world.api.client(), None);
     let before = world.api.asked().len();
-    assert_eq!(world.look().await, Err(Error::NoServiceAccount));
+    assert_eq!(world.observe().await, Err(Error::NoServiceAccount));
     let (reason, text) = failed(world.change().await);
     assert_eq!(reason, "NoServiceAccount");
     assert!(text.contains("--service-account NAMESPACE/NAME"), "{text}");

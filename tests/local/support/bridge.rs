@@ -93,13 +93,13 @@ impl Bridge {
         answer
     }
 
-    pub(crate) async fn look(&self) -> Answer {
+    pub(crate) async fn observe(&self) -> Answer {
         self.ask("GET", "/v1/commitments", &[], b"").await
     }
 
     /// What binds; panics at a problem. Read by the types, too.
     pub(crate) async fn commitments(&self) -> Commitments {
-        let answer = self.look().await;
+        let answer = self.observe().await;
         assert_eq!(answer.status, 200, "{answer:?} {}", self.log());
         serde_json::from_value(answer.json()).unwrap()
     }

@@ -3,8 +3,8 @@
 pub(crate) mod api_server;
 pub(crate) mod bridge;
 pub(crate) mod contract;
-pub(crate) mod gate;
 pub(crate) mod market;
+pub(crate) mod pausing_proxy;
 pub(crate) mod postgres;
 pub(crate) mod schedule;
 pub(crate) mod stub;

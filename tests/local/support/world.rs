@@ -52,7 +52,7 @@ impl World {
         Server { holder: &self.holder, source: &self.source }
     }
 
-    pub(crate) async fn look(&self) -> Result<Look, Error> {
+    pub(crate) async fn observe(&self) -> Result<Look, Error> {
         self.client.look(&self.server()).await
     }
 

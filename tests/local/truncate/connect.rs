@@ -23,7 +23,7 @@ const ROLE: &str = "with_password_1";
 const PASSWORD: &str = "p@ss/w:rd?#%[1]&= +ü";
 const ENCODED: &str = "p%40ss%2Fw%3Ard%3F%23%25%5B1%5D%26%3D%20%2B%C3%BC";
 
-async fn rehearsed(url: &str) -> Ended {
+async fn dry_run(url: &str) -> Ended {
     truncate_at(url, &[&LISTS[..], &["--dry-run"]].concat()).await
 }
 
@@ -125,7 +125,7 @@ async fn every_way_to_write_the_url_leads_to_the_database() {
         urls.push(format!("postgres://{ROLE}:{ENCODED}@127.0.0.1:1,[::1]:{ipv6}/t_ways"));
     }
     for url in urls {
-        let ended = rehearsed(&url).await;
+        let ended = dry_run(&url).await;
         assert_eq!(ended.status, 0, "{url}: {ended:?}");
         let said = format!("{}{}{}", ended.stdout, ended.stderr, ended.json);
         assert!(
@@ -163,7 +163,7 @@ async fn a_url_that_cannot_be_used_is_told_why() {
         ),
         ("postgres://u:s3cr3t@a,b/d?port=1,2,3", "differ in length"),
     ] {
-        let ended = rehearsed(url).await;
+        let ended = dry_run(url).await;
         let (_, object, message) = ended.refusal();
         assert!(message.contains(says) && object.is_empty(), "{url}: {ended:?}");
         let said = format!("{}{}{}", ended.stdout, ended.stderr, ended.json);
@@ -328,14 +328,14 @@ async fn no_part_of_the_url_shows_whatever_happens() {
     };
 
     hidden(&truncate_at(&url, &LISTS).await, 0, "success");
-    hidden(&rehearsed(&url).await, 0, "a dry run");
+    hidden(&dry_run(&url).await, 0, "a dry run");
     let wrong = url.replace(ENCODED, "wr0ng");
-    hidden(&rehearsed(&wrong).await, 1, "a wrong password");
-    hidden(&rehearsed(&url.replace(&at, "127.0.0.1:1")).await, 1, "nobody there");
-    hidden(&rehearsed(&url.replace(&at, "wr0ng.invalid")).await, 1, "no such host");
-    hidden(&rehearsed(&url.replace("t_hidden", "wr0ng")).await, 1, "no such database");
-    hidden(&rehearsed(&format!("{url}?sslmode=verify-full")).await, 1, "TLS");
-    hidden(&rehearsed(&format!("{url}?options=-c%20role%3Dwr0ng")).await, 1, "no such role");
+    hidden(&dry_run(&wrong).await, 1, "a wrong password");
+    hidden(&dry_run(&url.replace(&at, "127.0.0.1:1")).await, 1, "nobody there");
+    hidden(&dry_run(&url.replace(&at, "wr0ng.invalid")).await, 1, "no such host");
+    hidden(&dry_run(&url.replace("t_hidden", "wr0ng")).await, 1, "no such database");
+    hidden(&dry_run(&format!("{url}?sslmode=verify-full")).await, 1, "TLS");
+    hidden(&dry_run(&format!("{url}?options=-c%20role%3Dwr0ng")).await, 1, "no such role");
     let other = [&LISTS[..], &["--dry-run", "--scope", "All", "--confirm", "other"]].concat();
     hidden(&truncate_at(&url, &other).await, 3, "a refusal");
 

@@ -3,7 +3,7 @@
 
 use super::case::{LISTS, base, database};
 use super::server::own;
-use crate::support::gate::Gate;
+use crate::support::pausing_proxy::PausingProxy;
 use crate::support::postgres::{Database, Ended, truncate_at};
 
 shown! {
@@ -45,14 +45,14 @@ enum Cut {
 /// Cuts the connection at a message, and returns how the command ended and the rows that are left.
 async fn cut(name: &str, message: &'static str, when: Cut) -> (Ended, i64) {
     let mut db = database(name).await;
-    let mut gate = Gate::before(&db.url, message).await;
-    let url = gate.url.clone();
+    let mut proxy = PausingProxy::before(&db.url, message).await;
+    let url = proxy.url.clone();
     let cut = async {
-        gate.reached().await;
+        proxy.reached().await;
         if when == Cut::After {
-            gate.swallow_answer().await;
+            proxy.swallow_answer().await;
         }
-        gate.cut().await;
+        proxy.cut().await;
     };
     let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), cut);
     (ended, rows(&mut db).await)
@@ -84,16 +84,16 @@ async fn a_commit_whose_answer_was_lost() -> Ended {
 
 async fn a_session_that_an_administrator_ends() -> Ended {
     let mut db = database("terminated").await;
-    let mut gate = Gate::before(&db.url, "TRUNCATE TABLE").await;
-    let url = gate.url.clone();
+    let mut proxy = PausingProxy::before(&db.url, "TRUNCATE TABLE").await;
+    let url = proxy.url.clone();
     let end = async {
-        gate.reached().await;
+        proxy.reached().await;
         db.run(
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
             WHERE datname = current_database() AND application_name = 'torpor truncate'",
         )
         .await;
-        gate.pass().await;
+        proxy.pass().await;
     };
     let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), end);
     assert_eq!((ended.status, rows(&mut db).await), (1, 20), "{ended:?}");
@@ -113,15 +113,15 @@ async fn crashed(name: &str, crash: Crash, status: i32, left: i64) -> Ended {
     db.run(base()).await;
     db.run("ANALYZE").await;
     let (Crash::Before(word) | Crash::After(word)) = crash;
-    let mut gate = Gate::before(&db.url, word).await;
-    let url = gate.url.clone();
+    let mut proxy = PausingProxy::before(&db.url, word).await;
+    let url = proxy.url.clone();
     let harm = async {
-        gate.reached().await;
+        proxy.reached().await;
         if matches!(crash, Crash::After(_)) {
-            gate.swallow_answer().await;
+            proxy.swallow_answer().await;
         }
         own.ctl(&["restart", "-m", "immediate"]);
-        gate.cut().await;
+        proxy.cut().await;
     };
     let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), harm);
     let mut db = db.again().await;

@@ -3,7 +3,7 @@
 use sqlx::Executor as _;
 
 use super::case::{LISTS, database, with};
-use crate::support::gate::Gate;
+use crate::support::pausing_proxy::PausingProxy;
 use crate::support::postgres::{Database, Ended, truncate_at};
 
 shown! {
@@ -11,7 +11,7 @@ shown! {
     a_child_that_comes_before_the_locks,
     a_trigger_that_comes_before_the_locks,
     a_sequence_that_is_shared_before_the_locks,
-    tables_that_are_replaced_before_the_locks_are_looked_at_again,
+    tables_that_are_replaced_before_the_locks_are_checked_again,
     nothing_can_come_while_the_tables_are_locked,
     a_default_that_comes_after_the_truncation,
     a_publication_that_comes_after_the_truncation,
@@ -25,12 +25,12 @@ async fn with_sql_before(
     word: &'static str,
     sql: &str,
 ) -> Ended {
-    let mut gate = Gate::before(&db.url, word).await;
-    let url = gate.url.clone();
+    let mut proxy = PausingProxy::before(&db.url, word).await;
+    let url = proxy.url.clone();
     let meddle = async {
-        gate.reached().await;
+        proxy.reached().await;
         db.run(sql).await;
-        gate.pass().await;
+        proxy.pass().await;
     };
     let (ended, ()) = tokio::join!(truncate_at(&url, arguments), meddle);
     ended
@@ -67,7 +67,7 @@ async fn a_sequence_that_is_shared_before_the_locks() -> Ended {
     refused("late_sequence", "LOCK TABLE", "ALTER SEQUENCE accounts_id_seq OWNED BY jobs.id").await
 }
 
-async fn tables_that_are_replaced_before_the_locks_are_looked_at_again() -> Ended {
+async fn tables_that_are_replaced_before_the_locks_are_checked_again() -> Ended {
     let mut db = database("moving").await;
     // What the meddling takes counts as a wait for locks.
     let ended = with_sql_before(
@@ -91,11 +91,11 @@ async fn nothing_can_come_while_the_tables_are_locked() -> Ended {
         CREATE FUNCTION wipe() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
     )
     .await;
-    let mut gate = Gate::before(&db.url, "TRUNCATE TABLE").await;
-    let url = gate.url.clone();
+    let mut proxy = PausingProxy::before(&db.url, "TRUNCATE TABLE").await;
+    let url = proxy.url.clone();
     let mut rival = db.rival().await;
     let meddle = async {
-        gate.reached().await;
+        proxy.reached().await;
         rival.execute("SET lock_timeout = '100ms'").await.unwrap();
         for statement in [
             "ALTER TABLE notes ADD FOREIGN KEY (job) REFERENCES jobs",
@@ -110,7 +110,7 @@ async fn nothing_can_come_while_the_tables_are_locked() -> Ended {
             let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
             assert_eq!(code.as_deref(), Some("55P03"), "{statement}: {error}");
         }
-        gate.pass().await;
+        proxy.pass().await;
     };
     let (ended, ()) = tokio::join!(truncate_at(&url, &LISTS), meddle);
     ended.done();

@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
 use super::case::{LISTS, database, with};
 use crate::support::folder::Folder;
-use crate::support::gate::Gate;
+use crate::support::pausing_proxy::PausingProxy;
 use crate::support::postgres::{Ended, free_port, truncate_at, until};
 
 shown! {
@@ -142,14 +142,14 @@ async fn a_pooler_in_statement_mode() -> Ended {
 /// The pooler's connection to the server is cut at COMMIT; the command's to the pooler is not.
 async fn lost(name: &str, arrives: bool) -> (Ended, i64) {
     let mut db = database(name).await;
-    let mut gate = Gate::before(&db.url, "COMMIT\0").await;
-    let pooler = Pooler::start("transaction", gate.url.split('?').next().unwrap()).await;
+    let mut proxy = PausingProxy::before(&db.url, "COMMIT\0").await;
+    let pooler = Pooler::start("transaction", proxy.url.split('?').next().unwrap()).await;
     let cut = async {
-        gate.reached().await;
+        proxy.reached().await;
         if arrives {
-            gate.swallow_answer().await;
+            proxy.swallow_answer().await;
         }
-        gate.cut().await;
+        proxy.cut().await;
     };
     let (ended, ()) = tokio::join!(truncate_at(&pooler.url, &LISTS), cut);
     let left = db.count("jobs").await + db.count("logs").await;

@@ -3,7 +3,7 @@
 use sqlx::Executor as _;
 
 use super::case::{database, waited_for, with};
-use crate::support::gate::Gate;
+use crate::support::pausing_proxy::PausingProxy;
 use crate::support::postgres::{Database, Ended, truncate_at};
 
 shown! {
@@ -36,14 +36,14 @@ fn shown_as(mut ended: Ended) -> Ended {
 /// Holds it before the message with this word until its time has passed.
 async fn held_before(name: &str, word: &'static str) -> Ended {
     let mut db = database(name).await;
-    let mut gate = Gate::before(&db.url, word).await;
-    let url = gate.url.clone();
+    let mut proxy = PausingProxy::before(&db.url, word).await;
+    let url = proxy.url.clone();
     let time = after(&mut db, SOON).await;
     let arguments = with(&["--not-after", &time]);
     let hold = async {
-        gate.reached().await;
+        proxy.reached().await;
         db.until(&format!("clock_timestamp() > '{time}'::timestamptz")).await;
-        gate.pass().await;
+        proxy.pass().await;
     };
     let (ended, ()) = tokio::join!(truncate_at(&url, &arguments), hold);
     assert_eq!(ended.refusal().0, "NotAfterPassed", "{ended:?}");

@@ -89,18 +89,18 @@ struct Row {
     message: String,
 }
 
-/// Creates an object as kubectl does, unknown fields refused, or only rehearses it.
+/// Creates an object as kubectl does, unknown fields refused, or only as a dry run.
 async fn create(
     namespace: &Namespace,
     manifest: String,
-    rehearsed: bool,
+    dry_run: bool,
     author: Option<&str>,
 ) -> Result<(), String> {
-    let rehearsed = if rehearsed { "&dryRun=All" } else { "" };
+    let dry_run = if dry_run { "&dryRun=All" } else { "" };
     let windows = manifest.contains("\nkind: MaintenanceWindow\n");
     let objects = if windows { "maintenancewindows" } else { "hibernations" };
     let mut request = Request::post(format!(
-        "/apis/torpor.dev/v1alpha1/namespaces/{}/{objects}?fieldValidation=Strict{rehearsed}",
+        "/apis/torpor.dev/v1alpha1/namespaces/{}/{objects}?fieldValidation=Strict{dry_run}",
         namespace.name
     ))
     .header("content-type", "application/yaml");

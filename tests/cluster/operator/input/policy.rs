@@ -91,7 +91,7 @@ pub(super) async fn rows() -> Vec<Row> {
         });
     }
     assert_windows_are_answered_the_same(&namespace, &rows).await;
-    assert_who_may_not_stop_it_may_not_let_it_go(&namespace).await;
+    assert_who_may_not_stop_it_may_not_release_it(&namespace).await;
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(namespace.client.clone());
     bindings.delete(&namespace.name, &DeleteParams::default()).await.expect("it is deleted");
     assert_every_validation_is_shown(&rows);
@@ -134,7 +134,7 @@ async fn assert_windows_are_answered_the_same(namespace: &Namespace, rows: &[Row
 }
 
 /// What is taken out of a spec is let go: that asks for the same rights as to name it.
-async fn assert_who_may_not_stop_it_may_not_let_it_go(namespace: &Namespace) {
+async fn assert_who_may_not_stop_it_may_not_release_it(namespace: &Namespace) {
     for (name, field, named, may_not) in [
         ("one", "workloads", json!([{"kind": "CronJob", "name": "nightly"}]), "patch CronJobs"),
         ("other", "configMaps", json!([{"name": "env"}]), "patch ConfigMaps"),

@@ -188,13 +188,13 @@ impl World {
 
     /// Somebody tears annotation or label off a held object, where a second record is kept.
     async fn tear(&mut self, index: usize) {
-        // What is torn off again and again is a contest, which is waited out longer than a test waits.
+        // A record that is removed again and again is a contest, which is waited out longer than a test waits.
         if self.things[index].foreign >= PATIENCE {
             return;
         }
         let name = self.things[index].name;
         let before = self.see(index).await;
-        if !self.may_be_torn(index, &before).await {
+        if !self.may_be_removed(index, &before).await {
             return;
         }
         let mut metadata = json!({"resourceVersion": before["metadata"]["resourceVersion"]});
@@ -214,7 +214,7 @@ impl World {
             Ok(_) => {
                 let what = ["the label", "the annotation", "both"];
                 let what = what[usize::try_from(which).expect("an index")];
-                self.note(format!("kubectl-annotate: {what} torn off {name}"));
+                self.note(format!("kubectl-annotate: {what} removed from {name}"));
                 self.things[index].foreign += 1;
                 self.healed(index).await;
             }
@@ -225,7 +225,7 @@ impl World {
 
     /// Whether all levers of an object are at their held values and every holder has a record of
     /// them besides.
-    async fn may_be_torn(&self, index: usize, object: &Value) -> bool {
+    async fn may_be_removed(&self, index: usize, object: &Value) -> bool {
         let thing = &self.things[index];
         let at_rest = thing.levers.keys().all(|pointer| {
             held_at(object, pointer).is_some_and(|held| object.pointer(pointer) == Some(&held))
@@ -266,7 +266,7 @@ impl World {
         })
         .await;
         for lever in self.things[index].levers.values_mut() {
-            lever.torn();
+            lever.record_removed();
         }
     }
 
@@ -287,7 +287,7 @@ impl World {
         let held = before["metadata"]["labels"].get("torpor.dev/held").is_some();
         let quiet = !held && self.awake_for_good().await;
         let bearable = held && self.things[index].foreign < PATIENCE;
-        if !(quiet || bearable && self.may_be_torn(index, &before).await) {
+        if !(quiet || bearable && self.may_be_removed(index, &before).await) {
             return;
         }
         self.things[index].foreign += u32::from(held);
@@ -464,7 +464,7 @@ impl World {
         let held = asleep && self.names(thing);
         let levers: Vec<&str> = thing.levers.keys().copied().collect();
         let undone = thing.undone;
-        let what = if held { "held" } else { "let go" };
+        let what = if held { "held" } else { "released" };
         wait::until(&self.api_of(index), thing.name, what, |object| {
             let object = value(object);
             let marked = object["metadata"]["labels"].get("torpor.dev/held").is_some();

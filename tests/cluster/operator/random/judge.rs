@@ -92,8 +92,8 @@ impl Lever {
         self.pending = Some(Pending { value, owners: owners_since, kept: kept || kept_before });
     }
 
-    /// Annotation and label were torn off: who owned the field is known to nobody any more.
-    pub(super) fn torn(&mut self) {
+    /// Annotation and label were removed: nobody knows the owner of the field any more.
+    pub(super) fn record_removed(&mut self) {
         self.owners.clear();
     }
 

@@ -82,7 +82,7 @@ impl Point {
 
 /// What a run has seen.
 #[derive(Default)]
-struct Seen {
+struct Run {
     /// The writes of each way, up to the kill.
     writes: BTreeMap<Way, Vec<Request>>,
     /// Whether the operator was killed.
@@ -90,13 +90,13 @@ struct Seen {
 }
 
 /// Goes down and comes back, and is killed at that point.
-async fn run<S: Scenario>(test: &str, point: Option<Point>) -> Seen {
+async fn run<S: Scenario>(test: &str, point: Option<Point>) -> Run {
     let _room = ROOM.acquire().await.expect("it is never closed");
     let mut proxy = Proxy::start().await;
     let namespace = Namespace::create(test).await;
     let mut operator = Operator::start_behind(&namespace, &proxy);
     let scene = S::set_up(namespace, &mut proxy).await;
-    let mut seen = Seen::default();
+    let mut seen = Run::default();
     for way in [Way::Down, Way::Back] {
         proxy.forget();
         if let Some(point) = point.as_ref().filter(|point| point.way == way) {

@@ -9,7 +9,7 @@ use crate::support::market::{deals, failures, forward, orders, payloads, started
 use crate::support::sonm_node::{CONSUMER, Market, WORKER, plan, spot};
 
 #[tokio::test]
-async fn a_look_shows_what_binds() {
+async fn an_observation_shows_what_binds() {
     for encrypted in [true, false] {
         let plans = vec![forward("f", 3, 7200), plan("o", 1), spot("s", 2)];
         let (bridge, node) = started(Market { plans, encrypted, ..Market::default() }).await;
@@ -192,7 +192,7 @@ async fn the_key_shows_nowhere() {
     let (bridge, node) = started(Market::of(vec![plan("o", 1)])).await;
     bridge.commitments().await;
     node.control("PUT", "/faults", &json!({"wrong_key": true})).await;
-    let answer = bridge.look().await;
+    let answer = bridge.observe().await;
     let probe = send(bridge.address, "GET", "/healthz", &[], b"").await;
     for text in [bridge.log(), format!("{answer:?}"), format!("{probe:?}")] {
         assert!(!text.contains(&crate::support::sonm_node::KEY[4..]), "{text}");

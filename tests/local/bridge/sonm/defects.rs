@@ -24,7 +24,7 @@ async fn events(node: &Node, wanted: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn defect_1_orders_go_before_deals_and_deals_are_looked_at_again() {
+async fn defect_1_orders_go_before_deals_and_deals_are_read_again() {
     let (bridge, node) = started(Market::of(vec![plan("a", 1), spot("s", 2), plan("z", 3)])).await;
     // Placed before, an order keeps its full duration, whatever is announced.
     let soon = Timestamp::now() + SignedDuration::from_mins(20);
@@ -43,7 +43,7 @@ async fn defect_1_orders_go_before_deals_and_deals_are_looked_at_again() {
 }
 
 #[tokio::test]
-async fn defect_2_an_order_accepted_during_the_drain_is_left_to_the_next_look() {
+async fn defect_2_an_order_accepted_during_the_drain_is_left_to_the_next_observation() {
     let (bridge, node) = started(Market::of(vec![plan("a", 1), plan("b", 2)])).await;
     let forward = accept(&node, "a", 3600).await;
     bridge.drain(1, &json!({"orders": ["a", "b"]})).await;
@@ -90,14 +90,14 @@ async fn defect_3_after_a_restart_deals_are_found_although_their_plans_have_forg
 }
 
 #[tokio::test]
-async fn defect_4_a_task_that_the_worker_lost_sight_of_stays_in_the_looks() {
+async fn defect_4_a_task_that_the_worker_lost_sight_of_stays_in_the_observations() {
     let mut market = Market::of(vec![spot("s", 1)]);
     market.defects = json!({"lose_containers": true});
     let (bridge, node) = started(market).await;
     let before = bridge.commitments().await;
     let task = tasks(&before)[0].to_owned();
     bridge.drain(1, &json!({"deals": deals(&before)})).await;
-    let seen = bridge.until("the failure is told", |seen| failures(seen).len() == 2).await;
+    let seen = bridge.until("the failure is reported", |seen| failures(seen).len() == 2).await;
     assert!(failures(&seen).iter().any(|(id, why)| *id == task && why.contains("may still run")));
     // The plan goes with the worker's next round, and the task is still not taken for ended.
     node.sync().await;
@@ -114,7 +114,7 @@ async fn defect_5_a_plan_whose_deal_is_not_registered_is_not_removed() {
     let seen = bridge.commitments().await;
     let deal = deals(&seen)[0].to_owned();
     bridge.drain(1, &json!({"orders": ["s"], "deals": [deal]})).await;
-    let seen = bridge.until("told", |seen| !failures(seen).is_empty()).await;
+    let seen = bridge.until("the failure is reported", |seen| !failures(seen).is_empty()).await;
     assert!(failures(&seen)[0].1.contains("not registered"), "{seen:?}");
     assert_eq!(node.calls("RemoveAskPlan").await.len(), 0);
     node.sync().await;

@@ -87,7 +87,7 @@ async fn scripted() -> (Bridge, Script) {
 }
 
 async fn says(bridge: &Bridge, what: &str, status: u16, kind: &str, text: &str) {
-    let answer = bridge.look().await;
+    let answer = bridge.observe().await;
     assert_eq!(answer.status, status, "{what}: {answer:?}");
     assert_eq!(problem(&answer).1, kind, "{what}");
     assert!(detail(&answer).contains(text), "{what}: {answer:?}");
@@ -167,7 +167,7 @@ async fn a_worker_that_is_not_there_is_not_an_empty_one() {
 }
 
 #[tokio::test]
-async fn a_look_is_held_against_itself() {
+async fn an_observation_is_held_against_itself() {
     let (bridge, script) = scripted().await;
     assert_eq!(orders(&bridge.commitments().await), Vec::<&str>::new());
     let other = "0xD1220A0cf47c7B9Be7A2E6BA89F429762e7b9aDb";
@@ -300,7 +300,7 @@ async fn what_does_not_exist_is_not_drained_and_not_a_failure_where_it_is_gone()
     let (bridge, script) = scripted().await;
     script.deal("34", 2);
     bridge.drain(1, &json!({"orders": ["gone"], "deals": ["34", "x", "0"], "tasks": ["t"]})).await;
-    let seen = bridge.until("told", |seen| failures(seen).len() == 2).await;
+    let seen = bridge.until("the failure is reported", |seen| failures(seen).len() == 2).await;
     assert_eq!(failures(&seen), [("x", "there is no such deal"), ("0", "there is no such deal")]);
     // A plan that goes between the look and the removal.
     script.say("WorkerManagement", "AskPlans", &json!({"askPlans": {"p": {"ID": "p"}}}));
@@ -315,7 +315,7 @@ async fn what_does_not_exist_is_not_drained_and_not_a_failure_where_it_is_gone()
         failed to close deal: failed to close deal 34: deal is forward"});
     script.raw("WorkerManagement", "RemoveAskPlan", 500, &forward.to_string());
     bridge.drain(1, &json!({"orders": ["p"]})).await;
-    let seen = bridge.until("told", |seen| !failures(seen).is_empty()).await;
+    let seen = bridge.until("the failure is reported", |seen| !failures(seen).is_empty()).await;
     assert_eq!(failures(&seen), [("p", "the worker says that its term still runs")]);
 }
 

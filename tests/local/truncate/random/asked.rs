@@ -15,8 +15,8 @@ pub(crate) struct Asked {
     pub(crate) scope: usize,
     pub(crate) confirm: Option<bool>,
     pub(crate) allow_replicated: bool,
-    /// Rehearsed before it is done.
-    pub(crate) rehearsed: bool,
+    /// A dry run comes first.
+    pub(crate) dry_run: bool,
 }
 
 impl Asked {
@@ -70,7 +70,7 @@ impl Asked {
                 _ => Some(true),
             },
             allow_replicated: chance.percent(30),
-            rehearsed: chance.percent(25),
+            dry_run: chance.percent(25),
         }
     }
 

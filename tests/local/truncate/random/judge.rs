@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use torpor::truncate::report::Refusal;
 
 use super::asked::Asked;
-use super::look::Look;
+use super::snapshot::Snapshot;
 use super::world::{Counter, Publication, Published, Right, World};
 
 /// Something that stands in the way.
@@ -73,7 +73,12 @@ impl Verdict {
     }
 
     /// Compares what was there before and after a truncation: what is wrong.
-    pub(crate) fn wrong_between(&self, world: &World, before: &Look, after: &Look) -> Vec<String> {
+    pub(crate) fn wrong_between(
+        &self,
+        world: &World,
+        before: &Snapshot,
+        after: &Snapshot,
+    ) -> Vec<String> {
         let mut expected = before.clone();
         let mut wrong = Vec::new();
         for table in &self.emptied {
@@ -399,6 +404,6 @@ fn inherits(world: &World, table: usize, from: usize) -> bool {
 
 /// Whether the truncation of this table goes out: of a partitioned one only as a root's.
 fn sends(world: &World, publication: &Publication, table: usize) -> bool {
-    let (told_as, is) = published(world, publication, table);
-    is && told_as == table && (world.holds_rows(table) || publication.by_root)
+    let (published_as, is) = published(world, publication, table);
+    is && published_as == table && (world.holds_rows(table) || publication.by_root)
 }

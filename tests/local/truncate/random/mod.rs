@@ -8,7 +8,7 @@ mod asked;
 mod build;
 mod chance;
 mod judge;
-mod look;
+mod snapshot;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use asked::Asked;
 use build::ROLE;
 use chance::Chance;
 use judge::judge;
-use look::Look;
+use snapshot::Snapshot;
 use world::World;
 
 use crate::support::postgres::{Database, Ended, truncate_at};
@@ -58,22 +58,22 @@ async fn try_it(database: &mut Database, mut world: World, asked: &Asked) -> (Wo
     let verdict = judge(&world, asked);
     let mut wrong = Vec::new();
 
-    let before = Look::at(&mut database.admin).await;
+    let before = Snapshot::at(&mut database.admin).await;
     let strs: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let rehearsal = if asked.rehearsed {
-        let rehearsal = truncate_at(&url, &[&strs[..], &["--dry-run"]].concat()).await;
-        let after = Look::at(&mut database.admin).await;
-        wrong.extend(before.differences(&after).into_iter().map(|d| format!("rehearsed: {d}")));
-        Some(rehearsal)
+    let planned = if asked.dry_run {
+        let planned = truncate_at(&url, &[&strs[..], &["--dry-run"]].concat()).await;
+        let after = Snapshot::at(&mut database.admin).await;
+        wrong.extend(before.differences(&after).into_iter().map(|d| format!("the dry run: {d}")));
+        Some(planned)
     } else {
         None
     };
     let ended = truncate_at(&url, &strs).await;
-    let after = Look::at(&mut database.admin).await;
-    if let Some(rehearsal) = rehearsal
-        && (rehearsal.status != ended.status || reasons(&rehearsal) != reasons(&ended))
+    let after = Snapshot::at(&mut database.admin).await;
+    if let Some(planned) = planned
+        && (planned.status != ended.status || reasons(&planned) != reasons(&ended))
     {
-        wrong.push(format!("the rehearsal ended otherwise: {rehearsal:?}"));
+        wrong.push(format!("the dry run ended otherwise: {planned:?}"));
     }
     match ended.status {
         0 if verdict.is_refusal() => {

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Row as _};
 
 /// Everything that a truncation could change.
 #[derive(Clone, Debug)]
-pub(crate) struct Look {
+pub(crate) struct Snapshot {
     /// By schema and name.
     pub(crate) relations: BTreeMap<(String, String), Relation>,
     catalogs: Vec<(String, String)>,
@@ -50,7 +50,7 @@ UNION ALL SELECT 'pg_publication', md5(string_agg(t::text, '' ORDER BY t::text))
 UNION ALL SELECT 'pg_publication_rel', md5(string_agg(t::text, '' ORDER BY t::text)) FROM pg_publication_rel t
 UNION ALL SELECT 'pg_publication_namespace', md5(string_agg(t::text, '' ORDER BY t::text)) FROM pg_publication_namespace t";
 
-impl Look {
+impl Snapshot {
     pub(crate) async fn at(on: &mut PgConnection) -> Self {
         let mut relations = BTreeMap::new();
         for row in sqlx::query(RELATIONS).fetch_all(&mut *on).await.expect("tables are read") {

@@ -16,15 +16,15 @@ enum Order {
 }
 
 /// The proxy. It stops at the first message that holds its word, once; whatever comes later passes.
-pub(crate) struct Gate {
+pub(crate) struct PausingProxy {
     /// The database's URL through it.
     pub(crate) url: String,
     reached: Receiver<()>,
     orders: Sender<Order>,
 }
 
-impl Gate {
-    /// A gate before the message that holds this word.
+impl PausingProxy {
+    /// A proxy before the message that holds this word.
     pub(crate) async fn before(url: &str, word: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -40,7 +40,7 @@ impl Gate {
                 // Down while it restarts: whoever comes is told so by the end of the connection.
                 let Ok(server) = TcpStream::connect(&upstream).await else { continue };
                 if armed {
-                    // One connection at a time, as the command has, until the gate was passed.
+                    // One connection at a time, as the command has, until the proxy was passed.
                     armed = !carry(client, server, Some((word, &tell, &mut ordered))).await;
                 } else {
                     tokio::spawn(carry(client, server, None));
