@@ -1,9 +1,10 @@
-//! Tests on a real cluster, with real pods and rows. `make test` starts one and runs them; the
-//! environment that they need is described at [`support::cluster`].
+//! Tests on a real cluster, with real pods and rows. `make test` starts the cluster and runs them.
+//! [`support::cluster`] describes the environment that they need.
 //!
-//! They share the cluster and run in parallel, each in a namespace, with a database and an operator
-//! of its own. Most of their time they wait: with `RUST_TEST_THREADS=8` they take a third of what they
-//! take with a thread for each of two cores. `TORPOR_KEEP=1` keeps what a failed test has made.
+//! They share the cluster and run in parallel, each with its own namespace, database and operator.
+//! They mostly wait: on two cores, `RUST_TEST_THREADS=8` takes a third of the time of two threads.
+//! `TORPOR_KEEP=1` keeps the namespace of a failed test. Folders mirror `src/`; fixtures are in
+//! `support/`.
 
 // A test that cannot go on says why and ends: so may all that it calls.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]

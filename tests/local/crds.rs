@@ -1,4 +1,4 @@
-//! What is generated and kept in the repository is what would be generated now.
+//! The generated files in the repository are current.
 
 use std::process::Command;
 

@@ -1,9 +1,9 @@
-//! The tests that docs/ names are there: a table that says what holds a line must not outlive it.
+//! The tests that docs/ names exist: a table that names a removed test fails here.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The text of every Rust file below a folder.
+/// Appends the text of every Rust file below a folder.
 fn sources(folder: &Path, into: &mut String) {
     for entry in std::fs::read_dir(folder).expect("the folder is there") {
         let path = entry.expect("an entry").path();
@@ -15,7 +15,7 @@ fn sources(folder: &Path, into: &mut String) {
     }
 }
 
-/// The names in the last column of the tables of a page.
+/// Returns the test names in the last column of the tables of a page.
 fn named(page: &str) -> BTreeSet<String> {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let cells = rows.filter_map(|row| row.rsplit(" | ").next());

@@ -1,5 +1,5 @@
-//! Tests that need no cluster: against processes of `torpor`, a PostgreSQL and the stand-in of a SONM
-//! Node, which they start themselves. Folders mirror `src/`; fixtures are in `support/`.
+//! Tests that need no cluster. They start their own processes of `torpor`, a PostgreSQL and the
+//! stand-in of a SONM Node. Folders mirror `src/`; fixtures are in `support/`.
 
 #![allow(
     clippy::doc_markdown,

@@ -1,8 +1,8 @@
-//! A folder for a test.
+//! A temporary folder of a test.
 
 use std::path::{Path, PathBuf};
 
-/// A folder that is gone with the test.
+/// A temporary folder. Dropping it removes it.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::wait::TIMEOUT;
 
-/// What was answered.
+/// An answer: status, headers and body.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -29,7 +29,7 @@ impl Answer {
     }
 }
 
-/// Sends a request as it is given, and reads to the end of the connection.
+/// Sends one request and reads until the server closes the connection.
 pub(crate) async fn send(
     address: SocketAddr,
     method: &str,

@@ -1,4 +1,4 @@
-//! Fixtures that several crates of tests share, a file for each subject.
+//! Fixtures that several test crates share. Each file has one subject.
 
 pub(crate) mod folder;
 pub(crate) mod http;

@@ -1,5 +1,5 @@
-//! The stand-in of a SONM Node (`examples/sonm/`) as a process, and what a bridge is started with to
-//! talk to it.
+//! Runs the stand-in of a SONM Node (`examples/sonm/`) as a process, with the arguments for a
+//! bridge to it.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -25,7 +25,7 @@ pub(crate) const KEY: &str = "0000e5d0e9a7c3f1b2a4968778695a4b3c2d1e0ff1e2d3c4b5
 /// The name of the file with the key, in the folder of the Node.
 const KEY_FILE: &str = "key";
 
-/// How a market begins.
+/// The initial state of a market.
 pub(crate) struct Market {
     pub(crate) plans: Vec<Value>,
     pub(crate) settings: Value,
@@ -34,13 +34,13 @@ pub(crate) struct Market {
 }
 
 impl Default for Market {
-    /// An empty one, which moves only when a test says so.
+    /// Returns an empty market, which only changes when a test asks it to.
     fn default() -> Self {
         Self { plans: Vec::new(), settings: json!({}), defects: json!({}), encrypted: true }
     }
 }
 
-/// A plan with an order.
+/// Returns a plan with an order.
 pub(crate) fn plan(id: &str, price: u64) -> Value {
     json!({"id": id, "ask": {
         "price": {"perSecond": price.to_string()}, "tag": "dG9ycG9y",
@@ -49,14 +49,14 @@ pub(crate) fn plan(id: &str, price: u64) -> Value {
     }})
 }
 
-/// A plan with a Spot deal, and a task in it.
+/// Returns a plan with a Spot deal that runs one task.
 pub(crate) fn spot(id: &str, price: u64) -> Value {
     let mut plan = plan(id, price);
     plan["deal"] = json!({"consumer": CONSUMER, "tasks": [{"image": "alpine"}]});
     plan
 }
 
-/// A node that runs until this is dropped.
+/// A running Node. Dropping it kills the process.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     control: SocketAddr,
@@ -104,7 +104,7 @@ impl Node {
         Self { address, control, folder, encrypted: market.encrypted, _child: child }
     }
 
-    /// A bridge's arguments to talk to it.
+    /// Returns the arguments of a bridge to this Node.
     pub(crate) fn bridge(&self) -> Vec<&'static str> {
         // Few and small: they live as long as the test's process.
         let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
@@ -119,7 +119,7 @@ impl Node {
         arguments
     }
 
-    /// Does what a consumer, a person or bad luck would.
+    /// Calls the control interface, as a consumer, a person or a fault would act.
     pub(crate) async fn control(&self, method: &str, path: &str, body: &Value) -> Value {
         // What nobody reads may cost the end of the answer: the connection is reset then.
         let text = if body.is_null() { String::new() } else { body.to_string() };
@@ -128,12 +128,12 @@ impl Node {
         answer.json()
     }
 
-    /// One round of the worker.
+    /// Makes the worker synchronise its plans once.
     pub(crate) async fn sync(&self) {
         self.control("POST", "/sync", &Value::Null).await;
     }
 
-    /// The whole truth.
+    /// Returns the complete state of the market.
     pub(crate) async fn truth(&self) -> Value {
         self.control("GET", "/state", &Value::Null).await
     }

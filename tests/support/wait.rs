@@ -1,15 +1,15 @@
-//! Waiting for answers that nothing announces.
+//! Polls for states that have no watch.
 
 use std::time::Duration;
 
-/// How long anything may take before it is missing. It is for what hangs: a machine that stands still
-/// for a minute, or a Job that is tried again after its time, is none of the test's business.
+/// The time after which a wait fails. It only catches hangs: a machine that stalls for a minute, or
+/// a Job that is retried after its deadline, must not fail a test.
 pub(crate) const TIMEOUT: Duration = Duration::from_mins(10);
 
-/// The pause between two questions.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Asks until there is an answer, and returns it. Panics after [`TIMEOUT`], and says what was missing.
+/// Returns the first answer that is not `None`. Panics with `what` after [`TIMEOUT`].
 pub(crate) async fn poll<T, F>(what: &str, ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
@@ -17,7 +17,7 @@ where
     try_poll(ask).await.unwrap_or_else(|| panic!("waited {TIMEOUT:?} in vain: {what}"))
 }
 
-/// Asks until there is an answer, and returns it, or `None` after [`TIMEOUT`].
+/// Returns the first answer that is not `None`, or `None` after [`TIMEOUT`].
 pub(crate) async fn try_poll<T, F>(mut ask: impl FnMut() -> F) -> Option<T>
 where
     F: Future<Output = Option<T>>,

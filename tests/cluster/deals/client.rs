@@ -20,7 +20,8 @@ use crate::support::{
     rights, wait, workload,
 };
 
-/// A bridge to a market that is never there: who is let in hears that, and nobody else does.
+/// The arguments of a bridge to a market that is always down: authenticated requests get 503, all
+/// others 401.
 const NOWHERE: [&str; 6] = [
     "sonm",
     "--node",
@@ -30,7 +31,7 @@ const NOWHERE: [&str; 6] = [
     "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
 ];
 
-/// A client that acts as the operator, with the rights that it has in the namespace by `deploy/rbac.yaml`.
+/// Returns a client with the operator's rights in the namespace, those of `deploy/rbac.yaml`.
 async fn operator(namespace: &Namespace) -> Kube {
     let mut config = config().await;
     config.auth_info.impersonate = Some(rights::grant(namespace).await);

@@ -1,5 +1,5 @@
-//! The bridges that the operator runs, as real pods. What makes them has the operator's rights and no
-//! more: those of `deploy/rbac.yaml`.
+//! The bridges that the operator runs, as real pods. The tests create them with the operator's
+//! rights only, those of `deploy/rbac.yaml`.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use crate::support::{
     workload,
 };
 
-/// Orders, without a table. Of two `$` Kubernetes would make one.
+/// Returns a source whose query needs no table. Kubernetes would turn two `$` into one.
 fn orders(id: &str) -> Value {
     json!({"postgres": {
         "secretRef": {"name": "cornice-db", "key": "DATABASE_URL"},
@@ -34,7 +34,7 @@ fn orders(id: &str) -> Value {
     }})
 }
 
-/// Everything of one kind with the bridge's label, by name.
+/// Returns the objects of one kind with the bridge's label, by name.
 async fn labelled<K>(scene: &Scene) -> BTreeMap<String, K>
 where
     K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Watched,
@@ -44,7 +44,7 @@ where
     list.items.into_iter().map(|object| (object.name_any(), object)).collect()
 }
 
-/// The version of each of a bridge's objects: of what others write the status of, the generation.
+/// Returns the generation of each object of a bridge, or its resourceVersion if its kind has none.
 async fn versions(scene: &Scene) -> BTreeMap<String, String> {
     fn of<K: Resource<DynamicType = ()>>(
         objects: BTreeMap<String, K>,
@@ -67,7 +67,7 @@ async fn epoch(scene: &Scene) -> String {
     config.expect("it is there").data.expect("data")["epoch"].clone()
 }
 
-/// The pods of the bridge, one at a time, that are not on their way out.
+/// Returns the pods of the bridge that are not terminating.
 async fn pods(scene: &Scene) -> Vec<String> {
     let pods = labelled::<Pod>(scene).await.into_values();
     pods.filter(|pod| pod.metadata.deletion_timestamp.is_none())

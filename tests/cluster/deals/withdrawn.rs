@@ -1,4 +1,4 @@
-//! What was withdrawn is kept beside its object, until it is back.
+//! Withdrawn orders are stored beside their object until they are offered again.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;

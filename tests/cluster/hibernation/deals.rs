@@ -1,4 +1,5 @@
-//! A Hibernation with deals: asleep once nothing binds, and everything is on the market again at wake.
+//! A Hibernation with deals sleeps once there are no commitments, and offers its orders again at
+//! wake.
 
 use serde_json::{Value, json};
 

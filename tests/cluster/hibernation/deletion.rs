@@ -1,4 +1,4 @@
-//! What becomes of what is held when the object, or all of its namespace, is deleted.
+//! Deletion of the Hibernation, of its namespace, and of held objects.
 
 use futures::future::join3;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace as NamespaceResource};
@@ -20,8 +20,8 @@ async fn delete(hibernation: &Hibernation) {
     deleted.expect("the Hibernation is deleted");
 }
 
-/// Deletes it at the point that `reached` waits for: its Deployment comes back as it was, and then
-/// the object goes.
+/// Deletes the Hibernation once `reached` returns. The Deployment must be restored before the
+/// Hibernation goes.
 async fn wakes_when_deleted(
     scene: &Scene,
     name: &str,

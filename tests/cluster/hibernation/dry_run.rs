@@ -1,4 +1,4 @@
-//! `dryRun` says what would be done, there and back, and changes nothing.
+//! `dryRun` shows the plan of the hibernation and the wake, and changes nothing.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,14 +19,14 @@ use crate::support::{
     workload::{self, WELL_BEHAVED},
 };
 
-/// What may change under a dry run: the object's own status, the operator's lease, and the preflight
-/// with its pod and events.
+/// Whether an object may change during a dry run: the Hibernation's status, the operator's lease,
+/// and the preflight with its pod and events.
 fn may_change(object: &str) -> bool {
     ["Event/", "Lease/", "Hibernation/"].iter().any(|kind| object.starts_with(kind))
         || object.contains("/project-preflight-")
 }
 
-/// The resourceVersion of every object of every kind in the namespace, but of what may change.
+/// Returns the resourceVersion of every object in the namespace, except of those that may change.
 fn versions(scene: &Scene) -> BTreeMap<String, String> {
     let kinds = kubectl(&["api-resources", "--namespaced", "--verbs=list", "--output=name"]);
     let kinds: Vec<&str> = kinds.lines().collect();
@@ -40,7 +40,7 @@ fn versions(scene: &Scene) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The same, once controllers have written what they had to say.
+/// Returns the resourceVersions once they no longer change.
 async fn settled(scene: &Scene) -> BTreeMap<String, String> {
     let at_rest = async {
         let mut checks = tokio::time::interval(Duration::from_secs(1));
@@ -57,7 +57,7 @@ async fn settled(scene: &Scene) -> BTreeMap<String, String> {
     tokio::time::timeout(wait::TIMEOUT, at_rest).await.expect("the namespace comes to rest")
 }
 
-/// The plan of a dry run whose preflight is over, in lines.
+/// Waits until the preflight is over, and returns the lines of the plan.
 async fn planned(hibernation: &Hibernation) -> Vec<String> {
     let status = hibernation
         .until("planned", |status| {

@@ -1,4 +1,5 @@
-//! What goes wrong on the way: pods that don't end, controllers that lag, an operator that is killed.
+//! Faults during a hibernation or a wake: pods that do not end, lagging controllers, a killed
+//! operator.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -40,7 +41,8 @@ impl Scene {
         Self { operator: Operator::start(&namespace), namespace, database }
     }
 
-    /// A Hibernation of these workloads and the database, awake and with its preflight passed.
+    /// Creates a Hibernation of these workloads and the database. It is awake and its preflight has
+    /// passed.
     async fn hibernation(&self, workloads: Value, config_maps: Value) -> Hibernation {
         let spec = json!({
             "state": "Awake",
@@ -56,7 +58,7 @@ impl Scene {
         hibernation
     }
 
-    /// Makes a Deployment and waits until it is ready.
+    /// Creates a Deployment and waits until it is ready.
     async fn deploy(&self, name: &str, replicas: i32, script: &str, grace: i64) {
         let deployment = workload::deployment(name, replicas, script, grace);
         workload::create(&self.namespace, &deployment).await;
@@ -96,7 +98,8 @@ async fn a_pod_that_ignores_sigterm_keeps_the_job_from_starting_through_its_grac
     scene.assert_truncated().await;
 }
 
-/// Stops the controller manager for as long as this lives: the one of all tests, so one at a time.
+/// A stopped controller manager. Dropping this continues it. All tests share it, so one test does
+/// this at a time.
 struct LaggingControllers(#[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
 
 static CONTROLLERS: Mutex<()> = Mutex::const_new(());
@@ -225,7 +228,7 @@ async fn a_running_job_of_a_cron_job_is_waited_for_and_a_finished_one_is_not() {
 
 // The operator is killed ---------------------------------------------------------------------------
 
-/// What a user sees of a step that the operator has just made or begun.
+/// A step of the operator, by its visible effect.
 #[derive(Clone, Copy)]
 enum Step {
     Preflight,
@@ -311,7 +314,7 @@ fn is_rolled(deployment: &Deployment) -> bool {
         .is_some_and(|annotations| annotations.contains_key("torpor.dev/configuration"))
 }
 
-/// The objects that are held, without what controllers keep in them.
+/// Returns the held objects as their author sees them.
 async fn objects(namespace: &Namespace) -> BTreeMap<&'static str, Value> {
     let mut objects = BTreeMap::new();
     for name in ["first", "second", "api"] {
@@ -324,7 +327,8 @@ async fn objects(namespace: &Namespace) -> BTreeMap<&'static str, Value> {
     objects
 }
 
-/// Goes down and wakes; at that step the operator is killed and, when that is done, started again.
+/// Hibernates and wakes. The operator is killed at this step, and started again once the step's
+/// effect is complete.
 async fn converges_when_killed_at(test: &str, step: Step) {
     let mut scene = Scene::create(test).await;
     let environment: ConfigMap = workload::object(json!({
@@ -398,7 +402,7 @@ async fn an_operator_that_is_asked_to_end_leaves_what_sleeps_asleep() {
     assert_eq!(workload::replicas(&worker), 2);
 }
 
-/// A test for each step.
+/// Creates a test for each step.
 macro_rules! killed {
     ($($test:ident at $step:ident;)*) => {$(
         #[tokio::test]

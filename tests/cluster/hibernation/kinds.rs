@@ -1,5 +1,4 @@
-//! What is peculiar to a kind: missed runs, Jobs that are over, order, and Deployments in no good
-//! state.
+//! Peculiarities of kinds: missed runs, finished Jobs, order, and Deployments in a bad state.
 
 use std::collections::BTreeMap;
 
@@ -23,17 +22,17 @@ use crate::support::{
 
 // CronJobs -----------------------------------------------------------------------------------------
 
-/// A `CronJob` of every minute: its name, what its spec says besides, what its entry says besides, and
-/// what it does at wake.
+/// A `CronJob` of every minute: its name, more fields of its spec and of its entry, and its
+/// behaviour at wake.
 type Nightly = (&'static str, Value, Value, AtWake);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum AtWake {
-    /// It starts what it missed.
+    /// It starts the missed run.
     MakesUp,
-    /// It waits for its next time.
+    /// It waits for its next scheduled time.
     Waits,
-    /// It was suspended before, and is again.
+    /// It was suspended before and is suspended again.
     Rests,
 }
 
@@ -53,7 +52,7 @@ fn nightlies() -> Vec<Nightly> {
     ]
 }
 
-/// When each `CronJob` was to start the first Job that it made since.
+/// Returns the scheduled time of the first Job that each `CronJob` created since.
 async fn starts(scene: &Scene, since: Timestamp) -> BTreeMap<String, Timestamp> {
     let jobs = scene.namespace.api::<Job>().list(&kube::api::ListParams::default()).await;
     first_starts(&jobs.expect("jobs are listed").items, since)
@@ -248,7 +247,7 @@ async fn the_databases_own_stateful_set_goes_down_after_the_truncation_and_is_up
 
 // Deployments --------------------------------------------------------------------------------------
 
-/// Rolls a Deployment to another template, whose container has this image.
+/// Rolls a Deployment to another image.
 async fn roll(scene: &Scene, name: &str, image: &str) {
     let patch = json!({"spec": {
         "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},

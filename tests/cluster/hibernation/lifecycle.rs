@@ -1,5 +1,4 @@
-//! Going to sleep and waking: when, in what order, with a change of mind, and when the object is
-//! deleted.
+//! Hibernation and wake: at the right time, in the right order, and when the state changes midway.
 
 use std::time::Duration;
 
@@ -149,7 +148,7 @@ async fn stages_go_down_ascending_and_come_back_descending() {
     }
 }
 
-/// A Deployment that is never ready, and has no pod for long.
+/// Returns a Deployment that is never ready.
 fn ill(name: &str, replicas: i32) -> Deployment {
     let mut ill = serde_json::to_value(workload::deployment(name, replicas, "exit 1", 1))
         .expect("a Deployment is JSON");
@@ -158,7 +157,7 @@ fn ill(name: &str, replicas: i32) -> Deployment {
     workload::object(ill)
 }
 
-/// The spec of a Hibernation whose Deployment `ill` wakes before its Deployment `healthy`.
+/// Returns the spec of a Hibernation whose Deployment `ill` wakes before its Deployment `healthy`.
 fn staged(more: Value) -> Value {
     let workloads = json!([
         {"kind": "Deployment", "name": "healthy", "stage": 0},

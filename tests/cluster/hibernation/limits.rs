@@ -1,4 +1,4 @@
-//! A spec that is edited while asleep, sizes at their limit, and what can't be read.
+//! Specs that are edited while asleep, sizes at their limit, and objects that cannot be parsed.
 
 use std::collections::BTreeMap;
 
@@ -152,15 +152,15 @@ async fn what_would_not_restart_is_refused() {
     assert!(untouched(&scene.deployment("worker").await), "and nothing is stopped");
 }
 
-/// Another version, or a person with the right to, has written a number into the status that is none
-/// here.
+/// Writes an invalid status, as another version of the CRD might have.
 fn malform(scene: &Scene, name: &str) {
     let status = r#"{"status":{"counts":{"total":3000000000,"held":1,"down":1,"refused":0}}}"#;
     let patch = ["--subresource=status", "--type=merge", "--patch", status];
     scene.kubectl(&[&["patch", "hib", name], &patch[..]].concat());
 }
 
-/// Waits until a Hibernation is told that it can't be read, and returns what is said. All that is recorded is still there.
+/// Waits until the status says that the Hibernation cannot be parsed, and returns the message. The
+/// recorded originals must still be there.
 async fn until_malformed(hibernation: &Hibernation) -> String {
     let object = wait::until(&hibernation.api, "project", "malformed", |object| {
         reason(&object.data["status"], "Stalled") == "Malformed"

@@ -1,7 +1,7 @@
-//! The lines of the Cornice runbook (docs/runbook.md), each held against real pods and rows.
+//! The lines of the Cornice runbook (docs/runbook.md), each tested with real pods and rows.
 //!
-//! Most of them are about one hold: [`HELD`] goes through it once, and each test looks at what was
-//! seen before, meanwhile and afterwards.
+//! Most tests share one hold: [`HELD`] runs it once, and each test checks the observations from
+//! before, during and after it.
 
 use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
@@ -24,19 +24,19 @@ use crate::support::{
     workload::{self, WELL_BEHAVED, authored},
 };
 
-/// What was seen of Cornice at one time.
+/// An observation of Cornice.
 struct Observation {
-    /// Each workload and `ConfigMap`, without what controllers keep in it.
+    /// Each workload and `ConfigMap` as its author sees it.
     objects: BTreeMap<&'static str, Value>,
-    /// What each pod of the API says of its mode.
+    /// The mode that each pod of the API reports.
     modes: Vec<Value>,
-    /// The rows that stay.
+    /// The fingerprints of the preserved tables.
     kept: BTreeMap<String, Fingerprint>,
-    /// How many rows there are in the others.
+    /// The row counts of the other tables.
     runtime: BTreeMap<String, i64>,
     /// The definitions of the tables.
     schema: Vec<String>,
-    /// What the runtime tables occupy on disk.
+    /// The disk space of the runtime tables.
     bytes: i64,
 }
 
@@ -68,24 +68,24 @@ impl Observation {
     }
 }
 
-/// One hold of Cornice, from the manifests in `examples/`.
+/// A hold of Cornice, from the manifests in `examples/`.
 struct Held {
     before: Observation,
-    /// As soon as it is `Hibernated`.
+    /// The observation as soon as the phase is `Hibernated`.
     asleep: Observation,
     asleep_status: Value,
-    /// How many pods of the monitor there were when the workers were stopped.
+    /// The number of the monitor's pods when the workers were stopped.
     monitors_when_workers_stop: usize,
-    /// What the API answered to a login while on hold.
+    /// The API's answer to a login while on hold.
     login: Value,
-    /// Who wrote which rows while on hold: table, pod and first key.
+    /// The rows that were written while on hold: table, pod and first key.
     written: Vec<(String, String)>,
     /// The workers' replicas after somebody asked for some while on hold.
     scaled_up: i32,
     after: Observation,
 }
 
-/// It runs once for all tests that look at it.
+/// The hold that most tests share. It runs once.
 static HELD: LazyLock<Held> =
     LazyLock::new(|| tokio::runtime::Runtime::new().expect("a runtime").block_on(hold_cornice()));
 
@@ -141,7 +141,7 @@ async fn hold_cornice() -> Held {
     }
 }
 
-/// Waits until each of API, monitor and ingest workers has written in the last two seconds.
+/// Waits until API, monitor and ingest workers have each written within the last two seconds.
 async fn until_rows_flow(database: &Database) {
     for (table, writer) in
         [("market_snapshots", "api"), ("agent_runs", "monitor"), ("hourly_prices", "ingest")]
@@ -158,7 +158,7 @@ async fn until_rows_flow(database: &Database) {
     }
 }
 
-/// Each runtime table that has rows, with the pods that wrote them.
+/// Returns each runtime table that has rows, with the pods that wrote them.
 async fn writers(database: &Database) -> Vec<(String, String)> {
     let each: Vec<_> = RUNTIME_TABLES
         .iter()
@@ -170,7 +170,7 @@ async fn writers(database: &Database) -> Vec<(String, String)> {
         .expect("the tables are read")
 }
 
-/// What the runtime tables occupy, indexes and TOAST included.
+/// Returns the size of the runtime tables, with indexes and TOAST.
 async fn occupied(database: &Database) -> i64 {
     let each: Vec<_> =
         RUNTIME_TABLES.iter().map(|table| format!("pg_total_relation_size('{table}')")).collect();
@@ -303,7 +303,7 @@ fn the_status_tells_what_was_emptied() {
 
 // What the cleanup removes, and the notes ----------------------------------------------------------
 
-/// A namespace with a seeded database, a worker, and an operator.
+/// Creates a namespace with a seeded database, a worker and an operator.
 async fn small(test: &str) -> (Operator, Namespace, Database) {
     let namespace = Namespace::create(test).await;
     let database = Database::seeded(&namespace).await;

@@ -1,4 +1,4 @@
-//! A restore from a backup, in either order, brings nothing back twice and loses no original.
+//! A restore from a backup, in any order, restores nothing twice and loses no original.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
@@ -15,7 +15,7 @@ use crate::support::{
     wait, workload,
 };
 
-/// A project that was backed up asleep, and is gone.
+/// A project that was backed up while asleep and then deleted.
 struct Backup {
     scene: Scene,
     workload: Value,

@@ -1,4 +1,4 @@
-//! What others write into what is held is judged by who they are, and reported.
+//! Foreign writes to held objects are judged by their field manager, and reported.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What goes wrong with the second write of a wake, which gives fields back to those who owned them.
+//! Faults at the second write of a wake, which hands ownership of fields back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,17 +18,17 @@ use crate::support::{
     workload::{self, manifest},
 };
 
-/// Whether it is the second write of a wake.
+/// Whether a request is the second write of a wake.
 fn hands_back(request: &Request) -> bool {
     request.method == Method::PATCH && request.body.pointer("/metadata/managedFields").is_some()
 }
 
-/// Objects that are applied by their owner, and held; the operator is behind a proxy.
+/// Held objects that their owner has applied. The operator is behind a proxy.
 struct Applied {
     scene: Scene,
     proxy: Proxy,
     hibernation: Hibernation,
-    /// The objects as they were, by name.
+    /// The objects as before the hold, by name.
     before: BTreeMap<String, Value>,
     kind: &'static str,
 }
@@ -55,7 +55,7 @@ impl Applied {
         Self { scene, proxy, hibernation, before, kind }
     }
 
-    /// Decides what becomes of the first try to give each object back; the others go through.
+    /// Sets the fate of the first attempt to hand back each object. Later attempts go through.
     fn first_try(&self, mut fate: impl FnMut(&str) -> Fate + Send + 'static) {
         let mut tried = BTreeSet::new();
         self.proxy.rule(move |request| {
@@ -64,7 +64,7 @@ impl Applied {
         });
     }
 
-    /// What the tries to give an object back were answered; nothing where that came too late.
+    /// Returns the status of each attempt to hand back an object; `None` if there was no answer.
     fn tries(&self, name: &str) -> Vec<Option<u16>> {
         let requests = self.proxy.requests();
         let tries = requests.iter().filter(|request| hands_back(request) && request.name() == name);

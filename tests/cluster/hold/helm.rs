@@ -1,5 +1,5 @@
-//! What Helm does to what is asleep, and to what has woken: the real Helm, and a release of each of the two
-//! ways in which it writes.
+//! Helm and held objects: the real Helm, with a release by three-way merge and one by server-side
+//! apply.
 
 use std::collections::BTreeMap;
 
@@ -21,13 +21,14 @@ use crate::support::{
     workload,
 };
 
-/// A Deployment and a Service that are called as the release is, and a `ConfigMap`, `RELEASE-env`.
+/// A chart with a Deployment and a Service named after the release, and a `ConfigMap`
+/// `RELEASE-env`.
 const CHART: &str = "tests/cluster/hold/helm/chart";
-/// By a three-way merge, as Helm 3 does it.
+/// The release by three-way merge, the way of Helm 3.
 const MERGED: &str = "merged";
-/// By a server-side apply, as Helm 4 does it unless it is told otherwise.
+/// The release by server-side apply, the default of Helm 4.
 const APPLIED: &str = "applied";
-/// A release for each way. An upgrade or a rollback goes the way of the release before.
+/// Both releases. An upgrade or a rollback uses the method of the previous revision.
 const RELEASES: [&str; 2] = [MERGED, APPLIED];
 
 /// Runs Helm in the namespace.
@@ -35,7 +36,7 @@ fn helm(scene: &Scene, arguments: &[&str]) -> Result<String, String> {
     helm_or_error(&[&["--namespace", &scene.namespace.name], arguments].concat())
 }
 
-/// Upgrades a release to so many replicas and a version.
+/// Upgrades a release to so many replicas and this version.
 fn upgrade(
     scene: &Scene,
     release: &str,
@@ -46,12 +47,12 @@ fn upgrade(
     helm(scene, &[&["upgrade", release, CHART, "--set", &values], more].concat())
 }
 
-/// What makes Helm write what is held. A merge asks nobody.
+/// Returns the flags with which Helm overwrites held fields. A merge needs none.
 fn forced(release: &str) -> &'static [&'static str] {
     if release == APPLIED { &["--force-conflicts"] } else { &[] }
 }
 
-/// A namespace with both releases, one replica each, and all of it ready.
+/// Creates a namespace with both releases, one ready replica each.
 async fn installed(test: &str) -> Scene {
     let scene = Scene::create(test).await;
     for (release, way) in [(MERGED, "--server-side=false"), (APPLIED, "--server-side=true")] {
@@ -67,12 +68,12 @@ async fn ready(scene: &Scene) {
     }
 }
 
-/// A release's `ConfigMap`.
+/// Returns the name of the release's `ConfigMap`.
 fn env(release: &str) -> String {
     format!("{release}-env")
 }
 
-/// A Hibernation of both.
+/// Returns the spec of a Hibernation of both releases.
 fn of_both() -> Value {
     json!({
         "state": "Hibernated",
@@ -81,7 +82,7 @@ fn of_both() -> Value {
     })
 }
 
-/// Waits until both are held again and the status tells what Helm has deployed meanwhile.
+/// Waits until both are held again and the status has the values that Helm has deployed.
 async fn deployed_while_asleep(scene: &Scene, hibernation: &Hibernation, replicas: &str) {
     let told = |status: &Value| {
         RELEASES.iter().all(|release| {
@@ -105,7 +106,7 @@ async fn data(scene: &Scene, release: &str) -> BTreeMap<String, String> {
     config_maps.get(&env(release)).await.expect("it is there").data.unwrap_or_default()
 }
 
-/// That a release is what its newest revision says.
+/// Checks that a release is as its newest revision says.
 async fn is(scene: &Scene, release: &str, (replicas, version): (i32, &str)) {
     let deployment = scene.deployment(release).await;
     assert_eq!(workload::replicas(&deployment), replicas, "{release}");
@@ -118,7 +119,7 @@ async fn is(scene: &Scene, release: &str, (replicas, version): (i32, &str)) {
     assert_eq!(data(scene, release).await, BTreeMap::from(says), "{release}");
 }
 
-/// All objects of a release, with the owners of their fields.
+/// Returns the objects of a release, with their managedFields.
 fn objects(scene: &Scene, release: &str) -> [Value; 3] {
     let config_map = format!("configmap/{}", env(release));
     [format!("deployment/{release}"), config_map, format!("service/{release}")]
@@ -211,7 +212,7 @@ async fn helm_that_applies_without_force_is_refused_while_asleep_and_not_once_aw
     }
 }
 
-/// Waits until there is none of a kind but these.
+/// Waits until only these objects of a kind are left.
 async fn until_only<K>(scene: &Scene, names: &[&str])
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,

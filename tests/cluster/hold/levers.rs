@@ -1,4 +1,4 @@
-//! Each kind of thing that is held goes down and comes back as it was.
+//! Each kind of held object goes down and is restored exactly.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ where
     }
 }
 
-/// Every object of the test, as its author sees it.
+/// Returns every object of the test, as its author sees it.
 async fn objects(namespace: &Namespace) -> BTreeMap<String, Value> {
     let mut objects = BTreeMap::new();
     all::<Deployment>(namespace, &["two", "none", "api"], &mut objects).await;

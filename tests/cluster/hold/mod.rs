@@ -1,4 +1,4 @@
-//! Holds: how objects are taken, kept against other writers, and handed back exactly as they were.
+//! Holds: objects are held, kept against foreign writes, and restored exactly.
 
 mod backup;
 mod foreign;

@@ -1,4 +1,4 @@
-//! What is woken is exactly as it was, down to the owners of its fields.
+//! A woken object is exactly as before, down to its managedFields.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ fn daemon(name: &str, selector: Option<Value>) -> Value {
     manifest
 }
 
-/// Everybody who writes manifests, each with an object of his own.
+/// Creates an object for each common way to write manifests. Returns the names of the objects.
 fn everybody(scene: &Scene) -> Vec<String> {
     let deployment = |name: &str| manifest(name, 1, "1");
     let plain = |name: &str| {
@@ -146,8 +146,8 @@ async fn everything_is_exactly_as_it_was_down_to_the_owners_of_fields() {
     apply(&scene, "flux", &daemon("agent", Some(json!({"kubernetes.io/arch": "amd64"}))));
 }
 
-/// What is on a Deployment between the two writes of a wake: the value is back, nobody holds it, and its
-/// owner is not yet what it was. As a crash leaves it behind.
+/// Puts a Deployment into the state between the two writes of a wake, as a crash leaves it: the
+/// value is restored, nobody holds it, and ownership is not handed back yet.
 async fn between(scene: &Scene, name: &str) {
     let deployment = scene.deployment(name).await;
     let mut record: Record =

@@ -1,4 +1,4 @@
-//! What people do to annotation, label and object while it is held, and afterwards.
+//! Manual changes of annotation, label and object, while it is held and afterwards.
 
 use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job};
 use kube::{Api, ResourceExt, api::DeleteParams};
@@ -15,8 +15,8 @@ use crate::support::{
     workload::{self, authored, manifest},
 };
 
-/// `kubectl replace`, as often as somebody else writes between its reading of the resourceVersion and its writing: it sends
-/// what it has read, and tells a person to try again.
+/// Runs `kubectl replace` until it meets no conflict: it sends the resourceVersion that it has
+/// read, and asks the user to retry.
 fn replace(scene: &Scene, manifest: &Value) {
     let manifest = file(scene, manifest);
     let arguments = ["--namespace", &scene.namespace.name, "replace", "--filename", &manifest];

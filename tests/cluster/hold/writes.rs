@@ -1,4 +1,4 @@
-//! What others write into an object while it is held, and what can't be held.
+//! Foreign writes to a held object, and objects that cannot be held.
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},

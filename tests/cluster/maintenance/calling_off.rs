@@ -1,4 +1,4 @@
-//! Windows that are called off, deleted or moved, in each phase.
+//! MaintenanceWindows that are suspended, deleted or moved, in each phase.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::DeleteParams;
@@ -12,17 +12,18 @@ use crate::support::{
     window::Window,
 };
 
-/// The phases in which something is called off, and what brings a window there: its start, and how far apart the
-/// two clean looks are. What is to look longer than the test takes stays draining.
+/// The phases in which a window is called off, and the settings that bring it there: its start, and
+/// the time between the two clean observations. A window that observes for longer than the test
+/// takes stays draining.
 const PHASES: [(&str, &str, &str); 3] =
     [("Scheduled", "2h", "1s"), ("Draining", "0s", "1h"), ("InMaintenance", "0s", "1s")];
 
-/// Two orders.
+/// Returns two plans with an order each.
 fn offering() -> Vec<Value> {
     vec![plan("first", 1), plan("second", 2)]
 }
 
-/// Waits until a window is in a phase, and has done at the market what it does there.
+/// Waits until a window is in a phase and the market shows the phase's effects.
 async fn reached(scene: &Scene, window: &Window, phase: &str) {
     window.until_in(phase).await;
     match phase {
@@ -41,7 +42,7 @@ async fn reached(scene: &Scene, window: &Window, phase: &str) {
     }
 }
 
-/// Whether everything is back but what was withdrawn.
+/// Whether everything is restored except the withdrawn orders.
 fn is_restored(status: &Value) -> bool {
     status["phase"] == "Restoring" && status["deals"]["withdrawn"] == true
 }
@@ -113,8 +114,8 @@ async fn deleted_in_any_phase_everything_is_as_it_was() {
     scene.selling.until_as_before(&scene.namespace, &["1"]).await;
 }
 
-/// Gives the window another start, and waits until that is announced, with both plans there and so many orders of
-/// the second.
+/// Moves the start of the window, and waits until it is announced, both plans exist and the second
+/// has so many orders.
 async fn moved(scene: &Scene, window: &Window, of_the_second: usize) {
     let before = Timestamp::now();
     window.change(json!({"after": "3h"})).await;

@@ -1,4 +1,4 @@
-//! A window whose bridge the operator runs, as a real pod: as a user has it.
+//! A MaintenanceWindow whose bridge the operator runs as a real pod.
 
 use std::process::Stdio;
 
@@ -27,7 +27,7 @@ use crate::support::{
     workload,
 };
 
-/// What beside a real node makes it reachable for pods: it listens on loopback only.
+/// Forwards a port to the Node, as on a real machine: the Node listens on loopback only.
 async fn forwarder(node: &Node) -> (Child, u16) {
     let url = node.bridge()[2].to_owned();
     let to = url.strip_prefix("http://").expect("a URL");
@@ -44,7 +44,7 @@ async fn forwarder(node: &Node) -> (Child, u16) {
     (child, port.expect("a port"))
 }
 
-/// The Deployments of bridges.
+/// Returns the selector of the Deployments of bridges.
 fn bridges() -> watcher::Config {
     watcher::Config::default().labels("torpor.dev/bridge-of=maintenancewindow.worker")
 }

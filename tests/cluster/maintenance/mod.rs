@@ -1,6 +1,7 @@
-//! Maintenance windows on a real API server, with the stand-in of a SONM Node and its worker, and a bridge to
-//! it. The worker's pods run on paper; the stand-in's worker stops the moment that its Deployment is
-//! held, and starts when it is let go, so that the stand-in notes every promise which that breaks.
+//! MaintenanceWindows on a real API server, with a bridge to the stand-in of a SONM Node and its
+//! worker. The worker's pods run on a paper node. The stand-in's worker stops as soon as its
+//! Deployment is held and starts when the Deployment is released, so the stand-in records every
+//! promise that a window breaks.
 
 mod calling_off;
 mod hosted;

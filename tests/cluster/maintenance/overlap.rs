@@ -1,4 +1,5 @@
-//! Several who hold one worker: two windows, and a window and a Hibernation.
+//! Several holders of one worker: two MaintenanceWindows, and a MaintenanceWindow and a
+//! Hibernation.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
@@ -11,8 +12,8 @@ use crate::support::{
     window::Window,
 };
 
-/// Waits until a window that was called off has done what it can, while another one keeps the worker down: its
-/// orders can't be offered before the worker is there.
+/// Waits until a suspended window only waits for the worker, which another holder keeps down: its
+/// orders cannot be offered before the worker is up.
 async fn waits_for_the_worker(scene: &Scene, window: &Window) {
     let waits = |status: &Value| {
         status["phase"] == "Restoring"
@@ -26,7 +27,8 @@ async fn waits_for_the_worker(scene: &Scene, window: &Window) {
     assert!(!hold.contains(&format!("MaintenanceWindow/{}", window.name)), "{hold}");
 }
 
-/// A window takes the worker down, another object holds it as well; the window is called off first.
+/// Checks that the worker stays down until the second of two holders releases it. The window is
+/// suspended first.
 async fn the_last_one_releases_it(scene: &Scene, other: &Object, released: Value, at_rest: &str) {
     let window = Window::existing(&scene.namespace, NAME);
     window.change(json!({"suspend": true})).await;

@@ -1,4 +1,5 @@
-//! Windows in which nothing is stopped: refused, or missed; and those that are postponed, or late.
+//! MaintenanceWindows that stop nothing, as they are refused or missed; and windows that are
+//! postponed or late.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::events::v1::Event;
@@ -14,7 +15,7 @@ use crate::support::{
     wait,
 };
 
-/// Waits for an event with that reason.
+/// Waits for an event with this reason.
 async fn until_event(scene: &Scene, wanted: &str) -> Event {
     let about = watcher::Config::default().fields("regarding.kind=MaintenanceWindow");
     let is_wanted = |event: &Event| event.reason.as_deref() == Some(wanted);

@@ -1,4 +1,4 @@
-//! A window from its announcement to its end.
+//! A MaintenanceWindow from its announcement to its end.
 
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
@@ -14,15 +14,16 @@ use crate::support::{
     wait,
 };
 
-/// The phases that were entered, the first one first.
+/// Returns the phases of the history, the first one first.
 fn phases(status: &Value) -> Vec<&str> {
     let history = status["history"].as_array().into_iter().flatten();
     history.rev().filter_map(|entry| entry["phase"].as_str()).collect()
 }
 
-/// The term of the Forward deal, in seconds: long enough for its start to come before its end.
+/// The term of the Forward deal, in seconds: long enough that the window starts before the deal
+/// ends.
 const PROMISED: u64 = 20;
-/// The last seconds before an end that a test gives: what is changed has to be seen before it.
+/// The seconds before the deal's end that a test reserves: a change must be observed before it.
 const SOON: i64 = 5;
 
 #[tokio::test]
@@ -92,7 +93,7 @@ async fn a_worker_goes_down_once_its_forward_deal_has_run_out_and_comes_back_as_
     .await;
 }
 
-/// Waits until there is an event for each of these.
+/// Waits until there is an event for each of these reasons.
 async fn until_event(scene: &Scene, reasons: &[&str]) {
     let mine = watcher::Config::default().fields("regarding.kind=MaintenanceWindow");
     wait::until_all::<Event>(&scene.namespace.api(), mine, "events", |events| {

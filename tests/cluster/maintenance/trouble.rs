@@ -1,4 +1,5 @@
-//! A market that is down, or answers nonsense, or does not know who asks; and a leader that is old.
+//! A market that is down, gives invalid answers or refuses the token; and a leader that has been
+//! replaced.
 
 use serde_json::{Value, json};
 
@@ -13,7 +14,8 @@ use crate::support::{
     window::Window,
 };
 
-/// Waits until the window says that it can't tell what binds, and why; nothing has been stopped, nor told.
+/// Waits until the window cannot observe its commitments, for this reason. Nothing may have been
+/// stopped or announced.
 async fn until_unknown(scene: &Scene, window: &Window, why: &str) -> Value {
     let status = window
         .until(why, |s| condition(s, "DealsClear") == "Unknown" && reason(s, "DealsClear") == why)

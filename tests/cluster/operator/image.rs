@@ -1,4 +1,4 @@
-//! The image is one static binary on nothing: what a system brings along otherwise works in it too.
+//! The image is one static binary without a base system. DNS, TLS roots and time zones work in it.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::support::{
     wait, workload,
 };
 
-/// Runs `torpor truncate --dry-run` as a Job and returns its exit status and its output.
+/// Runs `torpor truncate --dry-run` as a Job. Returns its exit status and its output.
 async fn dry_run(namespace: &Namespace, name: &str, url: &str) -> (i32, String) {
     let secret: Secret = workload::object(json!({
         "metadata": {"name": name},
@@ -121,7 +121,7 @@ async fn the_operator_in_its_pod_knows_time_zones() {
     assert!(local.hour() % 12 == 0 && local.minute() == 0, "{local}");
 }
 
-/// The operator from its image, with all rights in the namespace.
+/// Runs the operator from its image, with all rights in the namespace.
 async fn run_in_a_pod(namespace: &Namespace) {
     let account: ServiceAccount = workload::object(json!({"metadata": {"name": "torpor"}}));
     workload::create(namespace, &account).await;

@@ -1,6 +1,6 @@
-//! Contenders for a lease on a real API server (`make test` starts one). Which of them leads is left
-//! to them, as a claim may run out where the machine or the API server stands still for a while:
-//! what is expected comes of itself or by the order of what happens.
+//! Contenders for a lease on a real API server. A claim may expire when the machine or the API
+//! server stalls, so the tests never expect a certain contender to lead; they expect only outcomes
+//! that no stall can change.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use torpor::operator::lease::{Claim, Epoch, Lease, LeaseParams, identity};
 use tower::buffer::BufferLayer;
 use tower::filter::FilterLayer;
 
-/// A claim that is to run out.
+/// The duration of a claim that expires within a test.
 const SHORT: Duration = Duration::from_secs(9);
-/// One that does not within a test: what happens then is not because it did.
+/// The duration of a claim that does not expire within a test.
 const LONG: Duration = Duration::from_hours(1);
-/// How often it is renewed, and how long a call may take at most.
+/// The renewal interval, and the timeout of a call.
 const RENEW: Duration = Duration::from_secs(3);
 /// How long anything may take before it is missing.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -31,11 +31,11 @@ struct Contender {
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     identity: String,
-    /// Whether it has seen that somebody else leads, and waits for a change.
+    /// Whether it has observed another leader and waits for a change.
     follows: watch::Receiver<bool>,
 }
 
-/// One with a client of its own.
+/// Starts a contender with its own client.
 async fn contend(name: &str, duration: Duration) -> Contender {
     let identity = identity("contender");
     let params = LeaseParams {
@@ -78,14 +78,14 @@ impl Contender {
     }
 }
 
-/// Whether both lead at the same moment: one does before and after the other is asked.
+/// Whether both lead at the same time: one leads before and after the other is asked.
 fn both_lead(one: &Contender, other: &Contender) -> bool {
     let before = one.claim.check();
     let also = other.claim.check().is_ok();
     also && before.is_ok() && before == one.claim.check()
 }
 
-/// A lease that nobody has used.
+/// Returns the name of a lease that is unused.
 async fn cluster(name: &str) -> (Api<Object>, String) {
     // A KUBECONFIG alone may be somebody's own.
     assert!(std::env::var_os("TORPOR_CLUSTER").is_some(), "this needs a cluster: run `make test`");
@@ -95,7 +95,7 @@ async fn cluster(name: &str) -> (Api<Object>, String) {
     (api, name)
 }
 
-/// Changes the lease, whoever holds it.
+/// Patches the lease, whoever holds it.
 async fn change(api: &Api<Object>, name: &str, change: serde_json::Value) -> Object {
     api.patch(name, &PatchParams::default(), &Patch::Merge(change)).await.unwrap()
 }

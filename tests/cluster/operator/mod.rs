@@ -1,5 +1,5 @@
-//! The operator as a process: its requests, rights, lease and image, bad input, and how it converges
-//! however it is killed.
+//! The operator as a process: requests, rights, lease, image and bad input. It converges after
+//! every kill.
 
 mod image;
 mod input;

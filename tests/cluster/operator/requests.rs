@@ -1,4 +1,4 @@
-//! What the operator asks of the API server, as a proxy between the two sees it.
+//! The operator's requests to the API server, counted at a proxy.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,7 +42,7 @@ impl Scene {
     }
 }
 
-/// How often each write was made, by title. One that meets a conflict has written nothing.
+/// Returns how often each write was made, by title. A write with a conflict does not count.
 fn writes(requests: &[Request]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for request in requests.iter().filter(|request| request.matters() && !request.met(409)) {
@@ -51,7 +51,7 @@ fn writes(requests: &[Request]) -> BTreeMap<String, usize> {
     counts
 }
 
-/// What was asked for by name, but for what is read again after a conflict.
+/// Returns the objects that were read by name, without reads after a conflict.
 fn gets(requests: &[Request]) -> BTreeSet<String> {
     let conflicts: BTreeSet<_> =
         requests.iter().filter(|r| r.met(409)).map(|r| (r.resource(), r.name())).collect();
@@ -63,7 +63,7 @@ fn gets(requests: &[Request]) -> BTreeSet<String> {
         .collect()
 }
 
-/// Fails where a write carries no resourceVersion, or a status write changed nothing.
+/// Panics if a write has no resourceVersion, or if a status write changed nothing.
 fn assert_sound(requests: &[Request]) {
     for request in requests.iter().filter(|request| request.method == Method::PATCH) {
         let version = |body: &Value| body.pointer("/metadata/resourceVersion").cloned();
@@ -182,7 +182,7 @@ async fn many_are_listed_in_pages_and_sixteen_are_written_at_a_time() {
     }
 }
 
-/// The most holds that were written at the same time.
+/// Returns the largest number of concurrent hold writes.
 fn most_at_once(requests: &[Request]) -> usize {
     let mut changes = Vec::new();
     for request in requests.iter().filter(|request| request.resource() == "configmaps") {
@@ -349,7 +349,7 @@ async fn what_is_held_and_written_all_the_time_is_reconciled_once_a_second_at_mo
     assert!(reconciles as u64 <= most, "{reconciles} reconciles, {} requests", requests.len());
 }
 
-/// Waits until nothing but the lease and watches is asked for any more.
+/// Waits until the operator sends only lease requests and watches.
 async fn until_quiet(proxy: &Proxy) {
     let quiet = async {
         loop {

@@ -1,4 +1,4 @@
-//! The operator's rights are enough, and no more than that.
+//! The operator's rights are sufficient and minimal.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::support::{
     rights,
 };
 
-/// What is in a list of a rule.
+/// Returns the entries in a list of a rule.
 fn listed<'a>(rule: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
     rule[key].as_array().into_iter().flatten().filter_map(Value::as_str)
 }

@@ -24,7 +24,7 @@ use crate::support::{
     workload::{self, manifest},
 };
 
-/// A hold as another holder left it.
+/// Writes a hold of another holder into the annotation.
 async fn held_by_another(scene: &Scene, name: &str, holder: &str) {
     let deployment = scene.deployment(name).await;
     let mut record: Record = deployment
@@ -45,7 +45,8 @@ async fn held_by_another(scene: &Scene, name: &str, holder: &str) {
     workload::merge::<Deployment>(&scene.namespace, name, patch).await;
 }
 
-/// Two Deployments that a Hibernation holds, one of them held by a MaintenanceWindow too. There is no operator.
+/// Creates two Deployments that a Hibernation holds. A MaintenanceWindow holds one of them too, and
+/// the operator is gone.
 async fn held_by_two(test: &str) -> Scene {
     let mut scene = Scene::create(test).await;
     scene.deploy("worker", 1).await;
@@ -246,7 +247,7 @@ async fn who_writes_while_it_is_released_loses_nothing_and_all_the_same_it_is_re
     assert_eq!(workload::replicas(&deployed), 3, "a deploy is what it is released to");
 }
 
-/// A kubeconfig of a service account without any rights.
+/// Writes a kubeconfig of a service account without any rights.
 fn nobody(scene: &Scene) -> PathBuf {
     let admin = std::fs::read_to_string(cluster::variable("KUBECONFIG")).expect("it is readable");
     let token = scene.kubectl(&["create", "token", "default"]);

@@ -1,4 +1,4 @@
-//! ConfigMaps with something to hold.
+//! ConfigMaps with keys to hold.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};

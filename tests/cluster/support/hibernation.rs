@@ -13,21 +13,21 @@ use super::{
 
 const KIND: &str = "Hibernation";
 
-/// One Hibernation in a test's namespace.
+/// A Hibernation in a test's namespace.
 pub(crate) struct Hibernation(Object);
 
 impl Hibernation {
-    /// Creates one with this spec.
+    /// Creates a Hibernation with this spec.
     pub(crate) async fn create(namespace: &Namespace, name: &str, spec: Value) -> Self {
         Self(Object::create(namespace, KIND, name, spec).await)
     }
 
-    /// One that is there already.
+    /// Returns a Hibernation that exists already.
     pub(crate) fn existing(namespace: &Namespace, name: &str) -> Self {
         Self(Object::existing(namespace, KIND, name))
     }
 
-    /// Asks for a state, `Awake` or `Hibernated`.
+    /// Sets `spec.state` to `Awake` or `Hibernated`.
     pub(crate) async fn set_state(&self, state: &str) {
         self.patch(json!({"spec": {"state": state}})).await;
     }
@@ -41,7 +41,7 @@ impl Deref for Hibernation {
     }
 }
 
-/// A Hibernation of one Deployment.
+/// Returns the spec of a Hibernation of one Deployment, with more fields.
 pub(crate) fn of(name: &str, more: Value) -> Value {
     let mut spec = json!({
         "state": "Hibernated",
@@ -64,7 +64,7 @@ pub(crate) async fn woken(hibernation: &Hibernation) {
     hibernation.until_phase("Awake").await;
 }
 
-/// Waits until the object says that it can't go on, and why.
+/// Waits until the Hibernation is `Stalled` for this reason, with this text in its message.
 pub(crate) async fn until_stalled(hibernation: &Hibernation, why: &str, says: &str) {
     let what = format!("stalled for {why}");
     let status = hibernation.until(&what, |status| reason(status, "Stalled") == why).await;

@@ -1,11 +1,11 @@
-//! Whether an object is held.
+//! Checks whether objects are held.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 
 use super::{scene::Scene, wait, workload};
 
-/// Whether a Deployment is held at 0, its annotation and label there.
+/// Whether a Deployment is held at 0, with annotation and label.
 pub(crate) fn held(deployment: &Deployment) -> bool {
     workload::replicas(deployment) == 0
         && deployment.annotations().contains_key("torpor.dev/hold")
@@ -16,7 +16,7 @@ pub(crate) async fn until_held(scene: &Scene, name: &str) -> Deployment {
     wait::until(&scene.namespace.api(), name, "held", held).await
 }
 
-/// Whether nothing of Torpor's is left on an object.
+/// Whether an object has no annotation and no label of Torpor.
 pub(crate) fn untouched(object: &impl ResourceExt) -> bool {
     !object.annotations().keys().chain(object.labels().keys()).any(|key| key.contains("torpor.dev"))
 }

@@ -1,4 +1,4 @@
-//! A namespace, and in it the service account of an operator with the rights that are shipped.
+//! A namespace with an operator's service account that has the shipped rights.
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
@@ -27,17 +27,17 @@ use crate::support::{cluster, namespace::Namespace, operator::IMAGE, wait, workl
 
 const RBAC: &str = include_str!("../../../deploy/rbac.yaml");
 
-/// The object that most bridges here are for.
+/// The name of the MaintenanceWindow that owns most bridges here.
 pub(crate) const WINDOW: &str = "MaintenanceWindow/worker";
 
-/// An operator's account, and what it works on.
+/// An operator's service account, its clients, and the object that it works on.
 pub(crate) struct Scene {
     pub(crate) namespace: Namespace,
     pub(crate) holder: Holder,
     pub(crate) permitted: Permit,
     pub(crate) refused: Permit,
     account: Account,
-    /// With the account's rights.
+    /// A client with the rights of the account.
     client: Client,
 }
 
@@ -60,7 +60,7 @@ impl Scene {
         Self { namespace, holder, permitted, refused, account, client }
     }
 
-    /// Another object here.
+    /// Returns the holder for another object in the namespace.
     pub(crate) fn named(&self, name: &str) -> Holder {
         Holder { name: name.to_owned(), ..self.holder.clone() }
     }
@@ -106,7 +106,7 @@ impl Scene {
         until(&hosting, &self.holder, &read(source), "the bridge is ready", |h| h.ready).await;
     }
 
-    /// Passes, until it stands as wanted.
+    /// Ensures the bridge until it is as wanted.
     pub(crate) async fn until(
         &self,
         holder: &Holder,
@@ -118,7 +118,7 @@ impl Scene {
         until(&hosting, holder, &read(source), what, wanted).await;
     }
 
-    /// A token of a service account here, for an object here.
+    /// Requests a token of a service account for the audience of an object.
     pub(crate) async fn token(&self, account: &str, object: &str) -> String {
         let (kind, name) = object.split_once('/').expect("KIND/NAME");
         let audience = format!("deals.torpor.dev/{}/{kind}/{name}", self.namespace.name);
@@ -139,8 +139,8 @@ impl Scene {
         self.ask("PUT", "/v1/maintenance", token, epoch, body).await
     }
 
-    /// Asks the bridge by its Service. The node takes a moment to know of a pod that is ready, and nothing
-    /// tells when it does.
+    /// Sends a request to the bridge's Service, until it connects: kube-proxy learns of a ready pod
+    /// after a moment, and nothing announces that.
     async fn ask(
         &self,
         method: &str,
@@ -180,7 +180,7 @@ impl Scene {
     }
 }
 
-/// A source as its author writes it.
+/// Parses a source as its author writes it.
 pub(crate) fn read(source: &Value) -> DealsSource {
     workload::object(source.clone())
 }
@@ -203,20 +203,20 @@ async fn until(
     assert!(reached, "waited {:?} in vain until {what}: {last:?}", wait::TIMEOUT);
 }
 
-/// The API server takes a moment to know of rights, and nothing tells when it does.
+/// Waits until the API server knows the granted rights, which nothing announces.
 async fn until_granted(client: &Client, namespace: &Namespace) {
     let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), &namespace.name);
     let list = async || policies.list(&ListParams::default()).await.ok();
     wait::poll("the rights are granted", list).await;
 }
 
-/// The kind of a problem, by the last part of its type.
+/// Returns the kind of a problem, the last part of its type.
 pub(crate) fn problem(answer: &Value) -> &str {
     answer["type"].as_str().and_then(|name| name.rsplit('/').next()).unwrap_or_default()
 }
 
-/// The role as it is shipped, under the namespace's name and gone with it, for this account and here
-/// alone.
+/// Grants the shipped role to this account in this namespace. The role is named after the namespace
+/// and deleted with it.
 async fn grant(namespace: &Namespace, account: &Account) {
     let namespaces: Api<Resource> = Api::all(namespace.client.clone());
     let uid = namespaces.get(&namespace.name).await.expect("it is there").uid();

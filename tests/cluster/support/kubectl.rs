@@ -1,4 +1,4 @@
-//! What kubectl is given, and what it prints of an object.
+//! Manifests for kubectl, and objects as kubectl prints them.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::scene::Scene;
 
-/// A manifest as a file, as kubectl wants it.
+/// Writes a manifest into a file for kubectl. Returns the path.
 pub(crate) fn file(scene: &Scene, manifest: &Value) -> String {
     let name = manifest["metadata"]["name"].as_str().expect("a name");
     let name = format!("{}-{name}.json", scene.namespace.name);
@@ -20,13 +20,13 @@ pub(crate) fn create(scene: &Scene, manager: &str, manifest: &Value) {
     scene.kubectl(&["create", &manager, "--filename", &file(scene, manifest)]);
 }
 
-/// Server-side apply, without force.
+/// Applies a manifest server-side, without force.
 pub(crate) fn apply(scene: &Scene, manager: &str, manifest: &Value) {
     let manager = format!("--field-manager={manager}");
     scene.kubectl(&["apply", "--server-side", &manager, "--filename", &file(scene, manifest)]);
 }
 
-/// An object as a person exports it, to put it back later.
+/// Returns an object as a person exports it for a backup.
 pub(crate) fn exported(scene: &Scene, object: &str) -> Value {
     let json = scene.kubectl(&["get", object, "--output=json"]);
     let mut object: Value = serde_json::from_str(&json).expect("kubectl prints JSON");
@@ -37,8 +37,8 @@ pub(crate) fn exported(scene: &Scene, object: &str) -> Value {
     object
 }
 
-/// An object with all of its managedFields, but for what time, the API server and controllers change in
-/// any object: its status, versions, times, and the Deployment controller's revision.
+/// Returns an object with its managedFields, without the fields that change in any object: status,
+/// versions, times, and the revision of the Deployment controller.
 pub(crate) fn exactly(scene: &Scene, object: &str) -> Value {
     let json = scene.kubectl(&["get", object, "--output=json", "--show-managed-fields"]);
     let mut object: Value = serde_json::from_str(&json).expect("kubectl prints JSON");

@@ -1,4 +1,4 @@
-//! A namespace with a worker that sells, its market, the way to it, and an operator.
+//! A namespace with a worker that sells, its market with a bridge, and an operator.
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
@@ -30,32 +30,33 @@ use crate::{
     },
 };
 
-/// The name of the window, and of what it takes down.
+/// The name of the window and of the worker's Deployment.
 pub(crate) const NAME: &str = "worker";
-/// The Service of its market.
+/// The name of the market's Service.
 pub(crate) const SERVICE: &str = "market";
-/// How often the worker looks at its plans: often, for a test.
+/// The interval at which the worker synchronises its plans.
 pub(crate) const SYNC_MS: u64 = 100;
 
-/// A worker with an order on the market and a Spot deal, in which a task runs.
+/// Returns a plan with an order, and one with a Spot deal that runs a task.
 pub(crate) fn selling() -> Vec<Value> {
     vec![plan("offered", 1), spot("sold", 2)]
 }
 
-/// What of the worker is on the market, by price: its plans, and its orders.
+/// The worker's offers by price: the number of plans and of orders.
 type Offers = BTreeMap<String, (usize, usize)>;
 
 /// The worker and its market.
 pub(crate) struct Selling {
     pub(crate) node: Arc<Node>,
     host: JoinHandle<()>,
-    /// Its pods have to go before the namespace can.
+    /// The paper node. It must end the pods before the namespace can go.
     _paper: PaperNode,
     before: Value,
 }
 
 impl Selling {
-    /// Makes them. Everything at the market goes by itself, or with `sync_ms` 0 when it is told.
+    /// Creates worker and market. The worker synchronises its plans every `sync_ms`, or with 0 only
+    /// on request.
     pub(crate) async fn start(namespace: &Namespace, plans: Vec<Value>, sync_ms: u64) -> Self {
         let account: ServiceAccount = workload::object(json!({"metadata": {"name": ACCOUNT}}));
         workload::create(namespace, &account).await;
@@ -77,7 +78,7 @@ impl Selling {
         Self { node, host, _paper: paper, before }
     }
 
-    /// A consumer accepts the order of this price, for so many seconds. Returns the deal's id.
+    /// Accepts the order with this price as a consumer, for so many seconds. Returns the deal's ID.
     pub(crate) async fn accept(&self, price: &str, seconds: u64) -> String {
         let truth = self.node.truth().await;
         let mut offers = truth["offers"].as_array().expect("offers").iter();
@@ -88,17 +89,17 @@ impl Selling {
         deal["deal"].to_string()
     }
 
-    /// The consumer closes its deal.
+    /// Closes a deal as the consumer.
     pub(crate) async fn close(&self, deal: &str) {
         self.node.control("POST", &format!("/deals/{deal}/close"), &Value::Null).await;
     }
 
-    /// What goes wrong at the market from now on.
+    /// Sets the faults of the market from now on.
     pub(crate) async fn faults(&self, faults: Value) {
         self.node.control("PUT", "/faults", &faults).await;
     }
 
-    /// Waits until the truth is like that, and returns it. A market has no watch.
+    /// Waits until the market's state is as wanted, and returns it. A market has no watch.
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let asked = wait::try_poll(async || Some(self.node.truth().await).filter(&holds));
         if let Some(truth) = asked.await {
@@ -107,8 +108,8 @@ impl Selling {
         panic!("waited in vain: {what}; there is {:#}", self.node.truth().await)
     }
 
-    /// Waits until each of these plans, by price, is on the market with one order, and nothing else is, nothing is
-    /// announced, and all of the worker is as it was. Nothing that was promised has been broken.
+    /// Waits until exactly these plans, by price, are on the market with one order each, no
+    /// maintenance is announced, and the worker is as before. Checks that no promise was broken.
     pub(crate) async fn until_as_before(&self, namespace: &Namespace, prices: &[&str]) {
         let wanted: Offers = prices.iter().map(|price| ((*price).to_owned(), (1, 1))).collect();
         let truth = self.until("as before", |truth| offers(truth) == wanted).await;
@@ -128,8 +129,8 @@ impl Drop for Selling {
     }
 }
 
-/// Starts a bridge to a node for an object of that kind and name, and a Service to it, through the
-/// proxy.
+/// Starts a bridge to a Node for the object of this kind and name, with a Service that leads
+/// through the proxy.
 pub(crate) async fn bridge(
     namespace: &Namespace,
     proxy: &mut Proxy,
@@ -150,7 +151,7 @@ pub(crate) async fn bridge(
     bridge
 }
 
-/// What of the worker is on the market.
+/// Returns the worker's offers.
 pub(crate) fn offers(truth: &Value) -> Offers {
     let count = |list: &Value| list.as_array().map_or(0, Vec::len);
     let all = truth["offers"].as_array().expect("offers").iter();
@@ -162,14 +163,15 @@ pub(crate) fn offers(truth: &Value) -> Offers {
     .collect()
 }
 
-/// When the worker expects its maintenance, if it expects one: one that is as far as that is none.
+/// Returns the announced maintenance. One in the far future means none.
 pub(crate) fn announced(truth: &Value) -> Option<Timestamp> {
     let at = truth["model"]["workers"][WORKER]["next_maintenance"].as_str();
     let at: Option<Timestamp> = at.map(|at| at.parse().expect("a time"));
     at.filter(|at| at.duration_since(Timestamp::now()) < SignedDuration::from_hours(50 * 365 * 24))
 }
 
-/// Stops the worker's process when its Deployment is held, and starts it when it is let go.
+/// Stops the stand-in's worker when its Deployment is held, and starts it when the Deployment is
+/// released.
 async fn host(deployments: Api<Deployment>, node: Arc<Node>) {
     let mine = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
     let mut events = pin!(watcher(deployments, mine).default_backoff().applied_objects());
@@ -181,7 +183,7 @@ async fn host(deployments: Api<Deployment>, node: Arc<Node>) {
     }
 }
 
-/// A worker that sells, and an operator that looks after its windows.
+/// A worker that sells, and an operator.
 pub(crate) struct Scene {
     pub(crate) operator: Operator,
     pub(crate) selling: Selling,
@@ -191,17 +193,17 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// One in which everything at the market goes by itself.
+    /// Creates a scene in which the worker synchronises by itself.
     pub(crate) async fn create(test: &str, plans: Vec<Value>) -> Self {
         Self::with_syncs(test, plans, SYNC_MS).await
     }
 
-    /// One in which the worker looks at its plans so often; with 0, when it is told.
+    /// Creates a scene in which the worker synchronises every `sync_ms`; with 0, only on request.
     pub(crate) async fn with_syncs(test: &str, plans: Vec<Value>, sync_ms: u64) -> Self {
         Self::of(test, ("MaintenanceWindow", NAME), plans, sync_ms).await
     }
 
-    /// One whose bridge answers for the object of that kind and name.
+    /// Creates a scene whose bridge answers for the object of this kind and name.
     pub(crate) async fn of(
         test: &str,
         object: (&str, &str),
@@ -214,12 +216,12 @@ impl Scene {
         Self { operator: Operator::start(&namespace), selling, bridge, proxy, namespace }
     }
 
-    /// Creates the window.
+    /// Creates the MaintenanceWindow.
     pub(crate) async fn window(&self, spec: Value) -> Window {
         Window::create(&self.namespace, NAME, spec).await
     }
 
-    /// Waits until all is as it was, and nothing keeps the window.
+    /// Waits until everything is as before and the window has no finalizer.
     pub(crate) async fn until_as_before(&self, window: &Window, prices: &[&str]) {
         wait::until(&window.api, &window.name, "no finalizer is left", |object| {
             object.finalizers().is_empty()
@@ -228,13 +230,13 @@ impl Scene {
         self.selling.until_as_before(&self.namespace, prices).await;
     }
 
-    /// How many replicas the worker is to have.
+    /// Returns the desired replicas of the worker.
     pub(crate) async fn replicas(&self) -> i32 {
         let worker = self.namespace.api::<Deployment>().get(NAME).await;
         workload::replicas(&worker.expect("it is there"))
     }
 
-    /// What was sent to the bridge that changes something: title and body.
+    /// Returns the changes sent to the bridge: title and body.
     pub(crate) fn told(&self) -> Vec<(String, Value)> {
         let requests = self.proxy.requests().into_iter();
         requests
@@ -244,7 +246,8 @@ impl Scene {
     }
 }
 
-/// A window of the worker that begins at once and has no end, but for what is said otherwise.
+/// Returns the spec of a window for the worker that begins at once and has no end, with these
+/// changes.
 pub(crate) fn spec(more: Value, deals: Value) -> Value {
     let mut spec = json!({
         "workloads": [{"kind": "Deployment", "name": NAME}],

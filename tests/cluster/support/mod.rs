@@ -1,4 +1,4 @@
-//! What the tests on a cluster stand on, a file for each subject.
+//! Fixtures of the cluster tests. Each file has one subject.
 
 mod afterwards;
 pub(crate) mod bridge;

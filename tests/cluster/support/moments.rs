@@ -1,4 +1,4 @@
-//! The Deployments of a namespace at every moment, as a watch shows them.
+//! Records the Deployments of a namespace at every change.
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::{namespace::Namespace, workload};
 
-/// Replicas asked for, there and ready of each Deployment, at each change of any.
+/// Desired, existing and ready replicas of each Deployment, at each change of one.
 pub(crate) type Moments = Arc<Mutex<Vec<BTreeMap<String, (i32, i32, i32)>>>>;
 
 /// Records every change of a Deployment until the task is aborted.

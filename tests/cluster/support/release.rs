@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use super::scene::Scene;
 
-/// How the command ended, and what it said.
+/// The exit status and output of the command.
 pub(crate) struct Ended {
     pub(crate) status: Option<i32>,
     pub(crate) out: String,
@@ -21,7 +21,7 @@ impl Ended {
         self.with(0, &[])
     }
 
-    /// Expects an exit status, and words on standard output or standard error.
+    /// Expects an exit status, and texts on standard output or standard error.
     pub(crate) fn with(self, status: i32, says: &[&str]) -> Self {
         let all = format!("{}\n{}", self.out, self.err);
         assert_eq!(self.status, Some(status), "{all}");
@@ -31,7 +31,7 @@ impl Ended {
         self
     }
 
-    /// A line of the table, its columns with a bar between.
+    /// Returns a row of the table, its columns separated by a bar.
     pub(crate) fn row(&self, begins: &str) -> String {
         let columns = |line: &str| {
             let columns: Vec<_> =
@@ -50,7 +50,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it in the scene's namespace.
+/// Runs `torpor release` in the namespace of the scene.
 pub(crate) fn torpor(scene: &Scene, arguments: &[&str]) -> Ended {
     let arguments = [&["--namespace", &scene.namespace.name], arguments].concat();
     Ended::of(&command(&arguments).output().expect("it runs"))

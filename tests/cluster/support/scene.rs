@@ -22,21 +22,21 @@ impl Scene {
         Self { operator: Operator::start(&namespace), namespace }
     }
 
-    /// With an operator that soon lets go of what is held by nobody.
+    /// Creates a namespace with an operator that soon releases objects without a living holder.
     pub(crate) async fn impatient(test: &str) -> Self {
         let namespace = Namespace::create(test).await;
         let more = ["--holder-grace", "3s"];
         Self { operator: Operator::start_from(&namespace, &namespace.name, &more), namespace }
     }
 
-    /// Makes a Deployment and waits until it is ready.
+    /// Creates a Deployment and waits until it is ready.
     pub(crate) async fn deploy(&self, name: &str, replicas: i32) -> Deployment {
         let deployment = workload::deployment(name, replicas, WELL_BEHAVED, 1);
         workload::create(&self.namespace, &deployment).await;
         workload::until_ready(&self.namespace, name).await
     }
 
-    /// Waits until a Deployment asks for so many replicas.
+    /// Waits until a Deployment has so many desired replicas.
     pub(crate) async fn until_replicas(&self, name: &str, replicas: i32) -> Deployment {
         let what = format!("{replicas} replicas");
         wait::until(&self.namespace.api(), name, &what, |deployment| {

@@ -1,5 +1,5 @@
-//! The truncation's Job from one hibernation to the next, and what people do meanwhile. Pods run on
-//! paper.
+//! The truncation's Job from one hibernation to the next, with manual changes in between. Pods run
+//! on a paper node.
 
 use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job};
 use kube::{
@@ -16,7 +16,7 @@ use crate::support::{
     truncation, wait, workload,
 };
 
-/// A namespace with a Deployment, and a Hibernation of it that has emptied a database.
+/// A namespace with a Deployment, and a Hibernation of it that has truncated a database.
 struct Emptied {
     // Its pods have to go before the namespace can.
     node: PaperNode,
@@ -51,7 +51,7 @@ impl Emptied {
         Self { node, scene, hibernation, before }
     }
 
-    /// The Jobs that are there, by name, and the scope of each.
+    /// Returns the existing Jobs by name, with their scope.
     async fn jobs(&self, wanted: fn(&Job) -> bool) -> Vec<(String, String)> {
         let jobs: Api<Job> = self.scene.namespace.api();
         let jobs = jobs.list(&kube::api::ListParams::default()).await.expect("they are listed");
@@ -63,14 +63,14 @@ impl Emptied {
         jobs.items.iter().filter(|job| wanted(job)).map(scope).collect()
     }
 
-    /// The names of the Job that emptied the tables.
+    /// Returns name and scope of the only Job that truncates tables.
     async fn emptying(&self) -> (String, String) {
         let jobs = self.jobs(truncation::empties).await;
         let [job] = &jobs[..] else { panic!("one Job empties: {jobs:?}") };
         job.clone()
     }
 
-    /// How often tables were emptied so far.
+    /// Returns how often tables were truncated so far.
     fn times(&self) -> usize {
         self.node.truncations().iter().filter(|truncation| !truncation.dry_run).count()
     }

@@ -1,5 +1,5 @@
-//! The database's URL and certificate authority come from Secrets: the authority reaches the Job, and
-//! of the URL nothing shows.
+//! The database's URL and certificate authority come from Secrets. The Job gets the authority, and
+//! no part of the URL is visible anywhere.
 
 use std::pin::pin;
 
@@ -31,7 +31,8 @@ async fn secret(namespace: &Namespace, name: &str, key: &str, value: &str) {
     workload::create(namespace, &secret).await;
 }
 
-/// Awake, with a worker that may not even be there: only the dry run of the truncation runs.
+/// Returns the spec of an awake Hibernation of a worker that need not exist: only the truncation's
+/// dry run runs.
 fn awake(database: &Value) -> Value {
     json!({
         "state": "Awake",
@@ -80,7 +81,7 @@ async fn the_certificate_authority_of_a_secret_is_what_the_job_trusts() {
     hibernation.until_condition("PreflightPassed", "True").await;
 }
 
-/// What pods and events of a namespace have said, from some time on.
+/// The texts of a namespace's pods and events.
 #[derive(Default)]
 struct Said {
     text: String,
@@ -88,7 +89,7 @@ struct Said {
 }
 
 impl Said {
-    /// The pod of a Hibernation's dry run that has ended with this in its termination message.
+    /// Returns the pod of a Hibernation's dry run that has this text in its termination message.
     fn ended(&self, hibernation: &str, says: &str) -> Option<&Pod> {
         self.pods.iter().find(|pod| {
             let label = |name: &str| pod.labels().get(name).map(String::as_str);
@@ -104,7 +105,8 @@ fn termination_message(pod: &Pod) -> Option<&str> {
     containers.first()?.state.as_ref()?.terminated.as_ref()?.message.as_deref()
 }
 
-/// Hears it. A watch leaves nothing out, however soon a pod is gone again; its log may be gone by then.
+/// Records the texts from watches, which miss no pod, however short-lived; a pod's log may be gone
+/// by then.
 struct Heard(watch::Sender<Said>);
 
 impl Heard {
@@ -134,15 +136,15 @@ impl Heard {
         Self(heard)
     }
 
-    /// Waits until this was heard.
+    /// Waits until this text was recorded.
     async fn until(&self, what: &str, mut is_there: impl FnMut(&Said) -> bool) {
         let mut said = self.0.subscribe();
         let heard = tokio::time::timeout(wait::TIMEOUT, said.wait_for(|said| is_there(said))).await;
         assert!(matches!(heard, Ok(Ok(_))), "it was never heard: {what}");
     }
 
-    /// Waits until a Hibernation's dry run has ended with this in its termination message. Returns what it
-    /// logs: what another pod logs that does the same, as nobody deletes that one before it was asked.
+    /// Waits until a Hibernation's dry run has ended with this text in its termination message.
+    /// Returns the log of an equal pod that nothing deletes in the meantime.
     async fn dry_run(&self, namespace: &Namespace, hibernation: &str, says: &str) -> String {
         let what = format!("{hibernation}: {says}");
         self.until(&what, |said| said.ended(hibernation, says).is_some()).await;

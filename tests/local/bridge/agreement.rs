@@ -1,4 +1,4 @@
-//! The contract, and the types and problems of the code, are the same.
+//! The contract agrees with the types and problems of the code.
 
 use serde_json::{Value, json};
 use torpor::deals::problem::{Kind, TYPES};

@@ -1,4 +1,4 @@
-//! Who is let in, and above all who isn't.
+//! Authentication: valid tokens are accepted, all others refused.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::support::http::{Answer, send};
 use crate::support::token::{AUDIENCE, ISSUER, Key, SUBJECT, claims, set, with, without};
 use crate::support::wait::try_poll;
 
-/// A market that is never there: who is let in hears that, and nobody else does.
+/// A bridge to a market that is always down: authenticated requests get 503, all others 401.
 const MARKET: [&str; 6] = [
     "sonm",
     "--node",
@@ -131,7 +131,7 @@ async fn nothing_but_the_probes_is_answered_without_a_token() {
     }
 }
 
-/// Asks until that is the answer: the file is read once a second at most.
+/// Asks until the bridge gives this answer. It reads the key file once a second at most.
 async fn until(bridge: &Bridge, key: &Key, wanted: (u16, &str)) {
     let answered = try_poll(async || {
         let answer = problem(&bearing(bridge, &key.token()).await);

@@ -1,5 +1,5 @@
-//! `torpor bridge` as a process, with the markets that it is for: the stand-in of a SONM Node, and a
-//! PostgreSQL. Every answer is held against `docs/deals-api.yaml`.
+//! `torpor bridge` as a process, with the stand-in of a SONM Node and with a PostgreSQL. Each
+//! answer is checked against `docs/deals-api.yaml`.
 
 mod agreement;
 mod auth;

@@ -12,7 +12,7 @@ use crate::support::market::{deals, failures, orders, payloads, tasks};
 use crate::support::postgres::Database;
 use crate::support::token::{AUDIENCE, ISSUER, Key, SUBJECT, set};
 
-/// Cornice's tables, whose orders are open until they are closed.
+/// Cornice's tables. Their orders are open until they are closed.
 const CORNICE: &str = include_str!("../support/postgres/cornice.sql");
 const OPEN_ORDERS: &str = "
 ALTER TABLE execution_orders ADD state text NOT NULL DEFAULT 'open';
@@ -41,7 +41,7 @@ async fn bridge(db: &Database, arguments: &[&str]) -> Bridge {
     Bridge::start(command, None).await
 }
 
-/// The columns of a query, as a person would write them.
+/// Returns the columns of a query as a user writes them.
 fn row(id: &str, kind: &str, term: &str, ends_at: &str) -> String {
     format!("SELECT {id} AS id, {kind} AS kind, {term} AS term, {ends_at} AS ends_at")
 }
@@ -268,7 +268,7 @@ async fn a_database_that_is_slow_or_away_is_a_problem_and_no_secret_shows() {
     }
 }
 
-/// Requests made up from the contract, good and bad, by a tool that knows nothing else.
+/// Sends good and bad requests that schemathesis generates from the contract.
 #[tokio::test]
 async fn schemathesis_finds_nothing() {
     let mut db = Database::new("bridge_schemathesis").await;

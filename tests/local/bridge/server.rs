@@ -1,4 +1,4 @@
-//! What every bridge does with requests, good and bad, and how it ends.
+//! The HTTP server of every bridge: good and bad requests, and shutdown.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What is believed of an answer, and above all what is not.
+//! The client accepts valid answers only.
 
 use axum::body::Bytes;
 use jiff::Timestamp;

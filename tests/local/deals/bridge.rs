@@ -1,5 +1,5 @@
-//! The client and `torpor bridge`, each as it is: with tokens of a key that the test has made, and the
-//! stand-in of a SONM Node behind.
+//! The client with a real `torpor bridge`. The test signs the tokens; the market is the stand-in of
+//! a SONM Node.
 
 use serde_json::json;
 use torpor::operator::lease::Epoch;

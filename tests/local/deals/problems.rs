@@ -1,4 +1,4 @@
-//! What the server tells of what is wrong.
+//! The client reports the server's problem documents.
 
 use serde_json::{Value, json};
 use torpor::deals::problem::{Kind, TYPES};

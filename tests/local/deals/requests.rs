@@ -1,4 +1,4 @@
-//! What is asked. That each request is the contract's, the server judges by itself (`stub.rs`).
+//! The client's requests. The server (`stub.rs`) checks each of them against the contract.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

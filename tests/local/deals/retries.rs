@@ -1,4 +1,4 @@
-//! What is asked again, and what is not.
+//! Which requests the client retries.
 
 use axum::body::Bytes;
 use tokio::time::Instant;

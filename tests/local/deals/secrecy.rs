@@ -1,4 +1,4 @@
-//! The token shows nowhere but in the request.
+//! The token appears in the request only.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Who is dialled: the Service in the object's namespace, and nobody else.
+//! The client connects to the Service in the object's namespace only.
 
 use serde_json::json;
 

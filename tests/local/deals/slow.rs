@@ -1,5 +1,5 @@
-//! Servers that take their time. The clock is a test's own and moves only where everybody waits, from the
-//! moment that the server has been asked; so nothing here takes long.
+//! Slow servers. The clock is paused once the server has the request and then advances only while
+//! all tasks wait, so these tests are fast.
 
 use axum::body::Bytes;
 use tokio::net::{TcpSocket, TcpStream};
@@ -10,7 +10,7 @@ use crate::support::stub::{Reply, Stub};
 use crate::support::wait::poll;
 use crate::support::world::{World, failed};
 
-/// Waits until the server has been asked, and then lets time fly.
+/// Waits until the server has the request, and then pauses the clock.
 async fn time_flies(stub: &Stub) {
     let asked = async || (!stub.requests().is_empty()).then_some(());
     poll("the server is asked", asked).await;

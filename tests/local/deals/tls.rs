@@ -1,4 +1,4 @@
-//! A server that is known by its certificate.
+//! The client verifies the server's certificate.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,7 @@ use crate::support::world::{World, commitments, failed, tells};
 
 const PLACE: &str = "/api/v1/namespaces/shop/configmaps/authority";
 
-/// Certificates of a server for two names, by one authority, and another authority.
+/// Creates two server certificates of one authority, and another authority.
 fn certificates(folder: &Folder) {
     let script = "
         for authority in ca other; do

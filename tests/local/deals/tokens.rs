@@ -1,4 +1,4 @@
-//! Which token is shown to whom, and when there is a new one.
+//! The audience of each token, and when the client requests a new one.
 
 use tokio::time::Duration;
 use torpor::deals::client::{Client, Error};

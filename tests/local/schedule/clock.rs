@@ -1,4 +1,4 @@
-//! Days, nights and changes of the clock: an example for each way in which others miss a time.
+//! Days, nights and changes of the clock: an example for each known way to miss a transition.
 
 use torpor::schedule::DesiredState::{Awake, Hibernated};
 use torpor::schedule::{Schedule, ScheduleError, time_zone};

@@ -1,5 +1,5 @@
-//! Schedules against a slow and obvious model that walks through time minute by minute, and by example
-//! for each way in which others miss a time.
+//! Schedules: compared with a slow and obvious model that walks through time minute by minute, and
+//! an example for each known way to miss a transition.
 
 mod clock;
 mod model;

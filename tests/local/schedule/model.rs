@@ -1,5 +1,5 @@
-//! The model: cron fields by enumeration, and a walk through time minute by minute. What it is asked is
-//! generated, at a change of the clock more often than not.
+//! The model enumerates cron fields and walks through time minute by minute. Generated cases are
+//! mostly around changes of the clock.
 
 use std::collections::BTreeMap;
 
@@ -102,7 +102,7 @@ const ZONES: [&str; 14] = [
     "Pacific/Apia",
 ];
 
-/// A zone and a minute to look around: at a change of the clock more often than not.
+/// Generates a zone and a minute, mostly at a change of the clock.
 pub(super) fn place() -> impl Strategy<Value = (&'static str, Timestamp)> {
     (prop::sample::select(&ZONES[..]), 1_262_304_000_i64..1_893_456_000, any::<u8>()).prop_map(
         |(name, second, choice)| {
@@ -114,14 +114,14 @@ pub(super) fn place() -> impl Strategy<Value = (&'static str, Timestamp)> {
     )
 }
 
-/// An end of an exception, in days or minutes from the place.
+/// An end of an exception, in days or minutes from the generated minute.
 #[derive(Clone, Debug)]
 enum Moment {
     Day(i64),
     Minute(i64),
 }
 
-/// Days before and after the place through which the model walks.
+/// The days before and after the generated minute through which the model walks.
 const BEFORE: i64 = 5;
 pub(super) const AFTER: i64 = 2;
 
@@ -133,7 +133,7 @@ fn moment() -> impl Strategy<Value = Moment> {
     ]
 }
 
-/// Most of them in order: a date beside a time of the same day may not be.
+/// Orders the two ends. A date beside a time of the same day may still be out of order.
 fn ordered((from, to, state): (Moment, Moment, DesiredState)) -> (Moment, Moment, DesiredState) {
     let minute = |moment: &Moment| match moment {
         Moment::Day(offset) => offset * 1440,
@@ -192,7 +192,8 @@ impl Case {
         raw(self.zone, &rules, &exceptions)
     }
 
-    /// Walks minute by minute and gives the state of each, once the rules have told one.
+    /// Walks minute by minute. Returns the state of each minute from the first one that the rules
+    /// decide.
     pub(super) fn walk(&self, zone: &TimeZone) -> BTreeMap<Timestamp, DesiredState> {
         let mut states = BTreeMap::new();
         let mut now = self.minute(-BEFORE * 1440);

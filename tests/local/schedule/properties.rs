@@ -1,4 +1,4 @@
-//! Schedules agree with the model, whatever is asked of both.
+//! Schedules agree with the model on generated cases.
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use torpor::schedule::{Cron, CronError, Schedule, ScheduleError, Transition, tim
 
 use super::model::{AFTER, case, cron, place};
 
-/// Few by default, since each walks through a week; `PROPTEST_CASES` asks for more.
+/// Returns few cases by default, as each walks through a week. `PROPTEST_CASES` sets the number.
 fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     ProptestConfig {

@@ -1,4 +1,4 @@
-//! Rules, exceptions and the override: which of them decides.
+//! Precedence of rules, exceptions and the override.
 
 use torpor::api::schedule as api;
 use torpor::schedule::DesiredState::{Awake, Hibernated};

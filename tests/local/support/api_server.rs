@@ -1,5 +1,5 @@
-//! A stand-in for the API server, in the test's own process: what it has, what it was asked, and the
-//! tokens that it gives.
+//! A stand-in for the API server in the process of the test: its objects, the requests that it got,
+//! and the tokens that it issues.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -10,7 +10,7 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-/// What becomes of a token request: from its number, counted from 1, and its audience.
+/// Answers a token request, by its number (from 1) and its audience.
 type Give = dyn Fn(usize, &str) -> Result<String, u16> + Send;
 
 /// The API server.
@@ -29,7 +29,7 @@ impl Api {
         })
     }
 
-    /// A client of it.
+    /// Returns a client of this API server.
     pub(crate) fn client(self: &Arc<Self>) -> Client {
         let api = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
@@ -46,27 +46,27 @@ impl Api {
         Client::new(service, "default")
     }
 
-    /// Puts an object there.
+    /// Stores an object.
     pub(crate) fn put(&self, path: &str, object: Value) {
         self.objects.lock().unwrap().insert(format!("GET {path}"), object);
     }
 
-    /// Takes it away.
+    /// Removes an object.
     pub(crate) fn remove(&self, path: &str) {
         self.objects.lock().unwrap().remove(&format!("GET {path}")).unwrap();
     }
 
-    /// Says what tokens it gives from now on.
+    /// Sets the answers to token requests from now on.
     pub(crate) fn gives(&self, give: impl Fn(usize, &str) -> Result<String, u16> + Send + 'static) {
         *self.give.lock().unwrap() = Box::new(give);
     }
 
-    /// All that it was asked so far: `GET /api/v1/...`.
+    /// Returns the requests so far, such as `GET /api/v1/...`.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.requests.lock().unwrap().iter().map(|(what, _)| what.clone()).collect()
     }
 
-    /// The audiences for which tokens were requested, in order.
+    /// Returns the audiences of the token requests, in order.
     pub(crate) fn audiences(&self) -> Vec<String> {
         let requests = self.requests.lock().unwrap();
         let bodies = requests.iter().filter(|(what, _)| what.ends_with("/token"));

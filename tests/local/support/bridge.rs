@@ -1,4 +1,4 @@
-//! A bridge as a process.
+//! Runs `torpor bridge` as a process.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -15,7 +15,7 @@ use super::contract::judge_answer;
 use super::http::{Answer, send};
 use super::wait::{TIMEOUT, try_poll};
 
-/// A bridge that runs until this is dropped.
+/// A running bridge. Dropping it kills the process.
 pub(crate) struct Bridge {
     pub(crate) address: SocketAddr,
     child: Child,
@@ -23,7 +23,7 @@ pub(crate) struct Bridge {
     token: Option<String>,
 }
 
-/// The command, with nothing of this process's surroundings that it would read.
+/// Returns the command, without environment variables that it would read.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_torpor"));
     for (name, _) in std::env::vars() {
@@ -36,7 +36,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 }
 
 impl Bridge {
-    /// One that asks nobody for a token.
+    /// Starts a bridge without authentication.
     pub(crate) async fn open(arguments: &[&str]) -> Self {
         let listen = ["--listen", "127.0.0.1:0", "--insecure-no-authentication"];
         Self::start(command(&[arguments, &listen].concat()), None).await
@@ -70,12 +70,12 @@ impl Bridge {
         Self { address, child, log, token }
     }
 
-    /// What it has written so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    /// Asks, and judges the answer by the contract.
+    /// Sends a request and checks the answer against the contract.
     pub(crate) async fn ask(
         &self,
         method: &str,
@@ -97,14 +97,14 @@ impl Bridge {
         self.ask("GET", "/v1/commitments", &[], b"").await
     }
 
-    /// What binds; panics at a problem. Read by the types, too.
+    /// Returns the commitments, parsed by the client's types. Panics at a problem.
     pub(crate) async fn commitments(&self) -> Commitments {
         let answer = self.observe().await;
         assert_eq!(answer.status, 200, "{answer:?} {}", self.log());
         serde_json::from_value(answer.json()).unwrap()
     }
 
-    /// Looks until it holds.
+    /// Observes until `holds` returns true, and returns that observation.
     pub(crate) async fn until(
         &self,
         what: &str,
@@ -143,7 +143,7 @@ impl Bridge {
         self.change("POST", "/v1/resume", epoch, &json!({"orders": orders})).await
     }
 
-    /// Ends it as Kubernetes does, and tells its exit status.
+    /// Ends the bridge with SIGTERM, as Kubernetes does. Returns its exit status.
     pub(crate) async fn terminate(mut self) -> i32 {
         let id = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
@@ -152,20 +152,20 @@ impl Bridge {
     }
 }
 
-/// Runs a bridge that is to end by itself, and tells its exit status and what it wrote.
+/// Runs a bridge that ends by itself. Returns its exit status and log.
 pub(crate) async fn ends(command: &mut Command) -> (i32, String) {
     let ended = timeout(TIMEOUT, command.output()).await.expect("it ends").unwrap();
     let text = String::from_utf8(ended.stderr).unwrap();
     (ended.status.code().unwrap_or(-1), text)
 }
 
-/// The problem's kind, by the last part of its type.
+/// Returns the kind of the problem, the last part of its type.
 pub(crate) fn problem(answer: &Answer) -> (u16, String) {
     let kind = answer.json()["type"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
     (answer.status, kind)
 }
 
-/// The problem's text.
+/// Returns the detail of the problem.
 pub(crate) fn detail(answer: &Answer) -> String {
     answer.json()["detail"].as_str().unwrap().to_owned()
 }

@@ -1,4 +1,4 @@
-//! `docs/deals-api.yaml`, by which every answer of a bridge is judged.
+//! Checks the answers of a bridge against `docs/deals-api.yaml`.
 
 use std::sync::OnceLock;
 
@@ -8,7 +8,7 @@ use torpor::deals::problem::{MEDIA_TYPE, ProblemBody};
 
 use super::http::Answer;
 
-/// The contract.
+/// Returns the contract.
 pub(crate) fn document() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
     DOCUMENT.get_or_init(|| {
@@ -17,7 +17,7 @@ pub(crate) fn document() -> &'static Value {
     })
 }
 
-/// Judges a value by a schema of the contract.
+/// Returns a validator for a schema of the contract.
 pub(crate) fn validator(schema: &str) -> Validator {
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -33,7 +33,7 @@ fn judge(schema: &str, value: &Value) {
     assert!(errors.is_empty(), "{value} is no {schema}: {errors:?}");
 }
 
-/// Panics where the contract does not have this answer to this request.
+/// Panics if the contract does not have this answer to this request.
 pub(crate) fn judge_answer(method: &str, path: &str, answer: &Answer) {
     let operation = &document()["paths"][path][method.to_ascii_lowercase()];
     let status = answer.status.to_string();

@@ -1,4 +1,4 @@
-//! A market in SONM with a bridge to it, and what a bridge's answers hold.
+//! A SONM market with a bridge, and accessors of the bridge's answers.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ impl Market {
     }
 }
 
-/// A plan with a Forward deal that runs for so many seconds yet.
+/// Returns a plan with a Forward deal that ends in so many seconds.
 pub(crate) fn forward(id: &str, price: u64, ends_in: u64) -> Value {
     let mut plan = plan(id, price);
     plan["deal"] = json!({"consumer": CONSUMER, "ends_in_s": ends_in, "began_s_ago": 600});
@@ -22,25 +22,25 @@ pub(crate) fn forward(id: &str, price: u64, ends_in: u64) -> Value {
 }
 
 impl Node {
-    /// Another file beside its own.
+    /// Writes another file into the Node's folder.
     pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         self.folder.write(name, text)
     }
 
-    /// The order that a plan has on the market.
+    /// Returns the ID of the order that a plan has on the market.
     pub(crate) async fn order_of(&self, plan: &str) -> u64 {
         let plan = self.truth().await["model"]["workers"][WORKER]["plans"][plan].clone();
         plan["order"].as_u64().unwrap_or_else(|| panic!("{plan} has no order"))
     }
 
-    /// The plans that live, by name.
+    /// Returns the names of the existing plans.
     pub(crate) async fn plans(&self) -> Vec<String> {
         let truth = self.truth().await;
         let plans = truth["model"]["workers"][WORKER]["plans"].as_object().unwrap();
         plans.keys().cloned().collect()
     }
 
-    /// The calls that were made of a method, as request and answer.
+    /// Returns the calls of a method, as request and answer.
     pub(crate) async fn calls(&self, method: &str) -> Vec<(Value, Value)> {
         let truth = self.truth().await;
         let journal = truth["model"]["journal"].as_array().unwrap();
@@ -51,7 +51,7 @@ impl Node {
             .collect()
     }
 
-    /// Nothing that was promised has been broken.
+    /// Checks that no promise to a consumer was broken.
     pub(crate) async fn kept_its_promises(&self) {
         let truth = self.truth().await;
         assert_eq!(truth["broken"], json!([]));
@@ -75,7 +75,7 @@ pub(crate) fn failures(seen: &Commitments) -> Vec<(&str, &str)> {
     failures.map(|failure| (failure.id.as_str(), failure.detail.as_str())).collect()
 }
 
-/// The orders, as they are handed back to be offered again.
+/// Returns the payloads with which the orders are offered again.
 pub(crate) fn payloads(seen: &Commitments) -> Value {
     let orders = seen.orders.as_slice().iter();
     let mut all: Vec<Value> =

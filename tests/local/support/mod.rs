@@ -1,4 +1,4 @@
-//! What the tests stand on, a file for each subject.
+//! Fixtures. Each file has one subject.
 
 pub(crate) mod api_server;
 pub(crate) mod bridge;

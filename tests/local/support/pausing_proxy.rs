@@ -1,5 +1,5 @@
-//! A proxy in front of a server that stops at one message of the client's, so that something can
-//! happen at exactly that moment.
+//! A proxy before PostgreSQL that pauses at one message of the client, so that a test can act at
+//! exactly that moment.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -8,23 +8,23 @@ use tokio::time::timeout;
 
 use super::wait::TIMEOUT;
 
-/// What becomes of the message.
+/// What the proxy does with the message.
 enum Order {
     Pass,
     Cut,
     Swallow,
 }
 
-/// The proxy. It stops at the first message that holds its word, once; whatever comes later passes.
+/// The proxy. It pauses once, at the first message that contains its word.
 pub(crate) struct PausingProxy {
-    /// The database's URL through it.
+    /// The database's URL through the proxy.
     pub(crate) url: String,
     reached: Receiver<()>,
     orders: Sender<Order>,
 }
 
 impl PausingProxy {
-    /// A proxy before the message that holds this word.
+    /// Starts a proxy that pauses before the message that contains this word.
     pub(crate) async fn before(url: &str, word: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -50,12 +50,12 @@ impl PausingProxy {
         Self { url: through, reached, orders }
     }
 
-    /// Waits until the message is there. The server hasn't got it.
+    /// Waits until the proxy has the message, which the server has not got yet.
     pub(crate) async fn reached(&mut self) {
         timeout(TIMEOUT, self.reached.recv()).await.expect("it never came");
     }
 
-    /// Lets the message through.
+    /// Forwards the message.
     pub(crate) async fn pass(&self) {
         self.orders.send(Order::Pass).await.unwrap();
     }
@@ -65,7 +65,7 @@ impl PausingProxy {
         self.orders.send(Order::Cut).await.unwrap();
     }
 
-    /// Lets the message through and keeps the answer, which is there then. A cut should follow.
+    /// Forwards the message and withholds the answer. A cut should follow.
     pub(crate) async fn swallow_answer(&mut self) {
         self.orders.send(Order::Swallow).await.unwrap();
         self.reached().await;
@@ -74,7 +74,7 @@ impl PausingProxy {
 
 type Stop<'a> = (&'static str, &'a Sender<()>, &'a mut Receiver<Order>);
 
-/// Carries one connection to its end; whether the message was there.
+/// Forwards one connection until it ends. Returns whether the message came.
 async fn carry(mut client: TcpStream, mut server: TcpStream, mut stop: Option<Stop<'_>>) -> bool {
     let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
     let mut stopped = false;
@@ -115,7 +115,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, mut stop: Option<St
     }
 }
 
-/// Reads until the server is ready for the next query: `Z`, its length of 5, and whether it is idle.
+/// Reads up to the server's ReadyForQuery: `Z`, the length 5, and the transaction status.
 async fn answer(server: &mut TcpStream) {
     let mut all = Vec::new();
     while !(all.ends_with(b"Z\0\0\0\x05I") || all.ends_with(b"Z\0\0\0\x05T")) {

@@ -1,4 +1,4 @@
-//! Schedules from the texts of a spec, and what is expected of them.
+//! Creates schedules from the texts of a spec, and checks their transitions.
 
 use jiff::Timestamp;
 use torpor::api::schedule as api;
@@ -38,7 +38,7 @@ pub(crate) fn schedule(
     Schedule::parse(&raw(zone, rules, exceptions)).unwrap()
 }
 
-/// The changes after `now`, each in turn.
+/// Checks the transitions after `now`, in order.
 pub(crate) fn expect_changes(schedule: &Schedule, now: &str, expected: &[(DesiredState, &str)]) {
     let mut now = at(now);
     for (state, at) in expected {

@@ -1,4 +1,4 @@
-//! A server that answers what it is told to, byte by byte, and judges what it is asked.
+//! A server that sends scripted bytes and checks each request against the contract.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -12,22 +12,22 @@ use tokio_rustls::TlsAcceptor;
 
 use super::contract::{document, validator};
 
-/// What is done with one connection.
+/// The answer to one connection.
 #[derive(Clone)]
 pub(crate) enum Reply {
-    /// The request is read, this is said, and the connection closed.
+    /// Reads the request, sends this, and closes the connection.
     Say(Bytes),
-    /// This is said again and again after the first, until nobody listens.
+    /// Sends the first text, and then the second one until the client disconnects.
     Forever(Bytes, Bytes),
-    /// The request is read, this is said, and nothing more happens.
+    /// Reads the request, sends this, and then hangs.
     Stall(Bytes),
-    /// The head alone is read, this is said, and the connection closed.
+    /// Reads the head only, sends this, and closes the connection.
     Early(Bytes),
-    /// This is said to the first byte, whatever it is, and the connection closed.
+    /// Sends this after the first byte and closes the connection.
     Unasked(Bytes),
 }
 
-/// A request as it arrived.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -37,7 +37,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// All values of a header.
+    /// Returns all values of a header.
     pub(crate) fn header(&self, name: &str) -> Vec<&str> {
         let named = self.headers.iter().filter(|(known, _)| known == name);
         named.map(|(_, value)| value.as_str()).collect()
@@ -47,7 +47,7 @@ impl Request {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// Panics where the contract does not know such a request.
+    /// Panics if the contract does not have this request.
     fn judge(&self) {
         let method = self.method.to_ascii_lowercase();
         let operation = &document()["paths"][&self.path][&method];
@@ -78,7 +78,7 @@ impl Request {
     }
 }
 
-/// The server, which ends with this value. All that it was asked is judged then at the latest.
+/// The server. Dropping it stops it and checks all requests against the contract.
 pub(crate) struct Stub {
     pub(crate) address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -86,7 +86,8 @@ pub(crate) struct Stub {
 }
 
 impl Stub {
-    /// Answers each connection with the next of these, and further ones with the last.
+    /// Starts a server that answers each connection with the next reply, and later ones with the
+    /// last.
     pub(crate) async fn start(replies: &[Reply]) -> Self {
         Self::start_with(replies, None).await
     }
@@ -117,7 +118,7 @@ impl Stub {
         Self { address, requests, serving }
     }
 
-    /// What it was asked so far.
+    /// Returns the requests so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
@@ -132,7 +133,7 @@ impl Drop for Stub {
     }
 }
 
-/// `None` where nobody is there any more.
+/// Serves one connection. Returns `None` if the client has disconnected.
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     reply: Reply,

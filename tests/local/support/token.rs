@@ -1,4 +1,4 @@
-//! Tokens as a cluster makes them, and as somebody else would.
+//! Tokens of a cluster, and forged ones.
 
 use std::process::Command;
 use std::sync::OnceLock;
@@ -22,14 +22,14 @@ fn base64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A signer of tokens.
+/// A key that signs tokens.
 pub(crate) enum Key {
     Rsa(RsaKeyPair),
     Ec(EcdsaKeyPair),
 }
 
 impl Key {
-    /// The cluster's, which is made once: that takes a while.
+    /// Returns the cluster's RSA key. It is generated once, as that is slow.
     pub(crate) fn rsa() -> &'static Self {
         static KEY: OnceLock<Key> = OnceLock::new();
         KEY.get_or_init(|| {
@@ -48,7 +48,7 @@ impl Key {
         Self::Ec(EcdsaKeyPair::from_pkcs8(algorithm, made.as_ref(), &random).unwrap())
     }
 
-    /// Its name, as Kubernetes makes it: from the public key.
+    /// Returns the key ID as Kubernetes derives it from the public key.
     pub(crate) fn id(&self) -> String {
         let public = match self {
             Self::Rsa(key) => key.public().as_ref().to_vec(),
@@ -64,7 +64,7 @@ impl Key {
         }
     }
 
-    /// As it is published.
+    /// Returns the public key as a JWK.
     pub(crate) fn published(&self) -> Value {
         let mut key = json!({"use": "sig", "kid": self.id(), "alg": self.algorithm()});
         match self {
@@ -89,7 +89,7 @@ impl Key {
         json!({"alg": self.algorithm(), "kid": self.id()})
     }
 
-    /// Signs what it is given, whatever that says.
+    /// Signs any header and claims.
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
         let message = message(header, claims);
         let random = SystemRandom::new();
@@ -104,12 +104,12 @@ impl Key {
         format!("{message}.{}", base64(signature))
     }
 
-    /// A token that is as it should be.
+    /// Returns a valid token.
     pub(crate) fn token(&self) -> String {
         self.sign(&self.header(), &claims())
     }
 
-    /// Signed by HMAC with the public key for a secret: an old trick.
+    /// Returns a token signed by HMAC with the public key as the secret: a known attack.
     pub(crate) fn by_hmac(&self) -> String {
         let mut header = self.header();
         header["alg"] = json!("HS256");
@@ -119,7 +119,7 @@ impl Key {
         format!("{message}.{}", base64(hmac::sign(&secret, message.as_bytes())))
     }
 
-    /// Not signed at all.
+    /// Returns a token without a signature.
     pub(crate) fn unsigned(&self, algorithm: &str) -> String {
         let mut header = self.header();
         header["alg"] = json!(algorithm);
@@ -127,12 +127,12 @@ impl Key {
     }
 }
 
-/// A set of keys, as it is published.
+/// Returns a JWKS of these keys.
 pub(crate) fn set(keys: &[&Key]) -> String {
     json!({"keys": keys.iter().map(|key| key.published()).collect::<Vec<_>>()}).to_string()
 }
 
-/// What a service account's token says.
+/// Returns the claims of a service account's token.
 pub(crate) fn claims() -> Value {
     let now = Timestamp::now().as_second();
     json!({

@@ -1,4 +1,4 @@
-//! An object, its server, and the client that stands between them.
+//! An object with deals, its server, and the client under test.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use torpor::operator::lease::Epoch;
 use super::api_server::Api;
 use super::stub::{Reply, Stub};
 
-/// Where the Service of the object is.
+/// The path of the object's Service.
 pub(crate) const SERVICE: &str = "/api/v1/namespaces/shop/services/market";
 
-/// The object, and what it is asked through.
+/// The object and the client that asks its market.
 pub(crate) struct World {
     pub(crate) api: Arc<Api>,
     pub(crate) client: Client,
@@ -27,7 +27,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// With a Service that leads to this address.
+    /// Creates a world whose Service leads to this address.
     pub(crate) fn at(address: SocketAddr) -> Self {
         let api = Api::new();
         api.put(SERVICE, service(address));
@@ -42,7 +42,7 @@ impl World {
         Self { api, client, holder: holder("worker"), source }
     }
 
-    /// With a server that answers so.
+    /// Creates a world with a server that gives these answers.
     pub(crate) async fn answered(replies: &[Reply]) -> (Self, Stub) {
         let stub = Stub::start(replies).await;
         (Self::at(stub.address), stub)
@@ -56,7 +56,7 @@ impl World {
         self.client.look(&self.server()).await
     }
 
-    /// A change, and one as good as any.
+    /// Sends some change: an announcement.
     pub(crate) async fn change(&self) -> Result<(), Error> {
         self.client.announce(&self.server(), Epoch(7), None).await
     }
@@ -67,13 +67,13 @@ impl World {
     }
 }
 
-/// A window of this name.
+/// Returns the holder for a MaintenanceWindow of this name.
 pub(crate) fn holder(name: &str) -> Holder {
     let (kind, namespace) = ("MaintenanceWindow".to_owned(), "shop".to_owned());
     Holder { kind, namespace, name: name.to_owned() }
 }
 
-/// A Service whose `ClusterIP` is that address.
+/// Returns a Service whose `ClusterIP` is this address.
 pub(crate) fn service(address: SocketAddr) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "market", "namespace": "shop"},
@@ -84,7 +84,7 @@ pub(crate) fn service(address: SocketAddr) -> Value {
     })
 }
 
-/// What binds, as a market would tell.
+/// Returns the commitments of a market.
 pub(crate) fn commitments() -> Value {
     json!({
         "asOf": "2026-12-01T02:00:00Z", "complete": true,
@@ -93,24 +93,24 @@ pub(crate) fn commitments() -> Value {
     })
 }
 
-/// An answer with a body.
+/// Returns an answer with a body.
 pub(crate) fn says(status: u16, media_type: &str, body: &str) -> Bytes {
     let length = body.len();
     let head = format!("HTTP/1.1 {status} X\r\ncontent-type: {media_type}\r\n");
     format!("{head}content-length: {length}\r\n\r\n{body}").into()
 }
 
-/// An answer without one.
+/// Returns an answer without a body.
 pub(crate) fn bare(status: u16) -> Bytes {
     format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n").into()
 }
 
-/// A look that says this.
+/// Returns an observation with this body.
 pub(crate) fn tells(body: &Value) -> Bytes {
     says(200, "application/json", &body.to_string())
 }
 
-/// A problem of the contract.
+/// Returns a problem of the contract.
 pub(crate) fn problem(kind: Kind, detail: &str) -> Bytes {
     let status = kind.status().as_u16();
     let body = json!({
@@ -120,7 +120,7 @@ pub(crate) fn problem(kind: Kind, detail: &str) -> Bytes {
     says(status, "application/problem+json", &body.to_string())
 }
 
-/// An error, of which everything that is shown can be shown.
+/// Returns reason and text of the error. Checks that the text is short and printable.
 pub(crate) fn failed<T: std::fmt::Debug>(result: Result<T, Error>) -> (&'static str, String) {
     let error = result.unwrap_err();
     let text = error.to_string();

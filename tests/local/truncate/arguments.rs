@@ -1,4 +1,4 @@
-//! Command lines that cannot work.
+//! Invalid command lines.
 
 use super::case::{Case, hold};
 

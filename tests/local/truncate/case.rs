@@ -1,4 +1,4 @@
-//! One schema, one command, one outcome: how the tables of cases are run.
+//! Runs the tables of cases: one schema, one command, one outcome each.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +7,21 @@ use serde::Deserialize;
 use super::page;
 use crate::support::postgres::{Database, Ended, truncate_at};
 
-/// The tables that each case begins with, as the page shows them.
+/// Returns the SQL of the tables that each case starts with, as the page shows it.
 pub(crate) fn base() -> &'static str {
     let page = include_str!("page.md");
     page.split("```sql\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap()
 }
 
-/// Two tables that are asked for and one that is to stay.
+/// Two tables to truncate and one to preserve.
 pub(crate) const LISTS: [&str; 4] = ["--runtime", "jobs,logs", "--preserved", "accounts"];
 
-/// [`LISTS`] and more.
+/// Returns [`LISTS`] followed by more arguments.
 pub(crate) fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
     LISTS.iter().chain(more).copied().collect()
 }
 
-/// A database with the tables that each case has.
+/// Creates a database with the tables of every case.
 pub(crate) async fn database(name: &str) -> Database {
     let mut db = Database::new(name).await;
     db.run(base()).await;
@@ -29,29 +29,29 @@ pub(crate) async fn database(name: &str) -> Database {
     db
 }
 
-/// That somebody waits for this table, in SQL.
+/// Returns an SQL condition: a session waits for a lock on this table.
 pub(crate) fn waited_for(table: &str) -> String {
     format!("EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass)")
 }
 
 /// A case of the page.
 pub(crate) struct Case {
-    /// What holds.
+    /// The title on the page: the statement that the case proves.
     pub(crate) title: &'static str,
     /// SQL on top of the tables that each case has.
     setup: &'static str,
     arguments: &'static [&'static str],
     status: i32,
-    /// What is true afterwards, in SQL.
+    /// An SQL condition that must be true after the run.
     after: &'static str,
-    /// Another role than a superuser, which exists before `setup`.
+    /// The role that runs the command, if not a superuser. It exists before `setup`.
     role: Option<&'static str>,
-    /// Another URL than the database's.
+    /// The URL, if not that of the database.
     url: Option<&'static str>,
 }
 
 impl Case {
-    /// It ends well, and `after` is true then.
+    /// Expects success, and `after` to be true.
     pub(crate) const fn done(
         title: &'static str,
         setup: &'static str,
@@ -61,7 +61,7 @@ impl Case {
         Self { title, setup, arguments, status: 0, after, role: None, url: None }
     }
 
-    /// It is refused for good.
+    /// Expects a refusal.
     pub(crate) const fn refused(
         title: &'static str,
         setup: &'static str,
@@ -70,17 +70,17 @@ impl Case {
         Self { status: 3, ..Self::done(title, setup, arguments, "true") }
     }
 
-    /// The command line is wrong.
+    /// Expects a usage error.
     pub(crate) const fn wrong(title: &'static str, arguments: &'static [&'static str]) -> Self {
         Self { status: 2, ..Self::done(title, "", arguments, "true") }
     }
 
-    /// The URL leads to no database.
+    /// Expects a refusal of this URL.
     pub(crate) const fn with_url(title: &'static str, url: &'static str) -> Self {
         Self { url: Some(url), ..Self::refused(title, "", &LISTS) }
     }
 
-    /// The same by this role, whose name no other case has.
+    /// Runs the case as this role. Its name must be unique among all cases.
     pub(crate) const fn by(self, role: &'static str) -> Self {
         Self { role: Some(role), ..self }
     }
@@ -115,7 +115,8 @@ impl Case {
         page::check(self.title, self.setup, &ended);
     }
 
-    /// What the report names is empty and counts anew; everything else is as it was.
+    /// Checks that the reported tables are empty, that their sequences restarted, and that nothing
+    /// else changed.
     fn emptied(&self, ended: &Ended, before: &Snapshot, after: &Snapshot) {
         let named: Vec<&str> =
             ended.report().tables.iter().map(|table| table.name.as_str()).collect();
@@ -135,7 +136,7 @@ impl Case {
     }
 }
 
-/// Runs cases one after the other.
+/// Runs the cases in order, each in its own database.
 pub(crate) async fn hold(section: &str, cases: &[Case]) {
     for (position, case) in cases.iter().enumerate() {
         case.run(&format!("{section}_{position}")).await;
@@ -144,19 +145,19 @@ pub(crate) async fn hold(section: &str, cases: &[Case]) {
 
 type Snapshot = BTreeMap<String, Found>;
 
-/// One table or sequence as it is.
+/// The state of one table or sequence.
 #[derive(Debug, Deserialize, Eq, PartialEq)]
 struct Found {
     rows: Option<String>,
-    /// A digest of all rows with their versions and places, or where a sequence is.
+    /// A digest of all rows with `xmin` and `ctid`, or the position of a sequence.
     content: Option<String>,
-    /// The file that it is in: TRUNCATE makes a new one.
+    /// The file node. TRUNCATE creates a new one.
     file: i64,
     /// The table that a sequence belongs to.
     owner: Option<String>,
 }
 
-/// Every table, materialized view and sequence.
+/// Reads the state of every table, materialized view and sequence.
 async fn snapshot(db: &mut Database) -> Snapshot {
     const ALL: &str = r"
 SELECT coalesce(json_object_agg(format('%I.%I', s.nspname, c.relname), json_build_object(

@@ -1,5 +1,5 @@
-//! URLs as applications write them, against a real server: by every way to it, with TLS up to the host's
-//! name, and with no part of them in anything that the command says.
+//! URLs as applications write them, against a real server: over sockets and TCP, with each
+//! `sslmode`. The command never prints any part of a URL.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,7 +18,7 @@ const LISTS: [&str; 6] = ["--runtime", "jobs", "--opportunities", "", "--preserv
 
 const TABLES: &str = "CREATE TABLE jobs (id serial); CREATE TABLE accounts (id serial)";
 
-/// A role that the server asks for its password, as a URL spells it and as it is.
+/// A role with a password, which is percent-encoded in a URL.
 const ROLE: &str = "with_password_1";
 const PASSWORD: &str = "p@ss/w:rd?#%[1]&= +ü";
 const ENCODED: &str = "p%40ss%2Fw%3Ard%3F%23%25%5B1%5D%26%3D%20%2B%C3%BC";
@@ -27,7 +27,7 @@ async fn dry_run(url: &str) -> Ended {
     truncate_at(url, &[&LISTS[..], &["--dry-run"]].concat()).await
 }
 
-/// A database whose tables belong to the role with a password.
+/// Creates a database whose tables belong to the role with a password.
 async fn database(server: &Server, name: &str) -> Database {
     // A role is the server's: two at once would be in each other's way.
     static ALONE: Mutex<()> = Mutex::const_new(());
@@ -47,7 +47,7 @@ fn port(server: &Server) -> &str {
     server.url.rsplit(':').next().unwrap().split('/').next().unwrap()
 }
 
-/// Listens on the IPv6 loopback and passes everything on to the server; not where the machine has none.
+/// Forwards the IPv6 loopback to the server. Returns `None` on a machine without IPv6.
 async fn by_ipv6(server: &Server) -> Option<u16> {
     let to: u16 = port(server).parse().unwrap();
     let listener = match TcpListener::bind("[::1]:0").await {
@@ -178,8 +178,7 @@ fn openssl(server: &Server, arguments: &[&str]) {
     assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// Has the server read all its files again, certificates included; returns once new connections have what
-/// they say.
+/// Reloads the server's configuration and certificates. Returns once new connections use them.
 async fn reload(db: &mut Database) {
     db.run("ALTER SYSTEM SET log_line_prefix = 'again'").await;
     db.run("SELECT pg_reload_conf()").await;
@@ -295,7 +294,7 @@ async fn a_certificate_counts_only_by_the_authority_that_is_given_for_the_host_a
     failed(plain, &["--ca-file", &ca], "does not offer it").await;
 }
 
-/// A server that answers the request for TLS with no.
+/// Starts a server that refuses TLS.
 async fn without_tls() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -1,5 +1,5 @@
-//! The connection cut, the session ended, the server crashed: before TRUNCATE, before COMMIT and
-//! during it. Done or not is found out.
+//! The connection is cut, the session ends or the server crashes, before TRUNCATE, before COMMIT or
+//! during it. The command finds out whether it has committed.
 
 use super::case::{LISTS, base, database};
 use super::server::own;
@@ -18,7 +18,7 @@ shown! {
     a_server_that_crashes_after_commit,
 }
 
-/// What the tables hold in all.
+/// Returns the number of rows in all tables.
 async fn rows(db: &mut Database) -> i64 {
     db.count("jobs").await + db.count("logs").await
 }
@@ -106,7 +106,7 @@ enum Crash {
     After(&'static str),
 }
 
-/// The server is restarted without any farewell (`immediate`) at this moment.
+/// Restarts the server in `immediate` mode at this moment.
 async fn crashed(name: &str, crash: Crash, status: i32, left: i64) -> Ended {
     let own = own().await;
     let mut db = Database::on(&own, name).await;

@@ -1,4 +1,4 @@
-//! What a truncation sets off elsewhere: triggers, publications, rules.
+//! Side effects of a truncation: triggers, publications, rules.
 
 use super::case::{Case, LISTS, hold};
 
@@ -7,7 +7,7 @@ async fn nothing_is_set_off_elsewhere() {
     hold("effects", CASES).await;
 }
 
-/// A trigger's function that would empty what is to stay.
+/// A trigger function that would empty a preserved table.
 macro_rules! wipe {
     ($rest:literal) => {
         concat!(

@@ -1,4 +1,4 @@
-//! As a person uses it: the plan, the help, JSON.
+//! Interactive use: the plan, the help, JSON.
 
 use super::case::{database, with};
 use crate::support::postgres::{Database, Ended, command, ended_of, truncate_at};

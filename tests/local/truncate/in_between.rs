@@ -1,4 +1,4 @@
-//! What changes between the looks, and what cannot once the locks are there.
+//! Changes of the schema between the command's catalog reads, before and after it has its locks.
 
 use sqlx::Executor as _;
 
@@ -18,7 +18,7 @@ shown! {
     a_function_that_writes_elsewhere_on_the_way_is_noticed,
 }
 
-/// Runs it, and this SQL just before the message with this word.
+/// Runs the command, and this SQL just before the message that contains this word.
 async fn with_sql_before(
     db: &mut Database,
     arguments: &[&str],

@@ -1,4 +1,4 @@
-//! Foreign keys, within the list and out of it.
+//! Foreign keys within the list and out of it.
 
 use super::case::{Case, LISTS, hold};
 

@@ -1,4 +1,4 @@
-//! What can be emptied and what cannot.
+//! The kinds of relations that can be truncated, and those that cannot.
 
 use super::case::{Case, LISTS, hold};
 

@@ -1,9 +1,9 @@
 //! `torpor truncate` against a real PostgreSQL: what it empties, what it refuses, and what it says.
 //!
-//! Most of it are cases that docs/truncate-cases.md shows with the message that a person gets: tables
-//! of them (`names`, `keys`, ...), run by [`case`], and those that need a rival or a fault (`rivals`,
-//! `connections`, ...), each a test by itself. A message that differs from the page fails;
-//! `make docs` writes the page anew.
+//! Most cases are on docs/truncate-cases.md with the command's output. [`case`] runs the tables of
+//! cases (`names`, `keys`, ...). A case that needs a rival or a fault (`rivals`, `connections`,
+//! ...) is a test of its own. A test fails if the output differs from the page; `make docs`
+//! rewrites the page.
 
 #[macro_use]
 mod page;

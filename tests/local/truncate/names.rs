@@ -1,4 +1,4 @@
-//! How tables and schemas are named, and who else has such names.
+//! Names of tables and schemas, and other objects with the same names.
 
 use super::case::{Case, LISTS, hold};
 

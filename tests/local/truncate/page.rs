@@ -1,5 +1,5 @@
-//! docs/truncate-cases.md: each case with what the person gets. A test compares its own part;
-//! with `TORPOR_WRITE_DOCS=1` it writes it.
+//! docs/truncate-cases.md is the golden file of the cases: each with the output of the command. A
+//! test compares its part of the page; with `TORPOR_WRITE_DOCS=1` it rewrites that part.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,16 +9,16 @@ use crate::support::postgres::Ended;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/truncate-cases.md");
 
-/// What precedes the cases.
+/// The text before the cases.
 const HEAD: &str = include_str!("page.md");
 
-/// One part of the page.
+/// A section of the page.
 pub(crate) struct Section {
     pub(crate) title: &'static str,
     pub(crate) cases: Vec<String>,
 }
 
-/// The page's order. What is not in it is not on the page.
+/// Returns the sections in the order of the page. A case that is missing here is not on the page.
 fn sections() -> Vec<Section> {
     use super::{
         arguments, connections, effects, hand, in_between, inheritance, keys, kinds, names,
@@ -54,7 +54,7 @@ fn sections() -> Vec<Section> {
     ]
 }
 
-/// Makes each of these functions a test of the same name, and a case of the page.
+/// Makes each of these functions a test of the same name and a case of the page.
 macro_rules! shown {
     ($($name:ident),* $(,)?) => {
         pub(crate) const TITLES: &[&str] = &[$(stringify!($name)),*];
@@ -70,7 +70,7 @@ macro_rules! shown {
     };
 }
 
-/// A test's name as a sentence.
+/// Returns the name of a test as a sentence.
 pub(crate) fn sentence(name: &str) -> String {
     let words = name.replace('_', " ");
     let mut characters = words.chars();
@@ -78,7 +78,7 @@ pub(crate) fn sentence(name: &str) -> String {
     first.into_iter().chain(characters).collect()
 }
 
-/// Compares what a case has ended like with the page.
+/// Compares the outcome of a case with the page.
 pub(crate) fn check(title: &str, setup: &str, ended: &Ended) {
     static WRITING: Mutex<()> = Mutex::new(());
     let body = body(setup, ended);
@@ -97,7 +97,7 @@ pub(crate) fn check(title: &str, setup: &str, ended: &Ended) {
     );
 }
 
-/// The text below a case's title.
+/// Returns the text below the title of a case.
 fn body(setup: &str, ended: &Ended) -> String {
     let mut text = String::new();
     let setup = setup.trim();
@@ -120,7 +120,7 @@ fn body(setup: &str, ended: &Ended) -> String {
     normalised(&text, &ended.database)
 }
 
-/// As a shell needs it.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_,./:=".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -130,7 +130,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// Without what differs from run to run.
+/// Replaces the values that differ from run to run.
 fn normalised(text: &str, database: &str) -> String {
     let mut out = Vec::new();
     for line in text.lines() {
@@ -157,7 +157,7 @@ fn normalised(text: &str, database: &str) -> String {
     out.join("\n")
 }
 
-/// The page's cases by title.
+/// Returns the cases of the page by title.
 fn read() -> BTreeMap<String, String> {
     let page = std::fs::read_to_string(PATH).unwrap_or_default();
     let mut bodies = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Partitions go along, and only they do.
+//! A truncation includes the partitions of a listed table, and nothing else.
 
 use super::case::{Case, hold};
 

@@ -1,4 +1,4 @@
-//! Behind pgbouncer: nothing of a session may be relied on, and nothing left behind.
+//! Behind pgbouncer the command relies on no session state and leaves none behind.
 
 use std::process::{Child, Command};
 
@@ -34,7 +34,7 @@ impl Pooler {
         panic!("other processes take every port");
     }
 
-    /// Starts it at this port, unless somebody else has it by now.
+    /// Starts pgbouncer at this port. Returns `None` if another process has taken the port.
     async fn start_at(port: u16, mode: &str, upstream: &str) -> Option<Self> {
         let upstream: PgConnectOptions = upstream.parse().unwrap();
         let database = upstream.get_database().unwrap();
@@ -82,7 +82,7 @@ impl Drop for Pooler {
     }
 }
 
-/// All that a session could be left with. The client's name is pgbouncer's to set.
+/// Returns all session state that could be left behind. pgbouncer sets the application name itself.
 async fn traces(connection: &mut PgConnection) -> String {
     const TRACES: &str = "SELECT (SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings
             WHERE name <> 'application_name')
@@ -139,7 +139,8 @@ async fn a_pooler_in_statement_mode() -> Ended {
     ended
 }
 
-/// The pooler's connection to the server is cut at COMMIT; the command's to the pooler is not.
+/// Cuts the connection between pooler and server at COMMIT, but not the one between command and
+/// pooler.
 async fn lost(name: &str, arrives: bool) -> (Ended, i64) {
     let mut db = database(name).await;
     let mut proxy = PausingProxy::before(&db.url, "COMMIT\0").await;

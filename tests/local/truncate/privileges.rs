@@ -1,4 +1,4 @@
-//! What the role may, and what is set for it.
+//! Privileges and settings of the role.
 
 use super::case::{Case, LISTS, hold};
 

@@ -1,4 +1,5 @@
-//! Others at the same tables: locks, the queue behind them, deadlocks, two runs at once, signals.
+//! Concurrent sessions on the same tables: locks, the queue behind them, deadlocks, two runs at
+//! once, signals.
 
 use std::process::Stdio;
 

@@ -1,8 +1,8 @@
-//! The runbook's own lists, and more tables than a report has space for.
+//! The lists of the runbook, and more tables than a report can hold.
 
 use crate::support::postgres::Database;
 
-/// Rows of a table as one text: contents, place and version of each.
+/// Returns the rows of a table as text, with `ctid` and `xmin`.
 async fn contents(db: &mut Database, table: &str) -> String {
     db.text(&format!(
         "SELECT coalesce(md5(string_agg(t.ctid::text || t.xmin::text || t::text, ',' ORDER BY t.ctid)), 'empty')

@@ -1,4 +1,4 @@
-//! Sequences restart with their table, and feed no other.
+//! Sequences restart with their table, unless they feed another table.
 
 use super::case::{Case, LISTS, hold};
 

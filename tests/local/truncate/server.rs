@@ -1,4 +1,4 @@
-//! A server that is not as it should be: starting, shutting down, full, read only.
+//! A server that is starting, shutting down, full or read-only.
 
 use std::process::Command;
 
@@ -19,13 +19,14 @@ shown! {
     a_name_that_the_databases_encoding_does_not_have,
 }
 
-/// A second server, for tests that harm it: one at a time.
+/// Returns a second server for tests that harm it. One test uses it at a time.
 pub(crate) async fn own() -> MutexGuard<'static, Server> {
     static OWN: OnceCell<Mutex<Server>> = OnceCell::const_new();
     OWN.get_or_init(async || Mutex::new(start())).await.lock().await
 }
 
-/// Starts it again as a standby that has no primary, with this setting; a run meanwhile.
+/// Restarts the server as a standby without a primary and with this setting, and runs the command
+/// meanwhile.
 async fn as_standby(name: &str, setting: &str) -> Ended {
     let own = own().await;
     let mut db = Database::on(&own, name).await;

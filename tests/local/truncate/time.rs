@@ -1,4 +1,4 @@
-//! `--not-after`: what comes to life too late does nothing, by the database's clock.
+//! `--not-after`: a command that starts too late, by the database's clock, does nothing.
 
 use sqlx::Executor as _;
 
@@ -14,11 +14,11 @@ shown! {
     a_run_within_its_time,
 }
 
-/// Seconds that are enough to begin in, though the machine stand still for most of them. As much less than
-/// the run lets itself be held up for between two messages (30).
+/// Seconds within which the command surely starts, even on a machine that stalls. It must be less
+/// than the 30 s that a run tolerates between two messages.
 const SOON: &str = "15";
 
-/// So many seconds from now by the database's clock.
+/// Returns the time in so many seconds, by the database's clock.
 async fn after(db: &mut Database, seconds: &str) -> String {
     db.text(&format!(
         "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC' + interval '{seconds}s', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
@@ -26,14 +26,14 @@ async fn after(db: &mut Database, seconds: &str) -> String {
     .await
 }
 
-/// The same time on the page in each run.
+/// Replaces the time in the arguments, so that the page is the same in each run.
 fn shown_as(mut ended: Ended) -> Ended {
     let option = ended.arguments.iter().position(|argument| argument == "--not-after").unwrap();
     "2026-12-24T20:00:00Z".clone_into(&mut ended.arguments[option + 1]);
     ended
 }
 
-/// Holds it before the message with this word until its time has passed.
+/// Delays the message that contains this word until the deadline has passed.
 async fn held_before(name: &str, word: &'static str) -> Ended {
     let mut db = database(name).await;
     let mut proxy = PausingProxy::before(&db.url, word).await;

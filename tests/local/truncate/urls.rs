@@ -1,4 +1,4 @@
-//! URLs that lead nowhere, and certificates that are not believed.
+//! Invalid URLs, and certificates that are not trusted.
 
 use super::case::{Case, LISTS, database, hold};
 use crate::support::postgres::{Ended, server, truncate_at};

@@ -1,12 +1,12 @@
-//! What the object alone tells is refused before anybody sees it.
+//! The API server refuses specs that are invalid by themselves.
 
 use super::{Row, Written, create, long};
 use crate::support::namespace::Namespace;
 
-/// Above the table.
+/// The text above the table.
 pub(super) const ABOUT: &str = "By the definition in `crds/`: the object is not stored.";
 
-/// Of objects that are refused, each for one thing.
+/// Returns Hibernations that are refused, each for one reason.
 fn written() -> Vec<Written> {
     [when(), workloads(), config_maps(), database(), deals()].into_iter().flatten().collect()
 }
@@ -222,7 +222,7 @@ fn deals() -> Vec<Written> {
     rows
 }
 
-/// What each is answered.
+/// Returns the rows with the answers.
 pub(super) async fn rows() -> Vec<Row> {
     let namespace = Namespace::create("admission").await;
     let mut rows = Vec::new();

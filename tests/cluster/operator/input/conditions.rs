@@ -1,4 +1,4 @@
-//! What needs the cluster, or a search, is a condition within seconds.
+//! Errors that only the operator can detect become a condition within seconds.
 
 use futures::future::join_all;
 use k8s_openapi::api::{
@@ -23,7 +23,7 @@ const FOUND: &str = "By the operator, within seconds and long before anybody sle
 
 const ADMITTED: &str = "Not an error, and what it means instead.";
 
-/// How an object shows what is wrong with it, or that nothing is.
+/// The place where the status shows the answer.
 enum Shows {
     /// `Stalled=True` with this reason.
     Stalled(&'static str),
@@ -176,7 +176,7 @@ const NOT_REFUSED: [(&str, Shows); 7] = [
     ("# nothing is named\nstate: Hibernated", Ready),
 ];
 
-/// The tables of the page.
+/// Returns the tables of the page.
 pub(super) async fn sections() -> Vec<String> {
     let scene = Scene::create("conditions").await;
     let database = Database::seeded(&scene.namespace).await;
@@ -212,7 +212,7 @@ pub(super) async fn sections() -> Vec<String> {
     ]
 }
 
-/// What the rows are about. Returns the name of a `ReplicaSet` that a Deployment owns.
+/// Creates the objects of the rows. Returns the name of a `ReplicaSet` that a Deployment owns.
 async fn prepare(scene: &Scene, database: &Database) -> String {
     let namespace = &scene.namespace;
     let mut paused = workload::deployment("paused", 0, WELL_BEHAVED, 1);
@@ -279,7 +279,7 @@ async fn prepare(scene: &Scene, database: &Database) -> String {
     workload::names(&owned.items).into_iter().next().expect("the Deployment has one")
 }
 
-/// Writes one, and waits until it shows what is to be shown of it.
+/// Creates the object of a row, and waits for its answer.
 async fn row(scene: &Scene, name: &str, yaml: &str, shows: &Shows) -> Row {
     let written = Written::from(yaml);
     let created = create(&scene.namespace, written.manifest(name), false, None).await;
@@ -315,7 +315,7 @@ async fn row(scene: &Scene, name: &str, yaml: &str, shows: &Shows) -> Row {
     Row { written: yaml.to_owned(), caught, message: message.replace(name, "cornice") }
 }
 
-/// Once what is wrong is mended, it is as if nothing had been: the object hears of it.
+/// Checks that the objects recover by themselves once the cause is gone.
 async fn mended(scene: &Scene) {
     let missing: ConfigMap = workload::object(json!({"metadata": {"name": "missing"}}));
     workload::create(&scene.namespace, &missing).await;

@@ -1,7 +1,7 @@
-//! What a spec that can't be is answered with, and an operator that is killed on the way.
+//! Invalid specs and their answers, and an operator that is killed while it holds and wakes.
 //!
-//! What is answered is a page of the documentation, `docs/bad-input.md`: written from what the API
-//! server and the operator really say, and compared with the page that is kept.
+//! The answers are the page `docs/bad-input.md`. The test compares the real answers of API server
+//! and operator with the page; with `TORPOR_WRITE_DOCS=1` it rewrites the page.
 
 mod admission;
 mod conditions;
@@ -25,16 +25,16 @@ use crate::support::{
     workload::{self, WELL_BEHAVED, authored},
 };
 
-/// Where the page is kept.
+/// The path of the page.
 const PAGE: &str = "docs/bad-input.md";
-/// Set by `make docs`: the page is written, not compared.
+/// Set by `make docs`: the test rewrites the page instead of comparing it.
 const WRITE: &str = "TORPOR_WRITE_DOCS";
 
-/// What somebody writes.
+/// The input of one row.
 struct Written {
-    /// As the page shows it.
+    /// The input as the page shows it.
     shown: String,
-    /// The spec's fields; or, where it begins with `metadata:`, what stands beside the spec.
+    /// The fields of the spec; or, if it begins with `metadata:`, the fields beside the spec.
     yaml: String,
 }
 
@@ -44,13 +44,13 @@ impl From<&str> for Written {
     }
 }
 
-/// Something too long to be shown whole.
+/// Returns an input that is too long for the page.
 fn long(shown: &str, yaml: String) -> Written {
     Written { shown: shown.to_owned(), yaml }
 }
 
 impl Written {
-    /// The whole window. A spec that says nothing of its start gets `after: 1h`.
+    /// Returns the whole MaintenanceWindow. A spec without a start gets `after: 1h`.
     fn window(&self, name: &str) -> String {
         let kind = "apiVersion: torpor.dev/v1alpha1\nkind: MaintenanceWindow\n";
         if self.yaml.starts_with("metadata:") {
@@ -64,7 +64,7 @@ impl Written {
         format!("{kind}metadata: {{name: {name}}}\nspec:\n  {spec}{after}\n")
     }
 
-    /// The whole object. A spec that says neither gets `state: Awake`.
+    /// Returns the whole Hibernation. A spec without state and schedule gets `state: Awake`.
     fn manifest(&self, name: &str) -> String {
         let kind = "apiVersion: torpor.dev/v1alpha1\nkind: Hibernation\n";
         if self.yaml.starts_with("metadata:") {
@@ -82,14 +82,14 @@ impl Written {
     }
 }
 
-/// One line of a table of the page.
+/// A row of a table of the page.
 struct Row {
     written: String,
     caught: String,
     message: String,
 }
 
-/// Creates an object as kubectl does, unknown fields refused, or only as a dry run.
+/// Creates an object with strict field validation as kubectl does, optionally as a dry run.
 async fn create(
     namespace: &Namespace,
     manifest: String,
@@ -115,7 +115,7 @@ async fn create(
     }
 }
 
-/// What the API server has against it, each field by itself.
+/// Returns the API server's message, one line per field.
 fn in_words(status: &kube::core::Status) -> String {
     let causes: BTreeSet<String> = status
         .details
@@ -131,7 +131,7 @@ fn in_words(status: &kube::core::Status) -> String {
     causes.into_iter().collect::<Vec<_>>().join("; ")
 }
 
-/// A section of the page.
+/// Returns a section of the page.
 fn section(title: &str, about: &str, rows: &[Row]) -> String {
     let cell = |text: &str| text.trim().replace('|', "\\|").replace(['\n', '\r'], " ");
     let mut lines = vec![
@@ -150,7 +150,7 @@ fn section(title: &str, about: &str, rows: &[Row]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The messages of the rules in the definition.
+/// Collects the messages of the CEL rules in a CRD.
 fn messages(schema: &Value, found: &mut BTreeSet<String>) {
     if let Some(rules) = schema["x-kubernetes-validations"].as_array() {
         found.extend(rules.iter().filter_map(|rule| rule["message"].as_str()).map(str::to_owned));
@@ -209,8 +209,8 @@ async fn what_cannot_be_is_refused_with_what_to_write_instead() {
 
 // The operator is killed ---------------------------------------------------------------------------
 
-/// Two Deployments in two stages go to sleep and wake; when so many replicas of one are asked for,
-/// on the way that is meant, the operator is killed and started again.
+/// Hibernates and wakes two Deployments in two stages. The operator is killed and restarted once a
+/// Deployment has so many replicas on the given way.
 async fn converges(test: &str, waking: bool, killed_at: (&str, i32)) {
     let mut scene = Scene::create(test).await;
     let mut before = Vec::new();

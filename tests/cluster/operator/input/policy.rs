@@ -1,4 +1,4 @@
-//! What an author may not do themselves is refused by the policy in `deploy/`.
+//! The admission policy in `deploy/` refuses an author rights that the author does not have.
 
 use axum::http::Request;
 use k8s_openapi::api::{
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Row, Written, create};
 use crate::support::{hibernation::Hibernation, namespace::Namespace, wait, workload};
 
-/// Above the table.
+/// The text above the table.
 pub(super) const ABOUT: &str = "By `deploy/admission-policy.yaml`: an author gets through the \
     operator only what they may do themselves. The object is not\nstored. `jane` may create \
     Hibernations and MaintenanceWindows in the namespace `project` and get the Secret `readable`, and\nnothing \
@@ -39,7 +39,7 @@ const WRITTEN: [&str; 15] = [
     "workloads: [{kind: Unicorn, name: worker}]",
 ];
 
-/// Markets whose bridge the operator runs, each with one thing that `jane` may not do.
+/// Markets with a bridge that the operator runs, each with one right that `jane` does not have.
 const DEALS: [&str; 4] = [
     "deals: {source: {sonm: {node: \"http://sonm-node:15031\", worker: \"0x8125721C2413d99a33E351e1F6Bb4e56b6b633FD\", keySecretRef: {name: sonm-key, key: master.key}}}}",
     "deals: {source: {postgres: {secretRef: {name: cornice-db, key: DATABASE_URL}, query: SELECT 1}}}",
@@ -47,7 +47,7 @@ const DEALS: [&str; 4] = [
     "deals: {source: {sonm: {node: \"http://sonm-node:15031\", worker: \"0x8125721C2413d99a33E351e1F6Bb4e56b6b633FD\", insecureNode: true}}}",
 ];
 
-/// What each is answered.
+/// Returns the rows with the answers.
 pub(super) async fn rows() -> Vec<Row> {
     let namespace = Namespace::create("policy").await;
     let role: Role = workload::object(json!({
@@ -98,8 +98,8 @@ pub(super) async fn rows() -> Vec<Row> {
     rows
 }
 
-/// A market that is named in the other kind of object asks for the same rights; one that somebody serves
-/// for none.
+/// Checks that a market in a MaintenanceWindow needs the same rights, and one with its own Service
+/// none.
 async fn assert_windows_are_answered_the_same(namespace: &Namespace, rows: &[Row]) {
     let answer = async |kind: &str, spec: &str| {
         let path = format!(
@@ -133,7 +133,8 @@ async fn assert_windows_are_answered_the_same(namespace: &Namespace, rows: &[Row
     answer("Hibernation", &hibernation).await.expect("it is admitted");
 }
 
-/// What is taken out of a spec is let go: that asks for the same rights as to name it.
+/// Checks that removing an entry from the spec needs the same rights as adding it, as it releases
+/// the entry's objects.
 async fn assert_who_may_not_stop_it_may_not_release_it(namespace: &Namespace) {
     for (name, field, named, may_not) in [
         ("one", "workloads", json!([{"kind": "CronJob", "name": "nightly"}]), "patch CronJobs"),
@@ -154,8 +155,8 @@ async fn assert_who_may_not_stop_it_may_not_release_it(namespace: &Namespace) {
     }
 }
 
-/// The policy as it is shipped; its binding with the one difference that it binds this namespace
-/// alone, so that everybody else's tests go on without.
+/// Installs the shipped policy. Its binding is limited to this namespace, so that other tests run
+/// without it.
 async fn put_in_force(namespace: &Namespace) {
     let (policy, binding) = MANIFEST.split_once("\n---\n").expect("a policy and its binding");
     let name = &namespace.name;
@@ -177,8 +178,8 @@ async fn put_in_force(namespace: &Namespace) {
     }
 }
 
-/// Every validation of the policy has refused something: the texts in its expression of the message
-/// are in a row, in their order.
+/// Checks that every validation of the policy has refused a row: a row contains the texts of its
+/// message expression in order.
 fn assert_every_validation_is_shown(rows: &[Row]) {
     let validations: Vec<&str> = MANIFEST.split("\n  - expression: ").skip(1).collect();
     assert!(validations.len() > 13, "{MANIFEST}");

@@ -1,4 +1,4 @@
-//! What a window has of its own.
+//! The rows of MaintenanceWindows.
 
 use futures::future::join_all;
 
@@ -11,10 +11,10 @@ use crate::support::{
     window::Window,
 };
 
-/// Above the table of what the operator finds.
+/// The text above the table of the operator's answers.
 pub(super) const FOUND: &str = "By the operator, within seconds and long before anything stops. `kubectl describe mw` shows it.";
 
-/// Of windows that are refused, each for one thing.
+/// Returns MaintenanceWindows that are refused, each for one reason.
 fn written() -> Vec<Written> {
     let mut rows: Vec<Written> = [
         "{}",
@@ -56,7 +56,7 @@ fn written() -> Vec<Written> {
     rows
 }
 
-/// What each is answered.
+/// Returns the rows with the answers.
 pub(super) async fn refused() -> Vec<Row> {
     let namespace = Namespace::create("admission-mw").await;
     let (mut rows, mut admitted) = (Vec::new(), Vec::new());
@@ -72,7 +72,7 @@ pub(super) async fn refused() -> Vec<Row> {
     rows
 }
 
-/// What needs the cluster or a search, and the reason that it has.
+/// The inputs that only the operator can refuse, each with its reason.
 const CONDITIONS: [(&str, &str); 8] = [
     ("schedule: {cron: \"99 2 * * *\"}\nduration: 2h", "ScheduleInvalid"),
     ("schedule: {cron: \"0 2 * * SONNTAG\"}\nduration: 2h", "ScheduleInvalid"),
@@ -88,7 +88,7 @@ const CONDITIONS: [(&str, &str); 8] = [
     ("deals: {source: {service: {name: external, port: 80}}}", "ServiceUnusable"),
 ];
 
-/// What the operator says of each; nothing is stopped.
+/// Returns the rows with the operator's answers. Nothing may be stopped.
 pub(super) async fn found() -> Vec<Row> {
     let scene = Scene::create("conditions-mw").await;
     scene.kubectl(&[

@@ -1,4 +1,4 @@
-//! What happens, one thing at a time.
+//! The random operations, one at a time.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ use crate::support::{
     wait,
 };
 
-/// Foreign writes of one held object: more are a contest, whose retries take minutes.
+/// The limit of foreign writes to one held object. More are a contest, whose retries take minutes.
 const PATIENCE: u32 = 3;
-/// So long may pass between two things that happen, in milliseconds.
+/// The longest pause between two operations, in milliseconds.
 const LONGEST_PAUSE: u64 = 600;
 
-/// How somebody writes an object.
+/// The way of a foreign write.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum How {
     /// `kubectl edit` of the one field.
@@ -40,7 +40,7 @@ enum How {
 }
 
 impl World {
-    /// One thing happens.
+    /// Does one random operation.
     pub(super) async fn act(&mut self) {
         let pause = self.dice.below(LONGEST_PAUSE);
         tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -66,7 +66,7 @@ impl World {
         }
     }
 
-    /// Somebody writes the lever of an object, onto the version that was judged.
+    /// Writes the lever of an object, onto the resourceVersion that was judged.
     async fn write(&mut self, index: usize, how: How) {
         let (kind, name) = (self.things[index].kind, self.things[index].name);
         let scalable = ["Deployment", "StatefulSet"].contains(&kind);
@@ -152,7 +152,8 @@ impl World {
         }
     }
 
-    /// Scales as `kubectl scale` and controllers do. Returns what is known of the object then.
+    /// Scales through `/scale` as `kubectl scale` and controllers do. Returns the known part of the
+    /// object.
     async fn scale(
         &self,
         index: usize,
@@ -186,7 +187,7 @@ impl World {
         Ok(after)
     }
 
-    /// Somebody tears annotation or label off a held object, where a second record is kept.
+    /// Removes annotation or label from a held object that has a second record in a status.
     async fn tear(&mut self, index: usize) {
         // A record that is removed again and again is a contest, which is waited out longer than a test waits.
         if self.things[index].foreign >= PATIENCE {
@@ -223,8 +224,8 @@ impl World {
         }
     }
 
-    /// Whether all levers of an object are at their held values and every holder has a record of
-    /// them besides.
+    /// Whether all levers of an object have their held values and every holder's status has a
+    /// record of them.
     async fn may_be_removed(&self, index: usize, object: &Value) -> bool {
         let thing = &self.things[index];
         let at_rest = thing.levers.keys().all(|pointer| {
@@ -247,7 +248,7 @@ impl World {
         at_rest
     }
 
-    /// Waits until an object that was torn is held as before, or awake.
+    /// Waits until an object whose record was removed is held as before, or awake.
     async fn healed(&mut self, index: usize) {
         let levers = self.things[index].levers.clone();
         let name = self.things[index].name;
@@ -270,7 +271,7 @@ impl World {
         }
     }
 
-    /// A rollout is undone, which copies annotations back.
+    /// Undoes a rollout, which copies old annotations back.
     async fn undo(&mut self) {
         let candidates: Vec<usize> = (0..self.things.len())
             .filter(|index| {
@@ -302,7 +303,7 @@ impl World {
         }
     }
 
-    /// Whether both are awake, and nothing but a person ends that.
+    /// Whether both Hibernations are awake without a schedule or override.
     async fn awake_for_good(&self) -> bool {
         for hibernation in [&self.project, &self.other] {
             let Ok(object) = hibernation.api.get(&hibernation.name).await else { return false };
@@ -329,7 +330,7 @@ impl World {
         self.make(index).await;
     }
 
-    /// A label that is selected comes or goes.
+    /// Adds or removes the selected label.
     async fn label(&mut self) {
         let pool: Vec<usize> = (0..self.things.len())
             .filter(|index| self.things[*index].name.starts_with("pool"))
@@ -369,7 +370,7 @@ impl World {
         }
     }
 
-    /// An override or a schedule that ends by itself.
+    /// Sets an override or a schedule that expires.
     async fn for_a_while(&mut self) {
         let (state, seconds) = (self.state(), 3 + self.dice.below(8));
         let now = Timestamp::from_second(Timestamp::now().as_second()).expect("a time");
@@ -389,7 +390,7 @@ impl World {
         }
     }
 
-    /// An entry comes or goes, or the ConfigMap is to have another value.
+    /// Adds or removes an entry of the spec, or changes the held value of the ConfigMap.
     async fn edit_spec(&mut self) {
         let name = self.dice.pick(&["tool", "nightly", ""]);
         match self.named.get_mut(name) {
@@ -410,7 +411,7 @@ impl World {
         self.note(format!("other: state {state}"));
     }
 
-    /// The object is deleted and made again, waking what it held or keeping it.
+    /// Deletes and recreates a Hibernation, with `onDelete` Wake or Keep.
     async fn delete_project(&mut self) {
         let on_delete = self.dice.pick(&["Wake", "Keep"]);
         let state = self.state();
@@ -428,7 +429,7 @@ impl World {
         self.note("the operator is killed, and starts again");
     }
 
-    /// A second operator comes, or is killed.
+    /// Starts or kills a second operator.
     fn second(&mut self) {
         let there = self.second.take().is_some();
         if !there {
@@ -439,7 +440,8 @@ impl World {
 
     // At rest --------------------------------------------------------------------------------------
 
-    /// Everything sleeps, and is held; everything wakes, and is as its authors left it.
+    /// Puts everything to sleep and checks that it is held, then wakes everything and checks that
+    /// it is as its authors left it.
     pub(super) async fn rest(&mut self) {
         for state in ["Hibernated", "Awake"] {
             self.note(format!("at rest: {state}"));

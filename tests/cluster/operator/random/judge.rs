@@ -1,5 +1,5 @@
-//! What each object must be when awake, by the words of the contract alone: who writes a field while
-//! it is held, and who owned it before.
+//! Predicts the state of each object when awake, from the contract alone: from the writes while it
+//! is held, and from its owner before.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,16 @@ use serde_json::Value;
 /// A manager and its operation.
 pub(super) type Writer = (String, String);
 
-/// One field by which an object is held, as a person who follows all writes knows it.
+/// One field by which an object is held, as known from all writes to it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lever {
-    /// What it is when awake; none where it is not there.
+    /// The value when awake; `None` if the field is absent.
     pub(super) original: Option<Value>,
-    /// Who owned it before it was held.
+    /// The owners before it was held.
     owners: Vec<Writer>,
-    /// Somebody's value while it is held that has not gone back to the held one yet.
+    /// A foreign value that the operator has not reverted yet.
     pending: Option<Pending>,
-    /// Whether it was held when it was last seen.
+    /// Whether the last observation found it held.
     held: bool,
 }
 
@@ -25,24 +25,25 @@ pub(super) struct Lever {
 struct Pending {
     value: Option<Value>,
     owners: Vec<Writer>,
-    /// Whether it is the one to come back to.
+    /// Whether this value is the one to restore.
     kept: bool,
 }
 
-/// What somebody did to a field.
+/// A foreign write to a field.
 pub(super) struct Written<'a> {
-    /// Who.
+    /// The field manager.
     pub(super) writer: &'a Writer,
-    /// By way of `/scale`.
+    /// Whether the write went through `/scale`.
     pub(super) scales: bool,
-    /// The object right before.
+    /// The object before the write.
     pub(super) before: &'a Value,
-    /// The object right after, as far as it is known: of `/scale`, only the value.
+    /// The object after the write, as far as it is known: for `/scale`, only the value.
     pub(super) after: &'a Value,
 }
 
 impl Lever {
-    /// Looks at the object when nobody but the operator has written it since it was last seen.
+    /// Updates the judge from an object that only the operator has written since the last
+    /// observation.
     pub(super) fn see(&mut self, object: &Value, pointer: &str) -> Result<(), String> {
         let value = object.pointer(pointer).cloned();
         let held_at = held_at(object, pointer);
@@ -66,7 +67,7 @@ impl Lever {
         Ok(())
     }
 
-    /// Somebody wrote the field; `see` was asked about `before`.
+    /// Records a foreign write. `see` must have got `before`.
     pub(super) fn written(&mut self, pointer: &str, written: &Written) {
         let Written { writer, scales, before, after } = written;
         let value = after.pointer(pointer).cloned();
@@ -92,12 +93,13 @@ impl Lever {
         self.pending = Some(Pending { value, owners: owners_since, kept: kept || kept_before });
     }
 
-    /// Annotation and label were removed: nobody knows the owner of the field any more.
+    /// Records that annotation and label were removed: nobody knows the owner of the field any
+    /// more.
     pub(super) fn record_removed(&mut self) {
         self.owners.clear();
     }
 
-    /// The object was made again.
+    /// Records that the object was recreated.
     pub(super) fn made(&mut self, object: &Value, pointer: &str) {
         *self = Self {
             original: object.pointer(pointer).cloned(),
@@ -114,7 +116,7 @@ impl Lever {
     }
 }
 
-/// The value that an object is held at, by what it carries itself.
+/// Returns the held value from the object's own annotation.
 pub(super) fn held_at(object: &Value, pointer: &str) -> Option<Value> {
     object["metadata"]["labels"].get("torpor.dev/held")?;
     let annotation = object["metadata"]["annotations"].get("torpor.dev/hold")?.as_str()?;
@@ -122,7 +124,7 @@ pub(super) fn held_at(object: &Value, pointer: &str) -> Option<Value> {
     Some(levers.get(pointer)?["holders"][0]["value"].clone())
 }
 
-/// Who owns a field, the operator aside.
+/// Returns the owners of a field other than the operator.
 fn owners(object: &Value, pointer: &str) -> Vec<Writer> {
     entries(object)
         .filter(|(_, fields)| field(fields, pointer).is_some())
@@ -130,8 +132,8 @@ fn owners(object: &Value, pointer: &str) -> Vec<Writer> {
         .collect()
 }
 
-/// Whether a writer deploys: it owns something of the pod template, or of a ConfigMap another key
-/// than the one that it writes.
+/// Whether a write is a deploy: the writer also owns a field of the pod template, or another key of
+/// the ConfigMap.
 fn owns_the_rest(object: &Value, pointer: &str, writer: &Writer) -> bool {
     let template = match object["kind"].as_str() {
         Some("ConfigMap") => "/data",
@@ -146,7 +148,7 @@ fn owns_the_rest(object: &Value, pointer: &str, writer: &Writer) -> bool {
     })
 }
 
-/// The entries of managedFields, the operator's aside.
+/// Returns the entries of managedFields other than the operator's.
 fn entries(object: &Value) -> impl Iterator<Item = (Writer, Value)> {
     let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
     entries.into_iter().filter_map(|entry| {

@@ -1,4 +1,4 @@
-//! Pods that cost nothing: no scheduler takes them, and this says that they are ready.
+//! Pods that cost nothing: no scheduler places them, and this sets their status to ready.
 
 use std::pin::pin;
 
@@ -15,10 +15,10 @@ use kube::{
 };
 use serde_json::json;
 
-/// For `spec.schedulerName`: nobody of that name places pods.
+/// The value of `spec.schedulerName`. There is no such scheduler.
 pub(super) const SCHEDULER: &str = "nobody";
 
-/// Says of each pod of a namespace that it is ready, until this is dropped.
+/// Sets each pod of a namespace to ready. Dropping it stops that.
 pub(super) struct Kubelet(tokio::task::JoinHandle<()>);
 
 impl Kubelet {

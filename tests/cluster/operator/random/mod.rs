@@ -1,9 +1,9 @@
-//! People, deploys, controllers, kills and time act on a namespace at random, and a judge that knows
-//! nothing of the operator says what each object must be in the end.
+//! People, deploys, controllers, kills and time act on a namespace at random. A judge that knows
+//! nothing of the operator predicts the final state of each object.
 //!
-//! What is done comes from a seed, which a failure prints: `TORPOR_SEED` repeats it. When it is done
-//! hangs on the machine. `TORPOR_OPERATIONS` says how many things happen before each rest, and
-//! `TORPOR_RESTS` how often everything comes to rest and is judged, asleep and awake.
+//! A seed determines the operations, but not their timing. A failure prints the seed; `TORPOR_SEED`
+//! repeats it. `TORPOR_OPERATIONS` is the number of operations before each rest, `TORPOR_RESTS` the
+//! number of rests. At each rest everything is judged, asleep and awake.
 
 mod deeds;
 mod judge;
@@ -15,7 +15,7 @@ use std::{fmt::Write as _, panic::AssertUnwindSafe};
 use futures::FutureExt;
 use people::World;
 
-/// A number that the environment gives.
+/// Returns a number from the environment.
 fn number(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
     Some(value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
@@ -33,24 +33,24 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below that.
+    /// Returns a number below `end`.
     fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
-    /// One of these.
+    /// Returns one of these.
     fn pick<T: Clone>(&mut self, all: &[T]) -> T {
         let index = self.below(all.len() as u64);
         all[usize::try_from(index).expect("an index")].clone()
     }
 
-    /// Whether it happens, so many times in a hundred.
+    /// Returns true in so many of a hundred cases.
     fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }
 
-/// One run. What was done is printed, which is seen where it fails (or with `--nocapture`).
+/// Does one run and prints its operations, which a failure (or `--nocapture`) shows.
 async fn run(seed: u64, operations: u64, rests: u64) {
     let mut world = World::create(seed).await;
     let acted = AssertUnwindSafe(Box::pin(async {
@@ -80,7 +80,7 @@ async fn whatever_happens_everything_comes_back_as_its_authors_left_it() {
     run(seed, operations, number("TORPOR_RESTS").unwrap_or(1)).await;
 }
 
-/// `make break` runs it: several seeds side by side, each for some minutes.
+/// For `make break`: several seeds in parallel, each for some minutes.
 #[tokio::test]
 #[ignore = "takes minutes"]
 async fn whatever_happens_for_long_everything_comes_back_as_its_authors_left_it() {

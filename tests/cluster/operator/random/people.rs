@@ -1,4 +1,4 @@
-//! The namespace, and what people, deploys, controllers, kills and time do in it.
+//! The namespace of a run, with its objects and the people who deploy them.
 
 use std::collections::BTreeMap;
 
@@ -33,9 +33,9 @@ pub(super) struct Thing {
     pub(super) name: &'static str,
     pub(super) deployed: Deployed,
     pub(super) levers: BTreeMap<&'static str, Lever>,
-    /// Writes while it was held.
+    /// The number of foreign writes while it was held.
     pub(super) foreign: u32,
-    /// Templates that there were.
+    /// The number of templates so far.
     pub(super) deploys: u32,
     /// Whether an undo may have brought a stale annotation back.
     pub(super) undone: bool,
@@ -49,9 +49,9 @@ pub(super) struct World {
     pub(super) dice: Dice,
     began: Timestamp,
     pub(super) things: Vec<Thing>,
-    /// Names in the spec that come and go, and whether they are in it.
+    /// The optional entries of the spec, and whether the spec has them now.
     pub(super) named: BTreeMap<&'static str, bool>,
-    /// What `MODE` is held at.
+    /// The value at which `MODE` is held.
     pub(super) mode: u64,
     counter: u64,
     pub(super) project: Hibernation,
@@ -99,7 +99,8 @@ impl Thing {
         }
     }
 
-    /// What its authors have in their repository, with this in its lever and its template.
+    /// Returns the manifest in the authors' repository, with this value in its lever and this
+    /// template.
     pub(super) fn manifest(&self, lever: &Value, version: u64) -> Value {
         let name = self.name;
         let template = json!({
@@ -187,7 +188,7 @@ impl World {
         self.journal.push(format!("{:6.2} s  {}", since.as_secs_f64(), line.into()));
     }
 
-    /// The spec of the first Hibernation; null takes a field out of the one that is there.
+    /// Returns the spec of the first Hibernation. A null removes the field from an existing one.
     pub(super) fn spec(&self, state: &str) -> Value {
         let mut workloads = vec![
             json!({"kind": "Deployment", "name": "web"}),
@@ -212,7 +213,7 @@ impl World {
         })
     }
 
-    /// Whether the Hibernations name an object.
+    /// Whether a Hibernation selects the object.
     pub(super) fn names(&self, thing: &Thing) -> bool {
         let selected =
             thing.kind != "Deployment" || !thing.name.starts_with("pool") || thing.labelled;
@@ -228,7 +229,7 @@ impl World {
         self.counter
     }
 
-    /// A value for the lever of an object that somebody could want.
+    /// Returns a plausible value for the lever of an object.
     pub(super) fn wanted(&mut self, index: usize) -> Value {
         match self.things[index].kind {
             "ConfigMap" => json!(format!("value-{}", self.next())),
@@ -238,7 +239,7 @@ impl World {
         }
     }
 
-    /// The object as it is, judged.
+    /// Reads the object and updates the judge.
     pub(super) async fn see(&mut self, index: usize) -> Value {
         let name = self.things[index].name;
         let object = self.api_of(index).get(name).await.expect("the object is there");
@@ -252,7 +253,7 @@ impl World {
         object
     }
 
-    /// Makes an object, as its author deploys it first.
+    /// Creates an object as its author first deploys it.
     pub(super) async fn make(&mut self, index: usize) {
         let (lever, version) = (self.wanted(index), self.next());
         let thing = &self.things[index];
@@ -269,7 +270,7 @@ impl World {
         self.note(line);
     }
 
-    /// Deploys a manifest as its author does; onto this version of the object, where it is there.
+    /// Deploys a manifest as its author does; onto this resourceVersion, if the object exists.
     pub(super) async fn apply(
         &self,
         index: usize,

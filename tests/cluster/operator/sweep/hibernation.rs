@@ -1,4 +1,4 @@
-//! A Hibernation, that ends by a wake or by its deletion.
+//! A Hibernation that ends by a wake or by its deletion.
 
 use kube::api::DeleteParams;
 

@@ -1,10 +1,10 @@
-//! The operator is killed at every request that changes something, before the request goes through
-//! and after: started again, it converges, and everything comes back as it was.
+//! Kills the operator before and after every write. Once restarted it must converge, and everything
+//! must be restored.
 //!
-//! `make test` takes a fixed sample of these points; with `TORPOR_BREAK=1` (`make break`) it is all
-//! of them, and `TORPOR_POINT=TEXT` takes those alone whose line has the text, as the report of a
-//! failure shows it. A point is a write, told by its title and number at a proxy; leases, events and tokens
-//! don't count. What a bridge is told is a write, too.
+//! `make test` takes a fixed sample of these points, `TORPOR_BREAK=1` (`make break`) all of them,
+//! and `TORPOR_POINT=TEXT` those whose line in a failure's report contains the text. A point is a
+//! write, identified by its title and number at a proxy. Leases, events and tokens don't count;
+//! changes sent to a bridge do.
 
 mod hibernation;
 mod window;
@@ -22,26 +22,27 @@ use crate::support::{
     proxy::{Fate, Proxy, Request},
 };
 
-/// Namespaces in which points are tried at the same time, by all sweeps together: each has an operator and
-/// a node of its own, and more of them than this only wait for each other.
+/// The number of namespaces in which all sweeps together try points at the same time. Each has an
+/// operator and a node of its own; more would only wait for each other.
 const AT_ONCE: usize = 8;
 static ROOM: Semaphore = Semaphore::const_new(AT_ONCE);
-/// Of this many points the sample takes one; odd, so that it has some before and some behind a write.
+/// The sample takes one of so many points. The number is odd, so that the sample has points before
+/// and after writes.
 const SAMPLED: usize = 9;
 
-/// What is swept: a way down and a way back. Each way is asked for, and then waited for and judged.
+/// A way down and a way back. The sweep requests each way, waits for it and checks the result.
 trait Scenario: Sized + Send + Sync {
-    /// Makes what is put down, before anything is asked for.
+    /// Creates the objects of the scenario.
     fn set_up(namespace: Namespace, proxy: &mut Proxy) -> impl Future<Output = Self> + Send;
-    /// Asks for the way down.
+    /// Requests the way down.
     fn go_down(&self) -> impl Future<Output = ()> + Send;
-    /// Waits until all is down, and panics where something is not as it must be.
+    /// Waits until everything is down, and panics if something is wrong.
     fn until_down(&self) -> impl Future<Output = ()> + Send;
-    /// Asks for the way back.
+    /// Requests the way back.
     fn come_back(&self) -> impl Future<Output = ()> + Send;
-    /// Waits until all is back and no more is to come, and panics where something is not as it was.
+    /// Waits until everything is restored, and panics if something differs from before.
     fn until_back(&self) -> impl Future<Output = ()> + Send;
-    /// The namespace in which it happens.
+    /// Returns the namespace of the scenario.
     fn namespace(&self) -> &Namespace;
 }
 
@@ -51,13 +52,13 @@ enum Way {
     Back,
 }
 
-/// Where the operator is killed.
+/// The point at which the operator is killed.
 #[derive(Clone, Debug)]
 struct Point {
     way: Way,
     /// The write's title.
     write: String,
-    /// Of the writes with this title the first, the second, ...
+    /// The number among the writes with this title, from 1.
     number: usize,
     fate: Fate,
 }
@@ -70,8 +71,8 @@ impl fmt::Display for Point {
 }
 
 impl Point {
-    /// Whether each run gets there: how often a status is written, or a market told, hangs on what is seen
-    /// in between.
+    /// Whether each run reaches the point. The number of status writes, and of changes sent to a
+    /// market, depends on timing.
     fn is_certain(&self) -> bool {
         let hangs = self.write.ends_with("/status") || self.write.contains(" /v1/");
         // What is kept grows by what the next look shows, where the first has not shown it all.
@@ -80,16 +81,16 @@ impl Point {
     }
 }
 
-/// What a run has seen.
+/// The outcome of a run.
 #[derive(Default)]
 struct Run {
-    /// The writes of each way, up to the kill.
+    /// The writes of each way up to the kill.
     writes: BTreeMap<Way, Vec<Request>>,
     /// Whether the operator was killed.
     killed: bool,
 }
 
-/// Goes down and comes back, and is killed at that point.
+/// Runs both ways, and kills the operator at that point.
 async fn run<S: Scenario>(test: &str, point: Option<Point>) -> Run {
     let _room = ROOM.acquire().await.expect("it is never closed");
     let mut proxy = Proxy::start().await;
@@ -129,7 +130,7 @@ async fn run<S: Scenario>(test: &str, point: Option<Point>) -> Run {
     seen
 }
 
-/// Kills the operator where the world stops, and starts it again.
+/// Kills the operator where the proxy stops the world, and starts it again.
 async fn attend(operator: &mut Operator, proxy: &Proxy, namespace: &Namespace, killed: &mut bool) {
     loop {
         proxy.until_stopped().await;
@@ -151,7 +152,7 @@ async fn converged<S: Scenario>(scene: &S, way: Way) {
     }
 }
 
-/// Sweeps the ways: counts the writes in a run without a kill, and then kills at each of them.
+/// Counts the writes in a run without a kill, and then kills the operator at each of them.
 async fn sweep<S: Scenario + 'static>(test: &'static str, ways: &[Way]) {
     let whole = std::env::var_os("TORPOR_BREAK").is_some();
     let (began, step) = (Instant::now(), if whole { 1 } else { SAMPLED });

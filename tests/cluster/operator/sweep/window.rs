@@ -1,5 +1,5 @@
-//! A window of a worker that sells, that ends by a suspension or by its deletion. Besides what is
-//! written to the API server, it is killed at what it tells the bridge.
+//! A MaintenanceWindow of a worker that sells; it ends by suspension or by deletion. The operator
+//! is also killed at each change sent to the bridge.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{ResourceExt, api::DeleteParams};

@@ -72,7 +72,7 @@ async fn maintenance_is_announced_never_too_early_and_taken_back() {
     assert!(last.duration_since(Timestamp::now()) > SignedDuration::from_hours(99 * 365 * 24));
 }
 
-/// What a payload offers, whatever plan that was of.
+/// Returns the offer in a payload, without the plan's ID.
 fn offer(restore: &Value) -> String {
     let payload: Value = serde_json::from_str(restore.as_str().unwrap()).unwrap();
     payload["plan"].to_string()

@@ -1,4 +1,4 @@
-//! The worker's known defects, by their numbers, and that the bridge gets around each.
+//! The worker's known defects by number; the bridge works around each.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ async fn accept(node: &Node, plan: &str, seconds: u64) -> String {
     deal.to_string()
 }
 
-/// What the journal tells of, in order.
+/// Returns the wanted events of the journal, in order.
 async fn events(node: &Node, wanted: &[&str]) -> Vec<String> {
     let truth = node.truth().await;
     let journal = truth["model"]["journal"].as_array().unwrap();

@@ -1,4 +1,5 @@
-//! A node that is down, slow, or answers nonsense: a problem each time, and never half of a look.
+//! A Node that is down, slow or gives invalid answers: the bridge answers with a problem, never
+//! with a partial observation.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use crate::support::bridge::{Bridge, command, detail, ends, problem};
 use crate::support::market::{deals, failures, forward, orders, started, tasks};
 use crate::support::sonm_node::{CONSUMER, KEY, Market, Node, WORKER, plan, spot};
 
-/// A node that answers what it was told to, without encryption.
+/// A Node without encryption that gives scripted answers.
 #[derive(Clone, Default)]
 struct Script(Arc<Mutex<Scripted>>);
 
@@ -24,7 +25,7 @@ struct Scripted {
 }
 
 impl Script {
-    /// An empty market.
+    /// Starts with an empty market.
     async fn start() -> (Self, SocketAddr) {
         let script = Self::default();
         script.say("WorkerManagement", "Status", &json!({"uptime": 1, "ethAddr": WORKER}));
@@ -67,7 +68,7 @@ impl Script {
         asked.map(|(_, body)| body.clone()).collect()
     }
 
-    /// A deal on the chain, known to the index.
+    /// Adds a deal on the chain, known to the index.
     fn deal(&self, id: &str, status: u8) {
         let deal = json!({"deal": {
             "id": id, "supplierID": WORKER, "consumerID": CONSUMER, "status": status,

@@ -1,8 +1,8 @@
-//! `torpor truncate` as a process.
+//! Runs `torpor truncate` as a process.
 
 use torpor::truncate::report::Report;
 
-/// What a run of the command left behind.
+/// The outcome of a run of the command.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) arguments: Vec<String>,
@@ -20,7 +20,7 @@ impl Ended {
         self.report.as_ref().unwrap_or_else(|| panic!("no report: {self:?}"))
     }
 
-    /// The one refusal's reason, object and message.
+    /// Returns reason, object and message of the only refusal.
     pub(crate) fn refusal(&self) -> (&str, &str, &str) {
         assert_eq!(self.status, 3, "{self:?}");
         match self.report().refusals.as_slice() {
@@ -35,7 +35,7 @@ impl Ended {
     }
 }
 
-/// Runs the command, with `--report`.
+/// Runs the command with `--report`.
 pub(crate) async fn truncate_at(url: &str, arguments: &[&str]) -> Ended {
     let file = std::env::temp_dir().join(format!("torpor-report-{:x}", rand()));
     let ended = command(url, arguments).arg("--report").arg(&file).output().await.unwrap();
@@ -44,7 +44,7 @@ pub(crate) async fn truncate_at(url: &str, arguments: &[&str]) -> Ended {
     ended_of(url, arguments, ended, json)
 }
 
-/// What is left of a run that was started otherwise.
+/// Returns the outcome of a run that the test started itself.
 pub(crate) fn ended_of(
     url: &str,
     arguments: &[&str],
@@ -63,7 +63,7 @@ pub(crate) fn ended_of(
     }
 }
 
-/// The command before it runs.
+/// Returns the command with the URL in its environment.
 pub(crate) fn command(url: &str, arguments: &[&str]) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_torpor"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PG")) {

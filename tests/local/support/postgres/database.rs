@@ -5,11 +5,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 
 use super::server::{Server, server};
 
-/// One test's database.
+/// The database of one test.
 pub(crate) struct Database {
-    /// A superuser's URL of it.
+    /// The database's URL for a superuser.
     pub(crate) url: String,
-    /// A superuser's connection to it.
+    /// A superuser's connection.
     pub(crate) admin: PgConnection,
 }
 
@@ -44,7 +44,7 @@ impl Database {
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// Another superuser's connection, for a rival.
+    /// Opens another superuser's connection, for a rival.
     pub(crate) async fn rival(&self) -> PgConnection {
         self.url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap()
     }

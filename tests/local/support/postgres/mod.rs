@@ -1,4 +1,4 @@
-//! A PostgreSQL of the tests' own, which ends with them. Each test has a database to itself.
+//! A PostgreSQL for the tests, which ends with their process. Each test has its own database.
 
 mod command;
 mod database;

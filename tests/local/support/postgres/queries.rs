@@ -1,4 +1,4 @@
-//! What tests ask of a database, and do to its server.
+//! Queries of a test database, and control of its server.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::server::Server;
 use crate::support::wait::TIMEOUT;
 
 impl Server {
-    /// Runs pg_ctl on it.
+    /// Runs pg_ctl on the server.
     pub(crate) fn ctl(&self, arguments: &[&str]) {
         let status = Command::new(self.directory.join("ctl"))
             .args(arguments)
@@ -33,13 +33,13 @@ impl Database {
         self.text(&format!("SELECT count(*)::text FROM {table}")).await.parse().unwrap()
     }
 
-    /// Waits until this condition is true.
+    /// Waits until this SQL condition is true.
     pub(crate) async fn until(&mut self, condition: &str) {
         let query = format!("SELECT ({condition})::text");
         until(condition, async || self.text(&query).await == "true").await;
     }
 
-    /// The URL for another role, which is made without any privilege but to log in.
+    /// Creates a role that may only log in, and returns the URL for it.
     pub(crate) async fn role(&mut self, role: &str) -> String {
         // A role belongs to the server: an earlier run may have left it.
         self.run(&format!(
@@ -49,7 +49,7 @@ impl Database {
         self.url.replacen("postgres@", &format!("{role}@"), 1)
     }
 
-    /// The same after the server was restarted.
+    /// Reconnects after a restart of the server.
     pub(crate) async fn again(self) -> Self {
         let admin = self.rival().await;
         Self { admin, ..self }
@@ -60,7 +60,7 @@ impl Database {
     }
 }
 
-/// Waits until this is so.
+/// Waits until `holds` returns true.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let held = async {
         while !holds().await {

@@ -1,4 +1,4 @@
-//! The server: it ends with the process that has started it.
+//! The server. It ends with the process that started it.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -10,35 +10,35 @@ use std::sync::OnceLock;
 pub(crate) struct Server {
     /// A superuser's URL.
     pub(crate) url: String,
-    /// Where its socket and `ca.crt` are.
+    /// The directory of its socket, `ca.crt` and `server.log`.
     pub(crate) directory: PathBuf,
-    /// Kept open: the server ends when it is closed, which the end of this process does.
+    /// The server ends when this pipe closes, at the latest with this process.
     _alive: (Child, ChildStdin),
 }
 
-/// The server that all tests of this process share.
+/// Returns the server that all tests of this process share.
 pub(crate) fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(start)
 }
 
-/// The exit status of `start.sh` where somebody else has the port.
+/// The exit status of `start.sh` if another process has the port.
 const PORT_TAKEN: i32 = 98;
 
-/// How many ports are tried.
+/// The number of ports to try.
 const PORTS: usize = 10;
 
-/// A server of its own, for a test that harms it.
+/// Starts a separate server, for a test that harms it.
 pub(crate) fn start() -> Server {
     (0..PORTS).find_map(|_| start_at(free_port())).expect("other processes take every port")
 }
 
-/// A port that is free now, and may be somebody else's before it is used.
+/// Returns a port that is free now. Another process may take it before it is used.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Starts one at this port, unless somebody else has it by now.
+/// Starts a server at this port. Returns `None` if another process has taken the port.
 fn start_at(port: u16) -> Option<Server> {
     let mut child =
         Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/local/support/postgres/start.sh"))

@@ -1,4 +1,4 @@
-//! What a case asks of the command, by chance: lists, scope, and mistakes that people make.
+//! The random command line of a case: lists, scope, and common mistakes.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ pub(crate) struct Asked {
     pub(crate) schema: String,
     /// Runtime, opportunities, preserved.
     pub(crate) lists: [Vec<String>; 3],
-    /// How many of the lists are to be emptied.
+    /// The number of lists to truncate.
     pub(crate) scope: usize,
     pub(crate) confirm: Option<bool>,
     pub(crate) allow_replicated: bool,
@@ -74,7 +74,7 @@ impl Asked {
         }
     }
 
-    /// The command line, for a database of this name.
+    /// Returns the command line for a database of this name.
     pub(crate) fn arguments(&self, database: &str) -> Vec<String> {
         let mut arguments = vec![
             format!("--scope={}", ["Runtime", "Opportunities", "All"][self.scope - 1]),
@@ -94,7 +94,7 @@ impl Asked {
         arguments
     }
 
-    /// The names that are to be emptied, and those that are to stay.
+    /// Returns the names to truncate and the names to preserve.
     pub(crate) fn names(&self) -> (BTreeSet<&str>, BTreeSet<&str>) {
         let of = |lists: &[Vec<String>]| -> BTreeSet<String> {
             lists.iter().flatten().cloned().collect()
@@ -108,8 +108,8 @@ impl Asked {
     }
 }
 
-/// Adds what a careful person would: whatever refers to a table on the list or inherits from it, as far
-/// as it is in the schema.
+/// Adds the tables of the schema that refer to a listed table or inherit from it, as a careful
+/// person would.
 fn close(world: &World, schema: usize, chosen: &mut BTreeSet<usize>) {
     loop {
         let before = chosen.len();

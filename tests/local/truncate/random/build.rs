@@ -1,14 +1,14 @@
-//! Makes a world in a database. What PostgreSQL doesn't take of what is optional is no part of the
-//! world from then on.
+//! Creates a world in a database. Optional objects that PostgreSQL rejects are removed from the
+//! world.
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::world::{Counter, Kind, Published, Right, World};
 
-/// The role that may only what a world says.
+/// The role that runs the command where the world restricts its rights.
 pub(crate) const ROLE: &str = "judged";
 
-/// A name in SQL.
+/// Quotes a name for SQL.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -24,7 +24,7 @@ impl World {
         format!("{}.{}", quoted(&self.schemas[sequence.schema]), quoted(&sequence.name))
     }
 
-    /// Makes it. Returns the statements that were carried out.
+    /// Creates the world. Returns the executed statements.
     pub(crate) async fn build(&mut self, on: &mut PgConnection) -> Vec<String> {
         let mut script = self.bare();
         for statement in &script {
@@ -36,7 +36,7 @@ impl World {
         script
     }
 
-    /// Schemas, sequences, tables and rows.
+    /// Creates schemas, sequences, tables and rows.
     fn bare(&self) -> Vec<String> {
         let mut script = vec![
             "CREATE FUNCTION public.fired() RETURNS trigger LANGUAGE plpgsql AS \
@@ -139,7 +139,8 @@ impl World {
         script
     }
 
-    /// Rows of a table's own, and rights to it, which come after: owners have the rows hidden.
+    /// Returns the statements that fill a table and then set rights and row security, which would
+    /// hide the rows from their owner.
     fn fill(&self, place: usize) -> Vec<String> {
         let table = &self.tables[place];
         let name = self.qualified(place);
@@ -274,7 +275,7 @@ impl World {
         })
     }
 
-    /// How PostgreSQL has called the sequences of serial and identity columns.
+    /// Reads the names that PostgreSQL gave to the sequences of serial and identity columns.
     async fn learn_sequences(&mut self, on: &mut PgConnection) {
         for table in 0..self.tables.len() {
             let made = matches!(self.tables[table].counter, Counter::Serial | Counter::Identity);
@@ -295,7 +296,7 @@ impl World {
     }
 }
 
-/// Whether PostgreSQL takes it.
+/// Whether PostgreSQL accepts the statement.
 async fn attempt(on: &mut PgConnection, script: &mut Vec<String>, statement: String) -> bool {
     let taken = sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(on).await.is_ok();
     if taken {

@@ -1,10 +1,10 @@
-//! Seeded chance: the same seed makes the same case, on every machine and with every version.
+//! Seeded randomness: a seed gives the same case on every machine and with every version.
 
 /// `SplitMix64` (<https://prng.di.unimi.it/splitmix64.c>): small, and good enough for test cases.
 pub(crate) struct Chance(u64);
 
 impl Chance {
-    /// The chance of one case.
+    /// Creates the generator of one case.
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -17,23 +17,23 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`, which is not 0.
+    /// Returns a number below `end`, which must not be 0.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).expect("a small number");
         usize::try_from(self.next() % end).expect("a small number")
     }
 
-    /// A number from `first` to `last`.
+    /// Returns a number from `first` to `last`.
     pub(crate) fn within(&mut self, first: usize, last: usize) -> usize {
         first + self.below(last - first + 1)
     }
 
-    /// Yes, in so many of a hundred cases.
+    /// Returns true in so many of a hundred cases.
     pub(crate) fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    /// One of these.
+    /// Returns one of these.
     pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }

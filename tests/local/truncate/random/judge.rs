@@ -1,4 +1,4 @@
-//! The judge: what must have happened, from the world and the command line alone.
+//! The judge predicts the outcome from the world and the command line alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,24 +8,24 @@ use super::asked::Asked;
 use super::snapshot::Snapshot;
 use super::world::{Counter, Publication, Published, Right, World};
 
-/// Something that stands in the way.
+/// An obstacle to the truncation.
 #[derive(Clone, Debug)]
 pub(crate) struct Obstacle {
     reason: &'static str,
-    /// What the refusal has to name.
+    /// The object that the refusal must name.
     names: Vec<String>,
-    /// Otherwise the refusal may name it and need not: it only comes up once another is cleared, or
-    /// caution in its case is no mistake.
+    /// Whether the refusal must name the obstacle. Otherwise it may: the obstacle only shows once
+    /// another one is gone, or caution is acceptable.
     must: bool,
 }
 
-/// What is to happen.
+/// The predicted outcome.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     pub(crate) obstacles: Vec<Obstacle>,
-    /// The tables that are empty afterwards.
+    /// The tables that must be empty afterwards.
     emptied: BTreeSet<usize>,
-    /// The sequences that begin again, by schema and name, with their start.
+    /// The sequences that must restart, by schema and name, with their start value.
     restarted: BTreeMap<(String, String), usize>,
 }
 
@@ -40,7 +40,7 @@ impl Obstacle {
     }
 }
 
-/// Without what depends on how a name is quoted or shown.
+/// Removes quotation marks and replaces control characters, as messages do.
 fn plain(text: &str) -> String {
     text.chars().filter(|c| *c != '"').map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -51,12 +51,12 @@ impl Verdict {
         self.obstacles.iter().any(|obstacle| obstacle.must)
     }
 
-    /// Whether it must not.
+    /// Whether the command must not refuse.
     pub(crate) fn is_done(&self) -> bool {
         self.obstacles.is_empty()
     }
 
-    /// Judges a refusal: what is wrong with it.
+    /// Returns the faults of a refusal.
     pub(crate) fn wrong_with(&self, refusals: &[Refusal], omitted: u64) -> Vec<String> {
         let mut wrong = Vec::new();
         for refusal in refusals {
@@ -72,7 +72,7 @@ impl Verdict {
         wrong
     }
 
-    /// Compares what was there before and after a truncation: what is wrong.
+    /// Returns the faults of a truncation, from the snapshots before and after it.
     pub(crate) fn wrong_between(
         &self,
         world: &World,
@@ -113,13 +113,13 @@ impl Verdict {
         wrong
     }
 
-    /// How many tables are emptied, partitioned ones included.
+    /// Returns the number of truncated tables, partitioned ones included.
     pub(crate) fn tables(&self) -> u64 {
         self.emptied.len() as u64
     }
 }
 
-/// Derives it.
+/// Derives the verdict.
 pub(crate) fn judge(world: &World, asked: &Asked) -> Verdict {
     let mut verdict =
         Verdict { obstacles: Vec::new(), emptied: BTreeSet::new(), restarted: BTreeMap::new() };
@@ -172,7 +172,7 @@ pub(crate) fn judge(world: &World, asked: &Asked) -> Verdict {
     verdict
 }
 
-/// The sequences that begin again with a table: which one, its schema and name, its start.
+/// Returns the sequences that restart with a table: index, schema, name and start value.
 fn owned_sequences(world: &World, table: usize) -> Vec<(Option<usize>, (String, String), usize)> {
     let own = world.tables[table].own_sequence.iter().map(|name| (None, name.clone(), 1));
     let given = world.sequences.iter().enumerate().filter(|(_, s)| s.owner == Some(table));
@@ -215,7 +215,7 @@ impl Case<'_> {
         }
     }
 
-    /// The listed tables with all that they are divided into.
+    /// Returns the listed tables with all of their partitions.
     fn family(&self) -> BTreeSet<usize> {
         let within = |table: usize| {
             std::iter::successors(Some(table), |table| self.world.whole(*table))
@@ -224,7 +224,7 @@ impl Case<'_> {
         self.world.living().filter(|table| within(*table)).collect()
     }
 
-    /// What inherits from the family without being of it, and preserved tables above and below.
+    /// Finds inheriting tables that are not listed, and preserved parents and children.
     fn relatives(&mut self, family: &BTreeSet<usize>) {
         let world = self.world;
         let mut below = family.clone();
@@ -260,7 +260,8 @@ impl Case<'_> {
         }
     }
 
-    /// Keys that lead out, however valid or deferred; further ones once those are followed.
+    /// Finds foreign keys from tables that are not listed, however valid or deferred, and further
+    /// ones behind those.
     fn references(&mut self, family: &BTreeSet<usize>) {
         let world = self.world;
         let mut reached = family.clone();
@@ -360,7 +361,7 @@ enum Source {
     Given(usize),
 }
 
-/// Where a table's column `n` takes its values from, if from a sequence.
+/// Returns the sequence that feeds column `n` of a table.
 fn source(world: &World, table: usize) -> Option<Source> {
     match world.tables[table].counter {
         Counter::Nothing => None,
@@ -375,7 +376,7 @@ fn source(world: &World, table: usize) -> Option<Source> {
     }
 }
 
-/// As which table a publication tells of this one; and whether this one is published at all.
+/// Returns the table under which a publication publishes this table, and whether it does.
 fn published(world: &World, publication: &Publication, table: usize) -> (usize, bool) {
     if world.tables[table].unlogged {
         return (table, false);
@@ -396,13 +397,15 @@ fn published(world: &World, publication: &Publication, table: usize) -> (usize, 
     }
 }
 
-/// Plain inheritance: a publication of the parent is made with all that inherits.
+/// Whether a table inherits from another, directly or not. A publication of a parent includes these
+/// children.
 fn inherits(world: &World, table: usize, from: usize) -> bool {
     world.whole(table).is_none()
         && world.parents(table).iter().any(|p| *p == from || inherits(world, *p, from))
 }
 
-/// Whether the truncation of this table goes out: of a partitioned one only as a root's.
+/// Whether a publication replicates the truncation of this table; for a partitioned table only by
+/// its root.
 fn sends(world: &World, publication: &Publication, table: usize) -> bool {
     let (published_as, is) = published(world, publication, table);
     is && published_as == table && (world.holds_rows(table) || publication.by_root)

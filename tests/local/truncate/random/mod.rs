@@ -1,8 +1,8 @@
-//! `torpor truncate` on schemas and lists made by chance, held against a judge that knows what there is
-//! because it made it, and looks at every table, sequence and catalog before and after.
+//! `torpor truncate` on random schemas and lists. A judge predicts the outcome from the generated
+//! world, and compares every table, sequence and catalog before and after.
 //!
-//! `TORPOR_CASES` says how many cases (by default a fixed sample), `TORPOR_SEED` the seed of the first.
-//! A case that fails is made smaller, and printed with its seed.
+//! `TORPOR_CASES` is the number of cases (by default a fixed sample), `TORPOR_SEED` the seed of the
+//! first. A case that fails is shrunk and printed with its seed.
 
 mod asked;
 mod build;
@@ -22,14 +22,14 @@ use world::World;
 
 use crate::support::postgres::{Database, Ended, truncate_at};
 
-/// The sample that every run has.
+/// The sample of every run.
 const CASES: u64 = 150;
 const SEED: u64 = 1;
 
-/// Databases, each with one case after the other.
+/// The number of databases. Each runs one case after the other.
 const AT_ONCE: usize = 3;
 
-/// As a new database is, and much faster than one.
+/// Empties the database, which is much faster than creating a new one.
 const CLEAR: &str = "
 DO $$ DECLARE it name; BEGIN
   FOR it IN SELECT pubname FROM pg_publication LOOP EXECUTE format('DROP PUBLICATION %I', it); END LOOP;
@@ -40,16 +40,16 @@ DO $$ DECLARE it name; BEGIN
   GRANT USAGE ON SCHEMA public TO public;
 END $$";
 
-/// What was tried, and what came of it.
+/// The command of a case and its outcome.
 struct Tried {
     script: Vec<String>,
     arguments: Vec<String>,
-    /// The reasons of a refusal, or none where it was done.
+    /// The reasons of a refusal; empty after success.
     reasons: Vec<String>,
     wrong: Vec<String>,
 }
 
-/// Makes the world, runs the command, judges, and clears up.
+/// Creates the world, runs the command, judges the outcome and cleans up.
 async fn try_it(database: &mut Database, mut world: World, asked: &Asked) -> (World, Tried) {
     let url = if world.role.is_some() { database.role(ROLE).await } else { database.url.clone() };
     let script = world.build(&mut database.admin).await;
@@ -106,7 +106,7 @@ fn reasons(ended: &Ended) -> Vec<String> {
     refusals.map(|refusal| refusal.reason.clone()).collect()
 }
 
-/// The world without one thing, if there is such a thing and nothing else hangs on it.
+/// Returns the case without one object or argument, if nothing else depends on it.
 fn without(world: &World, asked: &Asked, place: usize) -> Option<(World, Asked)> {
     let (mut world, mut asked) = (world.clone(), asked.clone());
     let mut place = place;
@@ -140,7 +140,7 @@ fn without(world: &World, asked: &Asked, place: usize) -> Option<(World, Asked)>
     Some((world, asked))
 }
 
-/// Takes away what the failure doesn't need, and tells what is left.
+/// Shrinks a failing case, and returns its description.
 async fn smallest(
     seed: u64,
     database: &mut Database,

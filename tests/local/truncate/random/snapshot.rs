@@ -1,5 +1,5 @@
-//! A look at a whole database: the rows of every table, the state of every sequence, the files that
-//! they are in, and a digest of every catalog that says what there is.
+//! A snapshot of a database: the rows of every table, the state of every sequence, their file
+//! nodes, and a digest of every catalog.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,9 @@ pub(crate) struct Snapshot {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Relation {
-    /// Of a table the count and a digest of its own rows, of a sequence its state.
+    /// The row count and a digest of a table, or the state of a sequence.
     pub(crate) contents: String,
-    /// TRUNCATE gives a new one even to what was empty.
+    /// TRUNCATE creates a new file node even for an empty table.
     file: i64,
 }
 
@@ -64,7 +64,7 @@ impl Snapshot {
         Self { relations, catalogs: rows.iter().map(digest).collect() }
     }
 
-    /// What is otherwise in `after`.
+    /// Returns the differences to `after`.
     pub(crate) fn differences(&self, after: &Self) -> Vec<String> {
         let mut differences = Vec::new();
         for (name, was) in &self.relations {

@@ -1,8 +1,8 @@
-//! What a case's database has, as its author knows it: made by chance, never read from a catalog.
+//! The database of a case as the generator knows it; nothing is read from a catalog.
 
 use super::chance::Chance;
 
-/// Names that people give to tables, and some that only a test gives.
+/// Table names, common ones and awkward ones.
 const NAMES: [&str; 26] = [
     "jobs",
     "Orders",
@@ -34,7 +34,8 @@ const NAMES: [&str; 26] = [
 
 const SCHEMAS: [&str; 6] = ["public", "App", "s p", "übung", "table", "other"];
 
-/// A case's database. What PostgreSQL doesn't take, or a smaller case doesn't need, is not `alive`.
+/// The database of a case. Objects that PostgreSQL rejects, or that a shrunk case omits, are not
+/// `alive`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
     pub(crate) schemas: Vec<String>,
@@ -44,11 +45,11 @@ pub(crate) struct World {
     pub(crate) triggers: Vec<Trigger>,
     pub(crate) publications: Vec<Publication>,
     pub(crate) views: Vec<View>,
-    /// The command runs as a role that may only what its tables say, and may use these schemas.
+    /// The command runs as a role with the rights of its tables, which may use these schemas.
     pub(crate) role: Option<Vec<bool>>,
 }
 
-/// A table; others name it by its place in the world.
+/// A table. Others refer to it by its index.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) alive: bool,
@@ -60,7 +61,7 @@ pub(crate) struct Table {
     pub(crate) row_security: bool,
     pub(crate) right: Right,
     pub(crate) rows: usize,
-    /// The sequence that PostgreSQL makes for it, as it says after that.
+    /// The sequence that PostgreSQL created for it; known once the table exists.
     pub(crate) own_sequence: Option<(String, String)>,
 }
 
@@ -71,7 +72,7 @@ pub(crate) enum Kind {
     Partition { of: usize, from: usize, to: usize, divided: bool, attached: bool },
 }
 
-/// Where the column `n` takes its values from.
+/// The source of the values of column `n`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Counter {
     Nothing,
@@ -81,7 +82,7 @@ pub(crate) enum Counter {
     Parent,
 }
 
-/// What the role may.
+/// The rights of the role.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Right {
     Owns,
@@ -89,7 +90,7 @@ pub(crate) enum Right {
     Nothing,
 }
 
-/// A sequence that somebody made by hand.
+/// A sequence with its own `CREATE SEQUENCE`.
 #[derive(Clone, Debug)]
 pub(crate) struct Sequence {
     pub(crate) schema: usize,
@@ -134,7 +135,7 @@ pub(crate) enum Published {
     Schema(usize),
 }
 
-/// What can be named like a table and is none.
+/// A relation that is no table.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     pub(crate) schema: usize,
@@ -143,7 +144,7 @@ pub(crate) struct View {
 }
 
 impl World {
-    /// One by chance.
+    /// Generates a world.
     pub(crate) fn by(chance: &mut Chance) -> Self {
         let mut world = Self::default();
         let first = chance.below(SCHEMAS.len());
@@ -244,7 +245,7 @@ impl World {
         self.add(Kind::Plain { inherits }, counter, chance);
     }
 
-    /// A partitioned table with partitions, some of which are partitioned too.
+    /// Generates a partitioned table, some of whose partitions are partitioned too.
     fn tree(&mut self, chance: &mut Chance) {
         let counter = self.counter(chance);
         let root = self.add(Kind::Root, counter, chance);
@@ -273,7 +274,7 @@ impl World {
         self.add(Kind::Partition { of, from, to, divided, attached }, counter, chance)
     }
 
-    /// `OWNED BY`: mostly whom they feed, now and then somebody else.
+    /// Sets `OWNED BY`: mostly the table that the sequence feeds, sometimes another.
     fn own_sequences(&mut self, chance: &mut Chance) {
         for place in 0..self.sequences.len() {
             let schema = self.sequences[place].schema;
@@ -355,19 +356,19 @@ impl World {
         }
     }
 
-    /// The table of that name in a schema, if it is there.
+    /// Returns the table of that name in a schema.
     pub(crate) fn table(&self, schema: usize, name: &str) -> Option<usize> {
         self.tables
             .iter()
             .position(|table| table.alive && table.schema == schema && table.name == name)
     }
 
-    /// The places of the tables that are there.
+    /// Returns the indexes of the tables that exist.
     pub(crate) fn living(&self) -> impl Iterator<Item = usize> {
         (0..self.tables.len()).filter(|table| self.tables[*table].alive)
     }
 
-    /// What a table is made of: what it inherits from, or is a partition of.
+    /// Returns the parents of a table, by inheritance or partitioning.
     pub(crate) fn parents(&self, table: usize) -> &[usize] {
         match &self.tables[table].kind {
             Kind::Plain { inherits } => inherits,
@@ -376,7 +377,7 @@ impl World {
         }
     }
 
-    /// The parent of a partition.
+    /// Returns the parent of a partition.
     pub(crate) fn whole(&self, table: usize) -> Option<usize> {
         match self.tables[table].kind {
             Kind::Partition { of, .. } => Some(of),
@@ -384,7 +385,7 @@ impl World {
         }
     }
 
-    /// Whether it holds rows itself.
+    /// Whether the table holds rows itself.
     pub(crate) fn holds_rows(&self, table: usize) -> bool {
         !matches!(self.tables[table].kind, Kind::Root | Kind::Partition { divided: true, .. })
     }
