@@ -6,7 +6,7 @@
 //! `TORPOR_KEEP=1` keeps the namespace of a failed test. Folders mirror `src/`; fixtures are in
 //! `support/`.
 
-// A test that cannot go on says why and ends: so may all that it calls.
+// A test may panic.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod deals;

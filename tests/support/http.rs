@@ -48,7 +48,7 @@ pub(crate) async fn send(
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
-        // Who refuses a body need not read it.
+        // A server that refuses the body need not read it.
         drop(stream.write_all(body).await);
         let mut answer = Vec::new();
         drop(stream.read_to_end(&mut answer).await);

@@ -106,7 +106,7 @@ impl Node {
 
     /// Returns the arguments of a bridge to this Node.
     pub(crate) fn bridge(&self) -> Vec<&'static str> {
-        // Few and small: they live as long as the test's process.
+        // Few and small, so leaking them until the process ends is fine.
         let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
         let mut arguments = vec!["sonm", "--node", leak(format!("http://{}", self.address))];
         arguments.extend(["--worker", leak(format!("{WORKER}@127.0.0.1:15010"))]);
@@ -121,7 +121,7 @@ impl Node {
 
     /// Calls the control interface, as a consumer, a person or a fault would act.
     pub(crate) async fn control(&self, method: &str, path: &str, body: &Value) -> Value {
-        // What nobody reads may cost the end of the answer: the connection is reset then.
+        // A body that the server does not read resets the connection, which may lose the answer.
         let text = if body.is_null() { String::new() } else { body.to_string() };
         let answer = send(self.control, method, path, &[], text.as_bytes()).await;
         assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");

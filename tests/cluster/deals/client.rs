@@ -67,14 +67,14 @@ async fn the_operators_tokens_are_good_for_its_objects_bridge_alone() {
     let server = Server { holder: &window, source: &market };
     let until = async |what: &str, holds: fn(&Error) -> bool| {
         wait::poll(what, async || {
-            // What is behind it is never there.
+            // The market behind the bridge is always down.
             let error = client.look(&server).await.expect_err("no market");
             holds(&error).then_some(())
         })
         .await;
     };
 
-    // As soon as the Service leads there; and as soon as the bridge has read the cluster's keys.
+    // First the Service must lead to the bridge, and then the bridge must read the cluster's keys.
     until("the bridge knows no key", Error::unknown_key).await;
     bridge.knows_the_cluster();
     until("it knows the cluster's", let_in).await;

@@ -85,7 +85,7 @@ async fn a_bridge_serves_its_object_and_is_kept_as_it_should_be() {
         labelled::<Service>(&scene).await.into_keys().collect::<Vec<_>>().join(" ")
     );
 
-    // The operator is answered, and nobody else.
+    // The bridge answers the operator only.
     let token = scene.token("torpor", WINDOW).await;
     let (status, seen) = scene.observe(&token).await;
     assert_eq!(status, 200, "{seen}");
@@ -99,7 +99,7 @@ async fn a_bridge_serves_its_object_and_is_kept_as_it_should_be() {
         assert_eq!((status, problem(&seen)), (401, "unauthenticated"), "{seen}");
     }
 
-    // Nothing is written where nothing differs.
+    // Nothing is written if nothing differs.
     let before = versions(&scene).await;
     assert_eq!(before.len(), 4, "{before:?}");
     let idle = scene.hosting(&scene.refused, 5);
@@ -110,7 +110,7 @@ async fn a_bridge_serves_its_object_and_is_kept_as_it_should_be() {
     }
     assert_eq!(versions(&scene).await, before);
 
-    // What people change goes back, and what they delete comes back.
+    // Manual changes are reverted, and deleted objects recreated.
     let all = json!({"spec": {"ingress": [{}], "podSelector": {"matchLabels": {"more": "1"}}}});
     workload::merge::<NetworkPolicy>(&scene.namespace, "torpor-mw-worker", all).await;
     let no_keys = json!({"data": {"jwks.json": null, "more": "1"}});
@@ -129,7 +129,7 @@ async fn a_bridge_serves_its_object_and_is_kept_as_it_should_be() {
     let config = config.expect("it is there").data.expect("data");
     assert!(config["jwks.json"].contains("\"kid\""), "{config:?}");
 
-    // A new setting is a new pod; the bridge is not ready before.
+    // A new setting needs a new pod; the bridge is not ready before.
     let old = pods(&scene).await;
     let first = scene.ensure(5, &orders("o-2"), false).await.expect("it is ensured");
     assert!(!first.ready && !first.message.is_empty(), "{first:?}");
@@ -150,7 +150,7 @@ async fn a_leader_that_was_stopped_and_comes_back_is_refused() {
     let (status, answer) = scene.announce(&token, 5).await;
     assert_eq!(status, 204, "{answer}");
 
-    // Another one leads. It has written so before it has sent anything.
+    // Another operator leads. It writes its epoch before it sends anything.
     assert!(scene.ensure(6, &orders("o-1"), false).await.expect("it is ensured").ready);
     assert_eq!(epoch(&scene).await, "6");
     let before = versions(&scene).await;
@@ -191,7 +191,7 @@ async fn a_bridge_outlives_its_object_until_it_is_removed() {
     assert_eq!(versions(&scene).await.len(), 5);
     assert!(scene.ensure(5, &orders("o-1"), false).await.expect("it is ensured").ready);
 
-    // Somebody else's that only looks alike stays.
+    // A similar ConfigMap of somebody else stays.
     let theirs = json!({"metadata": {"name": "theirs", "labels": {
         "torpor.dev/bridge-of": "maintenancewindow.worker", "app.kubernetes.io/name": "other",
     }}});
@@ -229,7 +229,7 @@ async fn what_a_bridge_waits_for_is_told_by_name() {
             && hosted.message.contains("cannot be read")
     });
     futures::join!(missing, no_key);
-    // It is there: the bridge goes on by itself.
+    // The Secret exists now: the bridge recovers by itself.
     let secret: Secret = workload::object(json!({
         "metadata": {"name": "cornice-db"},
         "stringData": {"DATABASE_URL": "postgresql://nobody@nowhere.invalid/none"},

@@ -39,7 +39,7 @@ async fn withdrawn_orders_are_kept_until_they_are_forgotten_as_they_were_read() 
     assert_eq!(error.reason(), "PayloadsTooLarge");
     assert_eq!(payloads.read(holder).await.expect("it is read"), second);
 
-    // What has changed since is not forgotten; nobody's object takes it along.
+    // A changed ConfigMap is not deleted, and no owner reference deletes it.
     let error = payloads.forget(holder, &first).await.expect_err("it has changed");
     assert!(matches!(error, Error::Changed(_)), "{error}");
     let config = scene.namespace.api::<ConfigMap>().get(NAME).await.expect("it is there");

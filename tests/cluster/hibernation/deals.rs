@@ -35,7 +35,7 @@ async fn a_project_sleeps_once_its_forward_deal_has_run_out_and_wakes_with_its_o
     let truth =
         scene.selling.until("it is not announced", |truth| announced(truth).is_none()).await;
     assert_eq!(truth["broken"], json!([]));
-    // What the Forward deal was made of has had its time; the Spot deal's plan is offered anew.
+    // The plan of the expired Forward deal is over; the plan of the Spot deal is offered again.
     let spot = |truth: &Value| crate::support::market::offers(truth).get("2") == Some(&(1, 1));
     scene.selling.until("it is offered again", spot).await;
 }

@@ -101,7 +101,7 @@ async fn a_spec_that_cannot_be_read_any_more_does_not_keep_what_it_held() {
 #[tokio::test]
 async fn a_namespace_goes_with_a_hibernation_that_sleeps_in_it() {
     let namespace = Namespace::create("namespace").await;
-    // The lease would go with it otherwise, and the operator with the lease.
+    // Otherwise the lease would go with the namespace, and the operator would exit.
     let home = Namespace::create("namespace-home").await;
     let operator = Operator::start_from(&namespace, &home.name, &[]);
     let scene = Scene { operator, namespace };
@@ -183,7 +183,7 @@ async fn what_an_entry_held_is_released_when_the_entry_is_removed() {
     let after = workload::until_ready(&scene.namespace, "goes").await;
     assert_eq!(authored(&after), authored(&before));
 
-    // It is its owner's again.
+    // The object belongs to its owner again.
     workload::merge::<Deployment>(&scene.namespace, "goes", json!({"spec": {"replicas": 0}})).await;
     hibernation.patch(json!({"metadata": {"labels": {"look": "again"}}})).await;
     workload::merge::<Deployment>(&scene.namespace, "stays", json!({"spec": {"replicas": 1}}))

@@ -127,7 +127,7 @@ async fn a_controller_manager_that_lags_behind_the_hold_keeps_the_job_from_start
     let lagging = LaggingControllers::begin().await;
     hibernation.set_state("Hibernated").await;
     scene.until_held("worker").await;
-    // No pod is left, and when the controllers wake up, the first thing may be another one.
+    // No pod is left, but the resumed controllers may first create another one.
     let pods: Api<Pod> = scene.namespace.api();
     let at_once = DeleteParams::default().grace_period(0);
     for pod in workload::names(&workload::pods(&scene.namespace, "worker").await) {

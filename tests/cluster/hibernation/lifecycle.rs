@@ -183,7 +183,7 @@ async fn one_that_is_ill_keeps_nobody_asleep_and_what_is_awake_is_its_owners_aga
     assert_eq!(status["phase"], "Waking");
     assert_ne!(condition(&status, "Ready"), "True");
 
-    // What was woken is not held any more, however long the other one takes.
+    // A woken Deployment is not held any more, however long the other one takes.
     scene.kubectl(&["scale", "deployment/healthy", "--replicas=0"]);
     wait::never_within::<Deployment>(
         &scene.namespace.api(),

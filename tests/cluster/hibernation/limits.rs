@@ -188,7 +188,7 @@ async fn an_object_that_cannot_be_read_is_told_so_and_stops_nobody_else() {
     other.until_phase("Hibernated").await;
     woken(&other).await;
 
-    // Mended, it goes on.
+    // Once repaired, it continues.
     let mend = ["--subresource=status", "--type=merge", "--patch", r#"{"status":{"counts":null}}"#];
     scene.kubectl(&[&["patch", "hib/project"], &mend[..]].concat());
     hibernation.set_state("Awake").await;
@@ -222,7 +222,7 @@ async fn a_spec_from_before_the_crd_was_tightened_is_told_so_and_holds_on_until_
     scene.deploy("second", 1).await;
     let before = exactly(&scene, "deployment/worker");
     let hibernation = asleep(&scene, of("worker", json!({"onDelete": "Wake"}))).await;
-    // The tests share the CRD, which admits no such spec: that one is stored is what the operator is told.
+    // The tests share the CRD, which admits no such spec. The proxy makes the operator read one.
     proxy.change_answers(|request, answer| {
         if request.title() == "GET hibernations/project" {
             answer["spec"]["state"] = json!("Paused");

@@ -208,7 +208,7 @@ fn disk_held_by_runtime_tables_is_freed() {
     let freed = HELD.before.bytes - HELD.asleep.bytes;
     assert!(freed > 1_000_000, "freed {freed} bytes");
     let reported = HELD.asleep_status["truncation"]["bytesFreed"].as_i64().unwrap_or_default();
-    // More rows came in between the look before and the truncation.
+    // More rows came in between the first observation and the truncation.
     assert!(reported >= freed, "reported {reported} bytes of at least {freed}");
 }
 

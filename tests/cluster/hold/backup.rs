@@ -32,7 +32,7 @@ impl Backup {
         let mut exported = exported(&scene, "hib/project");
         let status = exported["status"].take();
         exported.as_object_mut().expect("an object").remove("status");
-        // A disaster: nobody sees it go.
+        // A disaster: the operator does not observe the deletion.
         let mut scene = scene;
         scene.operator.kill9();
         let deployments: Api<Deployment> = scene.namespace.api();

@@ -43,7 +43,7 @@ async fn who_peeks_is_named_in_the_status_and_by_an_event_and_changes_nothing() 
         })
     })
     .await;
-    // Somebody who owns nothing else of it is no deploy either.
+    // A field manager that owns no other field does not deploy either.
     let patch =
         ["--type=merge", "--field-manager=some-scaler", "--patch", r#"{"spec":{"replicas":7}}"#];
     scene.kubectl(&[&["patch", "deployment/worker"], &patch[..]].concat());
@@ -97,7 +97,7 @@ async fn a_controller_that_never_stops_is_named_with_what_to_configure_and_never
             };
             let patch = Patch::Merge(json!({"spec": {"replicas": 1}}));
             loop {
-                // It goes on whatever it is answered.
+                // The controller continues after any answer.
                 drop(deployments.patch("worker", &params, &patch).await);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

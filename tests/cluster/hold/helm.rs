@@ -131,7 +131,7 @@ async fn a_helm_upgrade_while_asleep_is_what_it_wakes_as() {
     let scene = installed("helm-upgrade").await;
     let hibernation = asleep(&scene, of_both()).await;
     for release in RELEASES {
-        // What is held is ready for whoever waits for it.
+        // A held Deployment is ready for `--wait`.
         let more = [forced(release), &["--wait", "--timeout", "5m"]].concat();
         upgrade(&scene, release, (2, "2"), &more).expect("it is upgraded");
     }

@@ -7,4 +7,5 @@ mod helm;
 mod levers;
 mod owners;
 mod record;
+mod refusals;
 mod writes;

@@ -157,7 +157,8 @@ async fn of_two_holders_one_keeps_and_one_wakes() {
         hibernation.api.delete(name, &DeleteParams::default()).await.expect("it is deleted");
         wait::until_gone(&hibernation.api, name).await;
     }
-    // The sweep leaves alone what is kept: its holder is gone for longer than that of what is let go.
+    // The sweep leaves kept objects alone: their holder is gone for longer than that of the
+    // released object.
     orphans.patch(json!({"metadata": {"finalizers": null}})).await;
     orphans.api.delete("orphans", &DeleteParams::default()).await.expect("it is deleted");
     wait::until::<Deployment>(&scene.namespace.api(), "second", "released", untouched).await;

@@ -76,7 +76,8 @@ async fn an_operator_run_bridge_outlives_a_foreground_deletion_until_the_orders_
     .await;
     assert!(made.iter().all(|bridge| bridge.owner_references().is_empty()));
 
-    // The market is away when it is deleted: bridge and window stay until it has been told.
+    // The market is down when the window is deleted: bridge and window stay until the market is
+    // notified.
     selling.faults(json!({"node": "unavailable"})).await;
     window.delete(&DeleteParams::foreground()).await;
     let waits =

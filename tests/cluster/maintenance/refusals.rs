@@ -85,7 +85,7 @@ async fn a_postponed_window_begins_when_the_forward_deal_has_run_out_and_ends_la
     assert!(Timestamp::now() > start);
     window.change(json!({"suspend": true})).await;
     window.until_phase("Cancelled").await;
-    // What has run out has gone by itself.
+    // The expired deal has ended by itself.
     let truth = scene.selling.until("it is offered", |truth| offers(truth).contains_key("1")).await;
     assert_eq!(truth["broken"], json!([]));
 }

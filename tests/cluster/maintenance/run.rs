@@ -38,8 +38,8 @@ async fn a_worker_goes_down_once_its_forward_deal_has_run_out_and_comes_back_as_
     let start = in_seconds(4);
     window.change(json!({"after": null, "start": start.to_string()})).await;
 
-    // Its time comes, and the Forward deal holds it back: told with its id and its end, and nothing
-    // earlier is announced.
+    // The start is due but the Forward deal blocks it. The message names the deal's ID and end, and
+    // no earlier maintenance is announced.
     let status = window.until_in("Blocked").await;
     let earliest = time(&status["earliestStart"]);
     assert!(earliest > start, "{status:#}");
@@ -53,7 +53,8 @@ async fn a_worker_goes_down_once_its_forward_deal_has_run_out_and_comes_back_as_
     assert_eq!(offers(&market), offers(&before), "nothing is withdrawn");
     assert_eq!(scene.replicas().await, 2);
 
-    // It runs out. Orders go first, then the Spot deal; the worker closes what has run out.
+    // The deal expires. Orders are withdrawn first, then the Spot deal; the worker closes the
+    // expired deal.
     let gone = |price: &str| {
         let price = price.to_owned();
         move |truth: &Value| !offers(truth).contains_key(&price)
@@ -75,7 +76,7 @@ async fn a_worker_goes_down_once_its_forward_deal_has_run_out_and_comes_back_as_
         drains.iter().map(|(_, what)| (of("orders", what), of("deals", what))).collect();
     assert_eq!(kinds[..2], [(true, false), (false, true)], "{drains:#?}");
 
-    // It ends, and everything comes back: what was withdrawn is offered again, once.
+    // The window ends and everything is restored: withdrawn orders are offered again once.
     let lasts = Timestamp::now().duration_since(start).as_secs() + SOON;
     window.change(json!({"duration": format!("{lasts}s")})).await;
     let status = window.until_phase("Completed").await;

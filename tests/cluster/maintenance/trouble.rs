@@ -41,7 +41,7 @@ async fn a_market_that_is_down_or_talks_nonsense_stops_nothing_and_the_window_go
     // The whole of it has to be seen.
     scene.selling.faults(json!({"node": "unavailable"})).await;
     until_unknown(&scene, &window, "MarketUnreachable").await;
-    // A bridge that takes the operator for somebody else, which it tells to a person.
+    // A bridge that expects another subject. The message says so.
     scene.bridge.kill().await;
     let subject = scene.bridge.answers_only("system:serviceaccount:elsewhere:torpor");
     scene.bridge.restart().await;
@@ -54,7 +54,7 @@ async fn a_market_that_is_down_or_talks_nonsense_stops_nothing_and_the_window_go
     scene.bridge.answers_only(&subject);
     scene.bridge.restart().await;
     window.until_condition("InMaintenance", "True").await;
-    // What fails on the way back is tried again.
+    // Failures while orders are restored are retried.
     let error = |method: &str| json!({"method": method, "code": "Unavailable", "message": "busy", "times": 2});
     let errors = ["CreateAskPlan", "ScheduleMaintenance"]
         .map(|m| error(&format!("WorkerManagementServer/{m}")));
@@ -89,7 +89,7 @@ async fn what_a_leader_that_stood_still_has_sent_is_refused_once_another_one_lea
         if announces(request) && std::mem::take(&mut first) { Fate::Held } else { Fate::Pass }
     });
     let window = scene.window(spec(json!({"after": "2h"}), json!({}))).await;
-    // Its announcement is on the way, and there it stays.
+    // Its announcement is held in the proxy.
     scene.proxy.until_request("the announcement", announces).await;
     scene.operator.signal("STOP");
     let _second = Operator::start_second(&scene.namespace);
@@ -105,7 +105,7 @@ async fn what_a_leader_that_stood_still_has_sent_is_refused_once_another_one_lea
     let kind = answer.body["type"].as_str().unwrap_or_default();
     assert!(kind.ends_with("/stale-epoch"), "{answer:?}");
     assert_eq!(announced(&scene.selling.node.truth().await), Some(start));
-    // Nor does it do anything else.
+    // It does nothing else either.
     scene.operator.signal("CONT");
     scene.operator.until_lease_lost().await;
 }

@@ -103,7 +103,7 @@ async fn a_certificate_is_verified_against_the_roots_that_are_given_and_refused_
 async fn the_operator_in_its_pod_knows_time_zones() {
     let namespace = Namespace::create("image-zones").await;
     run_in_a_pod(&namespace).await;
-    // Awake at midnight and at noon in Kathmandu, 5:45 ahead of UTC: no rounding passes for it.
+    // Kathmandu is 5:45 ahead of UTC, so a rounded offset would fail.
     let zone = "Asia/Kathmandu";
     let spec = json!({
         "schedule": {

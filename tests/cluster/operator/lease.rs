@@ -87,7 +87,7 @@ fn both_lead(one: &Contender, other: &Contender) -> bool {
 
 /// Returns the name of a lease that is unused.
 async fn cluster(name: &str) -> (Api<Object>, String) {
-    // A KUBECONFIG alone may be somebody's own.
+    // A KUBECONFIG alone may be that of a person.
     assert!(std::env::var_os("TORPOR_CLUSTER").is_some(), "this needs a cluster: run `make test`");
     let api: Api<Object> = Api::namespaced(kube::Client::try_default().await.unwrap(), "default");
     let name = format!("test-{name}");
@@ -119,7 +119,7 @@ async fn of_two_one_leads_and_the_other_follows_when_it_is_killed() {
         }
         sleep(Duration::from_millis(5)).await;
     };
-    // Killed: nothing is renewed and nothing is let go.
+    // Killed: the lease is neither renewed nor released.
     let (killed, other) = (&contenders[leader], &contenders[1 - leader]);
     killed.task.abort();
     let killed_at = Instant::now();
@@ -159,7 +159,7 @@ async fn whose_lease_is_taken_or_gone_stops_at_once() {
     let (api, name) = cluster("taken").await;
     let mut contender = contend(&name, LONG).await;
     let epoch = contender.leads().await;
-    // Touched without being taken: it goes on, and renews.
+    // Changed but not taken: the leader renews it and goes on.
     let touched = change(&api, &name, json!({"metadata": {"labels": {"touched": "yes"}}})).await;
     let renewed_at = |lease: &Object| lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
     let before = renewed_at(&touched);
@@ -172,7 +172,7 @@ async fn whose_lease_is_taken_or_gone_stops_at_once() {
     let stolen = json!({"holderIdentity": "thief", "leaseTransitions": epoch.0 + 1});
     change(&api, &name, json!({"spec": stolen})).await;
     contender.lost().await;
-    // It is the thief's until the thief lets go.
+    // The lease is the thief's until the thief releases it.
     contender.follows().await;
     change(&api, &name, json!({"spec": {"holderIdentity": null}})).await;
     let back = contender.leads().await;

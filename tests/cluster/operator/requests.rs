@@ -144,7 +144,7 @@ async fn many_are_listed_in_pages_and_sixteen_are_written_at_a_time() {
         .for_each_concurrent(16, async |number| scene.config_map(&format!("many-{number}")).await)
         .await;
     scene.proxy.forget();
-    // Slow enough that as many are under way as ever may be.
+    // Slow enough that the maximum of requests is in flight.
     scene.proxy.rule(|request| {
         let holds = request.method == Method::PATCH && request.resource() == "configmaps";
         if holds { Fate::Late(Duration::from_millis(100)) } else { Fate::Pass }
@@ -209,7 +209,7 @@ async fn retry_after_is_obeyed_by_reads_holds_and_the_status() {
     workload::create(&scene.namespace, &cron_job("nightly", "true")).await;
     let refused =
         ["GET statefulsets", "PATCH configmaps/environment", "PATCH hibernations/busy/status"];
-    // Of the lists those of a reconcile: a watch begins with one of all.
+    // Only the lists of a reconcile: a watch begins with a list of its own.
     let meant = |request: &Request| request.writes() || request.query.contains("labelSelector");
     let mut left = BTreeSet::from(refused);
     scene.proxy.rule(move |request| {
@@ -344,7 +344,7 @@ async fn what_is_held_and_written_all_the_time_is_reconciled_once_a_second_at_mo
     .await;
     let requests = scene.proxy.requests();
     let reconciles = requests.iter().filter(|r| r.title() == "GET hibernations/restless").count();
-    // The first one is at once, and what is put back is looked at again.
+    // The first reconcile is immediate, and each revert causes another one.
     let most = began.elapsed().as_secs() + 3;
     assert!(reconciles as u64 <= most, "{reconciles} reconciles, {} requests", requests.len());
 }

@@ -99,7 +99,7 @@ impl Bridge {
         };
         let listens = timeout(wait::TIMEOUT, listens).await.ok().flatten();
         self.port = listens.expect("it says where it listens").port();
-        // What it writes besides is read by nobody, and must not hold it up.
+        // Drain the rest of its log, so that a full pipe does not block it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         self.process = Some(process);
     }

@@ -144,7 +144,7 @@ pub(crate) async fn bridge(
     bridge.knows_the_cluster();
     let upstream = format!("http://127.0.0.1:{}", bridge.port).parse().expect("a URL");
     let mut upstream = Config::new(upstream);
-    // What it says goes on to the operator.
+    // Its answers are forwarded to the operator.
     upstream.default_retry = false;
     let address = proxy.before(upstream, ([0, 0, 0, 0], 0).into()).await;
     serve(namespace, service, address.port()).await;

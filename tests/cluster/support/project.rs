@@ -135,7 +135,7 @@ impl Project {
         }
         self.assert_others_untouched().await;
         self.assert_truncated_once();
-        // Whoever applied it may go on doing so: it is refused nothing, and changes nothing.
+        // The owner can apply it again: without a conflict and without a change.
         self.apply().await;
         assert_eq!(self.observe(&HELD[1..2]).await, self.before[1..2]);
     }

@@ -169,7 +169,7 @@ impl Proxy {
     }
 
     async fn to(mut config: Config) -> Self {
-        // What the API server says goes on to the operator, and is not mended here.
+        // Errors of the API server are forwarded to the operator, without retries here.
         config.default_retry = false;
         let shared = Arc::new(Shared {
             requests: Mutex::default(),
@@ -357,7 +357,7 @@ async fn handle(
         shared.answered(number, answer.status(), &[]);
         return Ok(answer);
     }
-    // What is on its way goes through, whatever becomes of whoever sent it.
+    // A request in flight goes through even if its sender has gone.
     let (to, sent) = (shared.clone(), tokio::spawn(whole(upstream, parts, body)));
     let (mut head, mut body) = sent.await.map_err(|_| Ended)??;
     if !seen.writes()

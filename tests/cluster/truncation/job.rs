@@ -18,7 +18,7 @@ use crate::support::{
 
 /// A namespace with a Deployment, and a Hibernation of it that has truncated a database.
 struct Emptied {
-    // Its pods have to go before the namespace can.
+    // The paper node must end the pods before the namespace can go.
     node: PaperNode,
     scene: Scene,
     hibernation: Hibernation,
@@ -86,7 +86,8 @@ async fn a_database_that_is_changed_while_asleep_is_what_the_next_hibernation_wo
     hibernation
         .patch(json!({"spec": {"database": {"truncate": {"scope": "Opportunities"}}}}))
         .await;
-    // What the first dry run found says nothing of it, and while asleep the database may be down.
+    // The first preflight says nothing about this database, and while asleep the database may be
+    // down.
     let changed = |status: &Value| {
         status["phase"] == "Hibernated"
             && condition(status, "Ready") == "True"
@@ -104,7 +105,7 @@ async fn a_database_that_is_changed_while_asleep_is_what_the_next_hibernation_wo
     hibernation.until_phase("Hibernated").await;
     assert_eq!(emptied.emptying().await.1, "Opportunities");
     assert_eq!(emptied.times(), 2);
-    // One that is taken out is emptied no more.
+    // A database that is removed from the spec is truncated no more.
     hibernation.patch(json!({"spec": {"database": null}})).await;
     let unsaid = |status: &Value| condition(status, "PreflightPassed").is_empty();
     hibernation.until("nothing is said of a dry run", unsaid).await;
@@ -132,7 +133,7 @@ async fn a_job_that_somebody_keeps_from_going_keeps_nobody_asleep() {
     let kept = jobs.get(&job).await.expect("it is kept");
     assert!(kept.metadata.deletion_timestamp.is_some(), "and on its way out");
 
-    // Nor does it pass for the Job of the next one.
+    // It is not mistaken for the Job of the next hibernation either.
     hibernation.set_state("Hibernated").await;
     hibernation.until_phase("Hibernated").await;
     assert_eq!(emptied.times(), 2);

@@ -146,7 +146,7 @@ async fn a_key_that_comes_later_is_learnt_and_one_that_went_is_forgotten() {
     let (bridge, folder) = bridge("rotation", &[&old]).await;
     expect(&bridge, "old", &old.token(), IN).await;
     expect(&bridge, "new", &new.token(), UNKNOWN).await;
-    // Something that is no key set for a moment changes nothing.
+    // A file that is no key set for a moment changes nothing.
     folder.write("jwks.json", "{");
     expect(&bridge, "new", &new.token(), UNKNOWN).await;
     expect(&bridge, "old", &old.token(), IN).await;

@@ -93,7 +93,7 @@ async fn a_row_is_what_it_says() {
     assert_eq!(terms, [Term::Fixed { ends_at }, Term::Open]);
     assert_eq!((orders(&seen), tasks(&seen)), (vec!["2"], vec!["2"]));
     assert_eq!(seen.orders.as_slice()[0].restore.as_str(), "");
-    // Without statements nothing is done, and it is not said that it was.
+    // Without statements the bridge changes nothing, and reports failures.
     bridge.drain(1, &json!({"orders": ["2"]})).await;
     let seen = bridge.until("the failure is reported", |seen| !failures(seen).is_empty()).await;
     assert!(failures(&seen)[0].1.contains("has no --drain"), "{seen:?}");

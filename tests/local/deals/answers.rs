@@ -137,7 +137,7 @@ async fn an_answer_is_read_no_further_than_it_may_be_long() {
     let (world, _stub) = World::answered(&[changed]).await;
     world.change().await.unwrap();
 
-    // A long one that is in its bounds is read.
+    // A long answer within the limits is accepted.
     let restore = "x".repeat(65_000);
     let orders: Vec<Value> =
         (0..20).map(|id| json!({"id": id.to_string(), "restore": restore})).collect();

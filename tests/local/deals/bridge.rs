@@ -72,11 +72,11 @@ async fn a_bridge_that_does_not_let_the_client_in_is_understood() {
     let (reason, text) = failed(world.observe().await);
     assert_eq!(reason, "Unauthenticated", "{text}");
     assert!(text.contains("the token has expired"), "{text}");
-    // It was kept for all that; refused once more, it is replaced.
+    // The client kept the token. It is refused once more and replaced.
     world.observe().await.unwrap();
     assert_eq!(world.api.audiences().len(), 2);
 
-    // Whatever the audience is that was asked for, this token is for the first object's bridge.
+    // This token is always for the bridge of the first object.
     let others = with("aud", json!(["deals.torpor.dev/shop/MaintenanceWindow/other"]));
     let others = key.sign(&key.header(), &others);
     world.api.gives(move |_, _| Ok(others.clone()));
@@ -85,7 +85,7 @@ async fn a_bridge_that_does_not_let_the_client_in_is_understood() {
     assert_eq!(reason, "Unauthenticated", "{text}");
     assert!(text.contains("another audience"), "{text}");
 
-    // The cluster has rotated its key, and the bridge doesn't know the new one yet.
+    // The cluster has rotated its key, which the bridge does not know yet.
     let rotated = World::at(bridge.address);
     let token = other.token();
     rotated.api.gives(move |_, _| Ok(token.clone()));

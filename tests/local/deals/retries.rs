@@ -62,7 +62,7 @@ async fn a_server_that_nobody_serves_is_unreachable() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let world = World::at(taken.local_addr().unwrap());
     drop(taken);
-    // The clock stands still but for the pauses.
+    // The paused clock only advances during the pauses.
     let began = Instant::now();
     let (reason, text) = failed(world.observe().await);
     assert_eq!(reason, "MarketUnreachable", "{text}");

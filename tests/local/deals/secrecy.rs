@@ -41,8 +41,8 @@ async fn neither_a_log_nor_an_error_shows_the_token() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(log.clone())
         .finish();
-    // For all threads: one of another test that nobody listens to would keep what it meets first from being
-    // told to anybody.
+    // For all threads: tracing caches per call site that nothing listens, and a thread of another
+    // test could be the first there.
     tracing::subscriber::set_global_default(subscriber).expect("this is the only one that listens");
     let echo = format!("you are {SECRET}");
     let mut quoting = commitments();
@@ -65,7 +65,7 @@ async fn neither_a_log_nor_an_error_shows_the_token() {
             }
         }
     }
-    // What is no answer to a token request may have one in it all the same.
+    // An invalid answer to a token request may contain a token too.
     let (world, _stub) = World::answered(&[Reply::Say(bare(204))]).await;
     world.api.gives(|_, _| Ok(format!("{SECRET}\n")));
     let error = world.change().await.unwrap_err();

@@ -60,7 +60,7 @@ async fn what_cannot_be_dialled_is_said_and_nobody_is() {
     let (reason, text) = failed(world.change().await);
     assert_eq!((reason, text.as_str()), ("ServiceNotFound", "there is no Service market"));
 
-    // A name that leads out of the namespace is no name.
+    // A name that leads out of the namespace is invalid.
     let other = "/api/v1/namespaces/shop/services/../../other/services/market";
     world.api.put(other, good.clone());
     world.api.put("/api/v1/namespaces/shop/services", good);

@@ -49,7 +49,7 @@ async fn a_change_is_waited_for_half_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_does_not_come_about_is_waited_for_five_seconds() {
-    // One that nobody accepts is all that it has room for.
+    // Its backlog has room for one connection, which nothing accepts.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(0).unwrap();

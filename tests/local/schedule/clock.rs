@@ -8,7 +8,7 @@ use crate::support::schedule::{expect_changes, expect_states, raw, schedule};
 #[test]
 fn a_wake_that_was_missed_by_any_time_is_caught_up() {
     let nights = schedule("Europe/Kyiv", &[("0 20 * * 1-5", "0 7 * * 1-5")], &[]);
-    // Nobody looked at 07:00; whenever somebody does, it is awake.
+    // The operator was down at 07:00. Whenever it is back, the state is Awake.
     expect_states(
         &nights,
         &[
@@ -19,7 +19,7 @@ fn a_wake_that_was_missed_by_any_time_is_caught_up() {
             ("2026-06-09T17:00:00Z", Hibernated),
         ],
     );
-    // After months as well: what counts is the latest edge, not the one that was awaited.
+    // After months too: the latest edge counts, not the expected one.
     let january = schedule("Etc/UTC", &[("0 0 1 1 *", "0 0 1 2 *")], &[]);
     expect_states(
         &january,

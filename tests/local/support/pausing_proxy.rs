@@ -37,10 +37,10 @@ impl PausingProxy {
         tokio::spawn(async move {
             let mut armed = true;
             while let Ok((client, _)) = listener.accept().await {
-                // Down while it restarts: whoever comes is told so by the end of the connection.
+                // The server is restarting: close the client's connection.
                 let Ok(server) = TcpStream::connect(&upstream).await else { continue };
                 if armed {
-                    // One connection at a time, as the command has, until the proxy was passed.
+                    // One connection at a time until the message came, as the command has only one.
                     armed = !carry(client, server, Some((word, &tell, &mut ordered))).await;
                 } else {
                     tokio::spawn(carry(client, server, None));

@@ -106,7 +106,7 @@ impl Stub {
                 tokio::spawn(async move {
                     match tls {
                         None => serve(stream, reply, &seen).await,
-                        // Who is not trusted is not spoken to.
+                        // A client that refuses the certificate gets no answer.
                         Some(tls) => match tls.accept(stream).await {
                             Ok(stream) => serve(stream, reply, &seen).await,
                             Err(_) => Some(()),

@@ -29,7 +29,7 @@ async fn dry_run(url: &str) -> Ended {
 
 /// Creates a database whose tables belong to the role with a password.
 async fn database(server: &Server, name: &str) -> Database {
-    // A role is the server's: two at once would be in each other's way.
+    // Roles are shared by the server, so one test at a time creates this one.
     static ALONE: Mutex<()> = Mutex::const_new(());
     let _alone = ALONE.lock().await;
     let mut db = Database::on(server, name).await;
@@ -197,7 +197,7 @@ fn path(directory: &Path, file: &str) -> String {
 
 #[tokio::test]
 async fn a_certificate_counts_only_by_the_authority_that_is_given_for_the_host_and_in_its_time() {
-    // Its own: its certificate is changed.
+    // A separate server, as its certificate changes.
     let server = start();
     let mut db = database(&server, "tls").await;
     let ca = path(&server.directory, "ca.crt");
@@ -233,7 +233,7 @@ async fn a_certificate_counts_only_by_the_authority_that_is_given_for_the_host_a
         assert_eq!(ended.status, 0, "{url} {more:?}: {ended:?}");
     };
 
-    // The right authority; where it is handed over, the URL need not ask for anything.
+    // The right authority. With a CA file the URL needs no parameters.
     done(format!("{base}?sslmode=verify-full&sslrootcert={ca}"), &[]).await;
     done(base.clone(), &["--ca-file", &ca]).await;
     done(format!("{by_address}?sslmode=verify-ca&sslrootcert={ca}"), &[]).await;
@@ -249,7 +249,7 @@ async fn a_certificate_counts_only_by_the_authority_that_is_given_for_the_host_a
         .unwrap();
     assert!(from_the_environment.status.success(), "{from_the_environment:?}");
 
-    // A wrong one, whatever else is trusted; and a wrong host.
+    // A wrong authority, whatever else is trusted; and a wrong host.
     let unknown = "from an authority that is not trusted";
     for mode in ["verify-full", "verify-ca", "require"] {
         failed(format!("{base}?sslmode={mode}&sslrootcert={another}"), &[], unknown).await;
@@ -260,7 +260,7 @@ async fn a_certificate_counts_only_by_the_authority_that_is_given_for_the_host_a
     failed(format!("{by_address}?sslmode=verify-full&sslrootcert={ca}"), &[], other_host).await;
     failed(by_address.clone(), &["--ca-file", &ca], other_host).await;
 
-    // One that has run out.
+    // An expired certificate.
     openssl(
         &server,
         &[
@@ -300,7 +300,7 @@ async fn without_tls() -> u16 {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
-            // The request has eight bytes. Whoever goes on without TLS would wait in vain.
+            // The request has eight bytes. A client that went on without TLS would wait forever.
             let mut request = [0; 8];
             client.read_exact(&mut request).await.unwrap();
             client.write_all(b"N").await.unwrap();
@@ -338,7 +338,7 @@ async fn no_part_of_the_url_shows_whatever_happens() {
     let other = [&LISTS[..], &["--dry-run", "--scope", "All", "--confirm", "other"]].concat();
     hidden(&truncate_at(&url, &other).await, 3, "a refusal");
 
-    // Who has the lock is told, by a name that it chose.
+    // The message names the lock's holder by its application name.
     let mut rival = db.rival().await;
     let lock = format!(
         "SET application_name = '{ROLE} of {at} with p@ss'; BEGIN; LOCK TABLE jobs IN ACCESS SHARE MODE"
@@ -351,7 +351,7 @@ async fn no_part_of_the_url_shows_whatever_happens() {
     assert!(!said.contains(ROLE) && !said.contains(&at) && ended.status == 1, "{said}");
     sqlx::raw_sql("ROLLBACK").execute(&mut rival).await.unwrap();
 
-    // Code that runs with the truncation and says what it knows, in PostgreSQL's own words.
+    // A function that runs with the truncation raises errors with what it knows.
     for code in ["P0001", "0A000", "42501", "53100"] {
         db.run(&format!(
             "CREATE OR REPLACE FUNCTION tell(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN \

@@ -69,7 +69,7 @@ async fn a_sequence_that_is_shared_before_the_locks() -> Ended {
 
 async fn tables_that_are_replaced_before_the_locks_are_checked_again() -> Ended {
     let mut db = database("moving").await;
-    // What the meddling takes counts as a wait for locks.
+    // The time of this change counts as a wait for locks.
     let ended = with_sql_before(
         &mut db,
         &with(&["--lock-timeout", "10m"]),
@@ -134,7 +134,7 @@ async fn a_publication_that_comes_after_the_truncation() -> Ended {
 
 async fn a_function_that_writes_elsewhere_on_the_way_is_noticed() -> Ended {
     let mut db = database("foreign_lock").await;
-    // Declared IMMUTABLE, so that it runs when the index is merely looked at.
+    // Declared IMMUTABLE, so that it runs when the index definition is only read.
     db.run(
         "CREATE FUNCTION writes() RETURNS int LANGUAGE plpgsql AS
             $$ BEGIN UPDATE public.accounts SET name = 'sly'; RETURN 1; END $$;

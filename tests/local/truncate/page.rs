@@ -134,7 +134,7 @@ fn quoted(word: &str) -> String {
 fn normalised(text: &str, database: &str) -> String {
     let mut out = Vec::new();
     for line in text.lines() {
-        // Each test's database has a name that no word has.
+        // The name of a test's database is unlike any word.
         let line = if database.starts_with("t_") {
             line.replace(database, "app")
         } else {

@@ -48,7 +48,7 @@ impl Pooler {
         );
         std::fs::write(&file, settings).unwrap();
         let log = directory.path().join("log");
-        // It refuses to run as root.
+        // pgbouncer refuses to run as root.
         let mut child = Command::new("/usr/sbin/pgbouncer")
             .args(["-u", "postgres"])
             .arg(&file)
@@ -56,7 +56,7 @@ impl Pooler {
             .spawn()
             .unwrap();
         let said = || std::fs::read_to_string(&log).unwrap();
-        // It says so once it listens. A stranger could listen as well.
+        // Its log tells that it listens. A connection could reach another process.
         until("pgbouncer is up, or has ended", async || {
             said().contains("process up") || child.try_wait().unwrap().is_some()
         })
@@ -95,7 +95,7 @@ async fn traces(connection: &mut PgConnection) -> String {
 async fn a_pooler_in_transaction_mode_is_left_without_a_trace() -> Ended {
     let mut db = database("pooler").await;
     let pooler = Pooler::start("transaction", &db.url).await;
-    // What another client of the pool has left in the session: a table and a cursor of the same name.
+    // Another client of the pool has left a table and a cursor of the same name in the session.
     let mut other = pooler.connect().await;
     other.execute("CREATE TEMPORARY TABLE jobs (n int)").await.unwrap();
     other.execute("INSERT INTO pg_temp.jobs VALUES (1)").await.unwrap();

@@ -101,7 +101,7 @@ async fn all_locks_together_are_waited_for_no_longer_than_the_lock_timeout() -> 
 
 async fn tables_that_were_not_asked_for_are_not_waited_for() -> Ended {
     let mut db = database("bystanders").await;
-    // The default's text could name a sequence: it is looked at.
+    // The text of the default could name a sequence, so the command reads it.
     db.run(
         "CREATE TABLE visits (at timestamp DEFAULT timezone('utc'::text, now()));
         ALTER TABLE accounts ADD seen timestamp DEFAULT timezone('utc'::text, now()); ANALYZE",

@@ -73,7 +73,7 @@ pub(super) async fn rows() -> Vec<Row> {
         let manifest = Written::from(written).manifest("project");
         create(&namespace, manifest, true, Some(AUTHOR)).await
     };
-    // The API server takes a moment to know of rights and policies; nothing tells when it does.
+    // The API server learns of rights and policies after a moment, which nothing announces.
     wait::poll("the policy is in force", async || {
         let in_force = answer("state: Awake").await.is_ok()
             && answer(WRITTEN[0]).await.is_err_and(|message| message.contains(POLICY));

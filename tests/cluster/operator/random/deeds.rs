@@ -189,7 +189,8 @@ impl World {
 
     /// Removes annotation or label from a held object that has a second record in a status.
     async fn tear(&mut self, index: usize) {
-        // A record that is removed again and again is a contest, which is waited out longer than a test waits.
+        // A record that is removed again and again is a contest, whose backoff is longer than a
+        // test waits.
         if self.things[index].foreign >= PATIENCE {
             return;
         }

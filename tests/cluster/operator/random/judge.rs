@@ -48,7 +48,7 @@ impl Lever {
         let value = object.pointer(pointer).cloned();
         let held_at = held_at(object, pointer);
         if let Some(held_at) = held_at {
-            // Back at the held value: what somebody wrote was judged.
+            // Back at the held value: the operator has judged the foreign write.
             if value.as_ref() == Some(&held_at) {
                 self.settle();
             }
@@ -88,7 +88,7 @@ impl Lever {
         let unchanged = before.pointer(pointer).cloned() == value;
         let deploys = self.owners.contains(writer) || owns_the_rest(after, pointer, writer);
         let kept = value.is_some() && !scales && deploys;
-        // Who writes what is there already owns it too, and takes nothing back.
+        // A writer of the existing value owns it too, but changes nothing.
         let kept_before = unchanged && self.pending.as_ref().is_some_and(|pending| pending.kept);
         self.pending = Some(Pending { value, owners: owners_since, kept: kept || kept_before });
     }

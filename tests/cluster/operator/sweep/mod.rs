@@ -75,7 +75,7 @@ impl Point {
     /// market, depends on timing.
     fn is_certain(&self) -> bool {
         let hangs = self.write.ends_with("/status") || self.write.contains(" /v1/");
-        // What is kept grows by what the next look shows, where the first has not shown it all.
+        // The withdrawn orders grow with the next observation if the first was incomplete.
         let grows = self.write.starts_with("PATCH ") && self.write.ends_with("-withdrawn");
         !grows && (!hangs || self.number == 1)
     }

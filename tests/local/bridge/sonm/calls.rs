@@ -84,7 +84,7 @@ async fn a_drain_takes_all_but_forward_deals_and_a_resume_brings_it_back_once() 
     let (bridge, node) = started(Market::of(plans)).await;
     let before = bridge.commitments().await;
     let [fixed, open] = before.deals.as_slice() else { panic!("{before:?}") };
-    // All deals are named: the Forward one is left alone, and said.
+    // The drain names all deals. The Forward deal is left alone and reported.
     let all = json!({"orders": orders(&before), "deals": deals(&before), "tasks": tasks(&before)});
     bridge.drain(1, &all).await;
     let drained = bridge
@@ -182,7 +182,7 @@ async fn deals_are_read_to_the_last_page() {
     assert_eq!((deals(&seen).len(), tasks(&seen).len()), (401, 401));
     let asked: Vec<Value> =
         node.calls("GetDeals").await.iter().map(|(request, _)| request["offset"].clone()).collect();
-    // More than one page is read until two passes agree.
+    // Several pages are read again until two reads agree.
     let pass = [Value::Null, json!(200), json!(400)];
     assert_eq!(asked, [pass.clone(), pass].concat());
 }

@@ -31,7 +31,7 @@ async fn defect_1_orders_go_before_deals_and_deals_are_read_again() {
     bridge.change("PUT", "/v1/maintenance", 1, &json!({"at": soon.to_string()})).await;
     let seen = bridge.commitments().await;
     let late = accept(&node, "z", 3600).await;
-    // The deal that was an order in the look is not in the drain, and not touched by it.
+    // The deal was an order in the observation, so the drain does not name or touch it.
     bridge.drain(1, &json!({"orders": orders(&seen), "deals": deals(&seen)})).await;
     let seen =
         bridge.until("drained", |seen| orders(seen).is_empty() && deals(seen).len() == 1).await;
@@ -52,7 +52,7 @@ async fn defect_2_an_order_accepted_during_the_drain_is_left_to_the_next_observa
     assert_eq!(failures(&seen), []);
     // It was not even marked: that could not be taken back.
     assert_eq!(node.calls("RemoveAskPlan").await.len(), 1);
-    // Where it happens between the last look and the removal, the worker says so.
+    // If it happens between the last observation and the removal, the worker rejects the removal.
     for why in [
         "failed to remove ask plan c: failed to cancel order: failed to cancel order 9: order already have deal",
         "failed to remove ask plan c: concurrent order or deal was placed",
@@ -83,7 +83,7 @@ async fn defect_3_after_a_restart_deals_are_found_although_their_plans_have_forg
     let seen = bridge.commitments().await;
     assert_eq!((deals(&seen), orders(&seen)), (deals(&before), vec![]));
     assert_eq!(seen.deals, before.deals);
-    // Neither does a bridge that was started anew depend on what it has seen, nor on the index.
+    // A restarted bridge depends neither on its memory nor on the index.
     let again = Bridge::open(&node.bridge()).await;
     assert_eq!(again.commitments().await.deals, before.deals);
     node.kept_its_promises().await;

@@ -303,7 +303,7 @@ async fn what_does_not_exist_is_not_drained_and_not_a_failure_where_it_is_gone()
     bridge.drain(1, &json!({"orders": ["gone"], "deals": ["34", "x", "0"], "tasks": ["t"]})).await;
     let seen = bridge.until("the failure is reported", |seen| failures(seen).len() == 2).await;
     assert_eq!(failures(&seen), [("x", "there is no such deal"), ("0", "there is no such deal")]);
-    // A plan that goes between the look and the removal.
+    // A plan that disappears between the observation and the removal.
     script.say("WorkerManagement", "AskPlans", &json!({"askPlans": {"p": {"ID": "p"}}}));
     let gone =
         json!({"error": "rpc error: code = Unknown desc = specified ask-plan does not exist"});

@@ -123,7 +123,7 @@ impl Verdict {
 pub(crate) fn judge(world: &World, asked: &Asked) -> Verdict {
     let mut verdict =
         Verdict { obstacles: Vec::new(), emptied: BTreeSet::new(), restarted: BTreeMap::new() };
-    // What the command line alone tells comes alone.
+    // Errors in the command line are reported alone.
     let mut alone = Vec::new();
     let (empty, stay) = asked.names();
     for name in empty.iter().chain(&stay) {
@@ -229,7 +229,7 @@ impl Case<'_> {
         let world = self.world;
         let mut below = family.clone();
         for table in world.living() {
-            // Parents come before their children, so that one pass reaches all.
+            // Parents precede their children, so one loop reaches all.
             if family.contains(&table) {
                 continue;
             }
@@ -274,9 +274,9 @@ impl Case<'_> {
                     std::iter::successors(Some(*table), |table| world.whole(*table))
                         .any(|whole| whole == key.to)
                 });
-                // As the key of a partitioned table is one of each of its partitions, the table as a
-                // whole has to be there. One that leads from a table of which another key tells may
-                // be told of as well.
+                // A foreign key of a partitioned table belongs to each partition, so the whole
+                // table must be listed. The refusal may also name further keys of a table that it
+                // names already.
                 if touches && !family.contains(&key.from) {
                     let names = [key.name.clone(), self.name(key.from)];
                     self.found.push(Obstacle { must: first, ..Obstacle::new("ForeignKey", names) });

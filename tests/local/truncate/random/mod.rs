@@ -219,7 +219,7 @@ async fn whatever_the_schema_what_was_asked_for_is_emptied_and_nothing_else() {
     println!("{cases} cases from seed {seed}: {counts:?}");
     assert!(failures.is_empty(), "{}", failures.join("\n---\n"));
     if cases >= CASES {
-        // A sample that doesn't meet these shows nothing of them.
+        // A sample without these outcomes would prove nothing about them.
         for reason in [
             "done",
             "ForeignKey",
