@@ -1,4 +1,4 @@
-//! MaintenanceWindows that are suspended, deleted or moved, in each phase.
+//! `MaintenanceWindow`s that are suspended, deleted or moved, in each phase.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::DeleteParams;

@@ -1,4 +1,4 @@
-//! A MaintenanceWindow whose bridge the operator runs as a real pod.
+//! A `MaintenanceWindow` whose bridge the operator runs as a real pod.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! Several holders of one worker: two MaintenanceWindows, and a MaintenanceWindow and a
+//! Several holders of one worker: two `MaintenanceWindow`s, and a `MaintenanceWindow` and a
 //! Hibernation.
 
 use k8s_openapi::api::apps::v1::Deployment;

@@ -1,4 +1,4 @@
-//! MaintenanceWindows that stop nothing, as they are refused or missed; and windows that are
+//! `MaintenanceWindow`s that stop nothing, as they are refused or missed; and windows that are
 //! postponed or late.
 
 use jiff::{SignedDuration, Timestamp};

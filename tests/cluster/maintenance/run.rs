@@ -1,4 +1,4 @@
-//! A MaintenanceWindow from its announcement to its end.
+//! A `MaintenanceWindow` from its announcement to its end.
 
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;

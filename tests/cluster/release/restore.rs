@@ -44,7 +44,7 @@ async fn held_by_another(scene: &Scene, name: &str, holder: &str) {
     workload::merge::<Deployment>(&scene.namespace, name, patch).await;
 }
 
-/// Creates two Deployments that a Hibernation holds. A MaintenanceWindow holds one of them too, and
+/// Creates two Deployments that a Hibernation holds. A `MaintenanceWindow` holds one of them too, and
 /// the operator is gone.
 async fn held_by_two(test: &str) -> Scene {
     let mut scene = Scene::create(test).await;

@@ -27,7 +27,7 @@ use crate::support::{cluster, namespace::Namespace, operator::IMAGE, wait, workl
 
 const RBAC: &str = include_str!("../../../deploy/rbac.yaml");
 
-/// The name of the MaintenanceWindow that owns most bridges here.
+/// The name of the `MaintenanceWindow` that owns most bridges here.
 pub(crate) const WINDOW: &str = "MaintenanceWindow/worker";
 
 /// An operator's service account, its clients, and the object that it works on.

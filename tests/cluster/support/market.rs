@@ -216,7 +216,7 @@ impl Scene {
         Self { operator: Operator::start(&namespace), selling, bridge, proxy, namespace }
     }
 
-    /// Creates the MaintenanceWindow.
+    /// Creates the `MaintenanceWindow`.
     pub(crate) async fn window(&self, spec: Value) -> Window {
         Window::create(&self.namespace, NAME, spec).await
     }

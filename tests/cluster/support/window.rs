@@ -1,4 +1,4 @@
-//! MaintenanceWindows as their authors write them.
+//! `MaintenanceWindow`s as their authors write them.
 
 use std::ops::Deref;
 
@@ -13,12 +13,12 @@ const KIND: &str = "MaintenanceWindow";
 pub(crate) struct Window(Object);
 
 impl Window {
-    /// Creates a MaintenanceWindow with this spec.
+    /// Creates a `MaintenanceWindow` with this spec.
     pub(crate) async fn create(namespace: &Namespace, name: &str, spec: Value) -> Self {
         Self(Object::create(namespace, KIND, name, spec).await)
     }
 
-    /// Returns a MaintenanceWindow that exists already.
+    /// Returns a `MaintenanceWindow` that exists already.
     pub(crate) fn existing(namespace: &Namespace, name: &str) -> Self {
         Self(Object::existing(namespace, KIND, name))
     }

@@ -50,7 +50,7 @@ fn long(shown: &str, yaml: String) -> Written {
 }
 
 impl Written {
-    /// Returns the whole MaintenanceWindow. A spec without a start gets `after: 1h`.
+    /// Returns the whole `MaintenanceWindow`. A spec without a start gets `after: 1h`.
     fn window(&self, name: &str) -> String {
         let kind = "apiVersion: torpor.dev/v1alpha1\nkind: MaintenanceWindow\n";
         if self.yaml.starts_with("metadata:") {

@@ -98,7 +98,7 @@ pub(super) async fn rows() -> Vec<Row> {
     rows
 }
 
-/// Checks that a market in a MaintenanceWindow needs the same rights, and one with its own Service
+/// Checks that a market in a `MaintenanceWindow` needs the same rights, and one with its own Service
 /// none.
 async fn assert_windows_are_answered_the_same(namespace: &Namespace, rows: &[Row]) {
     let answer = async |kind: &str, spec: &str| {

@@ -1,4 +1,4 @@
-//! The rows of MaintenanceWindows.
+//! The rows of `MaintenanceWindow`s.
 
 use futures::future::join_all;
 
@@ -14,7 +14,7 @@ use crate::support::{
 /// The text above the table of the operator's answers.
 pub(super) const FOUND: &str = "By the operator, within seconds and long before anything stops. `kubectl describe mw` shows it.";
 
-/// Returns MaintenanceWindows that are refused, each for one reason.
+/// Returns `MaintenanceWindow`s that are refused, each for one reason.
 fn written() -> Vec<Written> {
     let mut rows: Vec<Written> = [
         "{}",

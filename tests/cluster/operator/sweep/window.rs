@@ -1,4 +1,4 @@
-//! A MaintenanceWindow of a worker that sells; it ends by suspension or by deletion. The operator
+//! A `MaintenanceWindow` of a worker that sells; it ends by suspension or by deletion. The operator
 //! is also killed at each change sent to the bridge.
 
 use k8s_openapi::api::apps::v1::Deployment;
