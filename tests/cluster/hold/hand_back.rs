@@ -49,8 +49,9 @@ impl Applied {
                 spec["configMaps"] = json!(entries);
             }
         }
-        let look = |name: &&str| ((*name).to_owned(), exactly(&scene, &format!("{kind}/{name}")));
-        let before = names.iter().map(look).collect();
+        let as_before =
+            |name: &&str| ((*name).to_owned(), exactly(&scene, &format!("{kind}/{name}")));
+        let before = names.iter().map(as_before).collect();
         let hibernation = asleep(&scene, spec).await;
         Self { scene, proxy, hibernation, before, kind }
     }

@@ -84,7 +84,7 @@ fn of_both() -> Value {
 
 /// Waits until both are held again and the status has the values that Helm has deployed.
 async fn deployed_while_asleep(scene: &Scene, hibernation: &Hibernation, replicas: &str) {
-    let told = |status: &Value| {
+    let reported = |status: &Value| {
         RELEASES.iter().all(|release| {
             let workload = of_workload(status, release);
             let message = workload["message"].as_str().unwrap_or_default();
@@ -93,7 +93,7 @@ async fn deployed_while_asleep(scene: &Scene, hibernation: &Hibernation, replica
                 && message.contains("that is what it wakes to")
         })
     };
-    hibernation.until("it tells what it wakes to, and why", told).await;
+    hibernation.until("it reports what it wakes to, and why", reported).await;
     hibernation.until_phase("Hibernated").await;
     for release in RELEASES {
         until_held(scene, release).await;

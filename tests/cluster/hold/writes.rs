@@ -83,7 +83,7 @@ async fn who_applied_it_server_side_deploys_while_asleep_and_meets_no_conflict_o
 
 #[tokio::test]
 async fn a_removed_annotation_is_healed_from_the_status() {
-    let scene = Scene::create("torn").await;
+    let scene = Scene::create("record-removed").await;
     let before = authored(&scene.deploy("worker", 2).await);
     let hibernation = asleep(&scene, of("worker", json!({}))).await;
     scene.kubectl(&["annotate", "deployment/worker", "torpor.dev/hold-"]);
@@ -104,7 +104,7 @@ async fn a_removed_annotation_is_healed_from_the_status() {
 
 #[tokio::test]
 async fn an_annotation_that_is_removed_while_the_operator_is_down_is_healed_from_the_status() {
-    let mut scene = Scene::create("torn-unseen").await;
+    let mut scene = Scene::create("record-removed-down").await;
     let before = authored(&scene.deploy("worker", 2).await);
     let hibernation = asleep(&scene, of("worker", json!({}))).await;
     scene.operator.kill9();

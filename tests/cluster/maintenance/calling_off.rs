@@ -32,7 +32,7 @@ async fn reached(scene: &Scene, window: &Window, phase: &str) {
         }
         "Draining" => {
             window.until("all is withdrawn", |status| status["deals"]["open"]["orders"] == 0).await;
-            assert_eq!(scene.replicas().await, 2, "a second look is due");
+            assert_eq!(scene.replicas().await, 2, "a second observation is due");
         }
         "InMaintenance" => {
             window.until_condition("InMaintenance", "True").await;
@@ -52,7 +52,7 @@ async fn suspended_in_any_phase_everything_is_as_it_was() {
     let scene = Scene::create("window-suspend", offering()).await;
     let window = scene.window(spec(json!({"suspend": true}), json!({}))).await;
     window.until_phase("Cancelled").await;
-    assert!(scene.told().is_empty(), "one that is called off tells nobody");
+    assert!(scene.market_changes().is_empty(), "a suspended window changes nothing at the market");
     for (phase, after, settle) in PHASES {
         window.change(json!({"suspend": false, "after": after, "deals": {"settle": settle}})).await;
         reached(&scene, &window, phase).await;

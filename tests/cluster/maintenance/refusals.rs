@@ -42,7 +42,7 @@ async fn what_is_not_to_be_touched_refuses_the_window_and_nothing_is_withdrawn()
             .await;
         assert_eq!(status["last"]["outcome"], "Refused", "{status:#}");
         assert_eq!(until_event(&scene, refused).await.type_.as_deref(), Some("Warning"));
-        assert_eq!(scene.told(), [], "{refused}");
+        assert_eq!(scene.market_changes(), [], "{refused}");
         assert_eq!(scene.replicas().await, 2);
         if refused == "SpotDealsRefused" {
             scene.selling.accept("1", 3600).await;

@@ -45,8 +45,8 @@ async fn a_worker_goes_down_once_its_forward_deal_has_run_out_and_comes_back_as_
     assert!(earliest > start, "{status:#}");
     let said = [condition(&status, "DealsClear"), reason(&status, "DealsClear")];
     assert_eq!(said, ["False", "ForwardDeals"]);
-    let told = message(&status, "DealsClear");
-    assert!(told.contains(&format!("{promised} until {earliest}")), "{told}");
+    let blocked = message(&status, "DealsClear");
+    assert!(blocked.contains(&format!("{promised} until {earliest}")), "{blocked}");
     assert_eq!(status["deals"]["forward"][0]["id"], promised);
     let is_announced = |truth: &Value| announced(truth) == Some(earliest);
     let market = scene.selling.until("announced, no earlier", is_announced).await;
@@ -69,7 +69,7 @@ async fn a_worker_goes_down_once_its_forward_deal_has_run_out_and_comes_back_as_
     assert_eq!(condition(&status, "DealsClear"), "True", "{status:#}");
     assert_eq!(scene.replicas().await, 0);
     let drains: Vec<_> =
-        scene.told().into_iter().filter(|(title, _)| title == "POST /v1/drain").collect();
+        scene.market_changes().into_iter().filter(|(title, _)| title == "POST /v1/drain").collect();
     // Each is of one kind: orders, then deals.
     let of = |kind: &str, what: &Value| what[kind].as_array().is_some_and(|ids| !ids.is_empty());
     let kinds: Vec<_> =
@@ -98,8 +98,8 @@ async fn a_worker_goes_down_once_its_forward_deal_has_run_out_and_comes_back_as_
 async fn until_event(scene: &Scene, reasons: &[&str]) {
     let mine = watcher::Config::default().fields("regarding.kind=MaintenanceWindow");
     wait::until_all::<Event>(&scene.namespace.api(), mine, "events", |events| {
-        let told: Vec<_> = events.iter().filter_map(|event| event.reason.as_deref()).collect();
-        reasons.iter().all(|reason| told.contains(reason))
+        let recorded: Vec<_> = events.iter().filter_map(|event| event.reason.as_deref()).collect();
+        reasons.iter().all(|reason| recorded.contains(reason))
     })
     .await;
 }
@@ -116,5 +116,5 @@ async fn the_next_maintenance_is_shown_and_announced_before_anything_is_withdraw
     assert_eq!(announced(&market), Some(at));
     let said = window.until("the announcement", |s| s["deals"]["announcement"]["made"] == true);
     assert_eq!(time(&said.await["deals"]["announcement"]["at"]), at);
-    assert!(scene.told().iter().all(|(title, _)| title == "PUT /v1/maintenance"));
+    assert!(scene.market_changes().iter().all(|(title, _)| title == "PUT /v1/maintenance"));
 }

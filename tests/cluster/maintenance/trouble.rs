@@ -23,7 +23,7 @@ async fn until_unknown(scene: &Scene, window: &Window, why: &str) -> Value {
     assert_eq!(status["phase"], "Blocked", "{status:#}");
     assert_ne!(condition(&status, "Ready"), "True", "{status:#}");
     assert_eq!(scene.replicas().await, 2, "{why}");
-    assert_eq!(scene.told(), [], "{why}");
+    assert_eq!(scene.market_changes(), [], "{why}");
     status
 }
 
@@ -76,7 +76,8 @@ async fn an_announcement_that_failed_is_repeated() {
     let at = time(&status["deals"]["announcement"]["at"]);
     let truth = scene.selling.node.truth().await;
     assert_eq!(announced(&truth), Some(at));
-    let tries = scene.told().iter().filter(|(title, _)| title == "PUT /v1/maintenance").count();
+    let tries =
+        scene.market_changes().iter().filter(|(title, _)| title == "PUT /v1/maintenance").count();
     assert!(tries >= 2, "{tries}");
 }
 

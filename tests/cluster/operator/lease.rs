@@ -46,7 +46,7 @@ async fn contend(name: &str, duration: Duration) -> Contender {
         renew_every: RENEW,
     };
     let (seen, follows) = watch::channel(false);
-    let look = move |request: http::Request<Body>| {
+    let notice_watch = move |request: http::Request<Body>| {
         if request.uri().query().is_some_and(|query| query.contains("watch=")) {
             seen.send_replace(true);
         }
@@ -55,7 +55,7 @@ async fn contend(name: &str, duration: Duration) -> Contender {
     let client = ClientBuilder::try_from(kube::Config::infer().await.unwrap())
         .unwrap()
         .with_layer(&BufferLayer::new(16))
-        .with_layer(&FilterLayer::new(look))
+        .with_layer(&FilterLayer::new(notice_watch))
         .build();
     let (lease, claim) = Lease::new(client, params);
     let (stop, stopped) = oneshot::channel();

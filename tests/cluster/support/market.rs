@@ -237,7 +237,7 @@ impl Scene {
     }
 
     /// Returns the changes sent to the bridge: title and body.
-    pub(crate) fn told(&self) -> Vec<(String, Value)> {
+    pub(crate) fn market_changes(&self) -> Vec<(String, Value)> {
         let requests = self.proxy.requests().into_iter();
         requests
             .filter(|request| request.is_of_market() && request.writes())

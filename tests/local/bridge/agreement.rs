@@ -41,9 +41,9 @@ fn the_contract_and_the_types_agree_on_what_can_be_read() {
                "deals": [{"id": "1", "term": term, "endsAt": ends_at}]})
     };
     let with = |key: &str, value: Value| {
-        let mut look = deal("Open", Value::Null);
-        look[key] = value;
-        look
+        let mut observation = deal("Open", Value::Null);
+        observation[key] = value;
+        observation
     };
     let id = |length: usize| json!({"orders": ["x".repeat(length)], "deals": [], "tasks": []});
     let restore = |text: &str| json!({"orders": [{"id": "a", "restore": text}]});

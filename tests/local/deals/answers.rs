@@ -16,8 +16,8 @@ async fn an_observation_tells_what_binds_and_when_it_was_asked() {
     let observation = world.observe().await.unwrap();
     assert!(before <= observation.began && observation.began <= observation.complete);
     assert!(observation.complete <= Timestamp::now());
-    let told: Commitments = serde_json::from_value(commitments()).unwrap();
-    assert_eq!(observation.commitments, told);
+    let expected: Commitments = serde_json::from_value(commitments()).unwrap();
+    assert_eq!(observation.commitments, expected);
     assert_eq!(stub.requests().len(), 1);
 }
 

@@ -33,8 +33,8 @@ async fn a_problem_is_told_with_its_reason_and_its_words() {
         let error = world.change().await.unwrap_err();
         assert_eq!(error.unknown_key(), kind == Kind::UnknownKey, "{kind:?}");
         assert_eq!(error.stale_epoch(), kind == Kind::StaleEpoch, "{kind:?}");
-        let (told, text) = failed(world.change().await);
-        assert_eq!(told, reason(kind), "{text}");
+        let (reported, text) = failed(world.change().await);
+        assert_eq!(reported, reason(kind), "{text}");
         assert!(text.starts_with(&format!("{}: worker [2J 7!", kind.title())), "{text}");
     }
 }

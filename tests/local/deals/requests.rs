@@ -55,8 +55,8 @@ async fn every_call_says_what_was_asked_for() {
 async fn an_observation_carries_no_epoch() {
     let (world, stub) = World::answered(&[Reply::Say(tells(&commitments()))]).await;
     world.observe().await.unwrap();
-    let looked = ("GET".to_owned(), "/v1/commitments".to_owned(), vec![]);
-    assert_eq!(last(&stub), looked);
+    let observe = ("GET".to_owned(), "/v1/commitments".to_owned(), vec![]);
+    assert_eq!(last(&stub), observe);
 }
 
 #[tokio::test]

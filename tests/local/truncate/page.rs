@@ -92,7 +92,7 @@ pub(crate) fn check(title: &str, setup: &str, ended: &Ended) {
     let kept = read().remove(title).unwrap_or_default();
     assert!(
         kept == body,
-        "docs/truncate-cases.md is stale: look whether the new message is better, and run `make docs`\n\
+        "docs/truncate-cases.md is stale: check that the new message is better, and run `make docs`\n\
          == {title}\n{body}\n== kept\n{kept}"
     );
 }

@@ -63,11 +63,11 @@ async fn run(seed: u64, operations: u64, rests: u64) {
     }))
     .catch_unwind()
     .await;
-    let mut told = format!("TORPOR_SEED={seed}, and this was done:\n");
+    let mut report = format!("TORPOR_SEED={seed}, and this was done:\n");
     for line in &world.journal {
-        let _ = writeln!(told, "  {line}");
+        let _ = writeln!(report, "  {line}");
     }
-    println!("{told}");
+    println!("{report}");
     if let Err(failure) = acted {
         std::panic::resume_unwind(failure);
     }

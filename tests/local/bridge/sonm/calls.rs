@@ -56,14 +56,14 @@ async fn an_empty_market_is_empty() {
 #[tokio::test]
 async fn maintenance_is_announced_never_too_early_and_taken_back() {
     let (bridge, node) = started(Market::default()).await;
-    for (asked, told) in [
+    for (asked, announced) in [
         ("2030-12-01T02:00:00Z", "2030-12-01T02:00:00Z"),
         ("2030-12-01T03:00:00.000000001+01:00", "2030-12-01T02:00:01Z"),
     ] {
         let answer = bridge.change("PUT", "/v1/maintenance", 1, &json!({"at": asked})).await;
         assert_eq!(answer.status, 204, "{answer:?}");
-        let told: Timestamp = told.parse().unwrap();
-        assert_eq!(bridge.commitments().await.next_maintenance, Some(told));
+        let announced: Timestamp = announced.parse().unwrap();
+        assert_eq!(bridge.commitments().await.next_maintenance, Some(announced));
     }
     assert_eq!(bridge.change("DELETE", "/v1/maintenance", 1, &Value::Null).await.status, 204);
     assert_eq!(bridge.commitments().await.next_maintenance, None);

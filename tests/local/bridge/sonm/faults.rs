@@ -289,9 +289,9 @@ async fn a_spot_deal_without_a_plan_is_finished_and_nobody_blacklisted() {
         bridge.until("finished", |_| script.asked("FinishDeals").len() > before).await;
         assert_eq!(bridge.resume(1, &json!([])).await.status, 204);
         let seen = bridge.commitments().await;
-        let told = failures(&seen).into_iter().map(|(_, why)| why).collect::<Vec<_>>().join(" ");
-        assert_eq!(why.is_none(), told.is_empty(), "{told}");
-        assert!(told.contains(why.unwrap_or_default()), "{told}");
+        let details = failures(&seen).into_iter().map(|(_, why)| why).collect::<Vec<_>>().join(" ");
+        assert_eq!(why.is_none(), details.is_empty(), "{details}");
+        assert!(details.contains(why.unwrap_or_default()), "{details}");
     }
     assert_eq!(script.asked("FinishDeals")[0], json!({"dealInfo": [{"id": "34"}]}));
 }

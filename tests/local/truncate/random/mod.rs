@@ -81,9 +81,9 @@ async fn try_it(database: &mut Database, mut world: World, asked: &Asked) -> (Wo
         }
         0 => {
             wrong.extend(verdict.wrong_between(&world, &before, &after));
-            let told = ended.report().totals.tables;
-            if told != verdict.tables() {
-                wrong.push(format!("it tells of {told} tables, and they are {}", verdict.tables()));
+            let reported = ended.report().totals.tables;
+            if reported != verdict.tables() {
+                wrong.push(format!("it reports {reported} tables instead of {}", verdict.tables()));
             }
         }
         3 => {
