@@ -211,7 +211,7 @@ async fn until_window_gone(windows: &Api<DynamicObject>) {
 }
 
 #[tokio::test]
-async fn what_a_bridge_waits_for_is_told_by_name() {
+async fn a_bridge_that_waits_names_the_missing_object() {
     let scene = Scene::create("bridge-waits").await;
     // The Secret of a URL, that of a key, and an image; all at once.
     let sonm = json!({"sonm": {

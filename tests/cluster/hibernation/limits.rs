@@ -172,7 +172,7 @@ async fn until_malformed(hibernation: &Hibernation) -> String {
 }
 
 #[tokio::test]
-async fn an_object_that_cannot_be_read_is_told_so_and_stops_nobody_else() {
+async fn an_object_that_cannot_be_parsed_says_so_and_stops_no_other() {
     let mut scene = Scene::create("malformed").await;
     scene.deploy("worker", 1).await;
     scene.deploy("second", 1).await;
@@ -197,7 +197,7 @@ async fn an_object_that_cannot_be_read_is_told_so_and_stops_nobody_else() {
 }
 
 #[tokio::test]
-async fn an_object_that_cannot_be_read_wakes_what_it_held_when_it_is_deleted() {
+async fn an_object_that_cannot_be_parsed_wakes_what_it_held_when_it_is_deleted() {
     let mut scene = Scene::create("malformed-gone").await;
     scene.deploy("worker", 1).await;
     let before = exactly(&scene, "deployment/worker");
@@ -215,7 +215,7 @@ async fn an_object_that_cannot_be_read_wakes_what_it_held_when_it_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_spec_from_before_the_crd_was_tightened_is_told_so_and_holds_on_until_it_is_deleted() {
+async fn a_spec_from_before_the_crd_was_tightened_says_so_and_holds_on_until_it_is_deleted() {
     let (proxy, namespace) = (Proxy::start().await, Namespace::create("malformed-spec").await);
     let scene = Scene { operator: Operator::start_behind(&namespace, &proxy), namespace };
     scene.deploy("worker", 1).await;

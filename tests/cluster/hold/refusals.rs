@@ -63,7 +63,7 @@ async fn what_cannot_be_held_is_said_and_nothing_is_stopped() {
 }
 
 #[tokio::test]
-async fn two_that_want_different_values_of_one_key_are_told_so() {
+async fn two_that_want_different_values_of_one_key_are_in_conflict() {
     let scene = Scene::create("conflict").await;
     create_config_map(&scene, "env", json!({})).await;
     let spec = |value: &str| {

@@ -30,7 +30,7 @@ fn nobody(scene: &Scene) -> PathBuf {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_and_told_by_the_exit_status() {
+async fn errors_are_in_the_message_and_the_exit_status() {
     let mut scene = Scene::create("release-wrong").await;
     scene.deploy("worker", 1).await;
     asleep(&scene, of("worker", json!({}))).await;

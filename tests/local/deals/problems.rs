@@ -26,7 +26,7 @@ fn reason(kind: Kind) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_problem_is_told_with_its_reason_and_its_words() {
+async fn a_problem_is_reported_with_its_reason_and_its_words() {
     for kind in Kind::ALL {
         let answer = problem(kind, &format!("worker\u{1b}[2J 7{}", "!".repeat(5000)));
         let (world, _stub) = World::answered(&[Reply::Say(answer)]).await;
@@ -40,7 +40,7 @@ async fn a_problem_is_told_with_its_reason_and_its_words() {
 }
 
 #[tokio::test]
-async fn a_problem_that_is_not_the_contracts_is_told_by_its_status_alone() {
+async fn a_problem_that_is_not_the_contracts_is_reported_by_its_status_alone() {
     let media = "application/problem+json";
     let body = |kind: &str, status: u16| json!({"type": kind, "title": "t", "status": status, "detail": "<script>"});
     let stale = format!("{TYPES}stale-epoch");

@@ -5,7 +5,7 @@ use crate::support::postgres::{Database, Ended, command, ended_of, truncate_at};
 
 shown! {
     the_plan_of_the_runbooks_tables,
-    progress_is_told_at_a_terminal,
+    progress_is_shown_at_a_terminal,
     a_report_on_standard_output_is_there_alone,
     a_report_that_cannot_be_written_is_said_before_anything_is_done,
 }
@@ -49,7 +49,7 @@ async fn a_report_that_cannot_be_written_is_said_before_anything_is_done() -> En
     ended
 }
 
-async fn progress_is_told_at_a_terminal() -> Ended {
+async fn progress_is_shown_at_a_terminal() -> Ended {
     let db = database("terminal").await;
     let arguments = with(&[]);
     // script gives it a terminal of its own.

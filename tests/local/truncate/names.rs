@@ -79,7 +79,7 @@ INSERT INTO "My ""App".jobs DEFAULT VALUES;"#,
         &["--runtime", "jobs,Jobs,gone,lost", "--preserved", "acounts"],
     ),
     Case::refused(
-        "Everything that is in the way is told at once",
+        "Everything that is in the way is reported at once",
         "CREATE VIEW \"a view\" AS SELECT 1; ALTER TABLE accounts ADD job int REFERENCES jobs;",
         &["--runtime", "jobs,logs,a view,gone", "--preserved", "accounts"],
     ),

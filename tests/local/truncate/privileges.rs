@@ -9,7 +9,7 @@ async fn a_missing_privilege_is_named() {
 
 pub(crate) const CASES: &[Case] = &[
     Case::refused(
-        "A role that may nothing is told all that it needs",
+        "A refusal names all privileges that a role lacks",
         "REVOKE ALL ON SCHEMA public FROM PUBLIC;",
         &LISTS,
     )
