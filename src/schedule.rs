@@ -472,7 +472,7 @@ impl Basis {
 
 /// What is wanted of an object at a time, all things considered.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Desired {
+pub struct Resolved {
     /// The state.
     pub state: DesiredState,
     /// What decided it.
@@ -495,11 +495,11 @@ pub enum DesiredCause {
     Schedule(Cause),
 }
 
-impl Desired {
+impl Resolved {
     /// The state at `now`. An override that has not expired beats everything else; the next change
     /// is the soonest instant at which the outcome differs, so an override that ends in the state
     /// that it asked for changes nothing.
-    pub fn resolve(basis: &Basis, overriding: Option<&Override>, now: Timestamp) -> Self {
+    pub fn at(basis: &Basis, overriding: Option<&Override>, now: Timestamp) -> Self {
         match overriding.filter(|overriding| now < overriding.until) {
             None => {
                 let (state, cause) = basis.state_at(now);

@@ -4,16 +4,14 @@
 //! The ConfigMap has no ownerReferences, so that no deletion takes it along.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, Preconditions};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::hosted::manifest::{APP, BRIDGE_OF, bridge_of};
+use super::hosted::manifest::{BRIDGE_OF, bridge_of};
 use super::types::{List, Order, Resume};
-use crate::hibernation::job::{MANAGED_BY, TORPOR};
-use crate::hibernation::observe::{self, call};
-use crate::hold::MANAGER;
-use crate::hold::apply::{Permit, is_status};
+use crate::api::labels::{APP, MANAGED_BY, TORPOR};
+use crate::apiserver::request::{self, Permit, call, patch_params, post_params};
 use crate::hold::record::Holder;
 
 /// The key of the ConfigMap: the body of a `POST /v1/resume`, so that what is kept fits into one.
@@ -55,7 +53,7 @@ pub enum Error {
     Changed(String),
     /// A request.
     #[error(transparent)]
-    Request(#[from] observe::Error),
+    Request(#[from] request::Error),
     /// What is no JSON: a defect of this program.
     #[error("writing withdrawn orders: {0}")]
     Manifest(#[from] serde_json::Error),
@@ -139,19 +137,11 @@ impl Payloads<'_> {
         self.permitted()?;
         let api = self.api(holder);
         let written = match before.version {
-            None => {
-                let params =
-                    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-                call(WHAT, api.create(&params, &serde_json::from_value(object)?)).await
-            }
+            None => call(WHAT, api.create(&post_params(), &serde_json::from_value(object)?)).await,
             Some(Version { uid, resource_version }) => {
                 object["metadata"]["uid"] = json!(uid);
                 object["metadata"]["resourceVersion"] = json!(resource_version);
-                let params = PatchParams {
-                    field_manager: Some(MANAGER.to_owned()),
-                    ..PatchParams::default()
-                };
-                call(WHAT, api.patch(&name, &params, &Patch::Merge(&object))).await
+                call(WHAT, api.patch(&name, &patch_params(), &Patch::Merge(&object))).await
             }
         };
         changed(name, written.map(drop), &[404, 409])
@@ -170,18 +160,16 @@ impl Payloads<'_> {
             ..DeleteParams::default()
         };
         match call(WHAT, self.api(holder).delete(&name, &params)).await {
-            Err(observe::Error::Api { source, .. }) if is_status(&source, 404) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
             answer => changed(name, answer.map(drop), &[409]),
         }
     }
 }
 
 /// An answer that means that it is not what was read any more has its own error.
-fn changed(name: String, answer: Result<(), observe::Error>, codes: &[u16]) -> Result<(), Error> {
+fn changed(name: String, answer: Result<(), request::Error>, codes: &[u16]) -> Result<(), Error> {
     match answer {
-        Err(observe::Error::Api { source, .. })
-            if codes.iter().any(|code| is_status(&source, *code)) =>
-        {
+        Err(error) if error.code().is_some_and(|code| codes.contains(&code)) => {
             Err(Error::Changed(name))
         }
         answer => Ok(answer?),

@@ -5,13 +5,10 @@ use serde_json::{Value, json};
 use super::validate::DatabaseEntry;
 use crate::api::database::SecretKeyRef;
 use crate::api::hibernation::Attempt;
+use crate::api::labels::{MANAGED_BY, TORPOR};
 use crate::truncate::table_name::TableNames;
 use crate::truncate::{CA_VARIABLE, URL_VARIABLE};
 
-/// The label by which Torpor's own objects are known.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Its value.
-pub const TORPOR: &str = "torpor";
 /// The container.
 pub const CONTAINER: &str = "truncate";
 /// Where the certificate authority is mounted.

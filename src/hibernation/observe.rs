@@ -2,26 +2,20 @@
 //! what is looked at is kept of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use futures::future::try_join_all;
-use futures::{TryStreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
-use tokio::time;
 
 use super::job;
 use super::validate::{Target, Valid};
-use crate::hold::apply::{CALL_TIMEOUT, in_words, rejects};
+use crate::apiserver::request::{Error, call, pages};
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART_ANNOTATION, WORKLOADS};
-use crate::hold::memory::Remembered;
 use crate::hold::record::LABEL;
+use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::{Controller, Subject};
-
-/// Objects in one page of a list.
-const PAGE: u32 = 500;
 
 /// Everything that a plan looks at.
 #[derive(Clone, Debug, Default)]
@@ -88,29 +82,6 @@ pub struct JobView {
     pub terminated: Vec<(i32, String)>,
     /// Why a container does not start.
     pub waiting: Option<(String, String)>,
-}
-
-/// Why something could not be seen.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No answer.
-    #[error("{0}: no answer within 30 s")]
-    Timeout(&'static str),
-    /// The API server's answer.
-    #[error("{what}: {}", in_words(source))]
-    Api {
-        /// What was read or written.
-        what: &'static str,
-        /// The answer.
-        source: Box<kube::Error>,
-    },
-}
-
-impl Error {
-    /// Whether the API server said no to the request as such: it would say so again.
-    pub fn is_rejection(&self) -> bool {
-        matches!(self, Self::Api { source, .. } if rejects(source))
-    }
 }
 
 /// Reads from one namespace.
@@ -301,47 +272,10 @@ fn config_pointers(spec: &Valid, originals: &BTreeMap<String, String>) -> Vec<St
     let originals = originals.iter().filter(|(key, _)| key.starts_with("ConfigMap/"));
     let remembered = originals.filter_map(|(_, text)| serde_json::from_str(text).ok());
     let mut pointers = spec.config_pointers();
-    pointers.extend(remembered.flat_map(|Remembered(levers)| levers.into_keys()));
+    pointers.extend(remembered.flat_map(|StatusRecord(levers)| levers.into_keys()));
     pointers.sort_unstable();
     pointers.dedup();
     pointers
-}
-
-/// Every page of a list, of which only what `keep` returns is kept.
-async fn pages<K, T>(
-    what: &'static str,
-    api: &Api<K>,
-    params: ListParams,
-    keep: impl Fn(K) -> Option<T>,
-) -> Result<Vec<T>, Error>
-where
-    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
-    let first = Some(params.limit(PAGE));
-    stream::try_unfold(first, |next| async {
-        let Some(params) = next else { return Ok(None) };
-        let page = call(what, api.list(&params)).await?;
-        let next = page.metadata.continue_.filter(|token| !token.is_empty());
-        let next = next.map(|token| params.continue_token(&token));
-        Ok(Some((page.items, next)))
-    })
-    .try_fold(Vec::new(), |mut kept, items| {
-        kept.extend(items.into_iter().filter_map(&keep));
-        std::future::ready(Ok(kept))
-    })
-    .await
-}
-
-/// One read, with a timeout.
-pub async fn call<T>(
-    what: &'static str,
-    request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, Error> {
-    const LIMIT: Duration = CALL_TIMEOUT;
-    match time::timeout(LIMIT, request).await {
-        Err(_) => Err(Error::Timeout(what)),
-        Ok(answer) => answer.map_err(|source| Error::Api { what, source: Box::new(source) }),
-    }
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
-use super::cast::{Role, Settled};
 use super::down::all_is_stopped;
 use super::job::Purpose;
 use super::observe::Observed;
+use super::roles::{Role, Settled};
 use super::steps::{Step, StepName};
 use super::validate::Valid;
 use crate::api::hibernation::{
@@ -22,10 +22,10 @@ use crate::api::hibernation::{
 };
 use crate::api::schedule::DesiredState;
 use crate::api::workload::MissedRuns;
-use crate::hold::memory::Remembered;
 use crate::hold::record::{Found, Holder};
+use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::Subject;
-use crate::schedule::{Basis, Cause, Desired, DesiredCause};
+use crate::schedule::{Basis, Cause, DesiredCause, Resolved};
 
 /// The finalizer that is there while something is held.
 pub const FINALIZER: &str = "torpor.dev/hold";
@@ -117,7 +117,7 @@ pub enum Action {
         /// The hibernation.
         episode: String,
         /// What the status remembers of it.
-        remembered: Option<Remembered>,
+        remembered: Option<StatusRecord>,
         /// Whether a CronJob's missed runs are skipped.
         skip_missed_runs: bool,
     },
@@ -246,7 +246,7 @@ impl<'a> Draft<'a> {
 
     fn decide(&mut self) {
         let Input { spec, now, .. } = self.input;
-        let desired = Desired::resolve(&spec.basis, spec.override_.as_ref(), now);
+        let desired = Resolved::at(&spec.basis, spec.override_.as_ref(), now);
         self.status.observed_generation = self.input.generation;
         self.status.next_transition =
             desired.next.map(|next| NextTransition { state: next.state, at: Time(next.at) });

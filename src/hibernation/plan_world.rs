@@ -11,7 +11,7 @@ use crate::hibernation::job::Purpose;
 use crate::hibernation::observe::{JobView, Observed, PodView, Pods};
 use crate::hibernation::validate::{Valid, validate};
 use crate::hold::lever::Kind;
-use crate::hold::plan::{Decision, Wish, decide, keep};
+use crate::hold::plan::{Decision, Desired, decide, keep};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
 use crate::schedule::Basis;
@@ -149,7 +149,7 @@ impl World {
                 Action::Settle { subject, wants, episode, remembered, .. } => {
                     let holder = self.holder.clone();
                     let remembered = remembered.as_ref();
-                    let wish = Wish { holder: &holder, episode, wants, remembered };
+                    let wish = Desired { holder: &holder, episode, wants, remembered };
                     settle(self.object(&subject.name), subject, &wish);
                 }
                 Action::CreateJob(attempt, Purpose::Truncation) => {
@@ -268,7 +268,7 @@ pub(crate) fn pod(app: &str, configuration: Option<String>) -> PodView {
 }
 
 /// Writes what is decided of an object, until there is nothing left to write.
-pub(crate) fn settle(object: &mut Value, seen: &Subject, wish: &Wish) {
+pub(crate) fn settle(object: &mut Value, seen: &Subject, wish: &Desired) {
     let mut current = seen.clone();
     loop {
         let Decision::Write(write) = decide(&current, wish) else {

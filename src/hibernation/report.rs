@@ -3,22 +3,22 @@
 
 use jiff::Timestamp;
 
-use super::cast::{Role, memory_key};
 use super::down::{blockers, not_ready, not_restarted};
 use super::plan::{Draft, Input, Next, Plan, Standing, few};
+use super::roles::{Role, memory_key};
 use super::validate::Entry;
 use crate::api::condition::{
     self, HIBERNATED, PREFLIGHT_PASSED, READY, RECONCILING, STALLED, TRUNCATED,
 };
+use crate::api::event::Event;
 use crate::api::hibernation::{
     AttemptEnd, Counts, EpisodeTruncation, HibernationStatus, Phase, WorkloadStatus,
 };
-use crate::hold::memory::Remembered;
-use crate::hold::plan::{Decision, Wish, decide, original_in_words};
+use crate::hold::plan::{Decision, Desired, decide, original_in_words};
 use crate::hold::record::Found;
 use crate::hold::refusal::Refusal;
+use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::Subject;
-use crate::operator::object::Event;
 
 /// Bytes of originals that the status keeps: a status that grew too large could not be written at
 /// all, and each object has its own record.
@@ -65,7 +65,7 @@ impl Draft<'_> {
             let key = memory_key(subject);
             match &subject.found {
                 Found::Record(record) if record.held_by(holder) => {
-                    let remembered = Remembered::of(record, holder);
+                    let remembered = StatusRecord::of(record, holder);
                     if let Ok(text) = serde_json::to_string(&remembered)
                         && remembered_bytes + key.len() + text.len() <= REMEMBERED
                     {
@@ -75,7 +75,7 @@ impl Draft<'_> {
                 }
                 Found::Record(_) => {}
                 // Its annotation is gone: what the status knows is all that is left.
-                Found::Nothing | Found::Torn => {
+                Found::Nothing | Found::RecordMissing => {
                     if let Some(text) = self.status.originals.get(&key) {
                         originals.insert(key, text.clone());
                     }
@@ -153,7 +153,7 @@ impl Draft<'_> {
     pub(super) fn refusal(&self, subject: &Subject, role: &Role) -> Option<Refusal> {
         let wants = self.wants(subject, role);
         let remembered = self.remembered(subject);
-        let wish = Wish {
+        let wish = Desired {
             holder: self.input.holder,
             episode: &self.episode_id(),
             wants: &wants,

@@ -6,10 +6,10 @@ use std::fmt;
 
 use jiff::SignedDuration;
 
-use super::cast::{Role, Settled};
 use super::down::{blockers, not_ready, not_restarted, of_old_template};
 use super::observe::Pods;
 use super::plan::{Draft, few};
+use super::roles::{Role, Settled};
 use super::validate::{ConfigEntry, Target};
 use crate::api::database::Truncate;
 use crate::api::hibernation::EpisodeTruncation;

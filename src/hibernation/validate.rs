@@ -13,7 +13,7 @@ use crate::api::deals::Deals;
 use crate::api::hibernation::{HibernationSpec, OnDelete};
 use crate::api::schedule::DesiredState;
 use crate::api::workload::{Action, MissedRuns, Workload};
-use crate::deals::gate::Rules;
+use crate::deals::clearance::Rules;
 use crate::hold::lever::{self, Kind, WORKLOADS};
 use crate::hold::subject::Subject;
 use crate::schedule::{Basis, Override};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::cast::Settled;
 use super::plan::{Action, Draft, Input, Next, Standing, few};
+use super::roles::Settled;
 use super::steps::{Step, StepName};
 use crate::api::hibernation::{OnDelete, Phase};
 use crate::api::workload::MissedRuns;

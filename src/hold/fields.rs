@@ -7,7 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntr
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{MANAGER, lever};
+use super::lever;
+use crate::apiserver::request::MANAGER;
 
 /// A field manager, as an entry in managedFields names it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -5,15 +5,12 @@
 //! and a label that is the annotation's digest. There is no moment in which the original is known
 //! nowhere.
 
-pub mod apply;
 pub mod fields;
 pub mod foreign;
 pub mod lever;
-pub mod memory;
 pub mod plan;
 pub mod record;
 pub mod refusal;
+pub mod status_record;
 pub mod subject;
-
-/// The field manager of every write that Torpor makes.
-pub const MANAGER: &str = "torpor";
+pub mod writer;

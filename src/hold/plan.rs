@@ -6,18 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::{Map, Value, json};
 
-use super::MANAGER;
 use super::fields::{self, Owner};
 use super::foreign::Foreign;
 use super::lever::{self, Kind};
-use super::memory::{Lever, Remembered};
 use super::record::{ANNOTATION, Found, Held, Holder, Holding, LABEL, LONGEST, Record};
 use super::refusal::Refusal;
+use super::status_record::{Lever, StatusRecord};
 use super::subject::{Subject, View};
+use crate::apiserver::request::MANAGER;
 
 /// What a holder wants of an object.
 #[derive(Clone, Debug)]
-pub struct Wish<'a> {
+pub struct Desired<'a> {
     /// Who.
     pub holder: &'a Holder,
     /// Its hibernation, or window.
@@ -26,7 +26,7 @@ pub struct Wish<'a> {
     /// wanted means that everything is.
     pub wants: &'a BTreeMap<String, Value>,
     /// What the holder's own status remembers of this object.
-    pub remembered: Option<&'a Remembered>,
+    pub remembered: Option<&'a StatusRecord>,
 }
 
 /// What is to be done with an object.
@@ -58,7 +58,7 @@ pub struct Write {
 }
 
 /// Decides what to write so that `holder` holds exactly what it wants of the object.
-pub fn decide(subject: &Subject, wish: &Wish) -> Decision {
+pub fn decide(subject: &Subject, wish: &Desired) -> Decision {
     match Draft::new(subject, wish).and_then(|mut draft| {
         for (pointer, value) in wish.wants {
             draft.take(pointer, value)?;
@@ -93,13 +93,14 @@ pub fn keep(subject: &Subject, holder: &Holder) -> Decision {
 /// Finishes what was let go of and not given back before a crash, whoever had held it.
 pub fn finish(subject: &Subject) -> Decision {
     let wants = BTreeMap::new();
-    decide(subject, &Wish { holder: &nobody(), episode: "", wants: &wants, remembered: None })
+    decide(subject, &Desired { holder: &nobody(), episode: "", wants: &wants, remembered: None })
 }
 
 /// What each held lever comes back to when the last of its holders lets go: the original, or what was
 /// deployed since.
 pub fn originals(subject: &Subject) -> BTreeMap<String, Option<Value>> {
-    let wish = Wish { holder: &nobody(), episode: "", wants: &BTreeMap::new(), remembered: None };
+    let wish =
+        Desired { holder: &nobody(), episode: "", wants: &BTreeMap::new(), remembered: None };
     let Ok(mut draft) = Draft::new(subject, &wish) else { return BTreeMap::new() };
     for (pointer, view) in &subject.levers {
         draft.judge(pointer, view);
@@ -115,7 +116,7 @@ fn nobody() -> Holder {
 /// The write in the making.
 struct Draft<'a> {
     subject: &'a Subject,
-    wish: &'a Wish<'a>,
+    wish: &'a Desired<'a>,
     record: Record,
     values: BTreeMap<String, Option<Value>>,
     /// What is let go of with this write and has owners to go back to.
@@ -124,9 +125,9 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(subject: &'a Subject, wish: &'a Wish) -> Result<Self, Refusal> {
+    fn new(subject: &'a Subject, wish: &'a Desired) -> Result<Self, Refusal> {
         let record = match (&subject.found, wish.remembered) {
-            // Torn off, perhaps, and another holder was the first to write its own part anew.
+            // RecordMissing off, perhaps, and another holder was the first to write its own part anew.
             (Found::Record(record), Some(remembered)) if !wish.wants.is_empty() => {
                 let mut levers = rebuilt(&remembered.still_held(subject), wish).levers;
                 levers.extend(record.clone().levers);
@@ -137,8 +138,8 @@ impl<'a> Draft<'a> {
             (Found::Nothing, Some(remembered)) if wish.wants.is_empty() => {
                 rebuilt(&remembered.still_held(subject), wish)
             }
-            (Found::Nothing | Found::Torn, Some(remembered)) => rebuilt(remembered, wish),
-            (Found::Nothing | Found::Torn, None) => Record::default(),
+            (Found::Nothing | Found::RecordMissing, Some(remembered)) => rebuilt(remembered, wish),
+            (Found::Nothing | Found::RecordMissing, None) => Record::default(),
         };
         // Whoever takes the marks off what is held contests the hold, as whoever writes the lever does.
         let healed = subject.found.record().is_none()
@@ -175,7 +176,7 @@ impl<'a> Draft<'a> {
         if !(held && as_wanted) {
             self.refuse_what_cannot_be_written(pointer)?;
         }
-        let torn = matches!(self.subject.found, Found::Torn);
+        let torn = matches!(self.subject.found, Found::RecordMissing);
         match self.record.levers.get_mut(pointer) {
             // A held value that nothing tells of any more is never taken for an original.
             None if (torn || view.ours) && as_wanted => {
@@ -365,10 +366,10 @@ impl<'a> Draft<'a> {
             Found::Record(before) => *before == self.record,
             // A stale annotation is not ours to clean up; a label without a record is.
             Found::Nothing => self.record.levers.is_empty(),
-            Found::Torn => false,
+            Found::RecordMissing => false,
         };
         let holds_nothing = self.record.levers.is_empty() && self.wish.wants.is_empty();
-        let torn_by_others = matches!(self.subject.found, Found::Torn)
+        let torn_by_others = matches!(self.subject.found, Found::RecordMissing)
             && holds_nothing
             && self.wish.remembered.is_none();
         if (unchanged && self.values.is_empty()) || torn_by_others {
@@ -393,7 +394,7 @@ impl<'a> Draft<'a> {
 }
 
 /// A record rebuilt from what the holder's status remembers.
-fn rebuilt(remembered: &Remembered, wish: &Wish) -> Record {
+fn rebuilt(remembered: &StatusRecord, wish: &Desired) -> Record {
     let levers = remembered.0.iter().map(|(pointer, Lever(original, value, owners))| {
         let holding = Holding {
             holder: wish.holder.clone(),

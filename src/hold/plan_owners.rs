@@ -79,7 +79,7 @@ fn what_was_zero_and_was_scaled_meanwhile_is_its_owners_again_too() {
 #[test]
 fn what_somebody_sets_after_it_was_let_go_is_left_alone() {
     let asleep = held(&deployment());
-    let remembered = Remembered::of(read(&asleep).found.record().unwrap(), &holder("a"));
+    let remembered = StatusRecord::of(read(&asleep).found.record().unwrap(), &holder("a"));
     // The status still knows of the hold: the operator was killed, or has not looked since.
     for replicas in [0, 7] {
         let mut free = woken(&asleep);

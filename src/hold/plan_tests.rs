@@ -154,9 +154,9 @@ fn ask_with(
     object: &Value,
     holder: &Holder,
     wants: &BTreeMap<String, Value>,
-    remembered: Option<&Remembered>,
+    remembered: Option<&StatusRecord>,
 ) -> Decision {
-    decide(&read(object), &Wish { holder, episode: "e1", wants, remembered })
+    decide(&read(object), &Desired { holder, episode: "e1", wants, remembered })
 }
 
 fn written(object: &Value, decision: Decision) -> Value {
@@ -252,7 +252,7 @@ fn the_original_is_never_overwritten_by_a_held_value() {
     let object = held(&deployment());
     let again = decide(
         &read(&object),
-        &Wish { holder: &holder("a"), episode: "e2", wants: &stop(), remembered: None },
+        &Desired { holder: &holder("a"), episode: "e2", wants: &stop(), remembered: None },
     );
     let object = written(&object, again);
     let object = written(&object, ask(&object, &holder("b"), &stop()));
@@ -318,7 +318,7 @@ fn a_stale_annotation_is_never_restored_from() {
 fn what_the_status_remembers_stands_in_for_a_torn_annotation() {
     let asleep = held(&deployment());
     let record = read(&asleep).found.record().unwrap().clone();
-    let remembered = Remembered::of(&record, &holder("a"));
+    let remembered = StatusRecord::of(&record, &holder("a"));
     let mut annotation_torn = asleep.clone();
     annotation_torn["metadata"].as_object_mut().unwrap().remove("annotations");
     let mut both_torn = annotation_torn.clone();
@@ -344,7 +344,7 @@ fn each_holder_heals_what_it_holds() {
     object["metadata"].as_object_mut().unwrap().remove("annotations");
     object["metadata"].as_object_mut().unwrap().remove("labels");
     for (holder, wants) in &holders {
-        let remembered = Remembered::of(&record, holder);
+        let remembered = StatusRecord::of(&record, holder);
         object = written(&object, ask_with(&object, holder, wants, Some(&remembered)));
     }
     assert_eq!(read(&object).found.record(), Some(&record));
@@ -362,7 +362,7 @@ fn an_original_that_is_recorded_nowhere_is_asked_for() {
 fn who_takes_the_marks_off_what_is_held_contests_it() {
     let asleep = held(&deployment());
     let record = read(&asleep).found.record().unwrap().clone();
-    let remembered = Remembered::of(&record, &holder("a"));
+    let remembered = StatusRecord::of(&record, &holder("a"));
     let mut torn = asleep.clone();
     torn["metadata"].as_object_mut().unwrap().remove("annotations");
     let foreign = |object: &Value, wants: &BTreeMap<String, Value>| match ask_with(

@@ -122,7 +122,7 @@ pub enum Found {
     Record(Record),
     /// The label is there, and the annotation is not the one that it vouches for, or none that Torpor
     /// writes: torn off.
-    Torn,
+    RecordMissing,
 }
 
 impl Found {
@@ -131,7 +131,9 @@ impl Found {
     /// of Torpor's.
     pub fn of(kind: &Kind, annotation: Option<&str>, label: Option<&str>) -> Self {
         match Self::read(annotation, label) {
-            Self::Record(record) if !record.levers.keys().all(|p| kind.has_lever(p)) => Self::Torn,
+            Self::Record(record) if !record.levers.keys().all(|p| kind.has_lever(p)) => {
+                Self::RecordMissing
+            }
             found => found,
         }
     }
@@ -143,14 +145,14 @@ impl Found {
             .filter(|annotation| annotation.len() <= LONGEST && digest(annotation) == label)
             .and_then(|annotation| serde_json::from_str(annotation).ok())
             .filter(|record: &Record| !record.has_too_many_holders());
-        record.map_or(Self::Torn, Self::Record)
+        record.map_or(Self::RecordMissing, Self::Record)
     }
 
     /// The record, where there is one.
     pub fn record(&self) -> Option<&Record> {
         match self {
             Self::Record(record) => Some(record),
-            Self::Nothing | Self::Torn => None,
+            Self::Nothing | Self::RecordMissing => None,
         }
     }
 
@@ -217,8 +219,8 @@ mod tests {
         let (annotation, label) = record().written();
         assert_eq!(Found::read(Some(&annotation), Some(&label)), Found::Record(record()));
         assert_eq!(Found::read(Some(&annotation), None), Found::Nothing);
-        assert_eq!(Found::read(Some(&annotation), Some("0123456789abcdef")), Found::Torn);
-        assert_eq!(Found::read(None, Some(&label)), Found::Torn);
+        assert_eq!(Found::read(Some(&annotation), Some("0123456789abcdef")), Found::RecordMissing);
+        assert_eq!(Found::read(None, Some(&label)), Found::RecordMissing);
         assert_eq!(Found::read(None, None), Found::Nothing);
     }
 
@@ -231,7 +233,7 @@ mod tests {
         assert_eq!(read(&record()), Found::Record(record()));
         let mut foreign = record();
         foreign.levers.insert("/spec/paused".to_owned(), foreign.levers["/spec/replicas"].clone());
-        assert_eq!(read(&foreign), Found::Torn);
+        assert_eq!(read(&foreign), Found::RecordMissing);
 
         let mut invented = record();
         let holders = &mut invented.levers.get_mut("/spec/replicas").unwrap().holders;
@@ -242,12 +244,12 @@ mod tests {
         assert_eq!(read(&invented), Found::Record(invented.clone()));
         let holders = &mut invented.levers.get_mut("/spec/replicas").unwrap().holders;
         holders.push(Holding { holder: "A/b/c".parse().unwrap(), ..holders[0].clone() });
-        assert_eq!(read(&invented), Found::Torn);
+        assert_eq!(read(&invented), Found::RecordMissing);
 
         let mut large = record();
         let held = large.levers.get_mut("/spec/replicas").unwrap();
         held.original = Some(json!("x".repeat(LONGEST)));
-        assert_eq!(read(&large), Found::Torn);
+        assert_eq!(read(&large), Found::RecordMissing);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::plan::{Action, Draft, Input};
 use super::validate::Begins;
 use crate::api::maintenance_window::{LastWindow, WindowPhase, WindowStatus};
-use crate::deals::gate::Trouble;
+use crate::deals::clearance::MarketError;
 use crate::hibernation::plan::{self as hold, Next, Standing};
 
 impl Draft<'_> {
@@ -107,7 +107,7 @@ impl Draft<'_> {
             .any(|action| matches!(action, Action::Hold(hold::Action::RemoveFinalizer)));
         if now > since + spec.deadline && !removing && self.next != Next::LookAtPods {
             // What is still held is left to the sweep for holders that are gone.
-            if let Some(Trouble { reason, message }) = self.dealings.left_behind() {
+            if let Some(MarketError { reason, message }) = self.dealings.left_behind() {
                 self.stall(&reason, message);
             }
             self.dealings.needs_look = false;

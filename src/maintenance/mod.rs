@@ -4,7 +4,6 @@
 mod departure;
 mod held;
 pub mod occurrence;
-pub mod pass;
 pub mod plan;
 #[cfg(test)]
 mod plan_world;

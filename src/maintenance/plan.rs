@@ -2,7 +2,7 @@
 //!
 //! As with a Hibernation, a plan is a status, written first, and then actions. What is held is planned
 //! by [`crate::hibernation::plan`], asked to sleep or to be awake; what a market is asked and told, by
-//! [`crate::deals::gate`]. Here is only which of the two comes when.
+//! [`crate::deals::clearance`]. Here is only which of the two comes when.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,8 +14,8 @@ use crate::api::hibernation::StepStatus;
 use crate::api::maintenance_window::{
     MaintenanceWindowStatus, NextWindowTransition, WindowPhase, WindowState, WindowStatus,
 };
-use crate::deals::dealings::{Dealings, Prepared, Start, TAKING_BACK};
-use crate::deals::gate::{self, Trouble, Verdict};
+use crate::deals::clearance::{self, MarketError, Verdict};
+use crate::deals::session::{Prepared, Session, Start, TAKING_BACK};
 use crate::hibernation::observe::Observed;
 use crate::hibernation::plan::{self as hold, Contests, Looks, Next, Standing};
 use crate::hold::record::Holder;
@@ -40,9 +40,9 @@ pub struct Input<'a> {
     /// What was seen of the namespace.
     pub seen: &'a Observed,
     /// What was seen of the market in this pass.
-    pub market: Option<&'a gate::Seen>,
+    pub market: Option<&'a clearance::Seen>,
     /// What is remembered of the market.
-    pub gate: &'a gate::Memory,
+    pub gate: &'a clearance::Memory,
     /// Clear looks at pods so far.
     pub looks: &'a Looks,
     /// Who keeps on writing what is held.
@@ -65,7 +65,7 @@ pub struct Plan {
     /// Clear looks, for the next plan.
     pub looks: Looks,
     /// What is remembered of the market, for the next plan.
-    pub gate: gate::Memory,
+    pub gate: clearance::Memory,
     /// Whether a change in the namespace may change the plan.
     pub listens: bool,
 }
@@ -76,7 +76,7 @@ pub enum Action {
     /// In the cluster.
     Hold(hold::Action),
     /// At the market.
-    Market(gate::Action),
+    Market(clearance::Action),
 }
 
 /// A plan in the making.
@@ -85,7 +85,7 @@ pub(super) struct Draft<'a> {
     pub(super) status: MaintenanceWindowStatus,
     pub(super) phase: WindowPhase,
     pub(super) standing: Standing,
-    pub(super) dealings: Dealings<'a>,
+    pub(super) dealings: Session<'a>,
     pub(super) actions: Vec<Action>,
     pub(super) looks: Looks,
     pub(super) next: Next,
@@ -98,7 +98,7 @@ pub fn plan(input: Input) -> Plan {
         status: input.status.clone(),
         phase: input.status.phase.unwrap_or_default(),
         standing: Standing::Settled,
-        dealings: Dealings::new(
+        dealings: Session::new(
             input.holder,
             input.spec.deals.as_ref(),
             input.status.deals.clone(),
@@ -240,7 +240,7 @@ impl Draft<'_> {
             Verdict::Forward(earliest, message) => {
                 self.blocked_by_deals(window, earliest, message, again);
             }
-            Verdict::Refused(Trouble { reason, message }) => {
+            Verdict::Refused(MarketError { reason, message }) => {
                 self.is_not_to_be(window, WindowPhase::Refused, &reason, message);
             }
             Verdict::Draining(message) => {

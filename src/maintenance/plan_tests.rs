@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::api::condition::{DEALS_CLEAR, IN_MAINTENANCE};
 use crate::api::condition::{READY, STALLED};
-use crate::deals::market_world::at;
+use crate::deals::test_market::at;
 use crate::maintenance::plan_world::World;
 
 use WindowPhase::{

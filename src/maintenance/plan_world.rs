@@ -10,12 +10,12 @@ use super::plan::{Action, Input, Plan, plan};
 use super::validate::{Valid, validate};
 use crate::api::deals::{AnnouncementStatus, DealsStatus};
 use crate::api::maintenance_window::{MaintenanceWindowStatus, WindowPhase};
-use crate::deals::gate::{self, Seen};
-use crate::deals::market_world::{Market, at};
+use crate::deals::clearance::{self, Seen};
+use crate::deals::test_market::{Market, at};
 use crate::hibernation::observe::{Observed, Pods};
 use crate::hibernation::plan::{self as hold, Contests, Looks, Next};
 use crate::hibernation::plan_world::{deployment, settle, subject};
-use crate::hold::plan::Wish;
+use crate::hold::plan::Desired;
 use crate::hold::record::Holder;
 
 pub(super) struct World {
@@ -28,7 +28,7 @@ pub(super) struct World {
     pub(super) deleting_since: Option<Timestamp>,
     pub(super) gone: bool,
     pub(super) looks: Looks,
-    pub(super) gate: gate::Memory,
+    pub(super) gate: clearance::Memory,
     pub(super) now: Timestamp,
     pub(super) objects: Vec<Value>,
     pub(super) market: Market,
@@ -52,7 +52,7 @@ impl World {
             deleting_since: None,
             gone: false,
             looks: Looks::default(),
-            gate: gate::Memory::default(),
+            gate: clearance::Memory::default(),
             now: at(0),
             objects: vec![deployment("worker", 2), deployment("agent", 1)],
             market,
@@ -204,7 +204,7 @@ impl World {
                     if selling && !wants.is_empty() && self.up(&subject.name) {
                         self.judge_a_stop(&subject.name);
                     }
-                    let wish = Wish {
+                    let wish = Desired {
                         holder: &self.holder,
                         episode,
                         wants,
@@ -231,7 +231,7 @@ impl World {
         assert!(!self.market.binds(), "{name} stops at {}: {:?}", self.now, self.market);
     }
 
-    fn call(&mut self, action: &gate::Action) -> bool {
+    fn call(&mut self, action: &clearance::Action) -> bool {
         let reachable = self.reachable();
         self.market.call(action, reachable, &mut self.gate, self.now)
     }
@@ -239,7 +239,7 @@ impl World {
     /// The operator dies, and what it remembered with it.
     pub(super) fn crash(&mut self) {
         self.looks = Looks::default();
-        self.gate = gate::Memory::default();
+        self.gate = clearance::Memory::default();
     }
 
     pub(super) fn phase(&self) -> Option<WindowPhase> {

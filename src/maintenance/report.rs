@@ -5,9 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::plan::{Draft, Plan};
 use crate::api::condition::{self, IN_MAINTENANCE, READY, RECONCILING, STALLED};
+use crate::api::event::Event;
 use crate::api::maintenance_window::{MaintenanceWindowStatus, WindowHistoryEntry, WindowPhase};
 use crate::hibernation::plan::Standing;
-use crate::operator::object::Event;
 
 /// Entries of the history.
 const HISTORY: usize = 10;

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::hibernation::{HibernationSpec, OnDelete};
 use crate::api::maintenance_window::{MaintenanceWindowSpec, WindowSchedule};
 use crate::api::schedule::DesiredState;
-use crate::deals::gate::Rules;
+use crate::deals::clearance::Rules;
 use crate::hibernation::validate as hold;
 use crate::schedule::{Cron, CronError, Period, PeriodError, time_zone};
 

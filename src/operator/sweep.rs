@@ -13,15 +13,16 @@ use kube::core::ApiResource;
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 
-use super::context::Context;
-use super::kind::{Seen, reference};
 use crate::api::Hibernation;
-use crate::hibernation::observe::call;
-use crate::hibernation::{apply, database};
+use crate::apiserver::request::call;
+use crate::hibernation::database;
 use crate::hold::lever::Kind;
-use crate::hold::plan::{Decision, Wish, decide, finish};
+use crate::hold::plan::{Decision, Desired, decide, finish};
 use crate::hold::record::{ANNOTATION, Found, Holder, LABEL, Record};
 use crate::hold::subject::Subject;
+use crate::reconcile::apply;
+use crate::reconcile::context::Context;
+use crate::reconcile::kind::{Seen, reference};
 
 /// How often the missing ones are counted. It costs no request.
 const EVERY: Duration = Duration::from_secs(15);
@@ -226,7 +227,7 @@ impl Sweep {
                 if record.is_none_or(|record| record.holdings(holder).all(|(_, h)| h.kept)) {
                     return Decision::Keep;
                 }
-                decide(subject, &Wish { holder, episode: "", wants: &wants, remembered: None })
+                decide(subject, &Desired { holder, episode: "", wants: &wants, remembered: None })
             };
             if let Err(error) = self.settle(context, &held, let_go).await {
                 tracing::warn!(%holder, ?held, %error, "a hold could not be let go yet");

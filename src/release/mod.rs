@@ -17,14 +17,15 @@ use kube::{Client, Config};
 
 use self::report::Report;
 use self::target::{Target, holders, written};
-use crate::hibernation::job::{MANAGED_BY, TORPOR};
-use crate::hibernation::observe::{self, Reader, call};
-use crate::hold::apply::{self, Outcome, Writer, is_status};
+use crate::api::labels::{MANAGED_BY, TORPOR};
+use crate::apiserver::request::{self, call};
+use crate::hibernation::observe::Reader;
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART};
-use crate::hold::plan::{Wish, decide, finish};
+use crate::hold::plan::{Desired, decide, finish};
 use crate::hold::record::{Found, Holder, LABEL};
 use crate::hold::subject::Subject;
-use crate::operator::metrics::Metrics;
+use crate::hold::writer::{self, Outcome, Writer};
+use crate::metrics::Metrics;
 
 /// Writes under way at once.
 const IN_FLIGHT: usize = 16;
@@ -79,7 +80,7 @@ enum Error {
     #[error("the client: {0}")]
     Client(#[from] kube::Error),
     #[error(transparent)]
-    Read(#[from] observe::Error),
+    Read(#[from] request::Error),
     #[error("there is no namespace {0}")]
     NoNamespace(String),
     #[error("{targets} holds nothing in namespace {namespace}; {there}")]
@@ -124,8 +125,8 @@ async fn release(args: ReleaseArgs) -> Result<Report, Error> {
     for kind in Kind::all() {
         match reader.list(kind, ListParams::default().labels(LABEL), Vec::new()).await {
             Ok(subjects) => held.extend(subjects),
-            Err(observe::Error::Api { source, .. }) if is_status(&source, 403) => {
-                report.fail(&format!("{} could not be looked at: {source}", kind.plural));
+            Err(error) if error.code() == Some(403) => {
+                report.fail(&format!("{} could not be looked at: {error}", kind.plural));
             }
             Err(error) => return Err(error.into()),
         }
@@ -199,7 +200,7 @@ async fn release_one(
     let record = match &subject.found {
         Found::Record(record) => record,
         Found::Nothing => return Ok(Done::Nothing),
-        Found::Torn => {
+        Found::RecordMissing => {
             return Err("its annotation torpor.dev/hold is gone or was changed, so that what it was is \
                         not known here; the status of who holds it may know (`originals`). Set it to \
                         what it should be, and remove the label torpor.dev/held"
@@ -212,7 +213,7 @@ async fn release_one(
         let Some(before) = &current else { return Ok(Done::Nothing) };
         let wants = std::collections::BTreeMap::new();
         let let_go = |subject: &Subject| {
-            decide(subject, &Wish { holder, episode: "", wants: &wants, remembered: None })
+            decide(subject, &Desired { holder, episode: "", wants: &wants, remembered: None })
         };
         settle(writer, before, let_go).await?;
         current = reader.again(before).await.map_err(|error| error.to_string())?;
@@ -234,7 +235,7 @@ async fn settle(
     subject: &Subject,
     decide: impl Fn(&Subject) -> crate::hold::plan::Decision,
 ) -> Result<(), String> {
-    let refused = |error: &apply::Error| subject.kind.name == "CronJob" && error.is_rejection();
+    let refused = |error: &writer::Error| subject.kind.name == "CronJob" && error.is_rejection();
     let outcome = match writer.settle(subject, true, &decide).await {
         Err(error) if refused(&error) => {
             eprintln!(

@@ -24,11 +24,9 @@ use self::manifest::Market;
 use super::Account;
 use super::types::cleaned;
 use crate::api::deals::{CaStatus, DealsSource, SourceStatus};
-use crate::hibernation::observe::{self, call};
-use crate::hold::MANAGER;
-use crate::hold::apply::{Permit, is_status};
+use crate::apiserver::request::{self, MANAGER, Permit, call};
 use crate::hold::record::Holder;
-use crate::operator::lease::Epoch;
+use crate::lease::Epoch;
 
 mod keys;
 pub mod manifest;
@@ -72,7 +70,7 @@ pub enum Error {
     Contended(String),
     /// A request.
     #[error(transparent)]
-    Request(#[from] observe::Error),
+    Request(#[from] request::Error),
     /// A manifest that is none: a defect of this program.
     #[error("building a bridge: {0}")]
     Manifest(#[from] serde_json::Error),
@@ -284,7 +282,7 @@ impl Hosting<'_> {
         let api: Api<K> = Api::namespaced(self.client.clone(), &holder.namespace);
         let params = PatchParams::apply(MANAGER).force();
         match call(what, api.patch(name, &params, &Patch::Apply(&apply))).await {
-            Err(observe::Error::Api { source, .. }) if is_status(&source, 409) => Ok(None),
+            Err(error) if error.is_conflict() => Ok(None),
             answer => Ok(Some(answer?)),
         }
     }
@@ -311,9 +309,9 @@ impl Hosting<'_> {
                 ..DeleteParams::default()
             };
             match call(what, api.delete(&object.name_any(), &params)).await {
-                Err(observe::Error::Api { source, .. }) if is_status(&source, 404) => {}
+                Err(error) if error.is_not_found() => {}
                 // Another one has its name by now.
-                Err(observe::Error::Api { source, .. }) if is_status(&source, 409) => any = true,
+                Err(error) if error.is_conflict() => any = true,
                 answer => any |= answer?.is_left(),
             }
         }

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use torpor::operator::lease::{Claim, Epoch, Lease, LeaseParams, identity};
+use torpor::lease::{Claim, Epoch, Lease, LeaseParams, identity};
 use tower::buffer::BufferLayer;
 use tower::filter::FilterLayer;
 

@@ -17,11 +17,12 @@ use kube::{
 };
 use serde_json::{Value, json};
 use torpor::api::{MaintenanceWindow, deals::DealsSource, deals::SourceStatus};
+use torpor::apiserver::request::Permit;
 use torpor::deals::Account;
 use torpor::deals::hosted::{self, Error, Hosted, Hosting};
 use torpor::deals::payloads::Payloads;
-use torpor::hold::{apply::Permit, record::Holder};
-use torpor::operator::lease::Epoch;
+use torpor::hold::record::Holder;
+use torpor::lease::Epoch;
 
 use crate::support::{cluster, namespace::Namespace, operator::IMAGE, wait, workload};
 

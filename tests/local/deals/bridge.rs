@@ -2,7 +2,7 @@
 //! a SONM Node.
 
 use serde_json::json;
-use torpor::operator::lease::Epoch;
+use torpor::lease::Epoch;
 
 use crate::support::bridge::{Bridge, command};
 use crate::support::folder::Folder;

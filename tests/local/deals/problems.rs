@@ -79,7 +79,7 @@ async fn a_refusal_that_comes_before_the_body_was_read_is_heard() {
     let orders = serde_json::from_value(json!(orders)).unwrap();
     let reply = Reply::Early(problem(Kind::StaleEpoch, "epoch 7 is older than 8"));
     let (world, _stub) = World::answered(&[reply]).await;
-    let epoch = torpor::operator::lease::Epoch(7);
+    let epoch = torpor::lease::Epoch(7);
     let error = world.client.resume(&world.server(), epoch, orders).await.unwrap_err();
     assert!(error.stale_epoch(), "{error}");
 }

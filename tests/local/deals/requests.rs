@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use torpor::deals::types::Order;
-use torpor::operator::lease::Epoch;
+use torpor::lease::Epoch;
 
 use crate::support::stub::{Reply, Stub};
 use crate::support::world::{World, bare, commitments, failed, tells};

@@ -3,7 +3,7 @@
 use torpor::api::schedule as api;
 use torpor::schedule::DesiredState::{Awake, Hibernated};
 use torpor::schedule::{
-    Basis, Cause, Desired, DesiredCause, Override, Schedule, ScheduleError, StateAt, Transition,
+    Basis, Cause, DesiredCause, Override, Resolved, Schedule, ScheduleError, StateAt, Transition,
 };
 
 use crate::support::schedule::{at, expect_changes, expect_states, raw, schedule};
@@ -151,27 +151,27 @@ fn an_override_beats_both_and_expires_by_itself() {
     let wake = Override { state: Awake, until };
     let state = Basis::parse(Some(Hibernated), None).unwrap();
     assert_eq!(
-        Desired::resolve(&state, Some(&wake), at("2026-06-09T19:59:59Z")),
-        Desired {
+        Resolved::at(&state, Some(&wake), at("2026-06-09T19:59:59Z")),
+        Resolved {
             state: Awake,
             cause: DesiredCause::Override { until },
             next: Some(Transition { state: Hibernated, at: until }),
         }
     );
-    let after = Desired::resolve(&state, Some(&wake), until);
-    assert_eq!(after, Desired { state: Hibernated, cause: DesiredCause::State, next: None });
-    assert_eq!(Desired::resolve(&state, None, until), after);
+    let after = Resolved::at(&state, Some(&wake), until);
+    assert_eq!(after, Resolved { state: Hibernated, cause: DesiredCause::State, next: None });
+    assert_eq!(Resolved::at(&state, None, until), after);
 
     let nights = raw("Etc/UTC", &[("0 20 * * *", "0 7 * * *")], &[]);
     let nights = Basis::parse(None, Some(&nights)).unwrap();
     // It ends in the state that it asks for: the change is the schedule's next one.
     let long = Override { state: Awake, until: at("2026-06-10T08:00:00Z") };
-    let during = Desired::resolve(&nights, Some(&long), at("2026-06-09T23:00:00Z"));
+    let during = Resolved::at(&nights, Some(&long), at("2026-06-09T23:00:00Z"));
     assert_eq!(during.next, Some(Transition { state: Hibernated, at: at("2026-06-10T20:00:00Z") }));
-    let expired = Desired::resolve(&nights, Some(&long), at("2026-06-10T08:00:00Z"));
+    let expired = Resolved::at(&nights, Some(&long), at("2026-06-10T08:00:00Z"));
     assert_eq!(expired.cause, DesiredCause::Schedule(Cause::Rule { index: 0 }));
     // It ends just as the schedule turns.
-    let during = Desired::resolve(&nights, Some(&wake), at("2026-06-09T12:00:00Z"));
+    let during = Resolved::at(&nights, Some(&wake), at("2026-06-09T12:00:00Z"));
     assert_eq!(during.next, Some(Transition { state: Hibernated, at: until }));
 }
 

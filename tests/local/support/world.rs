@@ -10,7 +10,7 @@ use torpor::deals::client::{Account, Client, Error, Look, Server};
 use torpor::deals::problem::{Kind, TYPES};
 use torpor::deals::types::Drain;
 use torpor::hold::record::Holder;
-use torpor::operator::lease::Epoch;
+use torpor::lease::Epoch;
 
 use super::api_server::Api;
 use super::stub::{Reply, Stub};

@@ -11,14 +11,14 @@ use crate::hold::record::{ANNOTATION, LABEL};
 
 /// What one object is about.
 #[derive(Debug, Default)]
-pub struct Interest {
+pub struct WatchFilter {
     workloads: Vec<(&'static Kind, Target, Vec<String>)>,
     config_maps: Vec<Target>,
     /// What it holds, `Kind/name`: its labels may be others by now.
     known: BTreeSet<String>,
 }
 
-impl Interest {
+impl WatchFilter {
     /// What the part of a spec names that is about workloads, and `status.originals`.
     pub fn of(spec: &Valid, originals: &BTreeMap<String, String>) -> Self {
         let workloads = spec.workloads.iter();
@@ -94,7 +94,7 @@ mod tests {
         )
         .unwrap();
         let originals = [("ConfigMap/old/some-uid".to_owned(), String::new())].into();
-        let interest = Interest::of(&spec, &originals);
+        let interest = WatchFilter::of(&spec, &originals);
         let concerns = |kind: &str, meta: serde_json::Value| {
             interest.concerns(Kind::any(kind).unwrap(), &serde_json::from_value(meta).unwrap())
         };

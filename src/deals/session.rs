@@ -1,10 +1,10 @@
 //! The market's part of one plan: what is recorded before it is done, and what is taken back by whom
-//! it was told. What is asked and told is decided in [`super::gate`].
+//! it was told. What is asked and told is decided in [`super::clearance`].
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::gate::{Action, Clear, Gate, Memory, Rules, Seen, Trouble, Verdict};
+use super::clearance::{Action, Clear, Clearance, MarketError, Memory, Rules, Seen, Verdict};
 use super::{hosted, payloads};
 use crate::api::condition::{self, DEALS_CLEAR};
 use crate::api::deals::{
@@ -14,7 +14,7 @@ use crate::hold::record::Holder;
 
 /// What is said of a market, as a plan is made.
 #[derive(Debug)]
-pub struct Dealings<'a> {
+pub struct Session<'a> {
     holder: &'a Holder,
     rules: Option<&'a Rules>,
     seen: Option<&'a Seen>,
@@ -91,7 +91,7 @@ fn same_server(known: &SourceStatus, wanted: &SourceStatus) -> bool {
         && known.bridge.is_some() == bridge.is_some()
 }
 
-impl<'a> Dealings<'a> {
+impl<'a> Session<'a> {
     /// With what the status says and what was seen.
     pub fn new(
         holder: &'a Holder,
@@ -271,10 +271,10 @@ impl<'a> Dealings<'a> {
 
     /// What there is to say when the object goes though something is off the market that was to be offered
     /// again.
-    pub fn left_behind(&self) -> Option<Trouble> {
+    pub fn left_behind(&self) -> Option<MarketError> {
         self.status.as_ref().filter(|deals| deals.withdrawn)?;
         let kept = payloads::name(self.holder);
-        Some(Trouble {
+        Some(MarketError {
             reason: "LeftBehind".to_owned(),
             message: format!(
                 "what was withdrawn is not back on the market: ConfigMap {kept} has what it takes"
@@ -301,20 +301,20 @@ impl<'a> Dealings<'a> {
     }
 
     /// What the market has answered, where the last call or look failed.
-    pub fn trouble(&self) -> Option<Trouble> {
+    pub fn trouble(&self) -> Option<MarketError> {
         let look = self.seen.and_then(|seen| seen.look.as_ref().err());
         let call = self.memory.trouble.as_ref().map(|(trouble, _)| trouble);
         call.or(look).cloned()
     }
 
     /// Lets the gate decide; where it says so, the market has to be seen first.
-    fn with_gate(&mut self, decide: impl FnOnce(&mut Gate) -> bool) {
+    fn with_gate(&mut self, decide: impl FnOnce(&mut Clearance) -> bool) {
         let without = without_rules();
         let rules = self.rules.unwrap_or(&without);
         let status = self.status.clone().unwrap_or_default();
-        let mut gate = Gate::new(rules, status, self.seen, self.memory.clone(), self.now);
+        let mut gate = Clearance::new(rules, status, self.seen, self.memory.clone(), self.now);
         self.needs_look |= decide(&mut gate);
-        let Gate { status, memory, actions, clear, .. } = gate;
+        let Clearance { status, memory, actions, clear, .. } = gate;
         self.status = Some(status);
         self.memory = memory;
         self.actions.extend(actions);

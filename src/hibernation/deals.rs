@@ -8,9 +8,9 @@ use crate::api::condition::{self, READY, RECONCILING, STALLED};
 use crate::api::deals::ForwardDeals;
 use crate::api::hibernation::{OnDelete, Phase, StepStatus};
 use crate::api::schedule::DesiredState;
-use crate::deals::dealings::{Dealings, Prepared, Start, TAKING_BACK};
-use crate::deals::gate::{self, Memory, Seen, Trouble, Verdict};
-use crate::schedule::Desired;
+use crate::deals::clearance::{self, MarketError, Memory, Seen, Verdict};
+use crate::deals::session::{Prepared, Session, Start, TAKING_BACK};
+use crate::schedule::Resolved;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// What to do.
@@ -19,7 +19,7 @@ pub struct Plan {
     /// In the cluster, with the status.
     pub hold: hold::Plan,
     /// At the market, before that.
-    pub calls: Vec<gate::Action>,
+    pub calls: Vec<clearance::Action>,
     /// What is remembered of the market.
     pub gate: Memory,
 }
@@ -33,8 +33,8 @@ pub fn plan(input: hold::Input, market: Option<&Seen>, memory: &Memory) -> Plan 
         return Plan { hold: hold::plan(input), calls: Vec::new(), gate: memory.clone() };
     }
     let deals = input.status.deals.clone();
-    let dealings = Dealings::new(input.holder, rules, deals, market, memory.clone(), input.now);
-    let desired = Desired::resolve(&input.spec.basis, input.spec.override_.as_ref(), input.now);
+    let dealings = Session::new(input.holder, rules, deals, market, memory.clone(), input.now);
+    let desired = Resolved::at(&input.spec.basis, input.spec.override_.as_ref(), input.now);
     let mut draft = Draft { input, dealings, desired };
     let mut hold = if deleting {
         draft.delete()
@@ -45,7 +45,7 @@ pub fn plan(input: hold::Input, market: Option<&Seen>, memory: &Memory) -> Plan 
     };
     let generation = input.generation;
     draft.dealings.set_condition(&mut hold.status.conditions, generation);
-    let Dealings { status, actions, memory, needs_look, .. } = draft.dealings;
+    let Session { status, actions, memory, needs_look, .. } = draft.dealings;
     if needs_look {
         hold.next = Next::LookAtMarket;
     }
@@ -60,8 +60,8 @@ pub fn plan(input: hold::Input, market: Option<&Seen>, memory: &Memory) -> Plan 
 
 struct Draft<'a> {
     input: hold::Input<'a>,
-    dealings: Dealings<'a>,
-    desired: Desired,
+    dealings: Session<'a>,
+    desired: Resolved,
 }
 
 impl Draft<'_> {
@@ -226,7 +226,7 @@ impl Draft<'_> {
     }
 
     /// Says what it waits for; past the deadline a person is needed.
-    fn say(&self, plan: &mut hold::Plan, stalled: bool, said: &Trouble) {
+    fn say(&self, plan: &mut hold::Plan, stalled: bool, said: &MarketError) {
         let now = self.input.now;
         let status = &mut plan.status;
         let since = match &self.input.status.step {
@@ -252,8 +252,8 @@ impl Draft<'_> {
     }
 }
 
-fn trouble(reason: &str, message: String) -> Trouble {
-    Trouble { reason: reason.to_owned(), message }
+fn trouble(reason: &str, message: String) -> MarketError {
+    MarketError { reason: reason.to_owned(), message }
 }
 
 /// While a market is spoken to, it stays.
@@ -265,5 +265,5 @@ fn keep_the_finalizer(plan: &mut hold::Plan) {
 }
 
 #[cfg(test)]
-#[path = "dealing_tests.rs"]
+#[path = "deals_tests.rs"]
 mod tests;

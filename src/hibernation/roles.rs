@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::job::{MANAGED_BY, TORPOR};
 use super::plan::{Action, Draft};
 use super::validate::{Entry, Target};
+use crate::api::labels::{APP, MANAGED_BY, TORPOR};
 use crate::api::workload::{Action as Treatment, MissedRuns};
 use crate::hold::lever::{WORKLOADS, restart_wants};
-use crate::hold::memory::Remembered;
-use crate::hold::plan::{Decision, Wish, decide};
+use crate::hold::plan::{Decision, Desired, decide};
+use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::Subject;
 
 /// What an object is to the Hibernation.
@@ -61,7 +61,7 @@ impl<'a> Draft<'a> {
     }
 
     /// What the status remembers of an object.
-    pub(super) fn remembered(&self, subject: &Subject) -> Option<Remembered> {
+    pub(super) fn remembered(&self, subject: &Subject) -> Option<StatusRecord> {
         let text = self.status.originals.get(&memory_key(subject))?;
         serde_json::from_str(text).ok()
     }
@@ -82,7 +82,7 @@ impl<'a> Draft<'a> {
         let episode = self.episode_id();
         let remembered = self.remembered(subject);
         let lets_go = wants.is_empty();
-        let wish = Wish {
+        let wish = Desired {
             holder: self.input.holder,
             episode: &episode,
             wants: &wants,
@@ -167,5 +167,5 @@ fn may_take(subject: &Subject, entry: &Entry) -> bool {
 /// Whether it is Torpor's own: a Job, a bridge and what belongs to that, or the operator itself.
 fn is_own(subject: &Subject) -> bool {
     subject.labels.get(MANAGED_BY).is_some_and(|by| by == TORPOR)
-        || subject.labels.get("app.kubernetes.io/name").is_some_and(|name| name == TORPOR)
+        || subject.labels.get(APP).is_some_and(|name| name == TORPOR)
 }

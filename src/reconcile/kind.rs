@@ -13,12 +13,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::context::{Context, Notes};
-use super::interest::Interest;
-use super::metrics::{Kind, Metrics};
-use super::object::Event;
-use super::reconcile::Error;
+use super::run::Error;
+use super::watch_filter::WatchFilter;
+use crate::api::event::Event;
 use crate::hibernation::plan::Next;
 use crate::hold::record::Holder;
+use crate::metrics::{Kind, Metrics};
 
 /// What a controller sees of an object: its metadata. The object itself is read when there is something
 /// to do, so that no plan is made from a stale copy.
@@ -71,7 +71,7 @@ pub trait Managed:
     fn longest_deletion(&self) -> SignedDuration;
 
     /// Which changes in its namespace it has to look at.
-    fn interest(valid: &Self::Valid, status: &Self::Status) -> Interest;
+    fn interest(valid: &Self::Valid, status: &Self::Status) -> WatchFilter;
 
     /// Its phase, a word of the API.
     fn phase(status: &Self::Status) -> Option<String>;

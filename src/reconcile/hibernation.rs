@@ -4,22 +4,24 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::database;
-use super::dealing::{Plan, plan};
-use super::observe::{self, Observed, Reader};
-use super::plan::{FINALIZER, Input, Next};
-use super::report;
-use super::validate::{Valid, validate};
+use crate::api::event::Event;
 use crate::api::hibernation::{Attempt, Hibernation, HibernationStatus};
-use crate::deals::broker::Market;
+use crate::apiserver::request;
+use crate::hibernation::database;
+use crate::hibernation::deals::{Plan, plan};
+use crate::hibernation::observe::{Observed, Reader};
+use crate::hibernation::plan::{FINALIZER, Input, Next};
+use crate::hibernation::report;
+use crate::hibernation::validate::{Valid, validate};
 use crate::hold::record::Holder;
-use crate::operator::context::{Context, Notes};
-use crate::operator::interest::Interest;
-use crate::operator::kind::{InvalidSpec, Managed};
-use crate::operator::metrics::{Kind, Metrics};
-use crate::operator::object::{Event, Planned, carry_out, fresh_id};
-use crate::operator::reconcile::Error;
-use crate::schedule::Desired;
+use crate::metrics::{Kind, Metrics};
+use crate::reconcile::context::{Context, Notes};
+use crate::reconcile::kind::{InvalidSpec, Managed};
+use crate::reconcile::market::Market;
+use crate::reconcile::object::{Planned, carry_out, fresh_id};
+use crate::reconcile::run::Error;
+use crate::reconcile::watch_filter::WatchFilter;
+use crate::schedule::Resolved;
 
 /// Plans that one pass may make, each with more seen than the one before: pods, and the market.
 const PLANS: usize = 3;
@@ -42,8 +44,8 @@ impl Managed for Hibernation {
         self.unreadable().deadline.saturating_add(fence)
     }
 
-    fn interest(valid: &Valid, status: &HibernationStatus) -> Interest {
-        Interest::of(valid, &status.originals)
+    fn interest(valid: &Valid, status: &HibernationStatus) -> WatchFilter {
+        WatchFilter::of(valid, &status.originals)
     }
 
     fn phase(status: &HibernationStatus) -> Option<String> {
@@ -55,7 +57,7 @@ impl Managed for Hibernation {
         _status: &HibernationStatus,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        Desired::resolve(&valid.basis, valid.override_.as_ref(), now).next.map(|next| next.at)
+        Resolved::at(&valid.basis, valid.override_.as_ref(), now).next.map(|next| next.at)
     }
 
     fn invalid(
@@ -154,7 +156,7 @@ pub async fn observe(
     deleting: bool,
     valid: &Valid,
     status: &HibernationStatus,
-) -> Result<Observed, observe::Error> {
+) -> Result<Observed, request::Error> {
     // Then nothing else matters: what can't be seen there keeps nothing.
     if deleting && reader.namespace_deleting().await {
         return Ok(Observed { namespace_deleting: true, ..Observed::default() });

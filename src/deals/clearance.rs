@@ -47,14 +47,14 @@ pub struct Rules {
 
 /// Why a market could not be seen, or told.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Trouble {
+pub struct MarketError {
     /// For the conditions.
     pub reason: String,
     /// For a person.
     pub message: String,
 }
 
-impl Trouble {
+impl MarketError {
     /// Whether a person has to change something: it does not go by itself.
     pub fn needs_a_person(&self) -> bool {
         matches!(
@@ -74,9 +74,9 @@ impl Trouble {
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// What binds.
-    pub look: Result<Look, Trouble>,
+    pub look: Result<Look, MarketError>,
     /// What was withdrawn, and is to be offered again.
-    pub kept: Result<Vec<Order>, Trouble>,
+    pub kept: Result<Vec<Order>, MarketError>,
 }
 
 /// What is remembered between passes, and may be lost: it is found out again.
@@ -93,7 +93,7 @@ pub struct Memory {
     /// Whether the bridge has been found gone.
     pub bridge_gone: bool,
     /// What the market has said no to, or not answered; until when that is not tried again.
-    pub trouble: Option<(Trouble, Timestamp)>,
+    pub trouble: Option<(MarketError, Timestamp)>,
     /// How often in a row.
     pub failures: u32,
     /// When the market is to be looked at next, where nothing else is waited for.
@@ -102,7 +102,7 @@ pub struct Memory {
 
 impl Memory {
     /// Remembers that a call failed. It is tried again, later each time.
-    pub fn failed(&mut self, trouble: Trouble, now: Timestamp) {
+    pub fn failed(&mut self, trouble: MarketError, now: Timestamp) {
         self.failures += 1;
         let wait = SignedDuration::from_secs(1 << self.failures.min(5));
         self.trouble = Some((trouble, now + wait));
@@ -156,11 +156,11 @@ pub enum Verdict {
     /// Deals with a fixed term are open, the last of them until then.
     Forward(Timestamp, String),
     /// Something is open that is not to be touched.
-    Refused(Trouble),
+    Refused(MarketError),
     /// Something is ended, or a second look is due.
     Draining(String),
     /// It can't be told.
-    Unknown(Trouble),
+    Unknown(MarketError),
 }
 
 /// What `DealsClear` says.
@@ -175,7 +175,7 @@ pub struct Clear {
 }
 
 /// The market's part of a plan in the making.
-pub struct Gate<'a> {
+pub struct Clearance<'a> {
     /// The rules.
     pub rules: &'a Rules,
     /// What the status says, to be changed.
@@ -192,7 +192,7 @@ pub struct Gate<'a> {
     pub clear: Option<Clear>,
 }
 
-impl<'a> Gate<'a> {
+impl<'a> Clearance<'a> {
     /// With what the market has said yes to since the last plan taken into account.
     pub fn new(
         rules: &'a Rules,
@@ -306,7 +306,7 @@ impl<'a> Gate<'a> {
         }
     }
 
-    fn refusal(&self, open: &Open) -> Option<Trouble> {
+    fn refusal(&self, open: &Open) -> Option<MarketError> {
         let (reason, what) = if !open.spot.is_empty() && self.rules.spot == SpotDeals::Refuse {
             ("SpotDealsRefused", "`spot: Refuse`")
         } else if !open.orders.is_empty() && self.rules.orders == OpenOrders::Refuse {
@@ -315,7 +315,7 @@ impl<'a> Gate<'a> {
             return None;
         };
         let message = format!("open, and not to be touched ({what}): {}", open.in_words());
-        Some(Trouble { reason: reason.to_owned(), message })
+        Some(MarketError { reason: reason.to_owned(), message })
     }
 
     /// Makes the market know of that start, or of none. True once it does.
@@ -485,7 +485,7 @@ impl<'a> Gate<'a> {
     }
 
     /// What a call was answered that failed, where it has not succeeded since.
-    pub fn trouble(&self) -> Option<&Trouble> {
+    pub fn trouble(&self) -> Option<&MarketError> {
         self.memory.trouble.as_ref().map(|(trouble, _)| trouble)
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::clearance::{Action, MarketError, Memory, Seen};
 use super::client::Look;
-use super::gate::{Action, Memory, Seen, Trouble};
 use super::types::{Commitments, Complete, Deal, Drain, Id, List, Order, Restore, Task, Term};
 
 /// Time, as the tests write it: seconds after the object was created.
@@ -176,6 +176,6 @@ impl Market {
     }
 }
 
-fn unreachable() -> Trouble {
-    Trouble { reason: "MarketUnreachable".to_owned(), message: "no answer".to_owned() }
+fn unreachable() -> MarketError {
+    MarketError { reason: "MarketUnreachable".to_owned(), message: "no answer".to_owned() }
 }

@@ -8,7 +8,7 @@ use tower::buffer::BufferLayer;
 use tower::filter::FilterLayer;
 use tower::retry::RetryLayer;
 
-use crate::hold::apply::{Error as WriteError, Permit};
+use super::request::{self, Permit};
 
 /// Requests that wait for their turn to be sent.
 const WAITING: usize = 1024;
@@ -27,7 +27,7 @@ pub fn permitted(mut config: Config, permit: Permit) -> Result<Client, Error> {
         if request.method().is_safe() || permit() {
             Ok(request)
         } else {
-            Err(WriteError::NotPermitted)
+            Err(request::Error::NotPermitted)
         }
     };
     let client = ClientBuilder::try_from(config)?

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::cast::Role;
 use super::plan::{Draft, Next, Standing, few};
+use super::roles::Role;
 use super::steps::{Step, StepName};
 use crate::api::schedule::DesiredState;
 use crate::hold::lever::{RESTART, segments};

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::condition::DEALS_CLEAR;
 use crate::api::hibernation::HibernationStatus;
-use crate::deals::market_world::{Market, at};
+use crate::deals::test_market::{Market, at};
 use crate::hibernation::observe::{Observed, Pods};
 use crate::hibernation::plan::{Contests, Looks};
 use crate::hibernation::plan_world::{deployment, settle, subject};
 use crate::hibernation::validate::{Valid, validate};
-use crate::hold::plan::Wish;
+use crate::hold::plan::Desired;
 use crate::hold::record::Holder;
 
 struct World {
@@ -137,7 +137,7 @@ impl World {
                     assert!(wants.is_empty() || !self.market.binds(), "{:?}", self.market);
                     let remembered = remembered.as_ref();
                     let holder = &self.holder;
-                    let wish = Wish { holder, episode: &episode, wants: &wants, remembered };
+                    let wish = Desired { holder, episode: &episode, wants: &wants, remembered };
                     settle(&mut self.worker, &subject, &wish);
                 }
                 other => panic!("{other:?}"),

@@ -10,14 +10,14 @@ use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::sync::OwnedMutexGuard;
 
-use super::interest::Interest;
-use super::lease::CurrentEpoch;
-use super::metrics::{self, Metrics};
+use super::watch_filter::WatchFilter;
 use crate::deals::{self, Account};
 use crate::hibernation::plan::{Contests, Looks};
-use crate::hold::apply::Writer;
 use crate::hold::lever::Kind;
 use crate::hold::record::Holder;
+use crate::hold::writer::Writer;
+use crate::lease::CurrentEpoch;
+use crate::metrics::{self, Metrics};
 
 /// Shared by all reconciles.
 pub struct Context {
@@ -39,7 +39,7 @@ pub struct Context {
     pub account: Option<Account>,
     memory: Mutex<HashMap<Holder, Memory>>,
     /// Objects that want to hear of changes in their namespace, by namespace.
-    interested: Mutex<HashMap<String, HashMap<Holder, Interest>>>,
+    interested: Mutex<HashMap<String, HashMap<Holder, WatchFilter>>>,
     /// Whose turn it is to offer orders again, by namespace.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -69,7 +69,7 @@ pub struct Notes {
     /// Who writes what is held.
     pub contests: Contests,
     /// What is remembered of a market.
-    pub market: deals::gate::Memory,
+    pub market: deals::clearance::Memory,
 }
 
 /// When an object was found settled.
@@ -179,7 +179,7 @@ impl Context {
     }
 
     /// Of which changes in its namespace an object hears; none of any.
-    pub fn listen(&self, object: &Holder, interest: Option<Interest>) {
+    pub fn listen(&self, object: &Holder, interest: Option<WatchFilter>) {
         let mut interested = self.interested.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(interest) = interest {
             let there = interested.entry(object.namespace.clone()).or_default();
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(context.changed(kind, &meta, &both[1..]), both[1..]);
         assert!(settled(&both[0]) && !settled(&both[1]));
         // What one is about, it alone hears of.
-        context.listen(&both[0], Some(Interest::default()));
+        context.listen(&both[0], Some(WatchFilter::default()));
         context.listen(&both[1], None);
         let meta = json!({"namespace": "ns", "name": "env", "labels": {"torpor.dev/held": "x"}});
         let meta = serde_json::from_value(meta).unwrap();

@@ -11,7 +11,7 @@ use super::subject::Subject;
 /// A second record of originals, kept in the holder's status.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(transparent)]
-pub struct Remembered(pub BTreeMap<String, Lever>);
+pub struct StatusRecord(pub BTreeMap<String, Lever>);
 
 /// One remembered lever: the original (null: there was none), the held value, and who owned the
 /// field where that was a server-side apply.
@@ -22,7 +22,7 @@ pub struct Lever(
     #[serde(default, skip_serializing_if = "Vec::is_empty")] pub Vec<Owner>,
 );
 
-impl Remembered {
+impl StatusRecord {
     /// What a record says of one holder.
     pub fn of(record: &Record, holder: &Holder) -> Self {
         Self(

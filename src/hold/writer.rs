@@ -2,7 +2,6 @@
 //! conflict.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
@@ -11,21 +10,16 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time;
 
-use super::MANAGER;
 use super::foreign::Foreign;
 use super::lever::Kind;
 use super::plan::{Decision, Write};
 use super::refusal::Refusal;
 use super::subject::Subject;
-use crate::operator::metrics::{Metrics, WriteResult};
+use crate::apiserver::request::{self, Permit, call, patch_params};
+use crate::metrics::{Metrics, WriteResult};
 
-/// Longest that one request may take.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a conflict is read and decided again before the next reconcile takes over.
 const TRIES: usize = 5;
-
-/// Whether writing is permitted right now: asked before each request.
-pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Sends writes.
 #[derive(Clone)]
@@ -52,70 +46,29 @@ pub enum Outcome {
 /// Why a write was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another replica leads.
-    #[error("this replica does not lead any more")]
-    NotPermitted,
-    /// No answer.
-    #[error("{0}: no answer within 30 s")]
-    Timeout(String),
-    /// Changed under our hands again and again.
+    /// The request failed.
+    #[error(transparent)]
+    Request(#[from] request::Error),
+    /// The object was changed by others at every try.
     #[error("{0} was changed by others each time it was to be written")]
     Contended(String),
-    /// The API server's answer.
-    #[error("{subject}: {}", in_words(source))]
-    Api {
-        /// The object.
-        subject: String,
-        /// The answer.
-        source: Box<kube::Error>,
-    },
 }
 
 impl Error {
-    /// Whether the API server said no to the write as such: a right that is missing, an admission
-    /// policy, an object that is not valid. It would say so again.
+    /// Returns whether the API server rejected the write as such: a missing right, an admission
+    /// policy, an object that is not valid. It would do so again.
     pub fn is_rejection(&self) -> bool {
-        matches!(self, Self::Api { source, .. } if rejects(source))
+        matches!(self, Self::Request(error) if error.is_rejection())
     }
 }
 
-/// What was answered, without all that a program would look at besides.
-pub fn in_words(answer: &kube::Error) -> String {
-    match answer {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
+fn result<T>(sent: &Result<T, request::Error>) -> WriteResult {
+    let Err(error) = sent else { return WriteResult::Done };
+    match error.code() {
+        Some(409) => WriteResult::Conflict,
+        Some(..500) => WriteResult::Refused,
+        _ => WriteResult::Failed,
     }
-}
-
-/// Whether an answer is a no to the request as such.
-pub fn rejects(answer: &kube::Error) -> bool {
-    [400, 403, 422].iter().any(|code| is_status(answer, *code))
-}
-
-/// Whether an answer is this status code.
-pub fn is_status(error: &kube::Error, code: u16) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == code)
-}
-
-fn result<T>(sent: &Result<T, Error>) -> WriteResult {
-    match sent {
-        Ok(_) => WriteResult::Done,
-        Err(Error::Api { source, .. }) => match source.as_ref() {
-            kube::Error::Api(status) if status.code == 409 => WriteResult::Conflict,
-            kube::Error::Api(status) if status.code < 500 => WriteResult::Refused,
-            _ => WriteResult::Failed,
-        },
-        Err(_) => WriteResult::Failed,
-    }
-}
-
-/// How long an answer asks us to wait.
-fn retry_after(error: &kube::Error) -> Duration {
-    let seconds = match error {
-        kube::Error::Api(status) => status.details.as_ref().map(|d| d.retry_after_seconds),
-        _ => None,
-    };
-    Duration::from_secs(seconds.unwrap_or_default().clamp(1, 30).into())
 }
 
 impl Writer {
@@ -130,8 +83,8 @@ impl Writer {
     }
 
     /// Fails where another replica leads.
-    pub fn permitted(&self) -> Result<(), Error> {
-        if (self.permit)() { Ok(()) } else { Err(Error::NotPermitted) }
+    pub fn permitted(&self) -> Result<(), request::Error> {
+        if (self.permit)() { Ok(()) } else { Err(request::Error::NotPermitted) }
     }
 
     fn api(&self, kind: &Kind, namespace: &str) -> Api<DynamicObject> {
@@ -167,17 +120,15 @@ impl Writer {
                     }
                     continue;
                 }
-                Err(Error::Api { source, .. }) if is_status(&source, 404) => {
-                    return Ok(Outcome::Gone);
-                }
-                Err(Error::Api { source, .. }) if is_status(&source, 409) => {}
-                Err(Error::Api { source, .. }) if is_status(&source, 429) => {
-                    time::sleep(retry_after(&source)).await;
+                Err(error) if error.is_not_found() => return Ok(Outcome::Gone),
+                Err(error) if error.is_conflict() => {}
+                Err(error) if error.code() == Some(429) => {
+                    time::sleep(error.retry_after()).await;
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
-            let read = self.call(&current, api.get_opt(&current.name)).await?;
+            let read = call(current.display(), api.get_opt(&current.name)).await?;
             let read = read.filter(|o| o.metadata.uid.as_deref() == Some(current.uid.as_str()));
             match read.and_then(|object| Self::read(&current, &object)) {
                 Some(read) => current = read,
@@ -199,11 +150,7 @@ impl Writer {
         subject: &Subject,
         write: &Write,
         skip_missed_runs: bool,
-    ) -> Result<DynamicObject, Error> {
-        let as_manager = |manager: &str| PatchParams {
-            field_manager: Some(manager.to_owned()),
-            ..PatchParams::default()
-        };
+    ) -> Result<DynamicObject, request::Error> {
         let mut patch = write.patch.clone();
         if write.unsuspends && skip_missed_runs {
             // An unsuspended CronJob starts the run that it missed since its last one.
@@ -214,30 +161,15 @@ impl Writer {
             });
             self.permitted()?;
             let status = Patch::Merge(&status);
-            let params = as_manager(MANAGER);
+            let params = patch_params();
             let sent = api.patch_status(&subject.name, &params, &status);
-            let answer = self.call(subject, sent).await?;
+            let answer = call(subject.display(), sent).await?;
             patch["metadata"]["resourceVersion"] = json!(answer.metadata.resource_version);
         }
         self.permitted()?;
         let patch = Patch::Merge(&patch);
-        let params = as_manager(&write.manager);
+        let params = PatchParams { field_manager: Some(write.manager.clone()), ..patch_params() };
         let sent = api.patch(&subject.name, &params, &patch);
-        self.call(subject, sent).await
-    }
-
-    /// One request, with a timeout.
-    async fn call<T>(
-        &self,
-        subject: &Subject,
-        request: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, Error> {
-        match time::timeout(CALL_TIMEOUT, request).await {
-            Err(_) => Err(Error::Timeout(subject.display())),
-            Ok(Err(source)) => {
-                Err(Error::Api { subject: subject.display(), source: Box::new(source) })
-            }
-            Ok(Ok(answer)) => Ok(answer),
-        }
+        call(subject.display(), sent).await
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, Patch};
 use kube::core::ApiResource;
 use kube::runtime::events::{Event as Published, EventType};
 use kube::runtime::reflector::ObjectRef;
@@ -11,28 +11,17 @@ use serde_json::json;
 
 use super::context::{Context, Notes};
 use super::kind::{Managed, reference};
-use super::reconcile::Error;
+use super::run::Error;
 use crate::api::condition::shorten;
-use crate::deals::broker::Market;
-use crate::deals::gate;
-use crate::hibernation::apply::{self, Applier, write_status};
-use crate::hibernation::observe::call;
+use crate::api::event::Event;
+use crate::apiserver::request::{call, patch_params};
+use crate::deals::clearance;
 use crate::hibernation::plan::{Action, few};
 use crate::hibernation::validate::DatabaseEntry;
-use crate::hold::MANAGER;
 use crate::hold::lever::digest;
 use crate::hold::record::Holder;
-
-/// An event: one for each transition, not for each workload.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Event {
-    /// Whether a person should look.
-    pub warning: bool,
-    /// For machines.
-    pub reason: String,
-    /// For people.
-    pub note: String,
-}
+use crate::reconcile::apply::{self, Applier, write_status};
+use crate::reconcile::market::Market;
 
 /// Reads an object. One that does not parse gets a condition, and does not stop the others.
 pub async fn read<K: Managed>(holder: &Holder, context: &Context) -> Result<Option<K>, Error> {
@@ -56,8 +45,7 @@ pub async fn read<K: Managed>(holder: &Holder, context: &Context) -> Result<Opti
                 "conditions": said["conditions"],
                 "message": said["message"],
             }});
-            let params =
-                PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+            let params = patch_params();
             if raw.data.pointer("/status/message") != said.get("message") {
                 call("the status", api.patch_status(&holder.name, &params, &Patch::Merge(&patch)))
                     .await?;
@@ -113,7 +101,7 @@ pub struct Planned<S> {
     /// Written first, where it differs.
     pub status: S,
     /// Then told to the market, in this order.
-    pub calls: Vec<gate::Action>,
+    pub calls: Vec<clearance::Action>,
     /// Then done in the cluster, in this order.
     pub actions: Vec<Action>,
     /// Whether a change in the namespace may change the plan.

@@ -8,15 +8,14 @@ use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
+use super::apply::{self, Applier, forget_old};
 use super::context::{Context, Memory, Settled, Version};
 use super::kind::{Managed, Seen, holder, reference};
-use super::metrics::Outcome;
 use super::object::{read, settle_status, whole_seconds};
-use crate::hibernation::apply::{self, Applier, forget_old};
-use crate::hibernation::observe;
+use crate::apiserver::request;
 use crate::hibernation::plan::{Action as PlannedAction, Contests, FINALIZER, Next};
-use crate::hold::apply::is_status;
 use crate::hold::record::Holder;
+use crate::metrics::Outcome;
 
 /// Longest sleep: timers run on the monotonic clock, and a suspended machine's stands still.
 const LONGEST_SLEEP: SignedDuration = SignedDuration::from_mins(5);
@@ -31,29 +30,28 @@ const PASSES: usize = 32;
 pub enum Error {
     /// Something could not be seen.
     #[error(transparent)]
-    Observe(#[from] observe::Error),
+    Observe(#[from] request::Error),
     /// Something could not be done.
     #[error(transparent)]
     Apply(#[from] apply::Error),
 }
 
 impl Error {
-    /// The object changed under our hands: no failure, it is only looked at again.
-    fn is_conflict(&self) -> bool {
-        let (Self::Observe(observe::Error::Api { source, .. })
-        | Self::Apply(apply::Error::Request(observe::Error::Api { source, .. }))) = self
-        else {
-            return false;
-        };
-        is_status(source, 409)
+    fn request(&self) -> Option<&request::Error> {
+        match self {
+            Self::Observe(error) | Self::Apply(apply::Error::Request(error)) => Some(error),
+            Self::Apply(_) => None,
+        }
     }
 
-    /// The API server said no, and would say so again.
+    /// Returns whether the object was changed since it was read: it is only read again.
+    fn is_conflict(&self) -> bool {
+        self.request().is_some_and(request::Error::is_conflict)
+    }
+
+    /// Returns whether the API server rejected a request, and would do so again.
     fn is_rejection(&self) -> bool {
-        let (Self::Observe(error) | Self::Apply(apply::Error::Request(error))) = self else {
-            return false;
-        };
-        error.is_rejection()
+        self.request().is_some_and(request::Error::is_rejection)
     }
 }
 

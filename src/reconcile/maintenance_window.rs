@@ -4,20 +4,21 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::plan::{Action, Input, plan};
-use super::report;
-use super::validate::{Valid, validate};
+use crate::api::event::Event;
 use crate::api::maintenance_window::{MaintenanceWindow, MaintenanceWindowStatus};
-use crate::deals::broker::Market;
 use crate::hibernation::observe::{Observed, Reader};
 use crate::hibernation::plan::{FINALIZER, Next};
 use crate::hold::record::Holder;
-use crate::operator::context::{Context, Notes};
-use crate::operator::interest::Interest;
-use crate::operator::kind::{InvalidSpec, Managed};
-use crate::operator::metrics::Kind;
-use crate::operator::object::{Event, Planned, carry_out, fresh_id};
-use crate::operator::reconcile::Error;
+use crate::maintenance::plan::{Action, Input, plan};
+use crate::maintenance::report;
+use crate::maintenance::validate::{Valid, validate};
+use crate::metrics::Kind;
+use crate::reconcile::context::{Context, Notes};
+use crate::reconcile::kind::{InvalidSpec, Managed};
+use crate::reconcile::market::Market;
+use crate::reconcile::object::{Planned, carry_out, fresh_id};
+use crate::reconcile::run::Error;
+use crate::reconcile::watch_filter::WatchFilter;
 
 /// Plans that one pass may make, each with more seen than the one before: pods, and the market.
 const PLANS: usize = 3;
@@ -38,8 +39,8 @@ impl Managed for MaintenanceWindow {
         self.unreadable().deadline
     }
 
-    fn interest(valid: &Valid, status: &MaintenanceWindowStatus) -> Interest {
-        Interest::of(&valid.down, &status.originals)
+    fn interest(valid: &Valid, status: &MaintenanceWindowStatus) -> WatchFilter {
+        WatchFilter::of(&valid.down, &status.originals)
     }
 
     fn phase(status: &MaintenanceWindowStatus) -> Option<String> {

@@ -3,13 +3,13 @@
 
 use jiff::Timestamp;
 
-use super::client::{self, Server};
-use super::gate::{Action, Memory, Rules, Seen, Trouble};
-use super::hosted::{self, Hosting};
-use super::payloads::{self, Kept, Payloads};
 use crate::api::deals::{DealsSource, DealsStatus, SourceStatus};
+use crate::deals::clearance::{Action, MarketError, Memory, Rules, Seen};
+use crate::deals::client::{self, Server};
+use crate::deals::hosted::{self, Hosting};
+use crate::deals::payloads::{self, Kept, Payloads};
 use crate::hold::record::Holder;
-use crate::operator::context::Context;
+use crate::reconcile::context::Context;
 
 /// An object's market in one pass.
 pub struct Market<'a> {
@@ -63,25 +63,25 @@ struct Broker<'a> {
     spec: Option<&'a DealsSource>,
 }
 
-impl From<client::Error> for Trouble {
+impl From<client::Error> for MarketError {
     fn from(error: client::Error) -> Self {
         Self { reason: error.reason().to_owned(), message: error.to_string() }
     }
 }
 
-impl From<hosted::Error> for Trouble {
+impl From<hosted::Error> for MarketError {
     fn from(error: hosted::Error) -> Self {
         Self { reason: error.reason().to_owned(), message: error.to_string() }
     }
 }
 
-impl From<payloads::Error> for Trouble {
+impl From<payloads::Error> for MarketError {
     fn from(error: payloads::Error) -> Self {
         Self { reason: error.reason().to_owned(), message: error.to_string() }
     }
 }
 
-fn not_leading() -> Trouble {
+fn not_leading() -> MarketError {
     hosted::Error::NotPermitted.into()
 }
 
@@ -100,7 +100,7 @@ impl Broker<'_> {
         }
     }
 
-    async fn look(&self, memory: &mut Memory) -> Result<client::Look, Trouble> {
+    async fn look(&self, memory: &mut Memory) -> Result<client::Look, MarketError> {
         let looked = self.context.deals.look(&self.server()).await;
         // The bridge is given the keys before the next look.
         memory.unknown_key = looked.as_ref().is_err_and(client::Error::unknown_key);
@@ -108,7 +108,7 @@ impl Broker<'_> {
     }
 
     /// Makes the bridge that the operator is to run as it is to be.
-    async fn bridge_is_ready(&self, memory: &mut Memory) -> Result<(), Trouble> {
+    async fn bridge_is_ready(&self, memory: &mut Memory) -> Result<(), MarketError> {
         let Some(source) = self.spec.filter(|_| self.source.bridge.is_some()) else {
             return Ok(());
         };
@@ -116,10 +116,10 @@ impl Broker<'_> {
         if hosted.ready {
             return Ok(());
         }
-        Err(Trouble { reason: "BridgeNotReady".to_owned(), message: hosted.message })
+        Err(MarketError { reason: "BridgeNotReady".to_owned(), message: hosted.message })
     }
 
-    fn hosting(&self) -> Result<Hosting<'_>, Trouble> {
+    fn hosting(&self) -> Result<Hosting<'_>, MarketError> {
         let account = self.context.account.as_ref().ok_or(client::Error::NoServiceAccount)?;
         Ok(Hosting {
             client: self.context.client.clone(),
@@ -155,7 +155,12 @@ impl Broker<'_> {
         }
     }
 
-    async fn one(&self, action: &Action, kept: &Kept, memory: &mut Memory) -> Result<(), Trouble> {
+    async fn one(
+        &self,
+        action: &Action,
+        kept: &Kept,
+        memory: &mut Memory,
+    ) -> Result<(), MarketError> {
         let _turn = match action {
             Action::Resume(_) => Some(self.context.turn(&self.holder.namespace).await),
             _ => None,

@@ -3,23 +3,22 @@
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
+use kube::api::{Api, DeleteParams, Patch, PropagationPolicy};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::job::{self, Owner, Purpose};
-use super::observe::{self, call};
-use super::plan::{Action, Contest, Contests, FINALIZER};
-use super::validate::DatabaseEntry;
 use crate::api::hibernation::Attempt;
-use crate::hold::MANAGER;
-use crate::hold::apply::{self, Outcome, Writer, is_status};
+use crate::apiserver::request::{self, call, patch_params, post_params};
+use crate::hibernation::job::{self, Owner, Purpose};
+use crate::hibernation::plan::{Action, Contest, Contests, FINALIZER};
+use crate::hibernation::validate::DatabaseEntry;
 use crate::hold::foreign::Foreign;
-use crate::hold::plan::{Wish, decide, keep};
+use crate::hold::plan::{Desired, decide, keep};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
-use crate::operator::context::Context;
-use crate::operator::kind::Managed;
+use crate::hold::writer::{self, Outcome, Writer};
+use crate::reconcile::context::Context;
+use crate::reconcile::kind::Managed;
 
 /// Writes of an object's own actions that are under way at once; the writer bounds all of them.
 const AT_ONCE: usize = 64;
@@ -35,10 +34,10 @@ const PATIENCE: u32 = 3;
 pub enum Error {
     /// A write of the hold.
     #[error(transparent)]
-    Hold(#[from] apply::Error),
+    Hold(#[from] writer::Error),
     /// Any other request.
     #[error(transparent)]
-    Request(#[from] observe::Error),
+    Request(#[from] request::Error),
     /// A manifest or a status that is no JSON: a defect of this program.
     #[error("building a Job or a status: {0}")]
     Manifest(#[from] serde_json::Error),
@@ -68,7 +67,7 @@ pub async fn write_status<K: Managed>(
         "metadata": {"resourceVersion": object.resource_version()},
         "status": difference(&before, serde_json::to_value(status)?),
     });
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let params = patch_params();
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<K> = Api::namespaced(client.clone(), &namespace);
     let (name, patch) = (object.name_any(), Patch::Merge(&patch));
@@ -185,13 +184,17 @@ impl<K: Managed> Applier<'_, K> {
     }
 
     /// Writes one hold. Returns name and uid of the object with the outcome.
-    async fn settle(&self, action: Action) -> ((String, String), Result<Outcome, apply::Error>) {
+    async fn settle(&self, action: Action) -> ((String, String), Result<Outcome, writer::Error>) {
         match action {
             Action::Settle { subject, wants, episode, remembered, skip_missed_runs } => {
                 let decide = |subject: &Subject| {
                     let remembered = remembered.as_ref();
-                    let wish =
-                        Wish { holder: self.holder, episode: &episode, wants: &wants, remembered };
+                    let wish = Desired {
+                        holder: self.holder,
+                        episode: &episode,
+                        wants: &wants,
+                        remembered,
+                    };
                     decide(subject, &wish)
                 };
                 let outcome = self.writer.settle(&subject, skip_missed_runs, decide).await;
@@ -217,10 +220,10 @@ impl<K: Managed> Applier<'_, K> {
             "resourceVersion": self.object.resource_version(),
             "finalizers": finalizers,
         }});
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+        let params = patch_params();
         let (name, api) = (self.object.name_any(), self.api());
         match call("the finalizer", api.patch(&name, &params, &Patch::Merge(&merge))).await {
-            Err(observe::Error::Api { source, .. }) if is_status(&source, 404) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
             other => Ok(other.map(drop)?),
         }
     }
@@ -240,11 +243,10 @@ impl<K: Managed> Applier<'_, K> {
         let manifest: Value = job::manifest(&owner, database, attempt, purpose, self.image);
         let job: Job = serde_json::from_value(manifest)?;
         let api: Api<Job> = Api::namespaced(self.client.clone(), owner.namespace);
-        let params =
-            PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let params = post_params();
         match call("creating a Job", api.create(&params, &job)).await {
             // It is there already: created before a crash, or by a stale answer.
-            Err(observe::Error::Api { source, .. }) if is_status(&source, 409) => Ok(()),
+            Err(error) if error.is_conflict() => Ok(()),
             other => Ok(other.map(drop)?),
         }
     }
@@ -257,7 +259,7 @@ impl<K: Managed> Applier<'_, K> {
             ..DeleteParams::default()
         };
         match call("deleting a Job", api.delete(name, &params)).await {
-            Err(observe::Error::Api { source, .. }) if is_status(&source, 404) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
             other => Ok(other.map(drop)?),
         }
     }
