@@ -34,7 +34,7 @@ pub async fn read<K: Managed>(holder: &Holder, context: &Context) -> Result<Opti
         // Its holds are released all the same.
         Err(_) if raw.metadata.deletion_timestamp.is_some() => Ok(salvage(&raw)),
         Err(error) => {
-            report_malformed::<K>(context, holder, &api, &raw, &error).await?;
+            report_malformed::<K>(holder, &api, &raw, &error).await?;
             Ok(None)
         }
     }
@@ -43,7 +43,6 @@ pub async fn read<K: Managed>(holder: &Holder, context: &Context) -> Result<Opti
 /// Writes the conditions of an object that does not parse by a merge patch of them alone, so that nothing
 /// that the status records is lost.
 async fn report_malformed<K: Managed>(
-    context: &Context,
     holder: &Holder,
     api: &Api<DynamicObject>,
     raw: &DynamicObject,
