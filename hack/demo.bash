@@ -72,7 +72,7 @@ build_images() {
 }
 
 start_own_cluster() {
-  local image=$scratch/image.tar folder name
+  local image=$scratch/image.tar folder name size
   section "A cluster of its own: one node with real pods, and a PostgreSQL"
   together build_cluster build_images
   quietly hack/cluster/cluster up --without-helm --name "$cluster"
@@ -82,7 +82,9 @@ start_own_cluster() {
   for name in torpor "$example"; do
     quietly hack/image --package "$name" --from "$folder" "localhost/$name:dev" "$image"
     quietly hack/cluster/cluster load --name "$cluster" "$image"
-    good "$(printf '%-22s' "localhost/$name:dev")   $(mebibytes "$(stat --format %s "$image")")"
+    size=$(stat --format %s "$image")
+    ((size <= 20 << 20)) || fail "the image localhost/$name:dev has $(mebibytes "$size"), more than 20 MiB"
+    good "$(printf '%-22s' "localhost/$name:dev")   $(mebibytes "$size")"
   done
   operator_image=localhost/torpor:dev app_image=localhost/$example:dev
   # They are there already where an earlier run was asked to keep them.

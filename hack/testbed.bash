@@ -8,7 +8,10 @@ readonly cluster=torpor-test
 
 section() { printf '\n== %s (after %d s)\n\n' "$*" "$SECONDS"; }
 
+others='' # The process group of tests that run in the background.
+
 clean_up() {
+  [[ -z $others ]] || kill -TERM -- "-$others" 2> /dev/null || true
   rm -rf "$images"
   [[ ${KEEP-} == 1 ]] || hack/cluster/cluster down --name "$cluster"
 }
