@@ -9,8 +9,8 @@ use sqlx::{
 
 use crate::Failure;
 
-const SCHEMA: &str = include_str!("schema.sql");
-const SEED: &str = include_str!("seed.sql");
+const SCHEMA: &str = include_str!("../schema.sql");
+const SEED: &str = include_str!("../seed.sql");
 
 /// Serialises migrations that start at once. Any number that nobody else takes.
 const MIGRATION_LOCK: i64 = 0x00c0_121c_e000;

@@ -85,7 +85,7 @@ mod tests {
 
     /// What `vectors/make.py` made with Python's `cryptography`.
     fn vectors() -> Vec<Vector> {
-        serde_json::from_str(include_str!("vectors/envelopes.json")).unwrap()
+        serde_json::from_str(include_str!("../vectors/envelopes.json")).unwrap()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The stand-in of `examples/sonm/` as a process, and a client of its protocol that shares no code
+//! The stand-in as a process, and a client of its protocol that shares no code
 //! with it: HTTP over a plain socket, and the envelope made by hand from the block cipher.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -13,9 +13,8 @@ use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-mod binary;
-pub(crate) use self::binary::binary;
-
+/// The built stand-in.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_sonm");
 /// The header that selects a worker.
 const SELECTOR: &str = "X-Worker-Eth-Addr";
 /// How long anything may take before it is missing.
@@ -31,7 +30,7 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
         let mut child =
-            Command::new(binary()).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+            Command::new(BINARY).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.starts_with("sonm "), "it printed {line:?}");

@@ -1,4 +1,4 @@
-//! The stand-in of `examples/sonm/` as its clients meet it: a process, over the wire.
+//! The stand-in as its clients meet it: a process, over the wire.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -6,7 +6,6 @@ mod faults;
 mod market;
 mod processes;
 mod protocol;
-#[path = "../sonm/mod.rs"]
 mod sonm;
 
 use serde_json::{Value, json};

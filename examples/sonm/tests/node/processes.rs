@@ -136,7 +136,7 @@ fn bad_scenarios_and_keys_end_the_process_with_a_reason() {
         (["--key", key.path()].as_slice(), "64 hexadecimal digits"),
         ([].as_slice(), "--key"),
     ] {
-        let output = std::process::Command::new(sonm::binary())
+        let output = std::process::Command::new(sonm::BINARY)
             .args(["node", "--port", "0", "--control", "127.0.0.1:0"])
             .args(arguments)
             .output()
