@@ -1,11 +1,10 @@
 # The image of the operator: one static binary and nothing else. TLS roots and time zones are compiled into it.
 #
-# The binary is built outside, because then the image holds exactly what was tested, cargo's target folder makes it
-# incremental, and it needs no builder image. The build context is the folder that holds the binary:
+# The binary is built outside: cargo's target folder makes that incremental, and no builder image is needed. The build context is
+# the folder that holds the binary:
 #
-#   target=$(rustc -vV | sed -n 's/^host: //p')
-#   RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target "$target" --bin torpor
-#   docker build --file Dockerfile --tag torpor:dev "target/$target/release"
+#   cargo build --release --locked                 # .cargo/config.toml says that it is static
+#   docker build --file Dockerfile --tag torpor:dev "$(hack/binaries release)"
 #
 # `hack/image torpor:dev torpor.tar` does the same without docker, from this same file.
 FROM scratch

@@ -1,4 +1,4 @@
-# `make help` lists the targets. Rust (rustup) and Go have to be there; everything else is set up as it is needed.
+# `make help` lists the targets. Rust (rustup) and Go must be installed; the scripts install the rest when they need it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help build docs crds image lint deny test break test-unit bench bench-hold cluster-test demo demo-maintenance clean
@@ -6,14 +6,14 @@ SHELL := /bin/bash
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## Builds the torpor command (target/debug/torpor)
+build: ## Builds the torpor command (cargo run -- ARGUMENTS runs it)
 	cargo build --locked
 
-crds: build ## Writes crds/ anew from src/api/
-	target/debug/torpor crd hibernations > crds/hibernations.yaml
-	target/debug/torpor crd maintenancewindows > crds/maintenancewindows.yaml
+crds: ## Writes crds/ anew from src/api/
+	cargo run --locked --quiet -- crd hibernations > crds/hibernations.yaml
+	cargo run --locked --quiet -- crd maintenancewindows > crds/maintenancewindows.yaml
 
-docs: ## Writes docs/truncate-cases.md and docs/bad-input.md anew from what the tests see
+docs: ## Writes docs/truncate-cases.md and docs/bad-input.md anew from the answers that the tests get
 	hack/packages postgresql-15 pgbouncer openssl
 	TORPOR_WRITE_DOCS=1 cargo test --locked --test truncate
 	TORPOR_WRITE_DOCS=1 hack/test --test cluster what_cannot_be_is_refused
@@ -22,25 +22,25 @@ image: ## Builds the image localhost/torpor:dev into torpor.tar
 	hack/image localhost/torpor:dev torpor.tar
 
 lint: ## Checks format, lints, shell scripts, licences and sources of dependencies
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- --deny warnings
+	cargo fmt --all --check
+	hack/cargo lint "Lints (4 minutes on two cores, 1 if dependencies are kept)" clippy --locked --workspace --all-targets -- --deny warnings
 	hack/lint-shell
 	hack/deny
 
-test: ## Sets up a cluster, builds what is tested, and runs all tests
+test: ## Builds everything, sets up a cluster, and runs all tests
 	hack/test
 
-break: ## Runs what `make test` takes samples of as a whole: kills at every write, ... (BREAK="sweep ..." only these)
+break: ## Runs in full the tests of which `make test` runs samples: kills at every write, ... (BREAK="sweep ..." only these)
 	hack/break $(BREAK)
 
-test-unit: ## Runs only the tests that need no cluster
-	cargo test --locked --lib --test schedule --test crds --test reasons
+test-unit: ## Runs only the tests that need no cluster (some start a PostgreSQL of their own)
+	hack/test-unit
 
 bench: ## Times torpor truncate beside psql's TRUNCATE (TORPOR_ROUNDS=N), in a PostgreSQL of its own
 	hack/packages postgresql-15
 	cargo bench --locked --bench truncate
 
-bench-hold: ## Measures on a real API server what holding 1,000 Deployments costs, and the operator's memory
+bench-hold: ## Measures on a real API server the cost of holding 1,000 Deployments, and the operator's memory
 	hack/bench-hold
 
 cluster-test: ## Tests hack/cluster itself
@@ -49,9 +49,9 @@ cluster-test: ## Tests hack/cluster itself
 demo: ## Puts a project to sleep and wakes it, on a real cluster (KEEP=1 leaves it up; CLUSTER=external IMAGE=... uses yours)
 	hack/demo
 
-demo-maintenance: ## Takes a worker down that sells compute, without breaking a deal, and brings it back (KEEP, CLUSTER, IMAGE as above)
+demo-maintenance: ## Stops a worker that sells compute without breaking a deal, and starts it again (KEEP, CLUSTER, IMAGE as above)
 	hack/demo-maintenance
 
-clean: ## Removes what was built here (the caches outside stay)
+clean: ## Removes all builds from this folder (the caches in ~/.cache/torpor stay)
 	cargo clean
 	rm -f torpor.tar

@@ -2,6 +2,8 @@
 # What the demos have in common: what a person sees, a cluster, and the operator in it. Sourced by hack/demo and
 # hack/demo-maintenance.
 
+. hack/progress.bash
+
 readonly cluster=torpor-demo
 
 scratch=$(mktemp -d)
@@ -21,9 +23,17 @@ good() { printf ' %s✓%s %s\n' "$green" "$plain" "$*"; }
 fail() { printf ' %s✗ %s%s\n' "$red" "$*" "$plain" >&2; exit 1; }
 mebibytes() { awk -v bytes="$1" 'BEGIN { printf "%.1f MiB", bytes / 1048576 }'; }
 
-# quietly COMMAND...: shows what it prints only if it fails.
+# quietly COMMAND...: shows the output of the command only if it fails, and that it runs if that takes long.
 quietly() {
-  "$@" > "$scratch/output" 2>&1 && return
+  local began=$SECONDS ticker status=0
+  waiting() { show "$(clock $((SECONDS - began))) $*"; }
+  every_tick waiting "$@" &
+  ticker=$!
+  "$@" > "$scratch/output" 2>&1 || status=$?
+  kill "$ticker"
+  wait "$ticker" 2> /dev/null || true
+  [[ ! -t 2 ]] || printf '\r\e[K' >&2
+  ((status != 0)) || return 0
   cat "$scratch/output" >&2
   fail "$*"
 }
@@ -34,16 +44,17 @@ eventually() {
   shift
   until "$@" 2> "$scratch/error"; do
     ((SECONDS < end)) || { cat "$scratch/error" >&2; fail "not in two minutes: $what"; }
+    ((SECONDS % 10)) || show "waiting: $what"
     sleep 1
   done
 }
 
-# changed SECONDS LINE: shows a line unless it was the last that was shown.
-last_shown=''
+# changed SECONDS LINE: shows a line unless it was the last that was shown, less than ten seconds ago.
+last_shown='' last_shown_at=0
 changed() {
-  [[ $2 != "$last_shown" ]] || return 0
+  [[ $2 != "$last_shown" ]] || ((SECONDS - last_shown_at >= 10)) || return 0
   printf '   %3d s  %s\n' "$1" "$2"
-  last_shown=$2
+  last_shown=$2 last_shown_at=$SECONDS
 }
 
 # --- the cluster ---
@@ -53,19 +64,28 @@ kube() { kubectl --namespace "$app" "$@"; }
 # pods SELECTOR: how many run.
 pods() { kube get pods --selector "$1" --field-selector status.phase=Running --no-headers 2> /dev/null | wc -l; }
 
+build_cluster() { hack/cluster/cluster build --without-helm; }
+
+# In one build, so that all dependencies are compiled once.
+build_images() {
+  hack/cargo release "The operator and $example (4 minutes on two cores)" build --locked --release --package torpor --package "$example"
+}
+
 start_own_cluster() {
-  local image=$scratch/image.tar
+  local image=$scratch/image.tar folder name size
   section "A cluster of its own: one node with real pods, and a PostgreSQL"
-  quietly hack/cluster/cluster up --name "$cluster"
+  together build_cluster build_images
+  quietly hack/cluster/cluster up --without-helm --name "$cluster"
   eval "$(hack/cluster/cluster env --name "$cluster")"
   good "it is up"
-  say "building the images (the first time takes some minutes)"
-  quietly hack/image localhost/torpor:dev "$image"
-  quietly hack/cluster/cluster load --name "$cluster" "$image"
-  good "localhost/torpor:dev     $(mebibytes "$(stat --format %s "$image")"), the operator and what it runs"
-  quietly hack/image --example "$example" "localhost/$example:dev" "$image"
-  quietly hack/cluster/cluster load --name "$cluster" "$image"
-  good "$(printf '%-22s' "localhost/$example:dev")   $(mebibytes "$(stat --format %s "$image")"), the application"
+  folder=$(hack/binaries release)
+  for name in torpor "$example"; do
+    quietly hack/image --package "$name" --from "$folder" "localhost/$name:dev" "$image"
+    quietly hack/cluster/cluster load --name "$cluster" "$image"
+    size=$(stat --format %s "$image")
+    ((size <= 20 << 20)) || fail "the image localhost/$name:dev has $(mebibytes "$size"), more than 20 MiB"
+    good "$(printf '%-22s' "localhost/$name:dev")   $(mebibytes "$size")"
+  done
   operator_image=localhost/torpor:dev app_image=localhost/$example:dev
   # They are there already where an earlier run was asked to keep them.
   quietly kubectl delete namespace "$app" --ignore-not-found

@@ -1,35 +1,52 @@
 # shellcheck shell=bash
-# What tests stand on: a cluster with the images of what is tested. Sourced by hack/test and hack/break.
+# The ground of all tests: a cluster with the images of what is tested. Sourced by hack/test and hack/break.
 #
 # KEEP=1 leaves the cluster up, for the next run to go on with: hack/cluster/cluster down --name torpor-test ends it.
+. hack/progress.bash
 
 readonly cluster=torpor-test
 
 section() { printf '\n== %s (after %d s)\n\n' "$*" "$SECONDS"; }
 
+others='' # The process group of tests that run in the background.
+
 clean_up() {
+  [[ -z $others ]] || kill -TERM -- "-$others" 2> /dev/null || true
   rm -rf "$images"
   [[ ${KEEP-} == 1 ]] || hack/cluster/cluster down --name "$cluster"
 }
 
+build_cluster() { hack/cluster/cluster build; }
+
+# The binaries of the test images are those that cargo tests.
+build_tests() {
+  hack/cargo test "Torpor, the examples and their tests (6 minutes on two cores, 2 if dependencies are kept)" \
+    build --locked --workspace --bins --tests
+}
+
 set_up() {
-  local tool
+  local tool name folder
   for tool in cargo go; do
     command -v "$tool" > /dev/null || { echo "$tool is missing; rust-toolchain.toml and hack/cluster/*/go.mod say which version" >&2; exit 1; }
   done
   images=$(mktemp -d)
   trap clean_up EXIT
 
-  section "The cluster"
-  # What tests of the truncation start besides: a PostgreSQL of their own, and a pooler.
+  section "Builds"
+  # The tests of the truncation start a PostgreSQL of their own, and a pooler.
   hack/packages postgresql-15 pgbouncer openssl
+  together build_cluster build_tests
+
+  section "The cluster"
   hack/cluster/cluster up --name "$cluster"
   eval "$(hack/cluster/cluster env --name "$cluster")"
-
-  section "The images"
-  hack/image localhost/torpor:dev "$images/torpor.tar"
-  hack/image --example cornice localhost/cornice:dev "$images/cornice.tar"
-  hack/cluster/cluster load --name "$cluster" "$images/torpor.tar" "$images/cornice.tar"
+  folder=$(hack/binaries debug)
+  hack/image --from "$folder" localhost/torpor:dev "$images/torpor.tar"
+  hack/image --from "$folder" --package cornice localhost/cornice:dev "$images/cornice.tar"
+  for name in torpor cornice; do
+    note "localhost/$name:dev: $(($(stat --format %s "$images/$name.tar") >> 20)) MiB"
+    hack/cluster/cluster load --name "$cluster" "$images/$name.tar"
+  done
 
   # Most of the time a test waits for pods: more of them at once than there are cores.
   export RUST_TEST_THREADS=${RUST_TEST_THREADS:-8}

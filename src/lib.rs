@@ -16,4 +16,5 @@ pub mod operator;
 pub mod reconcile;
 pub mod release;
 pub mod schedule;
+pub mod transition;
 pub mod truncate;

@@ -5,6 +5,7 @@ pub mod database;
 pub mod deals;
 pub mod event;
 pub mod hibernation;
+pub mod hold_state;
 pub mod labels;
 pub mod maintenance_window;
 pub mod reason;

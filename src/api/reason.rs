@@ -2,6 +2,13 @@
 
 use std::fmt;
 
+/// Compares with a reason as the API shows it.
+impl PartialEq<&str> for Reason {
+    fn eq(&self, name: &&str) -> bool {
+        self.as_str() == *name
+    }
+}
+
 /// Declares [`Reason`], its names, and the tables of `docs/conditions.md`: one section a table, one
 /// line a reason with its meaning and its remedy.
 macro_rules! reasons {

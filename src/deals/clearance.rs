@@ -13,6 +13,7 @@ use crate::api::deals::{
     AnnouncementStatus, DealStatus, DealsSource, DealsStatus, ForwardDeals, OpenCounts, OpenOrders,
     SpotDeals,
 };
+use crate::api::reason::Reason;
 
 /// Deals that the status shows.
 const SHOWN: usize = 20;
@@ -49,7 +50,7 @@ pub struct Rules {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MarketError {
     /// For the conditions.
-    pub reason: String,
+    pub reason: Reason,
     /// For a person.
     pub message: String,
 }
@@ -58,14 +59,14 @@ impl MarketError {
     /// Whether a person has to change something: it does not go by itself.
     pub fn needs_a_person(&self) -> bool {
         matches!(
-            self.reason.as_str(),
-            "AuthorityUnusable"
-                | "BridgeNameTaken"
-                | "NoServiceAccount"
-                | "PayloadsTooLarge"
-                | "PayloadsUnreadable"
-                | "ServiceNotFound"
-                | "ServiceUnusable"
+            self.reason,
+            Reason::AuthorityUnusable
+                | Reason::BridgeNameTaken
+                | Reason::NoServiceAccount
+                | Reason::PayloadsTooLarge
+                | Reason::PayloadsUnreadable
+                | Reason::ServiceNotFound
+                | Reason::ServiceUnusable
         )
     }
 }
@@ -169,7 +170,7 @@ pub struct Clear {
     /// None: it can't be told.
     pub status: Option<bool>,
     /// For machines.
-    pub reason: String,
+    pub reason: Reason,
     /// For people.
     pub message: String,
 }
@@ -241,7 +242,7 @@ impl<'a> Clearance<'a> {
                 // What was open is known no more, and an earlier clean look counts for nothing.
                 self.memory.first_clean = None;
                 self.status.open = None;
-                self.say(None, &trouble.reason, trouble.message.clone());
+                self.say(None, trouble.reason.clone(), trouble.message.clone());
             }
             Ok(look) => {
                 let open = Open::of(&look.commitments, self.now);
@@ -263,18 +264,18 @@ impl<'a> Clearance<'a> {
                     self.memory.first_clean = None;
                 }
                 if !open.forward.is_empty() {
-                    self.say(Some(false), "ForwardDeals", open.forward_in_words());
+                    self.say(Some(false), Reason::ForwardDeals, open.forward_in_words());
                 } else if open.nothing() {
-                    self.say(Some(true), "Clear", "nothing is open".to_owned());
+                    self.say(Some(true), Reason::Clear, "nothing is open".to_owned());
                 } else {
-                    self.say(Some(false), "Open", format!("open: {}", open.in_words()));
+                    self.say(Some(false), Reason::Open, format!("open: {}", open.in_words()));
                 }
             }
         }
     }
 
-    fn say(&mut self, status: Option<bool>, reason: &str, message: String) {
-        self.clear = Some(Clear { status, reason: reason.to_owned(), message });
+    fn say(&mut self, status: Option<bool>, reason: Reason, message: String) {
+        self.clear = Some(Clear { status, reason, message });
     }
 
     /// When the last deal with a fixed term runs out, as far as the last look tells.
@@ -308,14 +309,14 @@ impl<'a> Clearance<'a> {
 
     fn refusal(&self, open: &Open) -> Option<MarketError> {
         let (reason, what) = if !open.spot.is_empty() && self.rules.spot == SpotDeals::Refuse {
-            ("SpotDealsRefused", "`spot: Refuse`")
+            (Reason::SpotDealsRefused, "`spot: Refuse`")
         } else if !open.orders.is_empty() && self.rules.orders == OpenOrders::Refuse {
-            ("OrdersRefused", "`orders: Refuse`")
+            (Reason::OrdersRefused, "`orders: Refuse`")
         } else {
             return None;
         };
         let message = format!("open, and not to be touched ({what}): {}", open.in_words());
-        Some(MarketError { reason: reason.to_owned(), message })
+        Some(MarketError { reason, message })
     }
 
     /// Makes the market know of that start, or of none. True once it does.
@@ -393,7 +394,7 @@ impl<'a> Clearance<'a> {
             return Verdict::Forward(*last, open.forward_in_words());
         }
         if let Some(refusal) = self.refusal(&open) {
-            self.say(Some(false), &refusal.reason, refusal.message.clone());
+            self.say(Some(false), refusal.reason.clone(), refusal.message.clone());
             return Verdict::Refused(refusal);
         }
         if !open.nothing() {
@@ -403,7 +404,7 @@ impl<'a> Clearance<'a> {
                 format!("; {}: {}", cleaned(failure.id.as_str()), cleaned(&failure.detail))
             });
             let message = format!("{words}{}", failed.unwrap_or_default());
-            self.say(Some(false), "Draining", message.clone());
+            self.say(Some(false), Reason::Draining, message.clone());
             return Verdict::Draining(message);
         }
         if self.memory.drained.as_ref().is_some_and(|(_, answered)| look.began <= *answered) {
@@ -415,7 +416,7 @@ impl<'a> Clearance<'a> {
             return Verdict::Clear;
         }
         let message = "nothing is open; a second look follows".to_owned();
-        self.say(Some(false), "Settling", message.clone());
+        self.say(Some(false), Reason::Settling, message.clone());
         Verdict::Draining(message)
     }
 

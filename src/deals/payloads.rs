@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::hosted::manifest::{BRIDGE_OF, bridge_of};
 use super::types::{List, Order, Resume};
 use crate::api::labels::{APP, MANAGED_BY, TORPOR};
+use crate::api::reason::Reason;
 use crate::apiserver::request::{self, call, patch_params, post_params};
 use crate::hold::record::Holder;
 
@@ -58,12 +59,12 @@ pub enum Error {
 
 impl Error {
     /// The reason of the condition.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Unreadable { .. } => "PayloadsUnreadable",
-            Self::TooLarge { .. } => "PayloadsTooLarge",
-            Self::Request(error) if error.is_rejection() => "WriteRejected",
-            _ => "RequestFailed",
+            Self::Unreadable { .. } => Reason::PayloadsUnreadable,
+            Self::TooLarge { .. } => Reason::PayloadsTooLarge,
+            Self::Request(error) if error.is_rejection() => Reason::WriteRejected,
+            _ => Reason::RequestFailed,
         }
     }
 }

@@ -6,10 +6,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::clearance::{Action, Clear, Clearance, MarketError, Memory, Rules, Seen, Verdict};
 use super::{hosted, payloads};
-use crate::api::condition::{self, DEALS_CLEAR};
+use crate::api::condition::{Conditions, DEALS_CLEAR};
 use crate::api::deals::{
     DealsSource, DealsStatus, ForwardDeals, OpenOrders, SourceStatus, SpotDeals,
 };
+use crate::api::reason::Reason;
 use crate::hold::record::Holder;
 
 /// What is said of a market, as a plan is made.
@@ -275,7 +276,7 @@ impl<'a> Session<'a> {
         self.status.as_ref().filter(|deals| deals.withdrawn)?;
         let kept = payloads::name(self.holder);
         Some(MarketError {
-            reason: "LeftBehind".to_owned(),
+            reason: Reason::LeftBehind,
             message: format!(
                 "what was withdrawn is not back on the market: ConfigMap {kept} has what it takes"
             ),
@@ -289,12 +290,12 @@ impl<'a> Session<'a> {
 
     /// Sets `DealsClear`, or takes it away where there is no market any more.
     pub fn set_condition(&self, conditions: &mut Vec<Condition>, generation: Option<i64>) {
+        let mut conditions = Conditions::new(conditions, generation, self.now);
         match &self.clear {
             Some(Clear { status, reason, message }) => {
-                let now = self.now;
-                condition::set(conditions, DEALS_CLEAR, *status, reason, message, generation, now);
+                conditions.set(DEALS_CLEAR, *status, reason, message);
             }
-            None if self.status.is_none() => condition::remove(conditions, DEALS_CLEAR),
+            None if self.status.is_none() => conditions.remove(DEALS_CLEAR),
             // As it was last seen.
             None => {}
         }

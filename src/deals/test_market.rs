@@ -177,5 +177,8 @@ impl Market {
 }
 
 fn unreachable() -> MarketError {
-    MarketError { reason: "MarketUnreachable".to_owned(), message: "no answer".to_owned() }
+    MarketError {
+        reason: crate::api::reason::Reason::MarketUnreachable,
+        message: "no answer".to_owned(),
+    }
 }

@@ -1,266 +1,218 @@
-//! A Hibernation whose application is bound by deals: between the plan and what is done of it stands the
-//! market. Until that permits it, the project stays awake. Pure.
+//! A Hibernation with `spec.deals`: it goes down once the market permits it, and the market knows the
+//! next hibernation.
 
 use jiff::Timestamp;
-
-use super::plan::{self as hold, Action, Next};
-use crate::api::condition::{self, READY, RECONCILING, STALLED};
-use crate::api::deals::ForwardDeals;
-use crate::api::hibernation::{OnDelete, Phase, StepStatus};
-use crate::api::schedule::DesiredState;
-use crate::deals::clearance::{self, MarketError, Memory, Seen, Verdict};
-use crate::deals::session::{Prepared, Session, Start, TAKING_BACK};
-use crate::schedule::Resolved;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-/// What to do.
-#[derive(Debug)]
-pub struct Plan {
-    /// In the cluster, with the status.
-    pub hold: hold::Plan,
-    /// At the market, before that.
-    pub calls: Vec<clearance::Action>,
-    /// What is remembered of the market.
-    pub gate: Memory,
-}
+use super::plan::Draft;
+use crate::api::deals::ForwardDeals;
+use crate::api::hibernation::OnDelete;
+use crate::api::hold_state::StepStatus;
+use crate::api::reason::Reason;
+use crate::api::schedule::DesiredState;
+use crate::deals::clearance::{MarketError, Verdict};
+use crate::deals::session::{Prepared, Session, Start, TAKING_BACK};
+use crate::transition;
+use crate::transition::plan::{Action, Next, Place, Transition};
+use crate::transition::standing::Standing;
 
-/// Makes the plan. `market` is what was seen of it in this pass.
-pub fn plan(input: hold::Input, market: Option<&Seen>, memory: &Memory) -> Plan {
-    let rules = input.spec.deals.as_ref();
-    let untouched = rules.is_none() && input.status.deals.is_none();
-    let deleting = input.deleting_since.is_some();
-    if untouched || input.seen.namespace_deleting || (input.spec.dry_run && !deleting) {
-        return Plan { hold: hold::plan(input), calls: Vec::new(), gate: memory.clone() };
-    }
-    let deals = input.status.deals.clone();
-    let dealings = Session::new(input.holder, rules, deals, market, memory.clone(), input.now);
-    let desired = Resolved::at(&input.spec.basis, input.spec.override_.as_ref(), input.now);
-    let mut draft = Draft { input, dealings, desired };
-    let mut hold = if deleting {
-        draft.delete()
-    } else if rules.is_some() && draft.desired.state == DesiredState::Hibernated {
-        draft.go_down()
-    } else {
-        draft.stay_up()
-    };
-    let generation = input.generation;
-    draft.dealings.set_condition(&mut hold.status.conditions, generation);
-    let Session { status, actions, memory, needs_look, .. } = draft.dealings;
-    if needs_look {
-        hold.next = Next::LookAtMarket;
-    }
-    hold.status.earliest_start =
-        status.as_ref().and_then(|deals| deals.forward.first().map(|deal| deal.ends_at.clone()));
-    hold.status.deals = status;
-    if hold.next == Next::Settled && !(actions.is_empty() && hold.actions.is_empty()) {
-        hold.next = Next::Again;
-    }
-    Plan { hold, calls: actions, gate: memory }
-}
+/// The step at which the object waits for its market.
+const STEP: &str = "Deals";
 
-struct Draft<'a> {
-    input: hold::Input<'a>,
-    dealings: Session<'a>,
-    desired: Resolved,
-}
+impl<'a> Draft<'a> {
+    /// Takes the workloads where the spec wants them, as far as the market permits.
+    pub(super) fn with_market(&mut self) -> Transition {
+        let Some(mut session) = self.session.take() else { return self.without_market() };
+        let goes_down =
+            self.input.spec.hold.deals.is_some() && self.desired.state == DesiredState::Hibernated;
+        let transition =
+            if goes_down { self.go_down(&mut session) } else { self.stay_up(&mut session) };
+        self.session = Some(session);
+        transition
+    }
 
-impl Draft<'_> {
-    /// It is asked to sleep, and does once the market permits it.
-    fn go_down(&mut self) -> hold::Plan {
-        let free = hold::plan(self.input);
-        let mut off = hold::plan(hold::Input { held_off: true, ..self.input });
-        let prepared = self.prepared(&mut off);
-        let episode = self.input.status.episode.as_ref();
+    /// Goes down once the market permits it; until then the object stays up, or comes back.
+    fn go_down(&mut self, session: &mut Session<'a>) -> Transition {
+        let down = self.down();
+        let episode = self.input.status.hold.episode.as_ref();
         let under_way = episode.is_some_and(|episode| episode.waking_since.is_none());
-        // What is down is looked after without the market; each stop asks it.
-        if prepared && under_way && (free.next == Next::LookAtPods || !free.stops()) {
-            return free;
+        let prepared = session.prepared();
+        let ready = prepared == Prepared::Yes && self.input.finalizer;
+        // Torpor keeps down what is down without the market. Each new hold asks it.
+        if ready && under_way && (down.next == Next::ObservePods || !down.holds()) {
+            return down;
         }
-        if !prepared || !self.dealings.looked() {
-            return off;
+        let mut up = transition::up(self.hold());
+        up.keep_finalizer();
+        if !ready {
+            self.prepare(&mut up, session, prepared);
+            return up;
         }
-        let waits = |kind: &str| {
-            let mut conditions = off.status.conditions.iter();
-            conditions.any(|condition| condition.type_ == kind && condition.status == "True")
-        };
-        if !under_way && (waits(STALLED) || waits(RECONCILING)) {
-            // Nothing is withdrawn for what could not be stopped then.
-            self.dealings.only_look();
-            return off;
+        if !session.looked() {
+            return up;
         }
-        let now = self.input.now;
+        if !under_way && !up.standing.is_reached() {
+            // Nothing is withdrawn for workloads that could not be held then.
+            session.only_look();
+            return up;
+        }
         let until = self.desired.next.as_ref().map(|next| next.at);
-        let (verdict, again) = self.dealings.permits(Start { at: now, until });
-        let stalled = match verdict {
-            Verdict::Clear => return free,
-            // From the first stop on, what is stopped may be what tells of the market.
-            Verdict::Unknown(_)
-                if free.finds_it_stopped(self.input.holder, self.input.spec, self.input.seen) =>
-            {
-                self.dealings.as_before();
-                return free;
+        let (verdict, again) = session.permits(Start { at: self.input.now, until });
+        let rules = self.input.spec.hold.deals.as_ref();
+        let (stalled, error) = match verdict {
+            Verdict::Clear => return down,
+            // From the first hold on, a stopped workload may be the one that serves the market.
+            Verdict::Unknown(_) if down.finds_all_stopped(&self.hold()) => {
+                session.as_before();
+                return down;
             }
             Verdict::Forward(_, message) => {
-                let rules = self.input.spec.deals.as_ref();
                 let refuse = rules.is_some_and(|rules| rules.forward == ForwardDeals::Refuse);
-                let reason = if refuse { "ForwardDealsRefused" } else { "ForwardDeals" };
-                (refuse, trouble(reason, message))
+                let reason =
+                    if refuse { Reason::ForwardDealsRefused } else { Reason::ForwardDeals };
+                (refuse, MarketError { reason, message })
             }
-            Verdict::Refused(refused) => (true, refused),
-            Verdict::Draining(message) => (false, trouble("Draining", message)),
-            Verdict::Unknown(unknown) => (unknown.needs_a_person(), unknown),
+            Verdict::Refused(error) => (true, error),
+            Verdict::Draining(message) => {
+                (false, MarketError { reason: Reason::Draining, message })
+            }
+            Verdict::Unknown(error) => (error.needs_a_person(), error),
         };
-        let (mut stalled, mut said) = stalled;
         if stalled {
-            // It stays awake, and nothing is to look otherwise.
-            self.dealings.forgotten(false);
-        } else if let Some(trouble) = self.dealings.trouble() {
-            (stalled, said) = (trouble.needs_a_person(), trouble);
+            // It stays awake, and the market is to be as if nobody had asked.
+            session.forgotten(false);
+            self.say(&mut up, true, &error);
+        } else if let Some(trouble) = session.trouble() {
+            self.say(&mut up, trouble.needs_a_person(), &trouble);
+        } else {
+            self.say(&mut up, false, &error);
         }
-        self.say(&mut off, stalled, &said);
-        let asleep = off.status.phase != Some(Phase::Awake);
-        off.next = match off.next {
-            Next::Settled if off.actions.is_empty() && self.dealings.actions.is_empty() => {
+        up.next = match up.next {
+            Next::AtRest if up.actions.is_empty() && session.actions.is_empty() => {
                 Next::Wait(again)
             }
             Next::Wait(wait) => Next::Wait(wait.min(again)),
-            other if asleep => other,
+            other if up.place != Place::Up => other,
             _ => Next::Again,
         };
-        off
-    }
-
-    /// It is awake, or wakes; the market knows when it is to sleep next.
-    fn stay_up(&mut self) -> hold::Plan {
-        let mut up = hold::plan(self.input);
-        if up.status.phase != Some(Phase::Awake) {
-            // What it finds asleep may have been put to sleep by another, who withdrew something.
-            let given = self.input.spec.deals.is_some();
-            if given && self.dealings.prepared() == Prepared::Recorded && up.actions.is_empty() {
-                up.next = Next::Again;
-            }
-            return up;
-        }
-        let next = self.desired.next.as_ref();
-        let edge = next.filter(|next| next.state == DesiredState::Hibernated);
-        let edge = edge.filter(|_| self.input.spec.deals.is_some()).map(|next| next.at);
-        let Some(edge) = edge else {
-            self.leave(&mut up);
-            return up;
-        };
-        if !self.prepared(&mut up) {
-            return up;
-        }
-        let start = |_: Option<Timestamp>| Start { at: edge, until: None };
-        let again = self.dealings.ahead(edge, start, true);
-        if let Some(trouble) = self.dealings.trouble() {
-            let stalled = trouble.needs_a_person();
-            self.say(&mut up, stalled, &trouble);
-        }
-        if up.next == Next::Settled && self.dealings.actions.is_empty() && up.actions.is_empty() {
-            up.next = Next::Wait(again);
-        }
         up
     }
 
-    fn delete(&mut self) -> hold::Plan {
-        let Some(since) = self.input.deleting_since else { return hold::plan(self.input) };
-        let mut plan = hold::plan(self.input);
-        let late = self.input.now > since + self.input.spec.deadline;
-        let removes = plan.actions.iter().any(|action| matches!(action, Action::RemoveFinalizer));
-        if self.input.spec.on_delete == OnDelete::Keep {
-            // What was withdrawn is for the next object of this name to offer again.
-            if removes {
-                self.dealings.abandon();
+    /// The object is awake, or wakes; the market knows when it sleeps next.
+    fn stay_up(&mut self, session: &mut Session<'a>) -> Transition {
+        let mut transition = self.without_market();
+        let has_rules = self.input.spec.hold.deals.is_some();
+        if transition.place != Place::Up {
+            // An object that finds itself asleep may follow one that withdrew orders.
+            let recorded = has_rules && session.prepared() == Prepared::Recorded;
+            if recorded && transition.actions.is_empty() {
+                transition.next = Next::Again;
             }
-            return plan;
+            return transition;
         }
-        if plan.status.phase == Some(Phase::Awake) {
-            self.leave(&mut plan);
+        let next = self.desired.next.as_ref().filter(|_| has_rules);
+        let Some(next) = next.filter(|next| next.state == DesiredState::Hibernated) else {
+            self.leave(&mut transition, session);
+            return transition;
+        };
+        transition.keep_finalizer();
+        let (prepared, edge) = (session.prepared(), next.at);
+        if prepared != Prepared::Yes || !self.input.finalizer {
+            self.prepare(&mut transition, session, prepared);
+            return transition;
         }
-        if late && removes {
-            if let Some(left) = self.dealings.left_behind() {
-                self.say(&mut plan, true, &left);
+        let start = |_: Option<Timestamp>| Start { at: edge, until: None };
+        let again = session.ahead(edge, start, true);
+        if let Some(trouble) = session.trouble() {
+            self.say(&mut transition, trouble.needs_a_person(), &trouble);
+        }
+        if session.actions.is_empty() && transition.actions.is_empty() {
+            if transition.next == Next::AtRest {
+                transition.next = Next::Wait(again);
             }
-            self.dealings.needs_look = false;
-            self.dealings.abandon();
-            keep_the_finalizer(&mut plan);
-            plan.actions.push(Action::RemoveFinalizer);
         }
-        plan
+        transition
     }
 
-    /// Takes everything back; until then the finalizer stays.
-    fn leave(&mut self, plan: &mut hold::Plan) {
-        if self.dealings.forgotten(true) {
+    /// Of an object that is being deleted.
+    pub(super) fn leave_market(&mut self, transition: &mut Transition, overdue: bool) {
+        let Some(mut session) = self.session.take() else { return };
+        let removes = transition.removes_finalizer();
+        if self.input.spec.on_delete == OnDelete::Keep {
+            // The next object of this name offers withdrawn orders again.
+            if removes {
+                session.abandon();
+            }
+        } else {
+            if transition.place == Place::Up {
+                self.leave(transition, &mut session);
+            }
+            if overdue && removes {
+                if let Some(left) = session.left_behind() {
+                    self.say(transition, true, &left);
+                }
+                session.needs_look = false;
+                session.abandon();
+                transition.keep_finalizer();
+                transition.actions.push(Action::RemoveFinalizer);
+            }
+        }
+        self.session = Some(session);
+    }
+
+    /// Withdraws the announcement and offers orders again; until then the finalizer stays.
+    fn leave(&mut self, transition: &mut Transition, session: &mut Session) {
+        if session.forgotten(true) {
             return;
         }
-        keep_the_finalizer(plan);
-        let said = self.dealings.trouble();
-        let said = said.unwrap_or_else(|| trouble("Restoring", TAKING_BACK.to_owned()));
-        self.say(plan, said.needs_a_person(), &said);
-        if plan.next == Next::Settled {
-            plan.next = Next::Wait(self.dealings.again());
+        transition.keep_finalizer();
+        let error = session.trouble().unwrap_or_else(|| MarketError {
+            reason: Reason::Restoring,
+            message: TAKING_BACK.to_owned(),
+        });
+        self.say(transition, error.needs_a_person(), &error);
+        if transition.next == Next::AtRest {
+            transition.next = Next::Wait(session.again());
         }
     }
 
-    /// Whether finalizer and source are recorded, before anything is told to a market. Where they are not, they
-    /// will be by this plan.
-    fn prepared(&mut self, plan: &mut hold::Plan) -> bool {
-        keep_the_finalizer(plan);
-        let prepared = self.dealings.prepared();
+    /// Records finalizer and source before anything is told to a market.
+    fn prepare(&mut self, transition: &mut Transition, session: &Session, prepared: Prepared) {
         if !self.input.finalizer {
-            plan.actions.push(Action::AddFinalizer);
+            transition.actions.push(Action::AddFinalizer);
         }
         if prepared == Prepared::Waiting {
-            if let Some(trouble) = self.dealings.trouble() {
-                self.say(plan, trouble.needs_a_person(), &trouble);
+            if let Some(trouble) = session.trouble() {
+                self.say(transition, trouble.needs_a_person(), &trouble);
             }
-            if plan.next == Next::Settled {
-                plan.next = Next::Wait(self.dealings.again());
+            if transition.next == Next::AtRest {
+                transition.next = Next::Wait(session.again());
             }
         } else if prepared == Prepared::Recorded || !self.input.finalizer {
-            plan.next = Next::Again;
+            transition.next = Next::Again;
         }
-        prepared == Prepared::Yes && self.input.finalizer
     }
 
-    /// Says what it waits for; past the deadline a person is needed.
-    fn say(&self, plan: &mut hold::Plan, stalled: bool, said: &MarketError) {
+    /// Says what the object waits for at its market. Past the deadline a person is needed.
+    fn say(&mut self, transition: &mut Transition, stalled: bool, error: &MarketError) {
         let now = self.input.now;
-        let status = &mut plan.status;
-        let since = match &self.input.status.step {
-            Some(before) if before.name == "Deals" => before.since.clone(),
+        let since = match &self.input.status.hold.step {
+            Some(before) if before.name == STEP => before.since.clone(),
             _ => Time(now),
         };
-        let waits_for_a_deal = said.reason == "ForwardDeals";
-        let late = now.duration_since(since.0) > self.input.spec.deadline && !waits_for_a_deal;
-        status.step = Some(StepStatus { name: "Deals".to_owned(), since, overdue: Vec::new() });
-        let message = format!("Deals: {}", said.message);
-        status.message = Some(condition::shorten(&message));
+        let waits_for_deal = error.reason == Reason::ForwardDeals;
+        let late = now.duration_since(since.0) > self.input.spec.hold.deadline && !waits_for_deal;
+        transition.state.step =
+            Some(StepStatus { name: STEP.to_owned(), since, overdue: Vec::new() });
+        let message = format!("{STEP}: {}", error.message);
         let reason =
-            if late && !stalled { "ProgressDeadlineExceeded" } else { said.reason.as_str() };
-        let stalled = stalled || late;
-        let generation = self.input.generation;
-        let conditions = &mut status.conditions;
-        let mut set = |kind, status: bool| {
-            condition::set(conditions, kind, status, reason, &message, generation, now);
+            if late && !stalled { Reason::ProgressDeadlineExceeded } else { error.reason.clone() };
+        self.held_back = true;
+        transition.standing = if stalled || late {
+            Standing::Stalled { reason, message }
+        } else {
+            Standing::Progressing { reason, message }
         };
-        set(READY, false);
-        set(RECONCILING, !stalled);
-        set(STALLED, stalled);
-    }
-}
-
-fn trouble(reason: &str, message: String) -> MarketError {
-    MarketError { reason: reason.to_owned(), message }
-}
-
-/// While a market is spoken to, it stays.
-fn keep_the_finalizer(plan: &mut hold::Plan) {
-    plan.actions.retain(|action| !matches!(action, Action::RemoveFinalizer));
-    if plan.next == Next::Again && plan.actions.is_empty() {
-        plan.next = Next::Settled;
     }
 }
 

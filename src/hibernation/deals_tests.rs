@@ -6,14 +6,16 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::condition::DEALS_CLEAR;
-use crate::api::hibernation::HibernationStatus;
+use crate::api::condition::{READY, RECONCILING, STALLED};
+use crate::api::hibernation::{HibernationStatus, Phase};
 use crate::deals::test_market::{Market, at};
-use crate::hibernation::observe::{Observed, Pods};
-use crate::hibernation::plan::{Contests, Looks};
-use crate::hibernation::plan_world::{deployment, settle, subject};
+use crate::hibernation::plan::{Input, plan};
 use crate::hibernation::validate::{Valid, validate};
 use crate::hold::plan::Desired;
 use crate::hold::record::Holder;
+use crate::transition::observe::{Observed, Pods};
+use crate::transition::plan::PlanMemory;
+use crate::transition::test_world::{deployment, subject, write};
 
 struct World {
     holder: Holder,
@@ -22,8 +24,7 @@ struct World {
     status: HibernationStatus,
     finalizer: bool,
     deleting_since: Option<Timestamp>,
-    looks: Looks,
-    gate: Memory,
+    memory: PlanMemory,
     now: Timestamp,
     worker: Value,
     market: Market,
@@ -50,8 +51,7 @@ impl World {
             status: HibernationStatus::default(),
             finalizer: false,
             deleting_since: None,
-            looks: Looks::default(),
-            gate: Memory::default(),
+            memory: PlanMemory::default(),
             now: at(0),
             worker: deployment("worker", 2),
             market,
@@ -81,69 +81,70 @@ impl World {
             if self.deleting_since.is_some() && !self.finalizer {
                 return;
             }
-            if self.pass() != Next::Again {
+            if self.iterate() != Next::Again {
                 return;
             }
         }
         panic!("it comes to no end: {:#?}", self.status);
     }
 
-    fn pass(&mut self) -> Next {
+    fn iterate(&mut self) -> Next {
         self.market.pass(self.now);
         let reachable = !self.market.down && self.up();
-        let mut seen = Observed { workloads: vec![subject(&self.worker)], ..Observed::default() };
+        let mut observed =
+            Observed { workloads: vec![subject(&self.worker)], ..Observed::default() };
         let mut market = None;
         let planned = loop {
-            let input = hold::Input {
+            let input = Input {
                 holder: &self.holder,
                 generation: Some(1),
+                created: at(0),
                 deleting_since: self.deleting_since,
                 finalizer: self.finalizer,
                 spec: &self.spec,
                 status: &self.status,
-                seen: &seen,
-                looks: &self.looks,
-                contests: &Contests::new(),
+                observed: &observed,
+                market: market.as_ref(),
+                memory: &self.memory,
                 now: self.now,
                 fresh_id: "episode",
-                held_off: false,
             };
-            let planned = plan(input, market.as_ref(), &self.gate);
-            match planned.hold.next {
-                Next::LookAtPods => {
-                    seen.pods =
+            let planned = plan(input);
+            match planned.next {
+                Next::ObservePods => {
+                    observed.pods =
                         Some(Pods { began: self.now, complete: self.now, ..Pods::default() });
                 }
-                Next::LookAtMarket => {
+                Next::ObserveMarket => {
                     assert!(self.finalizer && self.status.deals.is_some());
                     market = Some(self.market.seen(reachable, self.now));
                 }
                 _ => break planned,
             }
         };
-        self.status = planned.hold.status;
-        self.looks = planned.hold.looks;
-        self.gate = planned.gate;
+        self.status = planned.status;
+        self.memory.confirmations = planned.confirmations;
+        self.memory.market = planned.market;
         for call in &planned.calls {
-            if !self.market.call(call, reachable, &mut self.gate, self.now) {
+            if !self.market.call(call, reachable, &mut self.memory.market, self.now) {
                 break;
             }
         }
-        for action in planned.hold.actions {
+        for action in planned.actions {
             match action {
                 Action::AddFinalizer => self.finalizer = true,
                 Action::RemoveFinalizer => self.finalizer = false,
-                Action::Settle { subject, wants, episode, remembered, .. } => {
+                Action::Hold { subject, wants, episode, recorded, .. } => {
                     assert!(wants.is_empty() || !self.market.binds(), "{:?}", self.market);
-                    let remembered = remembered.as_ref();
+                    let remembered = recorded.as_ref();
                     let holder = &self.holder;
                     let wish = Desired { holder, episode: &episode, wants: &wants, remembered };
-                    settle(&mut self.worker, &subject, &wish);
+                    write(&mut self.worker, &subject, &wish);
                 }
                 other => panic!("{other:?}"),
             }
         }
-        planned.hold.next
+        planned.next
     }
 
     /// Status and reason of a condition.

@@ -1,17 +1,8 @@
-//! One Hibernation, from what is seen of it to what is done: observe, validate, plan, apply.
+//! The plan of a Hibernation: validate the spec, decide, report in the status. Pure.
 
-pub mod database;
-pub mod deals;
-pub mod down;
-pub mod dry_run;
-pub mod job;
-pub mod observe;
+mod deals;
 pub mod plan;
+pub mod status;
 #[cfg(test)]
-pub(crate) mod plan_world;
-pub mod report;
-pub mod roles;
-pub mod steps;
-pub mod truncation;
+pub(crate) mod test_world;
 pub mod validate;
-pub mod wake;

@@ -15,7 +15,6 @@ use kube::{Resource, ResourceExt};
 
 use crate::api::Hibernation;
 use crate::apiserver::request::call;
-use crate::hibernation::database;
 use crate::hold::lever::Kind;
 use crate::hold::plan::{Decision, Desired, decide, hand_back_ownership};
 use crate::hold::record::{ANNOTATION, Found, Holder, LABEL, Record};
@@ -23,6 +22,7 @@ use crate::hold::subject::Subject;
 use crate::reconcile::apply;
 use crate::reconcile::context::Context;
 use crate::reconcile::kind::{Seen, reference};
+use crate::transition::attempt;
 
 /// How often the missing ones are counted. It costs no request.
 const EVERY: Duration = Duration::from_secs(15);
@@ -243,7 +243,7 @@ impl Sweep {
         context: &Context,
         missing: &Missing,
     ) -> Result<bool, apply::Error> {
-        let fence = database::TIME_LIMIT + database::CLOCK_MARGIN;
+        let fence = attempt::TIME_LIMIT + attempt::CLOCK_MARGIN;
         let since =
             self.missing.lock().unwrap_or_else(PoisonError::into_inner).get(missing).copied();
         let (holder, namespace) = missing;

@@ -1,4 +1,4 @@
-//! Does what a plan says, in its order: the status first, then the actions.
+//! Applies the actions of a plan, in their order.
 
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -7,41 +7,41 @@ use kube::api::{Api, DeleteParams, Patch, PropagationPolicy};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::api::hibernation::Attempt;
+use super::context::Context;
+use super::kind::Managed;
+use crate::api::hold_state::Attempt;
 use crate::apiserver::request::{self, call, patch_params, post_params};
-use crate::hibernation::job::{self, Owner, Purpose};
-use crate::hibernation::plan::{Action, Contest, Contests, FINALIZER};
-use crate::hibernation::validate::DatabaseEntry;
 use crate::hold::foreign::Foreign;
 use crate::hold::plan::{Desired, decide, mark_kept};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
 use crate::hold::writer::{self, Outcome, Writer};
-use crate::reconcile::context::Context;
-use crate::reconcile::kind::Managed;
+use crate::transition::job::{self, Owner, Purpose};
+use crate::transition::plan::{Action, Contest, Contests, FINALIZER};
+use crate::transition::spec::DatabaseEntry;
 
-/// Writes of an object's own actions that are under way at once; the writer bounds all of them.
+/// Writes in flight for one object. The writer bounds those of all objects.
 const AT_ONCE: usize = 64;
-/// Foreign writes this close together are one contest.
+/// Foreign writes within this time are one contest.
 const CONTEST_WINDOW: SignedDuration = SignedDuration::from_mins(10);
-/// How long a rejected write waits: admission may have changed its mind by then.
+/// Time before a rejected write is sent again. An admission policy may have changed by then.
 const REJECTED: SignedDuration = SignedDuration::from_secs(15);
-/// Foreign writes before the retries slow down.
+/// Foreign writes before Torpor slows down.
 const PATIENCE: u32 = 3;
 
 /// Why an action failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A write of the hold.
+    /// The write of a hold failed.
     #[error(transparent)]
     Hold(#[from] writer::Error),
-    /// Any other request.
+    /// Another request failed.
     #[error(transparent)]
     Request(#[from] request::Error),
-    /// A manifest or a status that is no JSON: a defect of this program.
+    /// A manifest or a status does not serialise: a defect of this program.
     #[error("building a Job or a status: {0}")]
     Manifest(#[from] serde_json::Error),
-    /// Several of them, the first shown.
+    /// Several actions failed; the first is shown.
     #[error("{first} (and {more} more)")]
     Several {
         /// The first.
@@ -51,49 +51,7 @@ pub enum Error {
     },
 }
 
-/// Writes the status of an object: what has changed of it, by a merge patch. An apply would leave behind
-/// what somebody else has written there too, as a restore from a backup does, and what is half left
-/// behind is not valid. A conflict means that it has changed since it was read: nothing of the plan is
-/// done then.
-pub async fn write_status<K: Managed>(
-    client: &Client,
-    object: &K,
-    status: &K::Status,
-) -> Result<K, Error> {
-    let before = serde_json::to_value(object.status().cloned().unwrap_or_default())?;
-    let patch = json!({
-        "metadata": {"resourceVersion": object.resource_version()},
-        "status": difference(&before, serde_json::to_value(status)?),
-    });
-    let params = patch_params();
-    let namespace = object.namespace().unwrap_or_default();
-    let api: Api<K> = Api::namespaced(client.clone(), &namespace);
-    let (name, patch) = (object.name_any(), Patch::Merge(&patch));
-    Ok(call("the status", api.patch_status(&name, &params, &patch)).await?)
-}
-
-/// What makes one document of another as a merge patch (RFC 7386). Neither has nulls.
-fn difference(before: &Value, after: Value) -> Value {
-    let (Value::Object(before), Value::Object(after)) = (before, &after) else { return after };
-    let mut patch = serde_json::Map::new();
-    for key in before.keys().filter(|key| !after.contains_key(*key)) {
-        patch.insert(key.clone(), Value::Null);
-    }
-    for (key, value) in after {
-        match before.get(key) {
-            Some(same) if same == value => {}
-            Some(old) => {
-                patch.insert(key.clone(), difference(old, value.clone()));
-            }
-            None => {
-                patch.insert(key.clone(), value.clone());
-            }
-        }
-    }
-    Value::Object(patch)
-}
-
-/// Carries out plans for one object.
+/// Applies the plans of one object.
 pub struct Applier<'a, K> {
     client: Client,
     writer: &'a Writer,
@@ -104,7 +62,7 @@ pub struct Applier<'a, K> {
 }
 
 impl<'a, K: Managed> Applier<'a, K> {
-    /// For an object, as it is now, that is this holder.
+    /// Returns an applier for an object as it was read.
     pub fn new(context: &'a Context, object: &'a K, holder: &'a Holder) -> Self {
         Self {
             client: context.client.clone(),
@@ -121,16 +79,16 @@ impl<K: Managed> Applier<'_, K> {
         Api::namespaced(self.client.clone(), &self.holder.namespace)
     }
 
-    /// Carries out the actions. Holds are written side by side, everything else in order. `told` gets
-    /// what others were found to have written, where a person should be told.
-    pub async fn act(
+    /// Applies the actions. Holds are written side by side, everything else in order. Adds a line to
+    /// `foreign_changes` for each foreign change that a person should know.
+    pub async fn apply(
         &self,
         actions: Vec<Action>,
         database: Option<&DatabaseEntry>,
         contests: &mut Contests,
-        told: &mut Vec<String>,
+        foreign_changes: &mut Vec<String>,
     ) -> Result<(), Error> {
-        let mut settling = Vec::new();
+        let mut holds = Vec::new();
         let mut remove_finalizer = false;
         for action in actions {
             match action {
@@ -147,11 +105,11 @@ impl<K: Managed> Applier<'_, K> {
                     }
                 }
                 Action::DeleteJob(name) => self.delete(&name).await?,
-                Action::Settle { .. } | Action::Keep(_) => settling.push(action),
+                Action::Hold { .. } | Action::MarkKept(_) => holds.push(action),
             }
         }
-        let outcomes: Vec<_> = stream::iter(settling)
-            .map(|action| self.settle(action))
+        let outcomes: Vec<_> = stream::iter(holds)
+            .map(|action| self.write(action))
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
@@ -160,7 +118,7 @@ impl<K: Managed> Applier<'_, K> {
             match outcome {
                 ((name, uid), Ok(Outcome::Written(foreign))) => {
                     if record(contests, &uid, &foreign) {
-                        told.extend(foreign.last().map(|f| format!("{name}: {f}")));
+                        foreign_changes.extend(foreign.last().map(|f| format!("{name}: {f}")));
                     }
                 }
                 (_, Ok(_)) => {}
@@ -181,12 +139,12 @@ impl<K: Managed> Applier<'_, K> {
         }
     }
 
-    /// Writes one hold. Returns name and uid of the object with the outcome.
-    async fn settle(&self, action: Action) -> ((String, String), Result<Outcome, writer::Error>) {
+    /// Writes one hold. Returns the outcome, with name and uid of the held object.
+    async fn write(&self, action: Action) -> ((String, String), Result<Outcome, writer::Error>) {
         match action {
-            Action::Settle { subject, wants, episode, remembered, skip_missed_runs } => {
+            Action::Hold { subject, wants, episode, recorded, skip_missed_runs } => {
                 let decide = |subject: &Subject| {
-                    let remembered = remembered.as_ref();
+                    let remembered = recorded.as_ref();
                     let wish = Desired {
                         holder: self.holder,
                         episode: &episode,
@@ -198,7 +156,7 @@ impl<K: Managed> Applier<'_, K> {
                 let outcome = self.writer.write(&subject, skip_missed_runs, decide).await;
                 ((subject.display(), subject.uid), outcome)
             }
-            Action::Keep(subject) => {
+            Action::MarkKept(subject) => {
                 let decide = |subject: &Subject| mark_kept(subject, self.holder);
                 let outcome = self.writer.write(&subject, false, decide).await;
                 ((subject.display(), subject.uid), outcome)
@@ -260,8 +218,8 @@ impl<K: Managed> Applier<'_, K> {
     }
 }
 
-/// Counts foreign writes; from the third on the retries slow down, to minutes, never to none.
-/// Returns whether a person should be told of it.
+/// Counts foreign writes. From the third on Torpor slows down, to at most five minutes. Returns whether
+/// a person should know of it.
 fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) -> bool {
     // A deploy counts too: one that comes again and again is a controller that puts things back.
     let Some(last) = foreign.last() else { return false };
@@ -285,7 +243,7 @@ fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) -> bool {
     count == 1 && !last.rollout
 }
 
-/// Remembers a no of the API server, for as long as the write is not tried again.
+/// Remembers that the API server rejected a write, until the write is sent again.
 fn reject(contests: &mut Contests, written: &str, answer: String) {
     let now = Timestamp::now();
     let contest = Contest {
@@ -299,26 +257,7 @@ fn reject(contests: &mut Contests, written: &str, answer: String) {
     contests.insert(written.to_owned(), contest);
 }
 
-/// What of the contests is still of interest.
+/// Drops old contests.
 pub fn forget_old(contests: &mut Contests, now: Timestamp) {
     contests.retain(|_, contest| now.duration_since(contest.last) < CONTEST_WINDOW);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_patch_says_what_has_changed_and_what_is_gone() {
-        let before = json!({"phase": "Waking", "counts": {"held": 1, "down": 1}, "list": [1, 2]});
-        let after =
-            json!({"phase": "Awake", "counts": {"held": 1, "down": 0}, "list": [2], "new": {}});
-        let patch = json!({"phase": "Awake", "counts": {"down": 0}, "list": [2], "new": {}});
-        assert_eq!(difference(&before, after.clone()), patch);
-        assert_eq!(
-            difference(&before, json!({"list": [1, 2]})),
-            json!({"phase": null, "counts": null})
-        );
-        assert_eq!(difference(&after, after.clone()), json!({}));
-    }
 }

@@ -1,18 +1,16 @@
-//! What all reconciles share, and what is remembered of each object between them.
+//! What all reconciles share: clients, the registry of objects, and their watch filters.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::sync::OwnedMutexGuard;
 
+use super::object_state::ObjectState;
 use super::watch_filter::WatchFilter;
 use crate::deals::{self, Account};
-use crate::hibernation::plan::{Contests, Looks};
 use crate::hold::lever::Kind;
 use crate::hold::record::Holder;
 use crate::hold::writer::Writer;
@@ -37,67 +35,11 @@ pub struct Context {
     pub deals: deals::client::Client,
     /// The service account that the operator runs as, where it is known.
     pub account: Option<Account>,
-    memory: Mutex<HashMap<Holder, Memory>>,
-    /// Objects that want to hear of changes in their namespace, by namespace.
-    interested: Mutex<HashMap<String, HashMap<Holder, WatchFilter>>>,
-    /// Whose turn it is to offer orders again, by namespace.
+    states: Mutex<HashMap<Holder, ObjectState>>,
+    /// The watch filters of objects, by namespace.
+    filters: Mutex<HashMap<String, HashMap<Holder, WatchFilter>>>,
+    /// Turns to offer orders again, by namespace.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
-}
-
-/// What is remembered of one object. All of it may be lost: it is found out again.
-#[derive(Clone, Debug, Default)]
-pub struct Memory {
-    /// Set where all is as it is to be: until then nothing is even looked at.
-    pub settled: Option<Settled>,
-    /// When all was last found as it is to be, and what was looked at then.
-    pub rested: Option<(Instant, Version)>,
-    /// What its passes have noted.
-    pub notes: Notes,
-    /// Failures in a row, for the backoff.
-    pub failures: u32,
-    /// The phase that was last counted.
-    pub phase: Option<String>,
-    /// Counts what happened in the namespace, so that a change during a reconcile is not missed.
-    pub changes: u64,
-}
-
-/// What one pass leaves to the next.
-#[derive(Clone, Debug, Default)]
-pub struct Notes {
-    /// Clear looks at pods.
-    pub looks: Looks,
-    /// Who writes what is held.
-    pub contests: Contests,
-    /// What is remembered of a market.
-    pub market: deals::clearance::Memory,
-}
-
-/// When an object was found settled.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settled {
-    /// What was looked at: an object that was made again is another one.
-    pub of: Version,
-    /// When time itself brings the next change.
-    pub until: Option<Timestamp>,
-}
-
-/// Which version of an object was looked at, status aside.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Version {
-    uid: Option<String>,
-    generation: Option<i64>,
-    finalizers: Option<Vec<String>>,
-}
-
-impl Version {
-    /// The version that metadata tells of.
-    pub fn of(meta: &ObjectMeta) -> Self {
-        Self {
-            uid: meta.uid.clone(),
-            generation: meta.generation,
-            finalizers: meta.finalizers.clone().filter(|finalizers| !finalizers.is_empty()),
-        }
-    }
 }
 
 impl Context {
@@ -121,8 +63,8 @@ impl Context {
             account,
             metrics,
             epoch,
-            memory: Mutex::default(),
-            interested: Mutex::default(),
+            states: Mutex::default(),
+            filters: Mutex::default(),
             turns: Mutex::default(),
         })
     }
@@ -137,62 +79,62 @@ impl Context {
         turn.lock_owned().await
     }
 
-    /// Remembers an object from now on, until it is forgotten. Returns what is remembered of it.
-    pub fn know(&self, object: &Holder) -> Memory {
+    /// Registers an object until it is forgotten. Returns what is remembered of it.
+    pub fn register(&self, object: &Holder) -> ObjectState {
         self.locked().entry(object.clone()).or_default().clone()
     }
 
-    /// What is remembered of an object.
-    pub fn memory(&self, of: &Holder) -> Memory {
-        self.locked().get(of).cloned().unwrap_or_default()
+    /// Returns what is remembered of an object.
+    pub fn state(&self, object: &Holder) -> ObjectState {
+        self.locked().get(object).cloned().unwrap_or_default()
     }
 
-    /// Changes what is remembered of an object. Of one that is not known, or not any more, nothing is.
-    pub fn remember(&self, of: &Holder, change: impl FnOnce(&mut Memory)) {
-        if let Some(memory) = self.locked().get_mut(of) {
-            change(memory);
+    /// Changes what is remembered of an object. Does nothing where the object is not registered.
+    pub fn update(&self, object: &Holder, change: impl FnOnce(&mut ObjectState)) {
+        if let Some(state) = self.locked().get_mut(object) {
+            change(state);
         }
     }
 
     /// Forgets an object that is gone.
-    pub fn forget(&self, kind: metrics::Kind, of: &Holder) {
-        self.count(kind, of, None);
-        self.locked().remove(of);
-        self.listen(of, None);
+    pub fn forget(&self, kind: metrics::Kind, object: &Holder) {
+        self.count(kind, object, None);
+        self.locked().remove(object);
+        self.watch(object, None);
     }
 
     /// Counts an object of a kind in its phase.
     pub fn count(&self, kind: metrics::Kind, object: &Holder, phase: Option<String>) {
-        let before = self.memory(object).phase;
+        let before = self.state(object).phase;
         if before != phase {
             self.metrics.moved(kind, before.as_deref(), phase.as_deref());
-            self.remember(object, |memory| memory.phase = phase);
+            self.update(object, |state| state.phase = phase);
         }
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<Holder, Memory>> {
+    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<Holder, ObjectState>> {
         // A panic elsewhere leaves a map that is still whole.
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of which changes in its namespace an object hears; none of any.
-    pub fn listen(&self, object: &Holder, interest: Option<WatchFilter>) {
-        let mut interested = self.interested.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(interest) = interest {
-            let there = interested.entry(object.namespace.clone()).or_default();
-            there.insert(object.clone(), interest);
-        } else if let Some(there) = interested.get_mut(&object.namespace) {
-            there.remove(object);
-            if there.is_empty() {
-                interested.remove(&object.namespace);
+    /// Registers the watch filter of an object. None: no change in its namespace concerns it.
+    pub fn watch(&self, object: &Holder, filter: Option<WatchFilter>) {
+        let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(filter) = filter {
+            let namespace = filters.entry(object.namespace.clone()).or_default();
+            namespace.insert(object.clone(), filter);
+        } else if let Some(namespace) = filters.get_mut(&object.namespace) {
+            namespace.remove(object);
+            if namespace.is_empty() {
+                filters.remove(&object.namespace);
             }
         }
     }
 
-    /// A workload or ConfigMap changed: those who have to look. On the way, every workload counts: what
-    /// they own is waited for. Whoever holds it looks in any case, awake or not: it may have come back
-    /// from a backup. A holder that is not known may be invented: anybody can write any name into what
-    /// is theirs.
+    /// Returns the objects that a changed workload or ConfigMap concerns. On the way every workload
+    /// concerns an object, because Torpor waits for what it owns. A change always concerns its holders,
+    /// awake or not: the changed object may be a restored backup. A holder that is not registered may be
+    /// invented: anybody can write any name into their own objects.
     pub fn changed(
         &self,
         kind: &'static Kind,
@@ -200,26 +142,26 @@ impl Context {
         holders: &[Holder],
     ) -> Vec<Holder> {
         let namespace = meta.namespace.as_deref().unwrap_or_default();
-        let named: Vec<(Holder, bool)> = {
-            let interested = self.interested.lock().unwrap_or_else(PoisonError::into_inner);
-            let there = interested.get(namespace).into_iter().flatten();
-            there.map(|(object, i)| (object.clone(), i.concerns(kind, meta))).collect()
+        let filtered: Vec<(Holder, bool)> = {
+            let filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+            let there = filters.get(namespace).into_iter().flatten();
+            there.map(|(object, filter)| (object.clone(), filter.concerns(kind, meta))).collect()
         };
         let on_the_way =
-            |object: &Holder| kind.name != "ConfigMap" && self.memory(object).settled.is_none();
+            |object: &Holder| kind.name != "ConfigMap" && self.state(object).at_rest.is_none();
         let holders = holders.iter().filter(|holder| holder.namespace == namespace);
-        let mut objects: HashSet<Holder> = named
+        let mut objects: HashSet<Holder> = filtered
             .into_iter()
             .filter(|(object, concerned)| *concerned || on_the_way(object))
             .map(|(object, _)| object)
             .chain(holders.cloned())
             .collect();
-        let mut known = self.locked();
+        let mut states = self.locked();
         objects.retain(|object| {
-            let memory = known.get_mut(object);
-            memory.is_some_and(|memory| {
-                memory.settled = None;
-                memory.changes += 1;
+            let state = states.get_mut(object);
+            state.is_some_and(|state| {
+                state.at_rest = None;
+                state.changes += 1;
                 true
             })
         });
@@ -230,6 +172,7 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reconcile::object_state::{AtRest, Version};
     use serde_json::json;
 
     fn context() -> Arc<Context> {
@@ -246,12 +189,12 @@ mod tests {
     async fn a_holder_that_is_not_known_is_not_remembered() {
         let context = context();
         let known = holder("Hibernation/ns/known");
-        context.know(&known);
+        context.register(&known);
         let kind = Kind::any("Deployment").unwrap();
         let meta = serde_json::from_value(json!({"namespace": "ns", "name": "worker"})).unwrap();
         let holders = ["Hibernation/ns/known", "Hibernation/ns/invented"].map(holder);
         assert_eq!(context.changed(kind, &meta, &holders), std::slice::from_ref(&known));
-        assert_eq!(context.memory(&known).changes, 1);
+        assert_eq!(context.state(&known).changes, 1);
         assert_eq!(context.locked().len(), 1);
         context.forget(metrics::Kind::Hibernation, &known);
         assert_eq!(context.changed(kind, &meta, &holders), []);
@@ -262,12 +205,12 @@ mod tests {
     async fn objects_of_two_kinds_with_one_name_are_two() {
         let context = context();
         let both = ["Hibernation/ns/same", "MaintenanceWindow/ns/same"].map(holder);
-        let settled = |of: &Holder| context.memory(of).settled.is_some();
+        let settled = |of: &Holder| context.state(of).at_rest.is_some();
         for object in &both {
-            context.know(object);
+            context.register(object);
             let version = Version::of(&ObjectMeta::default());
-            context.remember(object, |memory| {
-                memory.settled = Some(Settled { of: version, until: None });
+            context.update(object, |state| {
+                state.at_rest = Some(AtRest { version, until: None });
             });
         }
         let kind = Kind::any("ConfigMap").unwrap();
@@ -275,8 +218,8 @@ mod tests {
         assert_eq!(context.changed(kind, &meta, &both[1..]), both[1..]);
         assert!(settled(&both[0]) && !settled(&both[1]));
         // What one is about, it alone hears of.
-        context.listen(&both[0], Some(WatchFilter::default()));
-        context.listen(&both[1], None);
+        context.watch(&both[0], Some(WatchFilter::default()));
+        context.watch(&both[1], None);
         let meta = json!({"namespace": "ns", "name": "env", "labels": {"torpor.dev/held": "x"}});
         let meta = serde_json::from_value(meta).unwrap();
         assert_eq!(context.changed(kind, &meta, &[]), both[..1]);
@@ -297,7 +240,7 @@ mod tests {
             }
         };
         for ((object, kind), phase) in both.iter().zip(kinds).zip(["Awake", "Scheduled"]) {
-            context.know(object);
+            context.register(object);
             context.count(kind, object, Some(phase.to_owned()));
             context.count(kind, object, Some(phase.to_owned()));
         }

@@ -1,9 +1,9 @@
-//! What the operator has to know of a kind of object to look after it: the same for each of them, whatever
-//! its spec asks for.
+//! The trait that each kind of object implements.
 
 use std::fmt::{Debug, Display};
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::api::{ObjectMeta, PartialObjectMeta};
 use kube::core::NamespaceResourceScope;
@@ -12,36 +12,37 @@ use kube::runtime::reflector::ObjectRef;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::context::{Context, Notes};
-use super::run::Error;
-use super::watch_filter::WatchFilter;
+use crate::api::deals::DealsStatus;
 use crate::api::event::Event;
-use crate::hibernation::plan::Next;
+use crate::api::hold_state::{DatabaseState, HoldState};
+use crate::api::reason::Reason;
 use crate::hold::record::Holder;
 use crate::metrics::{Kind, Metrics};
+use crate::transition::plan::{Input, Plan};
+use crate::transition::spec::Spec;
 
 /// What a controller sees of an object: its metadata. The object itself is read when there is something
 /// to do, so that no plan is made from a stale copy.
 pub type Seen<K> = PartialObjectMeta<K>;
 
-/// A spec that can't be read.
+/// A spec that is not valid.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InvalidSpec {
     /// The reason of the condition.
-    pub reason: &'static str,
-    /// What is wrong, and what to write instead.
+    pub reason: Reason,
+    /// The cause, and what to write instead.
     pub message: String,
 }
 
 impl InvalidSpec {
-    /// What is wrong, for machines and for people.
-    pub fn new(reason: &'static str, message: &impl Display) -> Self {
+    /// Returns an error of that reason and message.
+    pub fn new(reason: Reason, message: &impl Display) -> Self {
         Self { reason, message: message.to_string() }
     }
 }
 
-/// A kind of object that holds workloads. `reconcile` does for all of them what they have in common; what
-/// is their own is here.
+/// A kind of object that holds workloads. [`super::run`] is the loop that all kinds share; each kind
+/// implements this.
 pub trait Managed:
     HasStatus<
         Status: Clone + Debug + Default + DeserializeOwned + PartialEq + Serialize + Send + Sync,
@@ -54,65 +55,62 @@ pub trait Managed:
     + Sync
     + 'static
 {
-    /// How it is counted.
+    /// The kind in metrics.
     const KIND: Kind;
 
-    /// The spec, once it has been read.
+    /// The valid spec.
     type Valid: Send + Sync;
 
-    /// Reads the spec.
+    /// Validates the spec.
     fn validate(&self) -> Result<Self::Valid, InvalidSpec>;
 
-    /// The spec of an object that is being deleted and whose own can't be read: it names nothing, so that
-    /// all that is held is let go, or kept.
+    /// Returns the spec of an object that is being deleted and whose own is not valid: it names nothing,
+    /// so that every hold is released, or kept.
     fn unreadable(&self) -> Self::Valid;
 
-    /// How long it may be on its way out before its finalizer is taken off though not all of it is done.
+    /// Returns the part of the spec that says what the object holds.
+    fn hold_spec(valid: &Self::Valid) -> &Spec;
+
+    /// Returns the part of the status that tells of the hold.
+    fn hold_state(&self) -> HoldState;
+
+    /// Returns the part of the status that tells of the database.
+    fn database_state(&self) -> DatabaseState;
+
+    /// Returns the part of the status that tells of the market.
+    fn deals(&self) -> Option<&DealsStatus>;
+
+    /// Returns the parts that the statuses of all kinds have.
+    fn common(status: &mut Self::Status) -> Common<'_>;
+
+    /// Plans. Pure.
+    fn plan(input: Input<Self::Valid, Self::Status>) -> Plan<Self::Status>;
+
+    /// Returns how long a deletion may take before the finalizer is removed all the same.
     fn longest_deletion(&self) -> SignedDuration;
 
-    /// Which changes in its namespace it has to look at.
-    fn interest(valid: &Self::Valid, status: &Self::Status) -> WatchFilter;
-
-    /// Its phase, a word of the API.
+    /// Returns the phase, a word of the API.
     fn phase(status: &Self::Status) -> Option<String>;
 
-    /// When time itself brings a change to an object that is as it is to be.
+    /// Returns when time brings a change to an object at rest.
     fn next_change(valid: &Self::Valid, status: &Self::Status, now: Timestamp)
     -> Option<Timestamp>;
 
-    /// The status of an object that can't be read.
-    fn invalid(
-        before: &Self::Status,
-        generation: Option<i64>,
-        reason: &str,
-        message: &str,
-        now: Timestamp,
-    ) -> Self::Status;
-
-    /// The status of an object whose reconcile fails. What is known of it stays.
-    fn failing(
-        before: &Self::Status,
-        generation: Option<i64>,
-        message: &str,
-        now: Timestamp,
-    ) -> Self::Status;
-
-    /// What has happened between two statuses.
+    /// Returns the Events of a change of the status.
     fn events(before: &Self::Status, after: &Self::Status) -> Vec<Event>;
 
-    /// Counts what has happened between two statuses, where that is counted.
+    /// Counts a change of the status, where it is counted.
     fn measure(_before: &Self::Status, _after: &Self::Status, _metrics: &Metrics) {}
+}
 
-    /// One pass: what is seen, what follows, the status written, and doing it. Returns what is to be done
-    /// then, and the object with its status as it was written.
-    fn pass(
-        &self,
-        context: &Context,
-        holder: &Holder,
-        valid: &Self::Valid,
-        notes: &mut Notes,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<(Next, Self), Error>> + Send;
+/// The parts that the statuses of all kinds have.
+pub struct Common<'a> {
+    /// `status.observedGeneration`.
+    pub observed_generation: &'a mut Option<i64>,
+    /// `status.message`.
+    pub message: &'a mut Option<String>,
+    /// `status.conditions`.
+    pub conditions: &'a mut Vec<Condition>,
 }
 
 /// An object, as a holder.

@@ -3,20 +3,21 @@
 
 use jiff::Timestamp;
 
+use super::context::Context;
 use crate::api::deals::{DealsSource, DealsStatus, SourceStatus};
+use crate::api::reason::Reason;
 use crate::apiserver::request::{self, NotPermitted};
 use crate::deals::clearance::{Action, MarketError, Memory, Rules, Seen};
 use crate::deals::client::{self, Server};
 use crate::deals::hosted::{self, Hosting};
 use crate::deals::payloads::{self, Kept, Payloads};
 use crate::hold::record::Holder;
-use crate::reconcile::context::Context;
 
 /// An object's market in one pass.
 pub struct Market<'a> {
     broker: Option<Broker<'a>>,
     /// What was seen of it; none before it was looked at.
-    pub seen: Option<Seen>,
+    pub observed: Option<Seen>,
     kept: Kept,
 }
 
@@ -36,19 +37,19 @@ impl<'a> Market<'a> {
             source,
             spec: spec.filter(|spec| hosted::source(holder, spec) == *source),
         });
-        Self { broker, seen: None, kept: Kept::default() }
+        Self { broker, observed: None, kept: Kept::default() }
     }
 
     /// Looks at it. False where there is nothing to look at.
-    pub async fn look(&mut self, memory: &mut Memory) -> bool {
+    pub async fn observe(&mut self, memory: &mut Memory) -> bool {
         let Some(broker) = &self.broker else { return false };
         let (seen, kept) = broker.observe(memory).await;
-        (self.seen, self.kept) = (Some(seen), kept);
+        (self.observed, self.kept) = (Some(seen), kept);
         true
     }
 
     /// Tells it these, in this order, up to the first that fails.
-    pub async fn tell(&self, actions: &[Action], memory: &mut Memory) {
+    pub async fn notify(&self, actions: &[Action], memory: &mut Memory) {
         let Some(broker) = &self.broker else { return };
         broker.act(actions, &self.kept, memory).await;
     }
@@ -66,19 +67,19 @@ struct Broker<'a> {
 
 impl From<client::Error> for MarketError {
     fn from(error: client::Error) -> Self {
-        Self { reason: error.reason().to_owned(), message: error.to_string() }
+        Self { reason: error.reason(), message: error.to_string() }
     }
 }
 
 impl From<hosted::Error> for MarketError {
     fn from(error: hosted::Error) -> Self {
-        Self { reason: error.reason().to_owned(), message: error.to_string() }
+        Self { reason: error.reason(), message: error.to_string() }
     }
 }
 
 impl From<payloads::Error> for MarketError {
     fn from(error: payloads::Error) -> Self {
-        Self { reason: error.reason().to_owned(), message: error.to_string() }
+        Self { reason: error.reason(), message: error.to_string() }
     }
 }
 
@@ -117,7 +118,7 @@ impl Broker<'_> {
         if hosted.ready {
             return Ok(());
         }
-        Err(MarketError { reason: "BridgeNotReady".to_owned(), message: hosted.message })
+        Err(MarketError { reason: Reason::BridgeNotReady, message: hosted.message })
     }
 
     fn hosting(&self) -> Result<Hosting<'_>, MarketError> {
@@ -145,7 +146,7 @@ impl Broker<'_> {
                 Ok(()) => memory.succeeded(),
                 Err(trouble) => {
                     tracing::warn!(
-                        holder = %self.holder, reason = trouble.reason, message = trouble.message,
+                        holder = %self.holder, reason = %trouble.reason, message = trouble.message,
                         "a market was not told"
                     );
                     memory.failed(trouble, Timestamp::now());

@@ -7,5 +7,6 @@ pub mod kind;
 pub mod maintenance_window;
 pub mod market;
 pub mod object;
+pub mod object_state;
 pub mod run;
 pub mod watch_filter;

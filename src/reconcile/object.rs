@@ -1,4 +1,4 @@
-//! Reads and writes of an object that is looked after, and what is told of it.
+//! Reads an object, writes its status, publishes its Events.
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -7,62 +7,103 @@ use kube::core::ApiResource;
 use kube::runtime::events::{Event as Published, EventType};
 use kube::runtime::reflector::ObjectRef;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::context::{Context, Notes};
-use super::kind::{Managed, reference};
+use super::apply;
+use super::context::Context;
+use super::kind::{InvalidSpec, Managed, reference};
 use super::run::Error;
-use crate::api::condition::shorten;
+use crate::api::condition::{Conditions, shorten};
 use crate::api::event::Event;
+use crate::api::reason::Reason;
 use crate::apiserver::request::{call, patch_params};
-use crate::deals::clearance;
-use crate::hibernation::plan::{Action, few};
-use crate::hibernation::validate::DatabaseEntry;
 use crate::hold::lever::digest;
 use crate::hold::record::Holder;
-use crate::reconcile::apply::{self, Applier, write_status};
-use crate::reconcile::market::Market;
+use crate::transition::standing::few;
 
 /// Reads an object. One that does not parse gets a condition, and does not stop the others.
 pub async fn read<K: Managed>(holder: &Holder, context: &Context) -> Result<Option<K>, Error> {
     let resource = ApiResource::erase::<K>(&());
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), &holder.namespace, &resource);
-    let Some(raw) = call("the object", api.get_opt(&holder.name)).await? else { return Ok(None) };
+    let Some(raw) = call(holder.to_string(), api.get_opt(&holder.name)).await? else {
+        return Ok(None);
+    };
     match parse(&raw) {
-        Ok(read) => Ok(Some(read)),
-        // What it holds is let go all the same.
+        Ok(object) => Ok(Some(object)),
+        // Its holds are released all the same.
         Err(_) if raw.metadata.deletion_timestamp.is_some() => Ok(salvage(&raw)),
         Err(error) => {
-            let message = format!("the object can't be read: {error}");
-            let now = whole_seconds(Timestamp::now());
-            let generation = raw.metadata.generation;
-            let said = K::invalid(&K::Status::default(), generation, "Malformed", &message, now);
-            let said = serde_json::to_value(&said).map_err(apply::Error::from)?;
-            // A merge patch of the conditions alone, so that nothing recorded in the status is lost.
-            let patch = json!({"status": {
-                "conditions": said["conditions"],
-                "message": said["message"],
-            }});
-            let params = patch_params();
-            if raw.data.pointer("/status/message") != said.get("message") {
-                call("the status", api.patch_status(&holder.name, &params, &Patch::Merge(&patch)))
-                    .await?;
-            }
-            let object = reference::<K>(holder);
-            tracing::warn!(%object, %error, "malformed object");
+            report_malformed::<K>(holder, &api, &raw, &error).await?;
             Ok(None)
         }
     }
 }
 
-/// Reads an object as it was sent.
+/// Writes the conditions of an object that does not parse by a merge patch of them alone, so that nothing
+/// that the status records is lost.
+async fn report_malformed<K: Managed>(
+    holder: &Holder,
+    api: &Api<DynamicObject>,
+    raw: &DynamicObject,
+    error: &serde_json::Error,
+) -> Result<(), Error> {
+    let message =
+        format!("{holder} does not parse: {error}; install the CRDs of the operator's version");
+    let malformed = InvalidSpec { reason: Reason::Malformed, message };
+    let now = whole_seconds(Timestamp::now());
+    let generation = raw.metadata.generation;
+    let status = invalid_status::<K>(K::Status::default(), generation, &malformed, now);
+    let status = serde_json::to_value(&status).map_err(apply::Error::from)?;
+    let patch = json!({"status": {
+        "conditions": status["conditions"],
+        "message": status["message"],
+    }});
+    if raw.data.pointer("/status/message") != status.get("message") {
+        let patch = Patch::Merge(&patch);
+        let params = patch_params();
+        let sent = api.patch_status(&holder.name, &params, &patch);
+        call(holder.to_string(), sent).await?;
+    }
+    tracing::warn!(object = %reference::<K>(holder), %error, "malformed object");
+    Ok(())
+}
+
+/// Returns the status of an object whose spec is not valid. Everything else that it records stays.
+pub fn invalid<K: Managed>(object: &K, error: &InvalidSpec, now: Timestamp) -> K::Status {
+    let status = object.status().cloned().unwrap_or_default();
+    invalid_status::<K>(status, object.meta().generation, error, now)
+}
+
+fn invalid_status<K: Managed>(
+    mut status: K::Status,
+    generation: Option<i64>,
+    error: &InvalidSpec,
+    now: Timestamp,
+) -> K::Status {
+    let common = K::common(&mut status);
+    *common.observed_generation = generation;
+    *common.message = Some(shorten(&error.message));
+    Conditions::new(common.conditions, generation, now).stalled(&error.reason, &error.message);
+    status
+}
+
+/// Returns the status of an object whose reconcile fails. Everything else that it records stays.
+pub fn failing<K: Managed>(object: &K, message: &str, now: Timestamp) -> K::Status {
+    let mut status = object.status().cloned().unwrap_or_default();
+    let common = K::common(&mut status);
+    *common.message = Some(shorten(message));
+    Conditions::new(common.conditions, object.meta().generation, now).failing(message);
+    status
+}
+
+/// Parses an object.
 fn parse<K: DeserializeOwned>(raw: &DynamicObject) -> Result<K, serde_json::Error> {
     serde_json::to_value(raw).and_then(serde_json::from_value)
 }
 
-/// What can be read of an object that does not parse and is on its way out: parts of its spec and
-/// status, each for itself. What is not there is found from the annotations.
+/// Returns the parts of spec and status that parse, of an object that does not and is being deleted. The
+/// annotations of its holds tell the rest.
 fn salvage<K: DeserializeOwned>(raw: &DynamicObject) -> Option<K> {
     let mut object = DynamicObject { data: json!({"spec": {}, "status": {}}), ..raw.clone() };
     for part in ["spec", "status"] {
@@ -77,64 +118,76 @@ fn salvage<K: DeserializeOwned>(raw: &DynamicObject) -> Option<K> {
     parse(&object).ok()
 }
 
-/// Writes the status where it differs, and publishes what happened. Returns the object as it is then.
-pub async fn settle_status<K: Managed>(
+/// Writes the status where it differs, and publishes the Events. Returns the object as it is then.
+pub async fn write_status<K: Managed>(
     context: &Context,
-    read: &K,
+    object: &K,
     status: &K::Status,
 ) -> Result<K, Error> {
-    let before = read.status().cloned().unwrap_or_default();
+    let before = object.status().cloned().unwrap_or_default();
     if before == *status {
-        return Ok(read.clone());
+        return Ok(object.clone());
     }
-    let written = write_status(&context.client, read, status).await?;
+    let written = patch_status(context, object, &before, status).await?;
     K::measure(&before, status, &context.metrics);
     for event in K::events(&before, status) {
-        publish(context, read, event).await;
+        publish(context, object, event).await;
     }
     Ok(written)
 }
 
-/// What a pass has planned.
-pub struct Planned<S> {
-    /// Written first, where it differs.
-    pub status: S,
-    /// Then told to the market, in this order.
-    pub calls: Vec<clearance::Action>,
-    /// Then done in the cluster, in this order.
-    pub actions: Vec<Action>,
-    /// Whether a change in the namespace may change the plan.
-    pub listens: bool,
-}
-
-/// Carries out a plan. Returns the object with its status as it was written.
-pub async fn carry_out<K: Managed>(
+/// Patches the changes of a status. An apply would leave behind fields that somebody else has written
+/// there too, as a restore from a backup does, and half of a status is not valid. A conflict means that the
+/// object was changed since it was read: then nothing of the plan is done.
+async fn patch_status<K: Managed>(
     context: &Context,
-    (object, holder): (&K, &Holder),
-    planned: Planned<K::Status>,
-    market: &Market<'_>,
-    database: Option<&DatabaseEntry>,
-    notes: &mut Notes,
+    object: &K,
+    before: &K::Status,
+    status: &K::Status,
 ) -> Result<K, Error> {
-    if !planned.listens {
-        context.listen(holder, None);
-    }
-    context.count(K::KIND, holder, K::phase(&planned.status));
-    let read = settle_status(context, object, &planned.status).await?;
-    market.tell(&planned.calls, &mut notes.market).await;
-    let mut told = Vec::new();
-    let applier = Applier::new(context, &read, holder);
-    let acted = applier.act(planned.actions, database, &mut notes.contests, &mut told).await;
-    if !told.is_empty() {
-        let reason = "ForeignChange".to_owned();
-        publish(context, &read, Event { warning: false, reason, note: few(&told) }).await;
-    }
-    acted?;
-    Ok(read)
+    let before = serde_json::to_value(before).map_err(apply::Error::from)?;
+    let after = serde_json::to_value(status).map_err(apply::Error::from)?;
+    let patch = json!({
+        "metadata": {"resourceVersion": object.resource_version()},
+        "status": difference(&before, after),
+    });
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<K> = Api::namespaced(context.client.clone(), &namespace);
+    let (name, patch) = (object.name_any(), Patch::Merge(&patch));
+    Ok(call("the status", api.patch_status(&name, &patch_params(), &patch)).await?)
 }
 
-/// Logs what happened, and publishes it as an event.
-pub async fn publish<K: Managed>(context: &Context, read: &K, event: Event) {
+/// Returns the merge patch (RFC 7386) that makes one document of another. Neither has nulls. By hand:
+/// a library would also have to know that an equal value must not be sent.
+fn difference(before: &Value, after: Value) -> Value {
+    let (Value::Object(before), Value::Object(after)) = (before, &after) else { return after };
+    let mut patch = serde_json::Map::new();
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    for (key, value) in after {
+        match before.get(key) {
+            Some(same) if same == value => {}
+            Some(old) => {
+                patch.insert(key.clone(), difference(old, value.clone()));
+            }
+            None => {
+                patch.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    Value::Object(patch)
+}
+
+/// Publishes one Event about the foreign changes that an iteration found, if there are any.
+pub async fn publish_foreign<K: Managed>(context: &Context, object: &K, foreign: &[String]) {
+    if !foreign.is_empty() {
+        publish(context, object, Event::normal(Reason::ForeignChange, few(foreign))).await;
+    }
+}
+
+/// Logs and publishes an Event. The status says the same, so that a lost Event stops nothing.
+async fn publish<K: Managed>(context: &Context, read: &K, event: Event) {
     let object = ObjectRef::from_obj(read);
     tracing::info!(%object, reason = event.reason, note = event.note, "event");
     let event = Published {
@@ -146,19 +199,37 @@ pub async fn publish<K: Managed>(context: &Context, read: &K, event: Event) {
     };
     let about = read.object_ref(&());
     let published = context.recorder.publish(&event, &about);
-    // An event that is lost is no reason to stop: the status says the same.
-    if let Err(error) = call("an event", published).await {
-        tracing::warn!(%error, "an event was not published");
+    if let Err(error) = call("Events", published).await {
+        tracing::warn!(%error, "an Event was not published");
     }
 }
 
-/// `now` once, at the edge: the API writes whole seconds.
+/// Returns the time in whole seconds, as the API writes it. Called once, at the edge.
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// An id for what begins now: no two of one object begin in the same second.
+/// Returns the id of an episode that begins now. No two of one object begin in the same second.
 pub fn fresh_id(object: &impl ResourceExt, now: Timestamp) -> String {
     let uid = object.uid().unwrap_or_default();
     digest(&format!("{uid} {now}"))[..8].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_says_what_has_changed_and_what_is_gone() {
+        let before = json!({"phase": "Waking", "counts": {"held": 1, "down": 1}, "list": [1, 2]});
+        let after =
+            json!({"phase": "Awake", "counts": {"held": 1, "down": 0}, "list": [2], "new": {}});
+        let patch = json!({"phase": "Awake", "counts": {"down": 0}, "list": [2], "new": {}});
+        assert_eq!(difference(&before, after.clone()), patch);
+        assert_eq!(
+            difference(&before, json!({"list": [1, 2]})),
+            json!({"phase": null, "counts": null})
+        );
+        assert_eq!(difference(&after, after.clone()), json!({}));
+    }
 }

@@ -1,5 +1,5 @@
-//! One reconcile: observe, validate, plan, apply, status, until there is nothing to do but wait. The same for
-//! every kind of object that is looked after; what is its own is told by [`Managed`].
+//! The loop for both kinds of object: read, validate, observe, plan, write the status, apply, until
+//! there is nothing to do but wait.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,29 +9,34 @@ use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
 use super::apply::{self, Applier, forget_old};
-use super::context::{Context, Memory, Settled, Version};
+use super::context::Context;
 use super::kind::{Managed, Seen, holder, reference};
-use super::object::{read, settle_status, whole_seconds};
+use super::market::Market;
+use super::object::{self, fresh_id, publish_foreign, read, whole_seconds, write_status};
+use super::object_state::{AtRest, Version};
+use super::watch_filter::WatchFilter;
 use crate::apiserver::request;
-use crate::hibernation::plan::{Action as PlannedAction, Contests, FINALIZER, Next};
 use crate::hold::record::Holder;
 use crate::metrics::Outcome;
+use crate::transition::observe::Reader;
+use crate::transition::plan::{
+    Action as PlannedAction, Contests, FINALIZER, Input, Next, Plan, PlanMemory,
+};
 
 /// Longest sleep: timers run on the monotonic clock, and a suspended machine's stands still.
 const LONGEST_SLEEP: SignedDuration = SignedDuration::from_mins(5);
-/// An object that was found as it is to be is left alone for so long, whatever changes around it: a look
-/// costs a dozen requests, and others may write several times a second.
-const REST: Duration = Duration::from_secs(1);
-/// Passes in one reconcile before others get their turn.
-const PASSES: usize = 32;
+/// Iterations in one reconcile before others get their turn.
+const ITERATIONS: usize = 32;
+/// Plans in one iteration, each with more observed than the one before: pods, and the market.
+const PLANS: usize = 3;
 
-/// Why a reconcile failed. It is tried again, later each time.
+/// Why a reconcile failed. It is tried again, with backoff.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Something could not be seen.
+    /// Torpor could not observe something.
     #[error(transparent)]
     Observe(#[from] request::Error),
-    /// Something could not be done.
+    /// Torpor could not write or apply something.
     #[error(transparent)]
     Apply(#[from] apply::Error),
 }
@@ -61,49 +66,40 @@ pub async fn reconcile<K: Managed>(
     context: Arc<Context>,
 ) -> Result<Action, Error> {
     let object = holder::<K>(seen.meta());
+    let version = Version::of(seen.meta());
     // From here on a change in the namespace counts.
-    let memory = context.know(&object);
+    let state = context.register(&object);
     let now = whole_seconds(Timestamp::now());
-    if let Some(settled) = &memory.settled
-        && settled.of == Version::of(seen.meta())
-        && settled.until.is_none_or(|until| now < until)
-    {
-        return Ok(sleep(settled.until, now));
+    if let Some(until) = state.rests_until(&version, now) {
+        return Ok(sleep(until, now));
     }
     let began = Instant::now();
-    if let Some(left) = rests(&memory, &Version::of(seen.meta()), began) {
+    if let Some(left) = state.rest_left(&version, began) {
         return Ok(Action::requeue(left));
     }
-    let result = Box::pin(work::<K>(&object, &context, memory)).await;
+    let result = Box::pin(iterate::<K>(&object, &context, state.plan)).await;
     let outcome = match &result {
-        Ok(_) if context.memory(&object).settled.is_some() => Outcome::Settled,
+        Ok(_) if context.state(&object).at_rest.is_some() => Outcome::Settled,
         Ok(_) => Outcome::Waiting,
         Err(error) if error.is_conflict() => Outcome::Deferred,
         Err(_) => Outcome::Failed,
     };
     context.metrics.reconciled(K::KIND, outcome, began.elapsed());
     match &result {
-        Ok(_) => context.remember(&object, |memory| memory.failures = 0),
+        Ok(_) => context.update(&object, |state| state.failures = 0),
         Err(error) if error.is_conflict() => {}
         Err(error) => {
-            context.remember(&object, |memory| memory.failures += 1);
-            say_so::<K>(&object, &context, error).await;
+            context.update(&object, |state| state.failures += 1);
+            report_failure::<K>(&object, &context, error).await;
             if error.is_rejection() {
-                let_it_go::<K>(&object, &context).await;
+                remove_overdue_finalizer::<K>(&object, &context).await;
             }
         }
     }
     result
 }
 
-/// How long an object still rests that was found as it is to be a moment ago, and is the same since.
-fn rests(memory: &Memory, version: &Version, now: Instant) -> Option<Duration> {
-    let (since, of) = memory.rested.as_ref()?;
-    let left = REST.checked_sub(now.duration_since(*since))?;
-    (of == version && !left.is_zero()).then_some(left)
-}
-
-/// Backoff per object: 1 s, 2 s, ... up to a minute. A conflict is looked at again at once.
+/// Backoff per object: 1 s, 2 s, ... up to a minute. After a conflict the object is read again at once.
 #[expect(clippy::needless_pass_by_value, reason = "the controller hands them over so")]
 pub fn error_policy<K: Managed>(
     seen: Arc<Seen<K>>,
@@ -116,101 +112,199 @@ pub fn error_policy<K: Managed>(
     }
     let object = reference::<K>(&holder);
     tracing::warn!(%object, %error, "reconcile failed");
-    let failures = context.memory(&holder).failures.clamp(1, 7) - 1;
+    let failures = context.state(&holder).failures.clamp(1, 7) - 1;
     Action::requeue(Duration::from_secs((1 << failures).min(60)))
 }
 
-async fn work<K: Managed>(
-    object: &Holder,
+/// Iterates until there is nothing to do but wait.
+async fn iterate<K: Managed>(
+    holder: &Holder,
     context: &Context,
-    mut memory: Memory,
+    mut memory: PlanMemory,
 ) -> Result<Action, Error> {
     // On the way every workload counts, from the first step on.
-    context.remember(object, |memory| memory.settled = None);
-    forget_old(&mut memory.notes.contests, Timestamp::now());
-    for _ in 0..PASSES {
-        let Some(read) = read::<K>(object, context).await? else {
-            context.forget(K::KIND, object);
-            return Ok(Action::await_change());
-        };
-        let status = read.status().cloned().unwrap_or_default();
-        let meta = read.meta();
+    context.update(holder, |state| state.at_rest = None);
+    forget_old(&mut memory.contests, Timestamp::now());
+    for _ in 0..ITERATIONS {
         let now = whole_seconds(Timestamp::now());
-        let valid = match read.validate() {
-            Ok(valid) => valid,
-            Err(_) if meta.deletion_timestamp.is_some() => read.unreadable(),
-            // What is held stays held until the spec can be read; a deletion lets go all the same.
-            Err(error) => {
-                let (generation, message) = (meta.generation, &error.message);
-                let said = K::invalid(&status, generation, error.reason, message, now);
-                settle_status(context, &read, &said).await?;
-                context.remember(object, |memory| {
-                    memory.settled = Some(Settled { of: Version::of(meta), until: None });
-                });
-                return Ok(sleep(None, now));
+        match iteration::<K>(holder, context, &mut memory, now).await? {
+            Outlook::Gone => {
+                context.forget(K::KIND, holder);
+                return Ok(Action::await_change());
             }
-        };
-        // What is to be heard of is, before anything is looked at.
-        context.listen(object, Some(K::interest(&valid, &status)));
-        let passed = Box::pin(read.pass(context, object, &valid, &mut memory.notes, now));
-        let (next, written) = passed.await?;
-        let notes = memory.notes.clone();
-        context.remember(object, |stored| stored.notes = notes);
-        match next {
-            Next::Again | Next::LookAtPods | Next::LookAtMarket => {}
-            Next::Wait(wait) => {
-                return Ok(Action::requeue(wait.unsigned_abs()));
-            }
-            Next::Settled => {
-                let status = written.status().cloned().unwrap_or_default();
-                let until = K::next_change(&valid, &status, now);
-                let before = memory.changes;
-                context.remember(object, |memory| {
-                    memory.rested = Some((Instant::now(), Version::of(meta)));
-                    if memory.changes == before {
-                        memory.settled = Some(Settled { of: Version::of(meta), until });
-                    }
-                });
-                return Ok(sleep(until, now));
-            }
+            Outlook::Again => {}
+            Outlook::Wait(wait) => return Ok(Action::requeue(wait.unsigned_abs())),
+            Outlook::Rest(until) => return Ok(sleep(until, now)),
         }
     }
     Ok(Action::requeue(Duration::ZERO))
 }
 
-/// Says in the object that its reconcile fails, where it can be said.
-async fn say_so<K: Managed>(holder: &Holder, context: &Context, error: &Error) {
-    let Ok(Some(read)) = read::<K>(holder, context).await else { return };
-    let before = read.status().cloned().unwrap_or_default();
-    let now = whole_seconds(Timestamp::now());
-    let said = K::failing(&before, read.meta().generation, &error.to_string(), now);
-    if let Err(error) = settle_status(context, &read, &said).await {
+/// What follows an iteration.
+enum Outlook {
+    /// The object is gone, or does not parse.
+    Gone,
+    /// The next iteration, at once.
+    Again,
+    /// The next iteration after this time, or when something changes.
+    Wait(SignedDuration),
+    /// Nothing until then, or until something changes.
+    Rest(Option<Timestamp>),
+}
+
+/// One iteration of the loop. Comments mark the calls that talk to the API server or a market.
+async fn iteration<K: Managed>(
+    holder: &Holder,
+    context: &Context,
+    memory: &mut PlanMemory,
+    now: Timestamp,
+) -> Result<Outlook, Error> {
+    let changes = context.state(holder).changes;
+    let Some(object) = read::<K>(holder, context).await? else { return Ok(Outlook::Gone) }; // API server
+    let valid = match object.validate() {
+        Ok(valid) => valid,
+        // A deletion releases every hold all the same.
+        Err(_) if object.meta().deletion_timestamp.is_some() => object.unreadable(),
+        // Held objects stay held until the spec is valid.
+        Err(error) => {
+            let status = object::invalid(&object, &error, now);
+            write_status(context, &object, &status).await?; // API server
+            rest(context, holder, &object, None, changes);
+            return Ok(Outlook::Rest(None));
+        }
+    };
+    // Register the watch filter before observing, so that no change is missed.
+    context.watch(
+        holder,
+        Some(WatchFilter::of(K::hold_spec(&valid), &K::hold_state(&object).originals)),
+    );
+    let (plan, market) = observe_and_plan(&object, &valid, holder, context, memory, now).await?; // API server, market
+    let Some(Plan { status, calls, actions, next, confirmations, market: known, watches }) = plan
+    else {
+        return Ok(Outlook::Again);
+    };
+    (memory.confirmations, memory.market) = (confirmations, known);
+    if !watches {
+        context.watch(holder, None);
+    }
+    context.count(K::KIND, holder, K::phase(&status));
+    let object = write_status(context, &object, &status).await?; // API server
+    market.notify(&calls, &mut memory.market).await; // market
+    let applier = Applier::new(context, &object, holder);
+    let mut foreign = Vec::new();
+    let database = K::hold_spec(&valid).database.as_ref();
+    let applied = applier.apply(actions, database, &mut memory.contests, &mut foreign).await; // API server
+    publish_foreign(context, &object, &foreign).await; // API server
+    applied?;
+    let left = memory.clone();
+    context.update(holder, |state| state.plan = left);
+    Ok(match next {
+        Next::Again | Next::ObservePods | Next::ObserveMarket => Outlook::Again,
+        Next::Wait(wait) => Outlook::Wait(wait),
+        Next::AtRest => {
+            let until = K::next_change(&valid, &status, now);
+            rest(context, holder, &object, until, changes);
+            Outlook::Rest(until)
+        }
+    })
+}
+
+/// Observes what the plan asks for, and plans: first without pods and market, then with those that it
+/// turns out to need. Each is asked for once, so that the last plan asks for none.
+async fn observe_and_plan<'a, K: Managed>(
+    object: &'a K,
+    valid: &'a K::Valid,
+    holder: &'a Holder,
+    context: &'a Context,
+    memory: &mut PlanMemory,
+    now: Timestamp,
+) -> Result<(Option<Plan<K::Status>>, Market<'a>), Error> {
+    let meta = object.meta();
+    let deleting_since = meta.deletion_timestamp.as_ref().map(|time| time.0);
+    let spec = K::hold_spec(valid);
+    let reader = Reader { client: context.client.clone(), namespace: holder.namespace.clone() };
+    let (state, database) = (K::hold_state(object), K::database_state(object));
+    let mut observed = reader.observe(spec, &state, &database, deleting_since.is_some()).await?; // API server
+    let mut market = Market::new(context, holder, K::deals(object), spec.deals.as_ref());
+    let status = object.status().cloned().unwrap_or_default();
+    let fresh_id = fresh_id(object, now);
+    for _ in 0..PLANS {
+        let plan = K::plan(Input {
+            holder,
+            generation: meta.generation,
+            created: meta.creation_timestamp.as_ref().map_or(now, |time| time.0),
+            deleting_since,
+            finalizer: object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+            spec: valid,
+            status: &status,
+            observed: &observed,
+            market: market.observed.as_ref(),
+            memory,
+            now,
+            fresh_id: &fresh_id,
+        });
+        match plan.next {
+            Next::ObservePods => observed.pods = Some(reader.pods().await?), // API server
+            Next::ObserveMarket if market.observe(&mut memory.market).await => {} // market
+            _ => return Ok((Some(plan), market)),
+        }
+    }
+    Ok((None, market))
+}
+
+/// Remembers that an object is at rest, unless something has changed in its namespace meanwhile.
+fn rest<K: Managed>(
+    context: &Context,
+    holder: &Holder,
+    object: &K,
+    until: Option<Timestamp>,
+    changes: u64,
+) {
+    let version = Version::of(object.meta());
+    context.update(holder, |state| {
+        state.last_rest = Some((Instant::now(), version.clone()));
+        if state.changes == changes {
+            state.at_rest = Some(AtRest { version, until });
+        }
+    });
+}
+
+/// Says in the object that its reconcile fails, where that can be written.
+async fn report_failure<K: Managed>(holder: &Holder, context: &Context, error: &Error) {
+    let Ok(Some(object)) = read::<K>(holder, context).await else { return };
+    let status = object::failing(&object, &error.to_string(), whole_seconds(Timestamp::now()));
+    if let Err(error) = write_status(context, &object, &status).await {
         let object = reference::<K>(holder);
         tracing::debug!(%object, %error, "the failure could not be written into the status");
     }
 }
 
-/// Takes the finalizer off an object on its way out that has had its time, where what is answered with a
-/// no is answered so again and again: it would be there for ever, and its namespace with it.
-async fn let_it_go<K: Managed>(holder: &Holder, context: &Context) {
-    let Ok(Some(read)) = read::<K>(holder, context).await else { return };
-    let held_back = read.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-    if !held_back || !had_its_time(&read, Timestamp::now()) {
+/// Removes the finalizer of an object whose deletion is overdue and whose requests are rejected again and
+/// again: the object would stay for ever, and its namespace with it.
+async fn remove_overdue_finalizer<K: Managed>(holder: &Holder, context: &Context) {
+    let Ok(Some(object)) = read::<K>(holder, context).await else { return };
+    let has_finalizer = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    if !has_finalizer || !is_overdue(&object, Timestamp::now()) {
         return;
     }
-    let applier = Applier::new(context, &read, holder);
-    let object = reference::<K>(holder);
+    let applier = Applier::new(context, &object, holder);
+    let reference = reference::<K>(holder);
     let actions = vec![PlannedAction::RemoveFinalizer];
-    match applier.act(actions, None, &mut Contests::default(), &mut Vec::new()).await {
-        Ok(()) => tracing::warn!(%object, "it goes as it is; what it holds is left to the sweep"),
-        Err(error) => tracing::warn!(%object, %error, "its finalizer could not be removed"),
+    match applier.apply(actions, None, &mut Contests::default(), &mut Vec::new()).await {
+        Ok(()) => tracing::warn!(
+            object = %reference,
+            "finalizer removed after the deadline; remaining holds are left to the sweep"
+        ),
+        Err(error) => {
+            tracing::warn!(object = %reference, %error, "the finalizer could not be removed");
+        }
     }
 }
 
-/// Whether an object has been on its way out for longer than it may be.
-fn had_its_time<K: Managed>(read: &K, now: Timestamp) -> bool {
-    let since = read.meta().deletion_timestamp.as_ref();
-    since.is_some_and(|since| now.duration_since(since.0) > read.longest_deletion())
+/// Returns whether an object has been deleted for longer than its deletion may take.
+fn is_overdue<K: Managed>(object: &K, now: Timestamp) -> bool {
+    let since = object.meta().deletion_timestamp.as_ref();
+    since.is_some_and(|since| now.duration_since(since.0) > object.longest_deletion())
 }
 
 fn sleep(until: Option<Timestamp>, now: Timestamp) -> Action {
@@ -230,22 +324,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_object_rests_for_a_second_unless_it_is_changed_itself() {
-        let version = |generation: i64| {
-            let meta = json!({"uid": "u", "generation": generation});
-            Version::of(&serde_json::from_value(meta).unwrap())
-        };
-        let since = Instant::now();
-        let memory = Memory { rested: Some((since, version(1))), ..Memory::default() };
-        let after = |milliseconds| since + Duration::from_millis(milliseconds);
-        assert_eq!(rests(&Memory::default(), &version(1), since), None);
-        assert_eq!(rests(&memory, &version(1), after(300)), Some(Duration::from_millis(700)));
-        assert_eq!(rests(&memory, &version(2), after(300)), None);
-        assert_eq!(rests(&memory, &version(1), after(1000)), None);
-    }
-
-    #[test]
-    fn an_object_on_its_way_out_has_its_time_and_that_of_a_truncation() {
+    fn a_deletion_may_take_its_deadline_and_the_fence_of_a_truncation() {
         let object = |deleted: Option<&str>| {
             let object = json!({
                 "apiVersion": "torpor.dev/v1alpha1",
@@ -257,8 +336,8 @@ mod tests {
         };
         let deleted = object(Some("2026-12-01T00:00:00Z"));
         let at = |time: &str| time.parse().unwrap();
-        assert!(!had_its_time(&deleted, at("2026-12-01T00:04:30Z")));
-        assert!(had_its_time(&deleted, at("2026-12-01T00:04:31Z")));
-        assert!(!had_its_time(&object(None), at("2026-12-01T00:04:31Z")));
+        assert!(!is_overdue(&deleted, at("2026-12-01T00:04:30Z")));
+        assert!(is_overdue(&deleted, at("2026-12-01T00:04:31Z")));
+        assert!(!is_overdue(&object(None), at("2026-12-01T00:04:31Z")));
     }
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::hibernation::validate::{Target, Valid};
 use crate::hold::lever::Kind;
 use crate::hold::record::{ANNOTATION, LABEL};
+use crate::transition::spec::{Spec, Target};
 
 /// What one object is about.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub struct WatchFilter {
 
 impl WatchFilter {
     /// What the part of a spec names that is about workloads, and `status.originals`.
-    pub fn of(spec: &Valid, originals: &BTreeMap<String, String>) -> Self {
+    pub fn of(spec: &Spec, originals: &BTreeMap<String, String>) -> Self {
         let workloads = spec.workloads.iter();
         Self {
             workloads: workloads
@@ -94,7 +94,7 @@ mod tests {
         )
         .unwrap();
         let originals = [("ConfigMap/old/some-uid".to_owned(), String::new())].into();
-        let interest = WatchFilter::of(&spec, &originals);
+        let interest = WatchFilter::of(&spec.hold, &originals);
         let concerns = |kind: &str, meta: serde_json::Value| {
             interest.concerns(Kind::any(kind).unwrap(), &serde_json::from_value(meta).unwrap())
         };

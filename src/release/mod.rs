@@ -19,13 +19,13 @@ use self::report::Report;
 use self::target::{Target, holders, written};
 use crate::api::labels::{MANAGED_BY, TORPOR};
 use crate::apiserver::request::{self, call};
-use crate::hibernation::observe::Reader;
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART};
 use crate::hold::plan::{Desired, decide, hand_back_ownership};
 use crate::hold::record::{Found, Holder, LABEL};
 use crate::hold::subject::Subject;
 use crate::hold::writer::{self, Outcome, Writer};
 use crate::metrics::Metrics;
+use crate::transition::observe::Reader;
 
 /// The number of concurrent writes.
 const IN_FLIGHT: usize = 16;

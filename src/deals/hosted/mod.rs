@@ -24,6 +24,7 @@ use self::manifest::Market;
 use super::Account;
 use super::types::cleaned;
 use crate::api::deals::{CaStatus, DealsSource, SourceStatus};
+use crate::api::reason::Reason;
 use crate::apiserver::request::{self, MANAGER, call};
 use crate::hold::record::Holder;
 use crate::lease::Epoch;
@@ -75,13 +76,13 @@ pub enum Error {
 
 impl Error {
     /// The reason of the condition.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::StaleEpoch { .. } => "StaleEpoch",
-            Self::NameTaken(_) => "BridgeNameTaken",
-            Self::Keys(_) => "KeysUnavailable",
-            error if error.is_rejection() => "WriteRejected",
-            _ => "RequestFailed",
+            Self::StaleEpoch { .. } => Reason::StaleEpoch,
+            Self::NameTaken(_) => Reason::BridgeNameTaken,
+            Self::Keys(_) => Reason::KeysUnavailable,
+            error if error.is_rejection() => Reason::WriteRejected,
+            _ => Reason::RequestFailed,
         }
     }
 
