@@ -20,7 +20,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// A custom resource's kind.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum Kind {
+pub enum ObjectKind {
     /// `Hibernation`.
     Hibernation,
     /// `MaintenanceWindow`.
@@ -65,18 +65,18 @@ impl EncodeLabelValue for Word {
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ReconcileLabels {
-    kind: Kind,
+    kind: ObjectKind,
     outcome: Outcome,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct KindLabels {
-    kind: Kind,
+    kind: ObjectKind,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct PhaseLabels {
-    kind: Kind,
+    kind: ObjectKind,
     phase: Word,
 }
 
@@ -138,14 +138,14 @@ impl Metrics {
     }
 
     /// A reconcile has ended.
-    pub fn reconciled(&self, kind: Kind, outcome: Outcome, took: Duration) {
+    pub fn reconciled(&self, kind: ObjectKind, outcome: Outcome, took: Duration) {
         self.reconciles.get_or_create(&ReconcileLabels { kind, outcome }).inc();
         self.reconcile_seconds.get_or_create(&KindLabels { kind }).observe(took.as_secs_f64());
     }
 
     /// An object has gone from one phase to another; `None` is before it was known or after it has
     /// gone. A phase is a word of the API, never something that a user wrote.
-    pub fn moved(&self, kind: Kind, from: Option<&str>, to: Option<&str>) {
+    pub fn moved(&self, kind: ObjectKind, from: Option<&str>, to: Option<&str>) {
         let gauge = |phase: &str| {
             let labels = PhaseLabels { kind, phase: Word(phase.to_owned()) };
             self.objects.get_or_create_owned(&labels)
@@ -190,10 +190,10 @@ mod tests {
     #[test]
     fn what_is_counted_is_shown() {
         let metrics = Metrics::new();
-        metrics.reconciled(Kind::Hibernation, Outcome::Settled, Duration::from_millis(3));
-        metrics.moved(Kind::Hibernation, None, Some("Awake"));
-        metrics.moved(Kind::Hibernation, None, Some("Awake"));
-        metrics.moved(Kind::Hibernation, Some("Awake"), Some("Hibernated"));
+        metrics.reconciled(ObjectKind::Hibernation, Outcome::Settled, Duration::from_millis(3));
+        metrics.moved(ObjectKind::Hibernation, None, Some("Awake"));
+        metrics.moved(ObjectKind::Hibernation, None, Some("Awake"));
+        metrics.moved(ObjectKind::Hibernation, Some("Awake"), Some("Hibernated"));
         metrics.wrote("Deployment", WriteResult::Conflict);
         metrics.truncated(4096);
         metrics.set_leader(true);

@@ -14,7 +14,7 @@ use crate::hibernation::plan::{FINALIZER, Input, Next};
 use crate::hibernation::report;
 use crate::hibernation::validate::{Valid, validate};
 use crate::hold::record::Holder;
-use crate::metrics::{Kind, Metrics};
+use crate::metrics::{Metrics, ObjectKind};
 use crate::reconcile::context::{Context, Notes};
 use crate::reconcile::kind::{InvalidSpec, Managed};
 use crate::reconcile::market::Market;
@@ -27,7 +27,7 @@ use crate::schedule::Resolved;
 const PLANS: usize = 3;
 
 impl Managed for Hibernation {
-    const KIND: Kind = Kind::Hibernation;
+    const KIND: ObjectKind = ObjectKind::Hibernation;
     type Valid = Valid;
 
     fn validate(&self) -> Result<Valid, InvalidSpec> {

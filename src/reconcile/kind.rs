@@ -18,7 +18,7 @@ use super::watch_filter::WatchFilter;
 use crate::api::event::Event;
 use crate::hibernation::plan::Next;
 use crate::hold::record::Holder;
-use crate::metrics::{Kind, Metrics};
+use crate::metrics::{Metrics, ObjectKind};
 
 /// What a controller sees of an object: its metadata. The object itself is read when there is something
 /// to do, so that no plan is made from a stale copy.
@@ -55,7 +55,7 @@ pub trait Managed:
     + 'static
 {
     /// How it is counted.
-    const KIND: Kind;
+    const KIND: ObjectKind;
 
     /// The spec, once it has been read.
     type Valid: Send + Sync;

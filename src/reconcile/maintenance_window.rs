@@ -12,7 +12,7 @@ use crate::hold::record::Holder;
 use crate::maintenance::plan::{Action, Input, plan};
 use crate::maintenance::report;
 use crate::maintenance::validate::{Valid, validate};
-use crate::metrics::Kind;
+use crate::metrics::ObjectKind;
 use crate::reconcile::context::{Context, Notes};
 use crate::reconcile::kind::{InvalidSpec, Managed};
 use crate::reconcile::market::Market;
@@ -24,7 +24,7 @@ use crate::reconcile::watch_filter::WatchFilter;
 const PLANS: usize = 3;
 
 impl Managed for MaintenanceWindow {
-    const KIND: Kind = Kind::MaintenanceWindow;
+    const KIND: ObjectKind = ObjectKind::MaintenanceWindow;
     type Valid = Valid;
 
     fn validate(&self) -> Result<Valid, InvalidSpec> {
