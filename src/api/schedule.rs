@@ -51,7 +51,8 @@ pub const FROM_TO_RULE: &str = "self.from.size() == 10 && self.to.size() == 10 ?
 pub const FROM_TO_MESSAGE: &str = "'to' must come after 'from'; both dates belong to the \
     exception, so write a single day as the same date twice";
 
-/// `DesiredState` is Hibernated or Awake.
+/// The state of the project: Hibernated (workloads are down, ConfigMap keys are overridden) or
+/// Awake (everything is as it was).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum DesiredState {
     /// Workloads are down, and ConfigMap keys have other values.

@@ -24,7 +24,9 @@ pub enum Action {
     Restart,
 }
 
-/// `MissedRuns` decides about the runs that a CronJob missed while it was held.
+/// Decides about the runs that a CronJob missed during the hold. Skip (the default): no missed run
+/// is made up for. Run: the last missed run starts at wake, which is what Kubernetes does when a
+/// CronJob is resumed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum MissedRuns {
     /// Missed runs are not made up for: the CronJob next runs at its next scheduled time.

@@ -33,7 +33,8 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "TORPOR_WATCH_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
     pub(crate) watch_namespace: Vec<String>,
 
-    /// Namespace of the Lease that elects the leading replica. Default: the namespace of the operator's pod
+    /// Namespace of the Lease that elects the leading replica. Default: the namespace of the operator's pod, or
+    /// that of the kubeconfig
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     pub(crate) lease_namespace: Option<String>,
 
@@ -70,8 +71,8 @@ pub(crate) struct RunArgs {
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) writes_in_flight: u16,
 
-    /// Time after which the operator releases the holds of a deleted Hibernation or MaintenanceWindow whose
-    /// finalizer has not done so; at least 1s
+    /// Time for which a Hibernation or MaintenanceWindow must be missing before the operator releases the holds
+    /// that it left behind; at least 1s
     #[arg(long, env = "TORPOR_HOLDER_GRACE", default_value = "5m", value_name = "DURATION",
           value_parser = positive)]
     pub(crate) holder_grace: SignedDuration,
