@@ -1,4 +1,4 @@
-//! Who may claim a lease, when a claim ends, and which epochs are given.
+//! When a Lease is free, when a claim ends, and the epochs.
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn term(epoch: i32, seconds: u64) -> Term {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_is_free_when_nobody_holds_it_or_it_is_ours() {
+async fn a_lease_is_free_without_a_holder_or_when_this_process_holds_it() {
     let now = Instant::now();
     let decide = |lease: &Object| decide(lease, &params(), &mut None, (now, Timestamp::UNIX_EPOCH));
     assert_eq!(decide(&lease("1", None, None)), Decision::Take(Epoch(8)));
@@ -44,7 +44,7 @@ async fn a_lease_is_free_when_nobody_holds_it_or_it_is_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_ones_lease_is_free_when_it_has_not_changed_for_its_duration() {
+async fn the_lease_of_another_process_is_free_when_it_has_not_changed_for_its_duration() {
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
     let mut observed = None;
@@ -58,7 +58,7 @@ async fn another_ones_lease_is_free_when_it_has_not_changed_for_its_duration() {
     };
     assert_eq!(decide("1", 0), Decision::Wait(after(20)));
     assert_eq!(decide("1", 19), Decision::Wait(after(20)));
-    // Renewed, as late as that may be.
+    // Renewed at the last moment.
     assert_eq!(decide("2", 19), Decision::Wait(after(39)));
     assert_eq!(decide("2", 38), Decision::Wait(after(39)));
     assert_eq!(decide("2", 39), Decision::Take(Epoch(8)));
@@ -80,14 +80,14 @@ async fn a_claim_ends_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_that_slept_has_lost_its_claim() {
+async fn a_machine_that_was_suspended_has_lost_its_claim() {
     let slept = SystemTime::now() - Duration::from_mins(1);
     let (_sender, receiver) = watch::channel(Some(Term { sent_wall: slept, ..term(3, 10) }));
     assert_eq!(Claim(receiver).check(), Err(NotLeader));
 }
 
 #[tokio::test(start_paused = true)]
-async fn losing_is_told_at_the_end_or_when_it_is_taken() {
+async fn lost_returns_when_the_term_ends_or_another_begins() {
     let (sender, receiver) = watch::channel(Some(term(3, 10)));
     let claim = Claim(receiver);
     let start = Instant::now();
@@ -113,12 +113,12 @@ async fn losing_is_told_at_the_end_or_when_it_is_taken() {
 }
 
 #[test]
-fn an_epoch_is_never_given_twice() {
+fn an_epoch_is_never_repeated() {
     let wall = Timestamp::from_second(EPOCH_ZERO + 1000).unwrap();
     let after = |transitions| {
         next_epoch(&LeaseSpec { lease_transitions: transitions, ..LeaseSpec::default() }, wall).0
     };
-    // New, or restored from long ago: by the clock. A clock that is behind: by the Lease.
+    // By the clock for a Lease that is new or restored from an old backup; by the Lease for a slow clock.
     assert_eq!(after(None), 1000);
     assert_eq!(after(Some(7)), 1000);
     assert_eq!(after(Some(2000)), 2001);

@@ -122,27 +122,29 @@ pub(super) fn ten_minutes() -> String {
     "10m".to_owned()
 }
 
-/// What the operator has seen and done.
+/// `HibernationStatus` is the observed state of a Hibernation.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HibernationStatus {
-    /// Generation of the spec that this status is about.
+    /// `observedGeneration` is the generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Awake, Hibernating, Hibernated or Waking.
+    /// `phase` is Awake, Hibernating, Hibernated or Waking.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// What is going on, in a sentence.
+    /// `message` summarizes the current state in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Ready, Reconciling, Stalled (kstatus), Hibernated, PreflightPassed and Truncated.
+    /// `conditions` are Ready, Reconciling, Stalled (as in kstatus), Hibernated, PreflightPassed,
+    /// Truncated and DealsClear.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
-    /// The next change of state that schedule or override bring.
+    /// `nextTransition` is the next change of state by schedule or override.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_transition: Option<NextTransition>,
-    /// `spec.state` as last seen: a change of it is a person's wish.
+    /// `asked` is the last observed value of `spec.state`. A changed value is the request of a
+    /// person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<DesiredState>,
     /// The hold under way.
@@ -151,16 +153,17 @@ pub struct HibernationStatus {
     /// The preflight and the last truncation.
     #[serde(flatten)]
     pub database: DatabaseState,
-    /// With `dryRun`: what would be done, in order.
+    /// `plan` lists, in order, the actions that `spec.dryRun` keeps the operator from taking.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<String>,
-    /// What was seen of the market, and what it was told.
+    /// `deals` is the last observation of the market, and the state of the announcement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deals: Option<DealsStatus>,
-    /// When the last deal with a fixed term runs out: it can't go to sleep before.
+    /// `earliestStart` is the end of the last open deal with a fixed term. The hibernation cannot
+    /// start before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earliest_start: Option<Time>,
-    /// The last transitions, newest first.
+    /// `history` lists the last transitions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
 }
@@ -175,36 +178,36 @@ pub(super) fn conditions_schema(generator: &mut schemars::SchemaGenerator) -> sc
     })
 }
 
-/// Where a Hibernation stands.
+/// The phase of the Hibernation: Awake, Hibernating, Hibernated or Waking.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Phase {
-    /// Nothing is held.
+    /// No object is held.
     #[default]
     Awake,
-    /// Going down.
+    /// The operator is taking the workloads down.
     Hibernating,
-    /// Everything asked for is down.
+    /// All selected workloads are down.
     Hibernated,
-    /// Coming back.
+    /// The operator is restoring the workloads.
     Waking,
 }
 
-/// A change of state to come.
+/// `NextTransition` is a future change of state.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct NextTransition {
-    /// The state then.
+    /// `state` is the state after the change.
     pub state: DesiredState,
-    /// When.
+    /// `at` is the time of the change.
     pub at: Time,
 }
 
-/// A transition that is over.
+/// `HistoryEntry` is one finished transition.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct HistoryEntry {
-    /// Where it led.
+    /// `phase` is the phase that the transition led to.
     pub phase: Phase,
-    /// When it was there.
+    /// `at` is the end of the transition.
     pub at: Time,
-    /// Why, and what was done.
+    /// `message` is the cause of the transition, and its effects.
     pub message: String,
 }

@@ -201,141 +201,143 @@ impl From<&ConfigMapValues> for ConfigMapOverride {
     }
 }
 
-/// What the operator has seen and done.
+/// `MaintenanceWindowStatus` is the observed state of a MaintenanceWindow.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MaintenanceWindowStatus {
-    /// Generation of the spec that this status is about.
+    /// `observedGeneration` is the generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Scheduled, Blocked, Draining, InMaintenance, Restoring, Completed, Missed, Cancelled or
-    /// Refused.
+    /// `phase` is Scheduled, Blocked, Draining, InMaintenance, Restoring, Completed, Missed,
+    /// Cancelled or Refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<WindowPhase>,
-    /// What is going on, in a sentence.
+    /// `message` summarizes the current state in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Ready, Reconciling, Stalled (kstatus), InMaintenance and DealsClear.
+    /// `conditions` are Ready, Reconciling, Stalled (as in kstatus), InMaintenance and DealsClear.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
-    /// The next start or end that time brings.
+    /// `nextTransition` is the next start or end of a window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_transition: Option<NextWindowTransition>,
-    /// When the last deal with a fixed term runs out: it can't begin before.
+    /// `earliestStart` is the end of the last open deal with a fixed term. The maintenance cannot
+    /// start before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earliest_start: Option<Time>,
-    /// `spec.after` as last seen, and since when.
+    /// `after` is the last observed value of `spec.after`, and the time of its first observation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<AfterStatus>,
-    /// The window that comes next, or is under way.
+    /// `window` is the next window, or the window under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowStatus>,
-    /// The last window that is over.
+    /// `last` is the last finished window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastWindow>,
-    /// What was seen of the market, and what it was told.
+    /// `deals` is the last observation of the market, and the state of the announcement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deals: Option<DealsStatus>,
     /// The hold under way.
     #[serde(flatten)]
     pub hold: HoldState,
-    /// The last transitions, newest first.
+    /// `history` lists the last transitions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<WindowHistoryEntry>,
 }
 
-/// Where a window stands.
+/// The phase of the window: Scheduled, Blocked, Draining, InMaintenance, Restoring, Completed,
+/// Missed, Cancelled or Refused.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum WindowPhase {
-    /// It is to come.
+    /// The window is in the future.
     #[default]
     Scheduled,
-    /// Its time has come, and something that can't be interrupted binds.
+    /// The start is due, and an open deal that cannot be interrupted delays it.
     Blocked,
-    /// Orders are withdrawn, deals closed, tasks ended.
+    /// Torpor is withdrawing orders, closing deals and ending tasks.
     Draining,
-    /// What it names is going down, or is down.
+    /// The selected workloads are going down, or are down.
     InMaintenance,
-    /// It is over, or called off, and everything comes back.
+    /// The window is over or cancelled, and the operator is restoring the workloads.
     Restoring,
-    /// It is over, and everything is back.
+    /// The window is over, and all workloads are restored.
     Completed,
-    /// Its time has passed, and nothing was stopped.
+    /// The time of the window has passed, and nothing was stopped.
     Missed,
-    /// It was called off.
+    /// The window was cancelled.
     Cancelled,
-    /// A deal or an order was open that the spec says is not to be touched.
+    /// A deal or order was open whose treatment in the spec is Refuse.
     Refused,
 }
 
-/// What time brings next.
+/// `NextWindowTransition` is the next start or end of a window.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct NextWindowTransition {
-    /// InMaintenance at its start, Operating at its end.
+    /// `state` is InMaintenance for a start, Operating for an end.
     pub state: WindowState,
-    /// When.
+    /// `at` is the time of the change.
     pub at: Time,
 }
 
-/// Down or up.
+/// `WindowState` is InMaintenance or Operating.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum WindowState {
-    /// Down.
+    /// The workloads are down.
     InMaintenance,
-    /// Up, as it was.
+    /// The workloads are as they were.
     Operating,
 }
 
-/// `spec.after`, and when it was first seen so.
+/// `AfterStatus` is the last observed value of `spec.after`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct AfterStatus {
-    /// As it was written.
+    /// `value` is the text of `spec.after`.
     pub value: String,
-    /// From when it counts.
+    /// `since` is the time from which `value` counts.
     pub since: Time,
 }
 
-/// One window.
+/// `WindowStatus` is one window.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct WindowStatus {
-    /// Its start as the spec gives it.
+    /// `planned` is the start in the spec.
     pub planned: Time,
-    /// Its start, which `forward: Postpone` may have moved.
+    /// `start` is the actual start, which `forward: Postpone` may have moved.
     pub start: Time,
-    /// Its end; none where it has no duration.
+    /// `end` is the end of the window. It is absent without `spec.duration`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Time>,
-    /// Whether something was stopped in it.
+    /// `begun` is true once a workload was stopped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub begun: bool,
 }
 
-/// A window that is over.
+/// `LastWindow` is a finished window.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct LastWindow {
-    /// Its start as the spec gave it.
+    /// `planned` is the start in the spec.
     pub planned: Time,
-    /// When it was over.
+    /// `over` is the time at which the window was over.
     pub over: Time,
-    /// Completed, Missed, Cancelled or Refused.
+    /// `outcome` is Completed, Missed, Cancelled or Refused.
     pub outcome: WindowPhase,
-    /// Why, for machines.
+    /// `reason` is the reason of the outcome, for machines.
     pub reason: String,
-    /// Why, for people.
+    /// `message` is the reason of the outcome, for people.
     pub message: String,
-    /// Generation of the spec that it ended with.
+    /// `generation` is the generation of the spec at the end of the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
 }
 
-/// One transition.
+/// `WindowHistoryEntry` is one transition.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct WindowHistoryEntry {
-    /// The phase that was entered.
+    /// `phase` is the phase that the transition led to.
     pub phase: WindowPhase,
-    /// When.
+    /// `at` is the time of the transition.
     pub at: Time,
-    /// What there is to say of it.
+    /// `message` describes the transition.
     pub message: String,
 }

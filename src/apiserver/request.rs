@@ -101,11 +101,11 @@ pub(crate) fn message(answer: &kube::Error) -> String {
 }
 
 /// Sends one request with [`TIMEOUT`]. `what` names its object or list in errors.
-pub(crate) async fn call<T>(
+pub(crate) fn call<T>(
     what: impl Into<String>,
     request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, Error> {
-    call_within(TIMEOUT, what, request).await
+) -> impl Future<Output = Result<T, Error>> {
+    call_within(TIMEOUT, what, request)
 }
 
 /// Sends one request with a timeout of its own. `what` names its object or list in errors.

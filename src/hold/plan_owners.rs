@@ -1,17 +1,17 @@
-//! Whose a field is after a wake, and what was let go of before a crash.
+//! The ownership of fields after a wake, and after a crash between the two writes of a release.
 
 use serde_json::json;
 
 use super::*;
 
 #[test]
-fn ownership_goes_back_in_the_same_write_where_one_update_had_it() {
-    let (after, writes) = settled(&held(&deployment()), &holder("a"), &BTreeMap::new());
+fn ownership_is_handed_back_in_the_same_write_to_the_only_updater() {
+    let (after, writes) = converged(&held(&deployment()), &holder("a"), &BTreeMap::new());
     assert_eq!((after, writes), (deployment(), 1), "managedFields included");
 }
 
 #[test]
-fn ownership_goes_back_in_a_second_write_to_whoever_else_had_it() {
+fn ownership_is_handed_back_in_a_second_write_to_any_other_owner() {
     let owners = |entries: &[Value]| {
         let mut object = deployment();
         object["metadata"]["managedFields"] = json!(entries);
@@ -29,17 +29,17 @@ fn ownership_goes_back_in_a_second_write_to_whoever_else_had_it() {
             entry("helm", "Update", "", &other),
             entry("kubectl", "Update", "scale", &replicas),
         ]),
-        // Nobody: an apply that left it to the default.
+        // No owner: an apply left the field to its default.
         owners(&[entry("argocd", "Apply", "", &other)]),
     ] {
-        let (after, writes) = settled(&held(&before), &holder("a"), &BTreeMap::new());
+        let (after, writes) = converged(&held(&before), &holder("a"), &BTreeMap::new());
         assert_eq!(writes, 2, "{before:#}");
         assert_eq!(after, before);
     }
 }
 
 #[test]
-fn between_the_two_writes_the_record_stays_and_whoever_comes_finishes_it() {
+fn between_the_two_writes_the_record_stays_and_any_holder_finishes_it() {
     let before = replicas_by(&deployment(), 5, "argocd", "Apply", "");
     let asleep = held(&before);
     let between = written(&asleep, ask(&asleep, &holder("a"), &BTreeMap::new()));
@@ -48,24 +48,24 @@ fn between_the_two_writes_the_record_stays_and_whoever_comes_finishes_it() {
     assert_eq!(read(&between).found.record().unwrap().holders().count(), 0, "it is not held");
     assert_eq!(written(&between, hand_back_ownership(&read(&between))), before);
     assert_eq!(woken(&between), before);
-    assert_eq!(settled(&between, &holder("b"), &BTreeMap::new()), (before.clone(), 1));
+    assert_eq!(converged(&between, &holder("b"), &BTreeMap::new()), (before.clone(), 1));
     assert_eq!(hand_back_ownership(&read(&before)), Decision::Unchanged);
 
-    // What was changed since is left alone.
+    // A value that was changed since is left alone.
     let changed = patched(&between, &json!({"spec": {"replicas": 7}}), "kubectl-edit");
     let after = written(&changed, hand_back_ownership(&read(&changed)));
     assert_eq!(after["spec"]["replicas"], 7);
 
-    // Held again in between, it comes back all the same: to the newest value.
-    let again = settled(&between, &holder("b"), &stop()).0;
+    // Held again between the two writes, the release restores the newest value.
+    let again = converged(&between, &holder("b"), &stop()).0;
     assert_eq!(again["spec"]["replicas"], 0);
-    assert_eq!(settled(&again, &holder("b"), &BTreeMap::new()).0, before);
-    let again = settled(&changed, &holder("b"), &stop()).0;
-    assert_eq!(settled(&again, &holder("b"), &BTreeMap::new()).0["spec"]["replicas"], 7);
+    assert_eq!(converged(&again, &holder("b"), &BTreeMap::new()).0, before);
+    let again = converged(&changed, &holder("b"), &stop()).0;
+    assert_eq!(converged(&again, &holder("b"), &BTreeMap::new()).0["spec"]["replicas"], 7);
 }
 
 #[test]
-fn what_was_zero_and_was_scaled_meanwhile_is_its_owners_again_too() {
+fn ownership_of_a_zero_that_was_scaled_is_handed_back_too() {
     let mut before = deployment();
     before["spec"]["replicas"] = json!(0);
     let peeked = replicas_by(&held(&before), 3, "kubectl", "Update", "scale");
@@ -77,10 +77,10 @@ fn what_was_zero_and_was_scaled_meanwhile_is_its_owners_again_too() {
 }
 
 #[test]
-fn what_somebody_sets_after_it_was_let_go_is_left_alone() {
+fn a_value_that_is_set_after_the_release_is_left_alone() {
     let asleep = held(&deployment());
     let remembered = StatusRecord::of(read(&asleep).found.record().unwrap(), &holder("a"));
-    // The status still knows of the hold: the operator was killed, or has not looked since.
+    // The status still records the hold: the operator was killed, or has not reconciled since.
     for replicas in [0, 7] {
         let mut free = woken(&asleep);
         free = patched(&free, &json!({"spec": {"replicas": replicas}}), "kubectl-edit");
@@ -116,9 +116,9 @@ fn a_node_selector_is_left_as_it_was() {
         daemon(Some(json!({"disk": "ssd"})), "flux", "Apply"),
         daemon(Some(json!({"disk": "ssd"})), "helm", "Update"),
     ] {
-        let asleep = settled(&before, &holder("a"), &wants).0;
+        let asleep = converged(&before, &holder("a"), &wants).0;
         assert_eq!(asleep["spec"]["template"]["spec"]["nodeSelector"]["torpor.dev/held"], "true");
-        let after = settled(&asleep, &holder("a"), &BTreeMap::new()).0;
+        let after = converged(&asleep, &holder("a"), &BTreeMap::new()).0;
         assert_eq!(after, before);
     }
 }

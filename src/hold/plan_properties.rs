@@ -1,4 +1,4 @@
-//! Whatever happens, in whatever order.
+//! Holds, releases and foreign writes in any order.
 
 use super::*;
 use proptest::prelude::*;
@@ -6,24 +6,24 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 enum Event {
     Hold(usize),
-    LetGo(usize),
+    Release(usize),
     Scale(i32),
     Deploy(i32),
-    TearAnnotation,
+    RemoveAnnotation,
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         (0..3_usize).prop_map(Event::Hold),
-        (0..3_usize).prop_map(Event::LetGo),
+        (0..3_usize).prop_map(Event::Release),
         (0..9).prop_map(Event::Scale),
         (1..9).prop_map(Event::Deploy),
-        Just(Event::TearAnnotation),
+        Just(Event::RemoveAnnotation),
     ];
     prop::collection::vec(event, 1..30)
 }
 
-/// `replicas` as a deploy leaves it, or somebody who scales after that.
+/// Returns the object after a rollout of `replicas`, or after a scale that follows a rollout.
 fn written_by(
     object: &Value,
     replicas: i32,
@@ -43,11 +43,10 @@ fn written_by(
 }
 
 proptest! {
-    /// Whatever happens while it is held, what comes back is the value of the last deploy (or
-    /// the last one before), never a held value and never a peek; and the field is nobody's but
-    /// theirs.
+    /// The wake restores the value of the last rollout, never a held value and never the value of a scale while
+    /// asleep, and Torpor does not own the field afterwards.
     #[test]
-    fn what_comes_back_is_what_was_last_deployed(events in events(), applied: bool) {
+    fn the_wake_restores_the_last_rollout(events in events(), applied: bool) {
         let names = ["a", "b", "c"];
         let deployer = if applied {
             ("argocd", "Apply")
@@ -58,11 +57,11 @@ proptest! {
         let mut deployed = 5;
         let mut remembered: [Option<StatusRecord>; 3] = [None, None, None];
         let mut holding = [false; 3];
-        // Each holder looks again after every event, as a watch has it do.
+        // Each holder reconciles after every event, as with a watch.
         for event in events {
             match event {
                 Event::Hold(index) => holding[index] = true,
-                Event::LetGo(index) => holding[index] = false,
+                Event::Release(index) => holding[index] = false,
                 Event::Scale(replicas) => {
                     if !holding.contains(&true) {
                         deployed = replicas;
@@ -75,7 +74,7 @@ proptest! {
                     deployed = replicas;
                     object = written_by(&object, replicas, deployer, false);
                 }
-                Event::TearAnnotation => {
+                Event::RemoveAnnotation => {
                     object["metadata"].as_object_mut().unwrap().remove("annotations");
                 }
             }

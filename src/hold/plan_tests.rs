@@ -61,12 +61,12 @@ fn read(object: &Value) -> Subject {
     Subject::read(kind, &object, &pointers).unwrap()
 }
 
-/// What an API server makes of a merge patch that comes with a field manager: who changes a field
-/// owns it, alone, and what is gone is owned by nobody.
+/// Applies a merge patch as the API server does: the field manager that changes a field becomes its only
+/// owner, and a removed field has no owner.
 fn patched(object: &Value, patch: &Value, manager: &str) -> Value {
     let mut result = object.clone();
     merge(&mut result, patch);
-    // Empty maps are not kept.
+    // The API server drops empty maps.
     for map in ["annotations", "labels"] {
         if result["metadata"][map] == json!({}) {
             result["metadata"].as_object_mut().unwrap().remove(map);
@@ -103,7 +103,7 @@ fn patched(object: &Value, patch: &Value, manager: &str) -> Value {
     }
     entries.retain(|entry| entry["fieldsV1"] != json!({}));
     for entry in &mut entries {
-        // As it is written where there is none.
+        // The fixtures write an empty subresource.
         entry["subresource"] = json!(entry["subresource"].as_str().unwrap_or_default());
     }
     result["metadata"]["managedFields"] = json!(entries);
@@ -131,7 +131,7 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// The leaves of a document.
+/// Collects the JSON pointers of the leaves of a document.
 fn pointers(node: &Value, at: String, into: &mut Vec<String>) {
     match node {
         Value::Object(map) => {
@@ -167,8 +167,8 @@ fn written(object: &Value, decision: Decision) -> Value {
     }
 }
 
-/// All writes until there is none left, as the writer sends them, and how many there were.
-fn settled(object: &Value, holder: &Holder, wants: &BTreeMap<String, Value>) -> (Value, usize) {
+/// Applies all writes, as the writer sends them. Returns the object and the number of writes.
+fn converged(object: &Value, holder: &Holder, wants: &BTreeMap<String, Value>) -> (Value, usize) {
     let mut object = object.clone();
     for writes in 0.. {
         match ask(&object, holder, wants) {
@@ -189,10 +189,10 @@ fn held(object: &Value) -> Value {
 }
 
 fn woken(object: &Value) -> Value {
-    settled(object, &holder("a"), &BTreeMap::new()).0
+    converged(object, &holder("a"), &BTreeMap::new()).0
 }
 
-/// Somebody writes `replicas`.
+/// Returns the object after a field manager has written `replicas`.
 fn replicas_by(object: &Value, replicas: i32, manager: &str, operation: &str, sub: &str) -> Value {
     let mut object = object.clone();
     object["spec"]["replicas"] = json!(replicas);
@@ -237,7 +237,7 @@ fn a_wake_restores_the_object_as_it_was() {
             "HIBERNATE_MODE": "true", "INGEST_ENABLED": "false", "OTHER": "1",
         })
     );
-    assert_eq!(woken(&asleep), config_map(), "a key that was not there goes away again");
+    assert_eq!(woken(&asleep), config_map(), "a key that was absent is removed again");
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn the_original_is_never_overwritten_by_a_held_value() {
 }
 
 #[test]
-fn it_comes_back_when_the_last_holder_lets_go() {
+fn the_last_release_restores_the_original() {
     let object = held(&deployment());
     let object = written(&object, ask(&object, &holder("b"), &stop()));
     let object = woken(&object);
@@ -273,19 +273,19 @@ fn it_comes_back_when_the_last_holder_lets_go() {
 }
 
 #[test]
-fn a_person_who_peeks_with_scale_does_not_change_what_comes_back() {
+fn a_scale_while_asleep_does_not_change_the_value_to_restore() {
     let peeked = replicas_by(&held(&deployment()), 1, "kubectl", "Update", "scale");
     let Decision::Write(write) = ask(&peeked, &holder("a"), &stop()) else { panic!() };
     assert!(!write.foreign[0].rollout);
     assert_eq!(write.foreign[0].owner.as_ref().unwrap().manager, "kubectl");
     let object = patched(&peeked, &write.patch, &write.manager);
     assert_eq!(woken(&object)["spec"]["replicas"], 5);
-    assert_eq!(woken(&peeked)["spec"]["replicas"], 5, "also where the wake finds it so");
+    assert_eq!(woken(&peeked)["spec"]["replicas"], 5, "also where the wake observes the write");
 }
 
 #[test]
-fn a_deploy_while_asleep_becomes_what_comes_back() {
-    // By the manager that owned the lever, or by one that owns the pod template.
+fn a_rollout_while_asleep_becomes_the_value_to_restore() {
+    // By the field manager that owned the lever, or by one that owns the pod template.
     let former = replicas_by(&held(&deployment()), 8, "kubectl-client-side-apply", "Update", "");
     let object = written(&former, ask(&former, &holder("a"), &stop()));
     assert_eq!(object["spec"]["replicas"], 0);
@@ -316,19 +316,19 @@ fn a_stale_annotation_is_never_restored_from() {
 }
 
 #[test]
-fn what_the_status_remembers_stands_in_for_a_torn_annotation() {
+fn the_status_record_replaces_a_removed_annotation() {
     let asleep = held(&deployment());
     let record = read(&asleep).found.record().unwrap().clone();
     let remembered = StatusRecord::of(&record, &holder("a"));
-    let mut annotation_torn = asleep.clone();
-    annotation_torn["metadata"].as_object_mut().unwrap().remove("annotations");
-    let mut both_torn = annotation_torn.clone();
-    both_torn["metadata"].as_object_mut().unwrap().remove("labels");
-    for torn in [annotation_torn, both_torn] {
-        let decision = ask_with(&torn, &holder("a"), &BTreeMap::new(), Some(&remembered));
-        assert_eq!(written(&torn, decision)["spec"]["replicas"], 5);
-        let decision = ask_with(&torn, &holder("a"), &stop(), Some(&remembered));
-        let healed = written(&torn, decision);
+    let mut without_annotation = asleep.clone();
+    without_annotation["metadata"].as_object_mut().unwrap().remove("annotations");
+    let mut without_both = without_annotation.clone();
+    without_both["metadata"].as_object_mut().unwrap().remove("labels");
+    for damaged in [without_annotation, without_both] {
+        let decision = ask_with(&damaged, &holder("a"), &BTreeMap::new(), Some(&remembered));
+        assert_eq!(written(&damaged, decision)["spec"]["replicas"], 5);
+        let decision = ask_with(&damaged, &holder("a"), &stop(), Some(&remembered));
+        let healed = written(&damaged, decision);
         assert_eq!(woken(&healed)["spec"]["replicas"], 5);
     }
 }
@@ -352,20 +352,20 @@ fn each_holder_heals_what_it_holds() {
 }
 
 #[test]
-fn an_original_that_is_recorded_nowhere_is_asked_for() {
-    let mut torn = held(&deployment());
-    torn["metadata"].as_object_mut().unwrap().remove("annotations");
-    let Decision::Refuse(refusal) = ask(&torn, &holder("a"), &stop()) else { panic!() };
+fn an_original_that_is_recorded_nowhere_is_refused() {
+    let mut damaged = held(&deployment());
+    damaged["metadata"].as_object_mut().unwrap().remove("annotations");
+    let Decision::Refuse(refusal) = ask(&damaged, &holder("a"), &stop()) else { panic!() };
     assert_eq!(refusal.reason(), Reason::OriginalUnknown);
 }
 
 #[test]
-fn who_takes_the_marks_off_what_is_held_contests_it() {
+fn removing_the_annotation_of_a_held_object_is_a_foreign_write() {
     let asleep = held(&deployment());
     let record = read(&asleep).found.record().unwrap().clone();
     let remembered = StatusRecord::of(&record, &holder("a"));
-    let mut torn = asleep.clone();
-    torn["metadata"].as_object_mut().unwrap().remove("annotations");
+    let mut damaged = asleep.clone();
+    damaged["metadata"].as_object_mut().unwrap().remove("annotations");
     let foreign = |object: &Value, wants: &BTreeMap<String, Value>| match ask_with(
         object,
         &holder("a"),
@@ -376,25 +376,25 @@ fn who_takes_the_marks_off_what_is_held_contests_it() {
         Decision::Unchanged => Vec::new(),
         Decision::Refuse(refusal) => panic!("{refusal}"),
     };
-    assert_eq!(foreign(&torn, &stop()), [Foreign::of_the_record()]);
-    assert_eq!(foreign(&torn, &BTreeMap::new()), [], "letting go heals nothing");
+    assert_eq!(foreign(&damaged, &stop()), [Foreign::of_the_record()]);
+    assert_eq!(foreign(&damaged, &BTreeMap::new()), [], "a release heals nothing");
     assert_eq!(foreign(&asleep, &stop()), []);
-    let peeked = replicas_by(&torn, 1, "kubectl", "Update", "scale");
+    let peeked = replicas_by(&damaged, 1, "kubectl", "Update", "scale");
     let last = foreign(&peeked, &stop()).pop().unwrap();
-    assert_eq!(last.manager(), "kubectl", "who writes the lever is who is told of");
+    assert_eq!(last.manager(), "kubectl", "the writer of the lever is reported");
 }
 
 #[test]
-fn a_held_value_that_nothing_tells_of_is_never_taken_for_an_original() {
-    let mut torn = held(&deployment());
-    torn["metadata"].as_object_mut().unwrap().remove("annotations");
-    torn["metadata"].as_object_mut().unwrap().remove("labels");
-    let Decision::Refuse(refusal) = ask(&torn, &holder("a"), &stop()) else { panic!() };
+fn a_held_value_without_a_record_is_never_taken_for_an_original() {
+    let mut damaged = held(&deployment());
+    damaged["metadata"].as_object_mut().unwrap().remove("annotations");
+    damaged["metadata"].as_object_mut().unwrap().remove("labels");
+    let Decision::Refuse(refusal) = ask(&damaged, &holder("a"), &stop()) else { panic!() };
     assert_eq!(refusal.reason(), Reason::OriginalUnknown);
-    // What somebody has set since is theirs.
-    let set = replicas_by(&torn, 0, "kubectl", "Update", "");
+    // A value that somebody has set since is theirs.
+    let set = replicas_by(&damaged, 0, "kubectl", "Update", "");
     assert_eq!(woken(&held(&set))["spec"]["replicas"], 0);
-    let set = replicas_by(&torn, 3, "kubectl", "Update", "");
+    let set = replicas_by(&damaged, 3, "kubectl", "Update", "");
     assert_eq!(woken(&held(&set))["spec"]["replicas"], 3);
 }
 

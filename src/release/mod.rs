@@ -141,8 +141,8 @@ async fn release(args: ReleaseArgs) -> Result<Report, Error> {
         }
         return Ok(report);
     }
-    let released = |holder: &Holder| args.all || args.targets.iter().any(|t| t.releases(holder));
-    for warning in warnings(&client, &reader, &mine, released).await {
+    let named = |holder: &Holder| args.all || args.targets.iter().any(|t| t.releases(holder));
+    for warning in warnings(&client, &reader, &mine, named).await {
         eprintln!("warning: {warning}");
     }
     // Per object: `hib/a deployment/worker` releases the worker from all its holders, and the other
@@ -161,8 +161,9 @@ async fn release(args: ReleaseArgs) -> Result<Report, Error> {
     }
     let writer = Writer::new(client.clone(), IN_FLIGHT, Arc::new(Metrics::new()));
     for subject in mine {
-        let releases = |holder: &Holder| releases(&subject, holder);
-        match release_object(&reader, &writer, &subject, releases).await {
+        let result =
+            release_object(&reader, &writer, &subject, |holder| releases(&subject, holder)).await;
+        match result {
             Ok(result) => report.add_result(&subject, result),
             Err(why) => report.fail(&format!("{}: {why}", subject.display())),
         }
@@ -308,13 +309,13 @@ async fn warnings(
     client: &Client,
     reader: &Reader,
     subjects: &[Subject],
-    released: impl Fn(&Holder) -> bool,
+    named: impl Fn(&Holder) -> bool,
 ) -> Vec<String> {
     let mut all: Vec<Holder> = subjects
         .iter()
         .filter_map(|subject| subject.found.record())
         .flat_map(holders)
-        .filter(released)
+        .filter(named)
         .collect();
     all.sort();
     all.dedup();

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_fire_or_be_read_is_refused_with_what_to_write() {
+    fn an_invalid_expression_is_refused_with_its_remedy() {
         for bad in
             ["", "@daily", "0 20 * *", "0 0 20 * * 1", "0 MON * * 1", "0 20 * * +1", "0 20 L * T@"]
         {
