@@ -1,4 +1,4 @@
-//! The command line: parsed here, done elsewhere.
+//! The command line. Each command is implemented in a module of its own.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::operator::run::{self, RunArgs};
 use crate::release::{self, ReleaseArgs};
 use crate::truncate;
 
-/// Takes running services down without breaking a promise, and brings them back as they were.
+/// Kubernetes operator that takes workloads down without breaking a promise, and restores them exactly
 #[derive(Debug, Parser)]
 #[command(name = "torpor", version, about, max_term_width = 100)]
 pub struct Cli {
@@ -23,21 +23,21 @@ pub struct Cli {
 enum Command {
     /// Run the operator
     Run(RunArgs),
-    /// Empty tables of a PostgreSQL database, as the operator's Jobs do
+    /// Empty tables of a PostgreSQL database; the operator's Jobs run this command
     Truncate(truncate::Args),
-    /// Let go of what is held, from the annotations alone, without an operator
+    /// Restore held workloads and ConfigMaps from their annotations; needs no running operator
     Release(ReleaseArgs),
-    /// Serve the Deals API for a market
+    /// Serve the Deals API for a SONM worker or a PostgreSQL database
     Bridge(BridgeArgs),
-    /// Print the custom resource definitions
+    /// Print the custom resource definitions (CRDs) as YAML
     Crd {
-        /// One of them, by its plural. Default: all
+        /// Plural name of the only definition to print. Default: all definitions
         #[arg(value_parser = ["hibernations", "maintenancewindows"])]
         plural: Option<String>,
     },
 }
 
-/// Does what the command line says.
+/// Parses the command line and runs its command.
 pub async fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => match run::run(args).await {
@@ -60,7 +60,7 @@ pub async fn main() -> ExitCode {
     }
 }
 
-/// The definition of that plural, or all of them.
+/// Returns the definition with this plural name, or all definitions.
 fn definitions(plural: Option<&str>) -> Result<String, serde_saphyr::ser::Error> {
     let mut documents = Vec::new();
     for definition in [Hibernation::crd(), MaintenanceWindow::crd()] {

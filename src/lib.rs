@@ -1,5 +1,5 @@
-//! Torpor takes running services down without breaking a promise or losing anything, and brings
-//! them back exactly as they were.
+//! Torpor takes workloads down without breaking a promise or losing anything, and restores them exactly.
+//! `docs/architecture.md` is the map of the modules.
 
 pub mod api;
 pub mod apiserver;
@@ -12,7 +12,7 @@ pub mod lease;
 pub mod logging;
 pub mod maintenance;
 pub mod metrics;
-pub mod operator;
+mod operator;
 pub mod reconcile;
 pub mod release;
 pub mod schedule;

@@ -1,38 +1,38 @@
-//! Logs on standard error, as text for a person or JSON for a collector.
+//! Logs on standard error: text for people, JSON for collectors.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::TryInitError;
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
 pub enum Format {
-    /// For a person.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object in each line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Why logging cannot start.
+/// An error that keeps logging from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
-    /// The filter cannot be read.
+    /// The filter has a syntax error.
     #[error(
-        "the log level '{filter}' cannot be read ({source}); write one such as 'info' or 'info,torpor=debug'"
+        "the log level '{filter}' is not valid ({source}): write a level or a filter, for example 'info' or 'info,torpor=debug'"
     )]
     Filter {
-        /// What was written.
+        /// The filter.
         filter: String,
-        /// What is wrong with it.
+        /// The syntax error.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// It has been started before.
-    #[error("logging cannot be started: {0}")]
+    /// Logging is started already.
+    #[error("logging cannot start: {0}")]
     Init(#[from] TryInitError),
 }
 
-/// Starts logging in this process. `level` is a level or a filter (`info,kube=warn`); the `RUST_LOG`
-/// that the caller found beats it.
+/// Starts logging in this process. `level` is a level or a filter (`info,kube=warn`). A non-empty
+/// `rust_log`, the value of the environment variable, takes precedence.
 pub fn init(format: Format, level: &str, rust_log: Option<&str>) -> Result<(), LoggingError> {
     use tracing_subscriber::util::SubscriberInitExt;
     let filter = filter(rust_log.filter(|filter| !filter.is_empty()).unwrap_or(level))?;
@@ -45,7 +45,7 @@ pub fn init(format: Format, level: &str, rust_log: Option<&str>) -> Result<(), L
 }
 
 fn filter(text: &str) -> Result<EnvFilter, LoggingError> {
-    // The database driver would log what a server says, as it says it: it may quote a password.
+    // The database driver logs messages of the server verbatim, and these may quote a password.
     let read = || Ok(EnvFilter::try_new(text)?.add_directive("sqlx=off".parse()?));
     read().map_err(|source| LoggingError::Filter { filter: text.to_owned(), source })
 }

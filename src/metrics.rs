@@ -1,7 +1,7 @@
-//! What the operator counts, in the `OpenMetrics` text format.
+//! The metrics of the operator, in the `OpenMetrics` text format.
 //!
-//! Labels are from small fixed sets. The name of an object or namespace never becomes one: it would
-//! leave a series behind for each object that ever was.
+//! Label values are from small fixed sets. The name of an object or namespace is never a label value: every
+//! deleted object would leave a series behind.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -18,42 +18,42 @@ use prometheus_client::registry::{Registry, Unit};
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A custom resource's kind.
+/// The kind of a reconciled object.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum Kind {
+pub enum ObjectKind {
     /// `Hibernation`.
     Hibernation,
     /// `MaintenanceWindow`.
     MaintenanceWindow,
 }
 
-/// How a reconcile ended.
+/// The outcome of a reconcile.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
 pub enum Outcome {
-    /// What is asked for is so.
+    /// The observed state is the desired state.
     Settled,
-    /// It goes on later: something is on the way.
+    /// A step is under way; a later reconcile continues.
     Waiting,
-    /// It goes on later: this process does not lead, or somebody else wrote first.
+    /// This process does not lead, or another client wrote first; a later reconcile continues.
     Deferred,
-    /// It failed and is tried again.
+    /// The reconcile failed and is retried.
     Failed,
 }
 
-/// How a write was answered.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
 pub enum WriteResult {
-    /// It is done.
+    /// The API server accepted the write.
     Done,
-    /// Somebody else wrote first.
+    /// Another client wrote first.
     Conflict,
-    /// It was refused.
+    /// The API server rejected the write.
     Refused,
-    /// No answer, or the server's fault.
+    /// The API server did not answer, or answered with an error of its own.
     Failed,
 }
 
-/// A name that the code or the installer's table gives: a resource's kind or a phase.
+/// A label value from the code: the kind of a held object, or a phase.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Word(String);
 
@@ -65,18 +65,18 @@ impl EncodeLabelValue for Word {
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ReconcileLabels {
-    kind: Kind,
+    kind: ObjectKind,
     outcome: Outcome,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct KindLabels {
-    kind: Kind,
+    kind: ObjectKind,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct PhaseLabels {
-    kind: Kind,
+    kind: ObjectKind,
     phase: Word,
 }
 
@@ -105,47 +105,55 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Metrics at nothing yet.
+    /// Creates all metrics at zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("torpor");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The version that runs", version);
+        registry.register("build", "Version of the running operator", version);
         let reconciles = Family::default();
-        registry.register("reconciles", "Reconciles by kind and outcome", reconciles.clone());
+        registry.register("reconciles", "Finished reconciles by kind of object and outcome (Settled, Waiting, Deferred or Failed)", reconciles.clone());
         // 1 ms to about 16 s.
         let reconcile_seconds: Family<KindLabels, Histogram> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 15)));
         registry.register_with_unit(
             "reconcile_duration",
-            "How long reconciles take",
+            "Duration of reconciles by kind of object",
             Unit::Seconds,
             reconcile_seconds.clone(),
         );
         let objects = Family::default();
-        registry.register("objects", "Objects by kind and phase", objects.clone());
+        registry.register(
+            "objects",
+            "Hibernations and MaintenanceWindows by kind and phase",
+            objects.clone(),
+        );
         let writes = Family::default();
-        registry.register("writes", "Writes by kind of resource and result", writes.clone());
+        registry.register("writes", "Writes to workloads and ConfigMaps by kind and result (Done, Conflict, Refused or Failed)", writes.clone());
         let truncated_bytes = Counter::default();
         registry.register_with_unit(
             "truncated",
-            "What truncations have freed",
+            "Database bytes that truncations have freed",
             Unit::Bytes,
             truncated_bytes.clone(),
         );
         let leader = Gauge::default();
-        registry.register("leader", "Whether this process leads", leader.clone());
+        registry.register(
+            "leader",
+            "1 if this process holds the lease and reconciles, else 0",
+            leader.clone(),
+        );
         Self { registry, reconciles, reconcile_seconds, objects, writes, truncated_bytes, leader }
     }
 
-    /// A reconcile has ended.
-    pub fn reconciled(&self, kind: Kind, outcome: Outcome, took: Duration) {
+    /// Counts a finished reconcile and its duration.
+    pub fn reconciled(&self, kind: ObjectKind, outcome: Outcome, took: Duration) {
         self.reconciles.get_or_create(&ReconcileLabels { kind, outcome }).inc();
         self.reconcile_seconds.get_or_create(&KindLabels { kind }).observe(took.as_secs_f64());
     }
 
-    /// An object has gone from one phase to another; `None` is before it was known or after it has
-    /// gone. A phase is a word of the API, never something that a user wrote.
-    pub fn moved(&self, kind: Kind, from: Option<&str>, to: Option<&str>) {
+    /// Counts an object in its new phase. `from` is None for a new object, `to` for a deleted one. A phase is
+    /// a constant of the API, never text of a user.
+    pub fn moved(&self, kind: ObjectKind, from: Option<&str>, to: Option<&str>) {
         let gauge = |phase: &str| {
             let labels = PhaseLabels { kind, phase: Word(phase.to_owned()) };
             self.objects.get_or_create_owned(&labels)
@@ -158,24 +166,24 @@ impl Metrics {
         }
     }
 
-    /// A write was answered. `resource` is a kind from the table of kinds.
+    /// Counts a write. `resource` is a kind from the table of kinds.
     pub fn wrote(&self, resource: &str, result: WriteResult) {
         self.writes
             .get_or_create(&WriteLabels { resource: Word(resource.to_owned()), result })
             .inc();
     }
 
-    /// A truncation has freed that many bytes.
+    /// Adds the bytes that a truncation has freed.
     pub fn truncated(&self, bytes: u64) {
         self.truncated_bytes.inc_by(bytes);
     }
 
-    /// Whether this process leads.
+    /// Sets whether this process leads.
     pub fn set_leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
     }
 
-    /// All of it as text, see [`CONTENT_TYPE`].
+    /// Returns all metrics as text of the media type [`CONTENT_TYPE`].
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -188,12 +196,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_counted_is_shown() {
+    fn every_metric_is_encoded() {
         let metrics = Metrics::new();
-        metrics.reconciled(Kind::Hibernation, Outcome::Settled, Duration::from_millis(3));
-        metrics.moved(Kind::Hibernation, None, Some("Awake"));
-        metrics.moved(Kind::Hibernation, None, Some("Awake"));
-        metrics.moved(Kind::Hibernation, Some("Awake"), Some("Hibernated"));
+        metrics.reconciled(ObjectKind::Hibernation, Outcome::Settled, Duration::from_millis(3));
+        metrics.moved(ObjectKind::Hibernation, None, Some("Awake"));
+        metrics.moved(ObjectKind::Hibernation, None, Some("Awake"));
+        metrics.moved(ObjectKind::Hibernation, Some("Awake"), Some("Hibernated"));
         metrics.wrote("Deployment", WriteResult::Conflict);
         metrics.truncated(4096);
         metrics.set_leader(true);

@@ -1,4 +1,4 @@
-//! The database part of a Hibernation: which tables are emptied, which are kept, and how.
+//! `spec.database` of a Hibernation: the tables to empty.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::workload::{NAME_MESSAGE, NAME_RULE};
 
-/// Tables that `Runtime` empties where an object names none (the runbook's list).
+/// Default of `tables.runtime`.
 pub const RUNTIME_TABLES: [&str; 13] = [
     "execution_orders",
     "executions",
@@ -26,11 +26,11 @@ pub const RUNTIME_TABLES: [&str; 13] = [
     "arb_observations",
 ];
 
-/// Tables that `Opportunities` empties besides (the runbook's `--include-opportunities`).
+/// Default of `tables.opportunities`.
 pub const OPPORTUNITY_TABLES: [&str; 3] =
     ["opportunities", "arb_opportunity_instances", "arb_opportunity_legs"];
 
-/// Tables that only `All` empties (the runbook's `--include-auth`).
+/// Default of `tables.preserved`.
 pub const PRESERVED_TABLES: [&str; 7] = [
     "users",
     "user_profiles",
@@ -41,7 +41,7 @@ pub const PRESERVED_TABLES: [&str; 7] = [
     "arb_monitor_profiles",
 ];
 
-/// How much is emptied. Each scope contains the one before it.
+/// `Scope` is the extent of the truncation. Each scope includes the one before it.
 #[derive(
     Clone,
     Copy,
@@ -61,92 +61,102 @@ pub enum Scope {
     /// The runtime tables.
     #[default]
     Runtime,
-    /// The runtime tables and the catalog of opportunities.
+    /// The runtime tables and the opportunity tables.
     Opportunities,
-    /// Every table named, the preserved ones (users, secrets, markets) included.
+    /// All listed tables, including the preserved tables (users, secrets, markets).
     All,
 }
 
-/// The database that is emptied while the project sleeps.
+/// `Database` names the PostgreSQL database whose tables the operator empties while the project is
+/// hibernated.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Database {
-    /// Key of a Secret in this namespace that holds the database's URL, as the application uses it
-    /// (`postgresql://` and `postgresql+asyncpg://` alike). The operator never reads it; the
-    /// truncation Job does.
+    /// `secretRef` names the Secret key that holds the database URL, in the form that the
+    /// application uses (`postgresql://` or `postgresql+asyncpg://`). The Secret is in the
+    /// namespace of this object. Only the truncation Job reads the Secret; the operator never does.
     pub secret_ref: SecretKeyRef,
 
-    /// Key of a Secret in this namespace that holds the certificate authority (PEM, one or several) by
-    /// which the database's server is known, for example `ca.crt`. It goes before an `sslrootcert` in
-    /// the URL, whose path is one in the application's container. Where the URL has no `sslmode`, it
-    /// means `verify-full`. Default: the public authorities, where the URL asks for verification.
+    /// `caSecretRef` names the Secret key that holds the certificate authorities of the database
+    /// server (one or more PEM certificates), for example `ca.crt`. The truncation uses these
+    /// authorities instead of the `sslrootcert` in the URL. If the URL sets no `sslmode`, the
+    /// truncation uses `verify-full`. Default: the public certificate authorities, if the URL asks
+    /// for verification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretKeyRef>,
 
-    /// What is emptied, and how.
+    /// `truncate` selects the tables to empty, and when to empty them.
     #[serde(default)]
     pub truncate: Truncate,
 }
 
-/// A key of a Secret in the object's own namespace.
+/// `SecretKeyRef` selects one key of a Secret in the namespace of this object.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 pub struct SecretKeyRef {
-    /// Name of the Secret.
+    /// `name` is the name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(NAME_RULE).message(NAME_MESSAGE))]
     pub name: String,
-    /// Key within the Secret.
+    /// `key` is the key in the Secret.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')")
-        .message("no Secret can have this key: use letters, digits, '-', '_' and '.'"))]
+        .message("this is not a key of a Secret: use letters, digits, '-', '_' and '.'"))]
     pub key: String,
 }
 
-/// What is emptied, and how.
+/// `Truncate` selects the tables to empty, and when to empty them.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.scope) || self.scope != 'All' || has(self.confirm)")
-        .message("scope All empties users and secrets too: repeat the name of the database in `confirm`")
+        .message("`scope: All` also empties users and secrets: repeat the name of the database in `confirm`")
 )]
 pub struct Truncate {
-    /// Runtime (the default), Opportunities (those too) or All (users, secrets and catalogs too).
+    /// `scope` selects the lists of `tables` to empty. Runtime (the default): `runtime`.
+    /// Opportunities: also `opportunities`. All: also `preserved` (users, secrets and catalogs);
+    /// requires `confirm`.
     #[serde(default)]
     pub scope: Scope,
 
-    /// Needed with scope All: must equal the name of the database.
+    /// `confirm` repeats the name of the database. It is required with `scope: All`, and must equal
+    /// the name of the database that the URL leads to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub confirm: Option<String>,
 
-    /// false (the default): only a person's change of `state` to Hibernated truncates. true: also
-    /// when a schedule or an expired override puts the project to sleep.
+    /// `automatic` decides which hibernations empty tables. false (the default): only a hibernation
+    /// that a person starts by changing `state` to Hibernated. true: also a hibernation that a
+    /// schedule or the end of an override starts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub automatic: bool,
 
-    /// Stages below this one, and Restart workloads, go down before the tables are emptied, the
-    /// others after: for a database that is itself one of the workloads. Default: after all.
+    /// `beforeStage` moves the truncation before the last stages. Workloads of lower stages and
+    /// Restart workloads go down first, then the tables are emptied, then the workloads of
+    /// `beforeStage` and higher stages go down. Use it if the database itself is one of the
+    /// workloads. Default: the tables are emptied after all workloads are down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub before_stage: Option<i32>,
 
-    /// Schema of the tables.
+    /// `schema` is the database schema of the tables. Default: `public`.
     #[serde(default = "public")]
     #[schemars(length(min = 1, max = 63))]
     pub schema: String,
 
-    /// Lists of tables by scope.
+    /// `tables` lists the tables of each scope.
     #[serde(default)]
     pub tables: Tables,
 
-    /// How long the truncation may wait for locks on the tables, in all, for example `10s`.
+    /// `lockTimeout` limits the total time that the truncation waits for table locks, from 100ms to
+    /// 1m. Default: `10s`.
     #[serde(default = "ten_seconds")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(ms|s|m))+$') && duration(self) >= duration('100ms') && duration(self) <= duration('1m')")
         .message("write a duration from 100ms to 1m, for example `10s`"))]
     pub lock_timeout: String,
 
-    /// What the truncation's pod needs to run in this cluster.
+    /// `pod` holds settings of the truncation pod: resources, node selector, tolerations, image
+    /// pull secrets and annotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodSettings>,
 }
@@ -174,27 +184,28 @@ fn ten_seconds() -> String {
     "10s".to_owned()
 }
 
-/// Tables by scope. A table may stand in one list only.
+/// `Tables` lists the tables of each scope. A table may be in one list only.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.runtime) || !has(self.preserved) || self.runtime.all(t, !(t in self.preserved))")
-        .message("a table stands in both `runtime` and `preserved`: take it out of one"),
+        .message("a table is in both `runtime` and `preserved`: remove it from one of them"),
     validation = Rule::new("!has(self.opportunities) || !has(self.preserved) || self.opportunities.all(t, !(t in self.preserved))")
-        .message("a table stands in both `opportunities` and `preserved`: take it out of one"),
+        .message("a table is in both `opportunities` and `preserved`: remove it from one of them"),
     validation = Rule::new("!has(self.runtime) || !has(self.opportunities) || self.runtime.all(t, !(t in self.opportunities))")
-        .message("a table stands in both `runtime` and `opportunities`: take it out of one")
+        .message("a table is in both `runtime` and `opportunities`: remove it from one of them")
 )]
 pub struct Tables {
-    /// Emptied by every scope.
+    /// `runtime` lists the tables that every scope empties.
     #[serde(default = "runtime_tables")]
     #[schemars(length(max = 200), inner(length(min = 1, max = 63)))]
     pub runtime: Vec<String>,
-    /// Emptied by Opportunities and All.
+    /// `opportunities` lists the tables that the scopes Opportunities and All empty.
     #[serde(default = "opportunity_tables")]
     #[schemars(length(max = 200), inner(length(min = 1, max = 63)))]
     pub opportunities: Vec<String>,
-    /// Emptied by All only; never touched by the other scopes.
+    /// `preserved` lists the tables that only the scope All empties. The other scopes never change
+    /// them.
     #[serde(default = "preserved_tables")]
     #[schemars(length(max = 200), inner(length(min = 1, max = 63)))]
     pub preserved: Vec<String>,
@@ -222,37 +233,40 @@ fn preserved_tables() -> Vec<String> {
     PRESERVED_TABLES.map(str::to_owned).into()
 }
 
-/// What the truncation's pod needs to run in this cluster.
+/// `PodSettings` holds settings of the truncation pod.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.resources) || !has(self.resources.limits) || self.resources.limits.all(name, isQuantity(string(self.resources.limits[name])))")
-        .message("a limit in `resources` is no quantity: write for example `100m` of cpu or `64Mi` of memory"),
+        .message("a limit in `resources` is not a quantity: write, for example, `cpu: 100m` or `memory: 64Mi`"),
     validation = Rule::new("!has(self.resources) || !has(self.resources.requests) || self.resources.requests.all(name, isQuantity(string(self.resources.requests[name])))")
-        .message("a request in `resources` is no quantity: write for example `100m` of cpu or `64Mi` of memory")
+        .message("a request in `resources` is not a quantity: write, for example, `cpu: 100m` or `memory: 64Mi`")
 )]
 pub struct PodSettings {
-    /// Resources of the container. Default: 10m CPU and 32Mi memory requested, 64Mi memory limit.
+    /// `resources` sets the requests and limits of the container. Default: requests of 10m CPU and
+    /// 32Mi memory, and a limit of 64Mi memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = bounded_quantities)]
     pub resources: Option<ResourceRequirements>,
-    /// Labels of the nodes that it may run on.
+    /// `nodeSelector` lists the labels of the nodes that the pod may run on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
-    /// Taints that it tolerates.
+    /// `tolerations` lists the taints that the pod tolerates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub tolerations: Vec<Toleration>,
-    /// Secrets to pull the operator's image with.
+    /// `imagePullSecrets` names the Secrets for pulling the image of the operator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub image_pull_secrets: Vec<LocalObjectReference>,
-    /// Annotations of the pod, for example to keep a service mesh from injecting a sidecar.
+    /// `annotations` are added to the pod, for example to turn off the sidecar injection of a
+    /// service mesh.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Bounds of what the rules on quantities walk: unbounded ones could cost the API server too much.
+/// Bounds the maps that the rules on quantities walk: the API server refuses a definition with
+/// unbounded rules.
 fn bounded_quantities(schema: &mut schemars::Schema) {
     for list in ["limits", "requests"] {
         if let Some(list) = schema.pointer_mut(&format!("/properties/{list}")) {

@@ -1,4 +1,4 @@
-//! What binds an application to others, and how it may be ended before anything stops.
+//! `spec.deals`: the market of an application, and the treatment of its open deals, orders and tasks.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
@@ -8,42 +8,47 @@ use serde::{Deserialize, Serialize};
 use super::database::SecretKeyRef;
 use super::workload::{NAME_MESSAGE, NAME_RULE};
 
-/// What the name of an object with deals looks like: it names the bridge's Service, which has no dots.
+/// The bridge's Service is named after an object with `deals`, and a Service name has no dots.
 pub(super) const DEALS_NAME_RULE: &str =
     "!has(self.spec.deals) || self.metadata.name.matches('^[-a-z0-9]{1,45}$')";
-/// What to write instead of what [`DEALS_NAME_RULE`] refuses.
-pub(super) const DEALS_NAME_MESSAGE: &str = "an object with `deals` may have a name of 45 characters at most, \
-    none of them a dot, as it names the bridge's Service";
+/// Message of [`DEALS_NAME_RULE`].
+pub(super) const DEALS_NAME_MESSAGE: &str = "the bridge's Service is \
+    named after an object with `deals`: use a name of \
+    at most 45 lowercase letters, digits and '-', without a dot";
 
-/// Which deals, orders and tasks hold the start back, which are ended, and who knows of them.
+/// `Deals` selects the market of the application. It decides how open deals, orders and tasks are
+/// treated before any workload is stopped.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deals {
-    /// Who knows what binds the application: exactly one of `service`, `sonm` and `postgres`.
+    /// `source` selects the server that reports open deals, orders and tasks. Set exactly one of
+    /// `service`, `sonm` and `postgres`.
     pub source: DealsSource,
 
-    /// What an open deal with a fixed term does. Wait (the default): the start waits until it has
-    /// run out, as long as that is before the end. Postpone: the whole window moves there. Refuse: nothing is
-    /// stopped this time. No such deal is ever closed.
+    /// `forward` decides about an open deal with a fixed term. Wait (the default): the start waits
+    /// for the end of the term, if the term ends before the window does. Postpone: start and end of
+    /// the window move to the end of the term. Refuse: this start is refused, and nothing is
+    /// stopped. Torpor never closes such a deal.
     #[serde(default)]
     pub forward: ForwardDeals,
 
-    /// What an open deal without a fixed term does. Close (the default): it is closed. Refuse:
-    /// nothing is stopped this time.
+    /// `spot` decides about an open deal without a fixed term. Close (the default): Torpor closes
+    /// the deal. Refuse: this start is refused, and nothing is stopped.
     #[serde(default)]
     pub spot: SpotDeals,
 
-    /// What an open order does. Withdraw (the default): it is taken off the market. Refuse: nothing
-    /// is stopped this time.
+    /// `orders` decides about open orders. Withdraw (the default): Torpor withdraws the orders from
+    /// the market. Refuse: this start is refused, and nothing is stopped.
     #[serde(default)]
     pub orders: OpenOrders,
 
-    /// Whether orders that were withdrawn are offered again afterwards. Default: true.
+    /// `restoreOrders` decides whether Torpor offers the withdrawn orders again after the workloads
+    /// are back. Default: true.
     #[serde(default = "yes")]
     pub restore_orders: bool,
 
-    /// The time between the two looks that have to find nothing open before anything is stopped, for
-    /// example `30s` (the default).
+    /// `settle` is the time between two observations of the market, from 1s to 1h. Workloads are
+    /// stopped only if both observations find no open deal, order or task. Default: `30s`.
     #[serde(default = "half_a_minute")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('1h')")
@@ -59,84 +64,87 @@ fn half_a_minute() -> String {
     "30s".to_owned()
 }
 
-/// What an open deal with a fixed term does.
+/// `ForwardDeals` decides about an open deal with a fixed term.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ForwardDeals {
-    /// The start waits until it has run out, as long as that is before the end.
+    /// The start waits for the end of the term, if the term ends before the window does.
     #[default]
     Wait,
-    /// Start and end move to when it has run out.
+    /// Start and end of the window move to the end of the term.
     Postpone,
-    /// Nothing is stopped this time.
+    /// This start is refused, and nothing is stopped.
     Refuse,
 }
 
-/// What an open deal without a fixed term does.
+/// `SpotDeals` decides about an open deal without a fixed term.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum SpotDeals {
-    /// It is closed.
+    /// Torpor closes the deal.
     #[default]
     Close,
-    /// Nothing is stopped this time.
+    /// This start is refused, and nothing is stopped.
     Refuse,
 }
 
-/// What an open order does.
+/// `OpenOrders` decides about open orders.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum OpenOrders {
-    /// It is taken off the market.
+    /// Torpor withdraws the orders from the market.
     #[default]
     Withdraw,
-    /// Nothing is stopped this time.
+    /// This start is refused, and nothing is stopped.
     Refuse,
 }
 
-/// Who knows what binds the application.
+/// `DealsSource` selects the server that reports open deals, orders and tasks.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new("[has(self.service), has(self.sonm), has(self.postgres)].filter(x, x).size() == 1")
     .message("give exactly one of `service`, `sonm` and `postgres`"))]
 pub struct DealsSource {
-    /// A server of the Deals API in this namespace.
+    /// `service` names the Service of your own server of the Deals API, in the namespace of this
+    /// object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSource>,
-    /// A worker of the SONM marketplace. The operator runs the bridge to it.
+    /// `sonm` names a worker of the SONM marketplace. The operator runs the bridge to the SONM
+    /// Node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sonm: Option<SonmSource>,
-    /// An application that keeps its orders, deals or tasks in PostgreSQL. The operator runs the
-    /// bridge to it.
+    /// `postgres` names a PostgreSQL database in which the application keeps its orders, deals or
+    /// tasks. The operator runs the bridge to the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<PostgresSource>,
 }
 
-/// A server of the Deals API.
+/// `ServiceSource` names the Service of a server of the Deals API.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceSource {
-    /// Name of its Service, in this namespace.
+    /// `name` is the name of the Service, in the namespace of this object.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new(NAME_RULE).message(NAME_MESSAGE))]
     pub name: String,
-    /// Port of the Service, by number.
+    /// `port` is the number of the Service port.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// ConfigMap in this namespace with the certificate authority (PEM) by which the server is known. Given, it is
-    /// spoken to over TLS; its certificate has to name `NAME.NAMESPACE.svc`. Not given, it is plain HTTP.
+    /// `caConfigMapRef` names the ConfigMap key that holds the certificate authorities of the
+    /// server (PEM). If set, the operator connects by TLS, and the certificate of the server must
+    /// be valid for `NAME.NAMESPACE.svc`. If not set, the operator connects by plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_config_map_ref: Option<ConfigMapKeyRef>,
 }
 
-/// A key of a ConfigMap in the object's own namespace.
+/// `ConfigMapKeyRef` selects one key of a ConfigMap in the namespace of this object.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 pub struct ConfigMapKeyRef {
-    /// Name of the ConfigMap.
+    /// `name` is the name of the ConfigMap.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(NAME_RULE).message(NAME_MESSAGE))]
     pub name: String,
-    /// Key within it. Default: `ca.crt`.
+    /// `key` is the key in the ConfigMap. Default: `ca.crt`.
     #[serde(default = "ca_crt")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')")
-        .message("no ConfigMap can have this key: use letters, digits, '-', '_' and '.'"))]
+        .message("this is not a key of a ConfigMap: use letters, digits, '-', '_' and '.'"))]
     pub key: String,
 }
 
@@ -144,140 +152,155 @@ fn ca_crt() -> String {
     "ca.crt".to_owned()
 }
 
-/// A worker of the SONM marketplace, by way of a SONM Node.
+/// `SonmSource` names a worker of the SONM marketplace and the SONM Node that manages the worker.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.keySecretRef) != (has(self.insecureNode) && self.insecureNode)")
-    .message("give `keySecretRef`, the node's key; or `insecureNode: true` where the node runs with allow_insecure_connection"))]
+    .message("give exactly one of `keySecretRef` (the node's key) and `insecureNode: true` (the node runs with allow_insecure_connection)"))]
 pub struct SonmSource {
-    /// The REST interface of the SONM Node, for example `http://sonm-node:15031`. A Node listens on loopback only: run a TCP
-    /// forwarder beside it, and name its Service here.
+    /// `node` is the URL of the SONM Node's REST interface, for example `http://sonm-node:15031`. A
+    /// SONM Node listens on the loopback interface only: run a TCP forwarder beside it, and name
+    /// the Service of the forwarder here.
     #[schemars(length(max = 300))]
     #[x_kube(validation = Rule::new("self.matches('^http://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$')")
-        .message("write http://HOST:PORT, for example `http://sonm-node:15031`: a node has no TLS, as it encrypts by itself"))]
+        .message("write http://HOST:PORT, for example `http://sonm-node:15031`; a SONM Node serves no TLS, because it encrypts by itself"))]
     pub node: String,
-    /// The worker, as `sonmcli` takes it: `0xADDRESS`, or `0xADDRESS@HOST:PORT` to reach it directly.
+    /// `worker` is the address of the worker in the form of `sonmcli`: `0xADDRESS`, or
+    /// `0xADDRESS@HOST:PORT` to reach the worker directly.
     #[schemars(length(max = 300))]
     #[x_kube(validation = Rule::new("self.matches('^0x[0-9a-fA-F]{40}(@[^@/ ]+:[0-9]{1,5})?$')")
         .message("write the worker as 0xADDRESS (40 hexadecimal digits) or 0xADDRESS@HOST:PORT"))]
     pub worker: String,
-    /// Key of a Secret in this namespace that holds the node's private key (that of the worker's
-    /// master or admin) as 64 hexadecimal digits. The operator never reads it; the bridge does.
+    /// `keySecretRef` names the Secret key that holds the private key of the SONM Node, which is
+    /// the key of the worker's master or admin, as 64 hexadecimal digits. The Secret is in the
+    /// namespace of this object. Only the bridge reads the Secret; the operator never does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_secret_ref: Option<SecretKeyRef>,
-    /// The node runs with `allow_insecure_connection`: nothing is encrypted.
+    /// `insecureNode` is true if the SONM Node runs with `allow_insecure_connection`. The bridge
+    /// then sends its requests without encryption.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure_node: bool,
 }
 
-/// An application that keeps what binds it in PostgreSQL.
+/// `PostgresSource` names a PostgreSQL database in which an application keeps its orders, deals or
+/// tasks.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.drain) == has(self.resume)")
-    .message("give both of `drain` and `resume`, or none: what is withdrawn has to be offered again"))]
+    .message("give both `drain` and `resume`, or neither: `resume` has to offer the orders again that `drain` withdraws"))]
 pub struct PostgresSource {
-    /// Key of a Secret in this namespace that holds the database's URL, as the application uses it.
-    /// The operator never reads it; the bridge does.
+    /// `secretRef` names the Secret key that holds the database URL, in the form that the
+    /// application uses. The Secret is in the namespace of this object. Only the bridge reads the
+    /// Secret; the operator never does.
     pub secret_ref: SecretKeyRef,
-    /// Key of a Secret in this namespace that holds the certificate authority (PEM) by which the
-    /// database's server is known.
+    /// `caSecretRef` names the Secret key that holds the certificate authorities of the database
+    /// server (PEM).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretKeyRef>,
-    /// Query for what binds at the moment, a row each: `id` (text), `kind` (`deal`, `order` or `task`), `term` (of a
-    /// deal `Fixed` or `Open`, else null), `ends_at` (timestamptz, the end of a Fixed term), and
-    /// optionally `counterparty` and `restore` (text). It runs in a read-only transaction.
+    /// `query` selects the open deals, orders and tasks, one per row. Columns: `id` (text), `kind`
+    /// (`deal`, `order` or `task`), `term` (`Fixed` or `Open` for a deal, else null), `ends_at`
+    /// (timestamptz, the end of a Fixed term); optional: `counterparty` and `restore` (text). The
+    /// bridge runs the query in a read-only transaction.
     #[schemars(length(min = 1, max = 16384))]
     pub query: String,
-    /// Statement that announces the start: `$1 timestamptz`, null when it is taken back.
+    /// `announce` is the statement that announces the start to the application. Parameter: `$1
+    /// timestamptz`, the start, or null if the start is cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16384))]
     pub announce: Option<String>,
-    /// Statement that ends what may be ended: `$1 text[]` orders, `$2 text[]` deals, `$3 text[]` tasks, by id.
-    /// Without it nothing is ended, and the start waits until the application is done by itself.
+    /// `drain` is the statement that ends orders, deals and tasks. Parameters, each a list of ids:
+    /// `$1 text[]` orders, `$2 text[]` deals, `$3 text[]` tasks. Without `drain` Torpor ends
+    /// nothing: the start waits until the application has ended them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16384))]
     pub drain: Option<String>,
-    /// Statement that offers orders again: `$1 text[]` ids, `$2 text[]` their `restore`. It may be run
-    /// again for some that are back already.
+    /// `resume` is the statement that offers withdrawn orders again. Parameters: `$1 text[]` ids,
+    /// `$2 text[]` the values of `restore`. The bridge may run the statement again for orders that
+    /// are already back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16384))]
     pub resume: Option<String>,
 }
 
-/// What was last seen of the market, and what it has been told.
+/// `DealsStatus` is the last observation of the market, and the state of the announcement.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DealsStatus {
-    /// Whom the market was told by. It stays the one to take things back, whatever the spec says since.
+    /// `source` is the server that received the announcement. The operator cancels the announcement
+    /// at this server, even if `spec.deals.source` has changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceStatus>,
-    /// Deals with a fixed term that has not run out, the last to end first; 20 at most.
+    /// `forward` lists open deals with a fixed term, the last to end first; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forward: Vec<DealStatus>,
-    /// How many of each kind are open.
+    /// `open` counts the open deals, orders and tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<OpenCounts>,
-    /// What the market has been told of the next start.
+    /// `announcement` is the start that the operator announced to the market.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announcement: Option<AnnouncementStatus>,
-    /// Something may have been taken off the market that is still to be offered again.
+    /// `withdrawn` is true if the operator may have withdrawn orders that it has not offered again
+    /// yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub withdrawn: bool,
 }
 
-/// Where the Deals API of an object is served.
+/// `SourceStatus` is the address of a server of the Deals API.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceStatus {
-    /// Name of the Service, in the object's namespace.
+    /// `service` is the name of the Service, in the namespace of this object.
     pub service: String,
-    /// Its port.
+    /// `port` is the port of the Service.
     pub port: i32,
-    /// Where its certificate authority is, if it speaks TLS.
+    /// `caConfigMapRef` names the ConfigMap key with the certificate authorities of the server, if
+    /// the server uses TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_config_map_ref: Option<CaStatus>,
-    /// Digest of the settings of a bridge that the operator runs; none where it runs none.
+    /// `bridge` is the digest of the settings of a bridge that the operator runs. It is absent for
+    /// another server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
 }
 
-/// A key of a ConfigMap.
+/// `CaStatus` names one key of a ConfigMap.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct CaStatus {
-    /// Name of the ConfigMap.
+    /// `name` is the name of the ConfigMap.
     pub name: String,
-    /// Key within it.
+    /// `key` is the key in the ConfigMap.
     pub key: String,
 }
 
-/// A deal that holds the start back.
+/// `DealStatus` is a deal that delays the start.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DealStatus {
-    /// The market's name for it.
+    /// `id` is the id of the deal in the market.
     pub id: String,
-    /// When its term runs out.
+    /// `endsAt` is the end of the deal's term.
     pub ends_at: Time,
 }
 
-/// How many deals, orders and tasks are open.
+/// `OpenCounts` counts open deals, orders and tasks.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct OpenCounts {
-    /// Deals with a fixed term that has not run out.
+    /// `forward` is the number of deals with a fixed term that has not ended.
     pub forward: i32,
-    /// Other deals.
+    /// `spot` is the number of other deals.
     pub spot: i32,
-    /// Orders.
+    /// `orders` is the number of orders.
     pub orders: i32,
-    /// Tasks.
+    /// `tasks` is the number of tasks.
     pub tasks: i32,
 }
 
-/// What a market has been told.
+/// `AnnouncementStatus` is an announcement to the market.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct AnnouncementStatus {
-    /// The start.
+    /// `at` is the announced start.
     pub at: Time,
-    /// Whether the market has said yes to it. Until then it may or may not know.
+    /// `made` is true once the market has confirmed the announcement. Until then the market may or
+    /// may not have received it.
     pub made: bool,
 }

@@ -1,4 +1,4 @@
-//! `Hibernation`: a project goes on hold and comes back as it was.
+//! `Hibernation`: puts a project on hold, and wakes it as it was.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -11,8 +11,7 @@ use super::hold_state::{DatabaseState, HoldState};
 use super::schedule::{DesiredState, Override, Schedule};
 use super::workload::{ConfigMapOverride, Workload};
 
-/// Puts a project on hold: its workloads go to zero, its configuration says so, its runtime tables
-/// are emptied, and later everything wakes as it was.
+/// Puts a project on hold and wakes it exactly as it was.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "torpor.dev",
@@ -41,7 +40,7 @@ use super::workload::{ConfigMapOverride, Workload};
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 63")
-        .message("the name may have 63 characters at most, as it names the truncation's Jobs"),
+        .message("the truncation's Jobs are named after the Hibernation: use a name of at most 63 characters"),
     validation = Rule::new(DEALS_NAME_RULE).message(DEALS_NAME_MESSAGE)
 )]
 #[serde(rename_all = "camelCase")]
@@ -49,52 +48,59 @@ use super::workload::{ConfigMapOverride, Workload};
     validation = Rule::new("has(self.state) != has(self.schedule)")
         .message("give exactly one of `state` (Hibernated or Awake) and `schedule`"),
     validation = Rule::new("!has(self.deals) || !has(self.deals.forward) || self.deals.forward != 'Postpone'")
-        .message("a Hibernation has no end to move: use `forward: Wait` or `forward: Refuse`"),
+        .message("a Hibernation cannot be postponed, because it has no end that could move: use `forward: Wait` or `forward: Refuse`"),
     validation = Rule::new("!has(self.database) || !has(self.database.truncate) || !has(self.database.truncate.beforeStage) || has(self.workloads) && self.workloads.exists(w, has(w.stage) && w.stage >= self.database.truncate.beforeStage)")
-        .message("no workload has a stage as high as `database.truncate.beforeStage`: leave that out, or give the database's own workload that stage")
+        .message("no entry of `workloads` has a `stage` of `database.truncate.beforeStage` or higher: remove `beforeStage`, or give the database's own workload that `stage`")
 )]
 pub struct HibernationSpec {
-    /// Hibernated or Awake, until somebody changes it. Exactly one of `state` and `schedule`.
+    /// `state` is the desired state: Hibernated or Awake. It applies until somebody changes it. Set
+    /// exactly one of `state` and `schedule`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<DesiredState>,
 
-    /// When to sleep and when to be awake. Exactly one of `state` and `schedule`.
+    /// `schedule` lists the times at which the project goes to sleep and wakes. Set exactly one of
+    /// `state` and `schedule`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
 
-    /// A state that beats `state` and `schedule` for a time, and expires by itself.
+    /// `override` sets a state that takes precedence over `state` and `schedule` until a given
+    /// time. It then expires by itself.
     #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
     pub override_: Option<Override>,
 
-    /// What is stopped, or restarted, and in what order.
+    /// `workloads` selects the workloads to stop or restart, and sets their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub workloads: Vec<Workload>,
 
-    /// ConfigMaps whose keys have other values while asleep.
+    /// `configMaps` selects ConfigMaps, and sets the values of their keys while the project is
+    /// hibernated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub config_maps: Vec<ConfigMapOverride>,
 
-    /// The database whose runtime tables are emptied while asleep.
+    /// `database` names the database whose tables are emptied while the project is hibernated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,
 
-    /// Deals, orders and tasks that have to have ended before anything is stopped.
+    /// `deals` makes the hibernation wait until no deal, order or task of the application is open.
+    /// Nothing is stopped before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deals: Option<Deals>,
 
-    /// What happens to what is held when this object is deleted: Wake (the default) restores it;
-    /// Keep leaves it held for the next object of this name.
+    /// `onDelete` decides about held objects when this Hibernation is deleted. Wake (the default):
+    /// the operator restores them before the Hibernation goes. Keep: they stay held, and the next
+    /// Hibernation of the same name takes them over.
     #[serde(default)]
     pub on_delete: OnDelete,
 
-    /// true: `status.plan` says what would be done, and nothing is changed.
+    /// `dryRun: true` makes the operator change nothing, and list the actions that it would take in
+    /// `status.plan`. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
 
-    /// How long a step may take before the object says Stalled, for example `10m`. It goes on
-    /// trying all the same.
+    /// `progressDeadline` is the time that one step may take, from 5s to 24h. After that the
+    /// condition Stalled becomes True, and the operator keeps trying. Default: `10m`.
     #[serde(default = "ten_minutes")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(s|m|h))+$') && duration(self) >= duration('5s') && duration(self) <= duration('24h')")
@@ -102,13 +108,13 @@ pub struct HibernationSpec {
     pub progress_deadline: String,
 }
 
-/// What happens to what is held when the object is deleted.
+/// `OnDelete` decides about held objects when their Hibernation is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum OnDelete {
-    /// Everything is woken before the object goes.
+    /// The operator restores all held objects before the Hibernation goes.
     #[default]
     Wake,
-    /// Everything stays as it is, and the next object of this name takes it over.
+    /// Held objects stay held, and the next Hibernation of the same name takes them over.
     Keep,
 }
 
@@ -116,27 +122,29 @@ pub(super) fn ten_minutes() -> String {
     "10m".to_owned()
 }
 
-/// What the operator has seen and done.
+/// `HibernationStatus` is the observed state of a Hibernation.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HibernationStatus {
-    /// Generation of the spec that this status is about.
+    /// `observedGeneration` is the generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Awake, Hibernating, Hibernated or Waking.
+    /// `phase` is Awake, Hibernating, Hibernated or Waking.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// What is going on, in a sentence.
+    /// `message` summarizes the current state in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Ready, Reconciling, Stalled (kstatus), Hibernated, PreflightPassed and Truncated.
+    /// `conditions` are Ready, Reconciling, Stalled (as in kstatus), Hibernated, PreflightPassed,
+    /// Truncated and DealsClear.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
-    /// The next change of state that schedule or override bring.
+    /// `nextTransition` is the next change of state by schedule or override.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_transition: Option<NextTransition>,
-    /// `spec.state` as last seen: a change of it is a person's wish.
+    /// `asked` is the last observed value of `spec.state`. A changed value is the request of a
+    /// person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<DesiredState>,
     /// The hold under way.
@@ -145,16 +153,17 @@ pub struct HibernationStatus {
     /// The preflight and the last truncation.
     #[serde(flatten)]
     pub database: DatabaseState,
-    /// With `dryRun`: what would be done, in order.
+    /// `plan` lists, in order, the actions that `spec.dryRun` keeps the operator from taking.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<String>,
-    /// What was seen of the market, and what it was told.
+    /// `deals` is the last observation of the market, and the state of the announcement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deals: Option<DealsStatus>,
-    /// When the last deal with a fixed term runs out: it can't go to sleep before.
+    /// `earliestStart` is the end of the last open deal with a fixed term. The hibernation cannot
+    /// start before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earliest_start: Option<Time>,
-    /// The last transitions, newest first.
+    /// `history` lists the last transitions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
 }
@@ -169,36 +178,36 @@ pub(super) fn conditions_schema(generator: &mut schemars::SchemaGenerator) -> sc
     })
 }
 
-/// Where a Hibernation stands.
+/// The phase of the Hibernation: Awake, Hibernating, Hibernated or Waking.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Phase {
-    /// Nothing is held.
+    /// No object is held.
     #[default]
     Awake,
-    /// Going down.
+    /// The operator is taking the workloads down.
     Hibernating,
-    /// Everything asked for is down.
+    /// All selected workloads are down.
     Hibernated,
-    /// Coming back.
+    /// The operator is restoring the workloads.
     Waking,
 }
 
-/// A change of state to come.
+/// `NextTransition` is a future change of state.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct NextTransition {
-    /// The state then.
+    /// `state` is the state after the change.
     pub state: DesiredState,
-    /// When.
+    /// `at` is the time of the change.
     pub at: Time,
 }
 
-/// A transition that is over.
+/// `HistoryEntry` is one finished transition.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct HistoryEntry {
-    /// Where it led.
+    /// `phase` is the phase that the transition led to.
     pub phase: Phase,
-    /// When it was there.
+    /// `at` is the end of the transition.
     pub at: Time,
-    /// Why, and what was done.
+    /// `message` is the cause of the transition, and its effects.
     pub message: String,
 }

@@ -40,170 +40,173 @@ pub struct DatabaseState {
     pub truncation: Option<Truncation>,
 }
 
-/// One hibernation, from the first hold to the end of the wake.
+/// `Episode` is one hibernation or maintenance, from the first hold to the end of the wake.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Episode {
-    /// Written into every hold.
+    /// `id` is recorded in every hold of the episode.
     pub id: String,
-    /// When it began.
+    /// `began` is the start of the episode.
     pub began: Time,
-    /// Why, in words.
+    /// `cause` is the reason of the start, as text.
     pub cause: String,
-    /// When all was down; absent until then.
+    /// `asleepSince` is the time at which all workloads were down. It is absent until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asleep_since: Option<Time>,
-    /// When the wake began; absent until then.
+    /// `wakingSince` is the start of the wake. It is absent until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waking_since: Option<Time>,
-    /// Whether this hibernation empties tables, and whether it has.
+    /// `truncation` tells whether this episode empties tables, and whether it has done so.
     pub truncation: EpisodeTruncation,
-    /// The last attempt at it.
+    /// `attempt` is the last truncation Job of the episode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
-    /// `notAfter` of the attempt before the last one: until then nothing wakes, as its Job may still
-    /// be created once more.
+    /// `earlierNotAfter` is the `notAfter` of the attempt before the last one. The operator
+    /// restores nothing before that time, because the earlier Job could still be created once more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earlier_not_after: Option<Time>,
 }
 
-/// Whether a hibernation empties tables.
+/// `EpisodeTruncation` tells whether an episode empties tables.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum EpisodeTruncation {
-    /// Nobody asked for it.
+    /// No truncation is requested.
     NotAsked,
-    /// Asked for, and not done.
+    /// A truncation is requested, and not done.
     Pending,
-    /// Done, once.
+    /// The truncation is done.
     Done,
-    /// The hibernation was taken over from its holds, and whether it was done is recorded nowhere:
-    /// it is not done again.
+    /// The episode was reconstructed from its holds, and no record tells whether the truncation was
+    /// done. The operator does not repeat it.
     Unknown,
 }
 
-/// One truncation Job. Written before the Job is created.
+/// `Attempt` is one truncation Job. The operator writes it before it creates the Job.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
-    /// Counts from 1 within the hibernation.
+    /// `number` counts the attempts of an episode from 1.
     pub number: i32,
-    /// Name of the Job.
+    /// `job` is the name of the Job.
     pub job: String,
-    /// After this, by the database's clock, the Job commits nothing.
+    /// `notAfter` is the time, by the database's clock, after which the Job commits nothing.
     pub not_after: Time,
-    /// Digest of the database's settings that the Job works with.
+    /// `settings` is the digest of the database settings of the Job.
     pub settings: String,
-    /// How it ended; absent while it may be running.
+    /// `ended` is the result of the Job. It is absent while the Job may be running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<AttemptEnd>,
-    /// What it said, where it failed.
+    /// `message` is the error of a failed Job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// When another attempt may begin, where this one failed.
+    /// `retryAt` is the earliest time of the next attempt after a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
 }
 
-/// How a Job ended.
+/// The result of the Job: Succeeded, Refused or Failed. It is absent while the Job may be running.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum AttemptEnd {
-    /// It did what it was to do.
+    /// The Job succeeded.
     Succeeded,
-    /// It refused: something is in the way that does not go by itself.
+    /// The Job refused to run: an obstacle needs a person.
     Refused,
-    /// It failed, and may work another time.
+    /// The Job failed. A retry may succeed.
     Failed,
 }
 
-/// The step that a transition is at.
+/// `StepStatus` is the current step of a transition.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepStatus {
     /// Preflight, ConfigMaps, LetGo, Stage 0.., Restart, Truncate; on the way back Fence first, and
     /// last Ready and Truncation, where the Job is deleted. Keep: deleted with `onDelete: Keep`.
     pub name: String,
-    /// Since when.
+    /// `since` is the time since which the step has been waiting.
     pub since: Time,
-    /// Waking: stages that were passed though not all of them was ready in time.
+    /// `overdue` lists the stages of a wake that the operator passed although not all of their
+    /// workloads were ready in time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overdue: Vec<String>,
 }
 
-/// One workload or ConfigMap.
+/// `WorkloadStatus` is the state of one workload or ConfigMap.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadStatus {
-    /// Kind.
+    /// `kind` is the kind of the object.
     pub kind: String,
-    /// Name.
+    /// `name` is the name of the object.
     pub name: String,
-    /// Running, Stopping, Down, Restarting, Restarted, Overridden, Waking, Ready or Refused.
+    /// `state` is Running, Stopping, Down, Restarting, Restarted, Overridden, Waking, Ready or
+    /// Refused.
     pub state: String,
-    /// What it has when awake: replicas, whether suspended, or the value of a key.
+    /// `original` is the value that the wake restores: replicas, whether suspended, or the value of
+    /// a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<String>,
-    /// What it waits for, or why it was refused.
+    /// `message` is the obstacle that the object waits for, or the reason why it is not held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// Counts over all workloads and ConfigMaps.
+/// `Counts` counts workloads and ConfigMaps by progress.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Counts {
-    /// Matched by the spec, or held.
+    /// `total` counts objects that the spec selects or that are held.
     pub total: i32,
-    /// Held by this object.
+    /// `held` counts objects that this object holds.
     pub held: i32,
-    /// Down, restarted or overridden as asked.
+    /// `down` counts objects that are down, restarted or overridden, as the spec requires.
     pub down: i32,
-    /// Refused.
+    /// `refused` counts objects that the operator cannot hold.
     pub refused: i32,
 }
 
-/// The truncation's dry run.
+/// `Preflight` is a dry run of the truncation.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Preflight {
-    /// The Job.
+    /// `attempt` is the Job of the dry run.
     pub attempt: Attempt,
-    /// What it would free.
+    /// `tables` is the number of tables that the truncation would empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<i32>,
-    /// Estimated rows.
+    /// `rows` is the number of rows in these tables, as the database estimates it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<i64>,
-    /// Bytes.
+    /// `bytes` is the disk space that the truncation would free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
 }
 
-/// A truncation that was done.
+/// `Truncation` is a successful truncation.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Truncation {
-    /// The hibernation that it belongs to.
+    /// `episode` is the id of the episode.
     pub episode: String,
-    /// When.
+    /// `at` is the time of the truncation.
     pub at: Time,
-    /// How many tables were emptied.
+    /// `tables` is the number of emptied tables.
     pub tables: i32,
-    /// Rows, as the database estimated them.
+    /// `rows` is the number of deleted rows, as the database estimated it.
     pub rows: i64,
-    /// Bytes freed.
+    /// `bytesFreed` is the freed disk space in bytes.
     pub bytes_freed: i64,
-    /// Some of the tables, the largest first.
+    /// `largest` lists some of the emptied tables, the largest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub largest: Vec<EmptiedTable>,
 }
 
-/// A table that was emptied.
+/// `EmptiedTable` is one emptied table.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EmptiedTable {
-    /// Name.
+    /// `name` is the name of the table.
     pub name: String,
-    /// Rows, as the database estimated them.
+    /// `rows` is the number of deleted rows, as the database estimated it.
     pub rows: i64,
-    /// Bytes freed.
+    /// `bytes` is the freed disk space in bytes.
     pub bytes: i64,
 }

@@ -1,4 +1,4 @@
-//! `MaintenanceWindow`: what sells compute goes down at an announced time, and comes back.
+//! `MaintenanceWindow`: takes workloads that sell compute down at an announced time, and restores them.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,7 @@ use super::schedule::{
 };
 use super::workload::{ConfigMapOverride, NAME_MESSAGE, NAME_RULE, Workload};
 
-/// Takes workloads down at an announced time, once no deal, order or task binds them any more,
-/// and brings them back when the window ends.
+/// Takes workloads down at an announced time without breaking a deal, and brings them back.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "torpor.dev",
@@ -50,7 +49,7 @@ use super::workload::{ConfigMapOverride, NAME_MESSAGE, NAME_RULE, Workload};
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 45")
-        .message("the name may have 45 characters at most, as it names the bridge's Service"),
+        .message("the bridge's Service is named after the MaintenanceWindow: use a name of at most 45 characters"),
     validation = Rule::new(DEALS_NAME_RULE).message(DEALS_NAME_MESSAGE)
 )]
 #[serde(rename_all = "camelCase")]
@@ -61,54 +60,60 @@ use super::workload::{ConfigMapOverride, NAME_MESSAGE, NAME_RULE, Workload};
         .message("a window with a `schedule` needs a `duration`, for example `2h`")
 )]
 pub struct MaintenanceWindowSpec {
-    /// When it begins: a time with its offset, such as `2026-12-01T02:00:00Z`. Exactly one of
-    /// `start`, `after` and `schedule`.
+    /// `start` is the time at which the window begins, with its UTC offset, for example
+    /// `2026-12-01T02:00:00Z`. Set exactly one of `start`, `after` and `schedule`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     #[x_kube(validation = Rule::new(TIME_RULE).message(TIME_MESSAGE))]
     pub start: Option<String>,
 
-    /// How long after the object was created it begins, such as `12h35m20s`; `0s` is now. A value that is
-    /// changed counts from when the change was seen. Exactly one of `start`, `after` and `schedule`.
+    /// `after` is the time from the creation of this object to the start of the window, from 0s to
+    /// 8760h, for example `12h35m20s`. `0s` means now. If you change `after`, the time counts from
+    /// the moment at which the operator observes the change. Set exactly one of `start`, `after`
+    /// and `schedule`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(s|m|h))+$') && duration(self) <= duration('8760h')")
-        .message("write a duration from 0s to 8760h, for example `12h35m20s`; to call the maintenance off, as `10000h` does in SONM, write `suspend: true`"))]
+        .message("write a duration from 0s to 8760h, for example `12h35m20s`; to cancel the maintenance, as `10000h` does in SONM, write `suspend: true`"))]
     pub after: Option<String>,
 
-    /// When it begins, again and again. Exactly one of `start`, `after` and `schedule`.
+    /// `schedule` makes windows begin again and again. It requires `duration`. Set exactly one of
+    /// `start`, `after` and `schedule`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<WindowSchedule>,
 
-    /// How long it lasts from its planned start, however late it began, for example `2h`. Without it everything is down until
-    /// the object is suspended or deleted. Required with `schedule`.
+    /// `duration` is the time from the planned start of the window to its end, from 1s to 8760h,
+    /// for example `2h`. A late start does not move the end. Without `duration` the workloads stay
+    /// down until this object is suspended or deleted. Required with `schedule`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')")
         .message("write a duration from 1s to 8760h, for example `2h`"))]
     pub duration: Option<String>,
 
-    /// true: the window is called off. What is announced is taken back, what is down comes back, and orders are
-    /// offered again. false: it applies again, if its time has not passed.
+    /// `suspend: true` cancels the window: the operator cancels the announcement, restores the
+    /// workloads and offers withdrawn orders again. false (the default): the window applies, if its
+    /// time has not passed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
 
-    /// What is stopped, or restarted, and in what order.
+    /// `workloads` selects the workloads to stop or restart, and sets their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub workloads: Vec<Workload>,
 
-    /// ConfigMaps whose keys have other values during the maintenance.
+    /// `configMaps` selects ConfigMaps, and sets the values of their keys during the maintenance.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub config_maps: Vec<ConfigMapValues>,
 
-    /// Deals, orders and tasks that have to have ended before anything is stopped.
+    /// `deals` makes the maintenance wait until no deal, order or task of the application is open.
+    /// Nothing is stopped before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deals: Option<Deals>,
 
-    /// How long a step may take before the object says Stalled, for example `10m`. It goes on
-    /// trying all the same.
+    /// `progressDeadline` is the time that one step may take, from 5s to 24h. After that the
+    /// condition Stalled becomes True, and the operator keeps trying. Default: `10m`.
     #[serde(default = "ten_minutes")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(s|m|h))+$') && duration(self) >= duration('5s') && duration(self) <= duration('24h')")
@@ -116,69 +121,72 @@ pub struct MaintenanceWindowSpec {
     pub progress_deadline: String,
 }
 
-/// When windows begin.
+/// `WindowSchedule` lists the times at which windows begin.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WindowSchedule {
-    /// When each begins: a cron expression of five fields (minute, hour, day of month, month, day of week), such as
-    /// `0 2 * * SUN`.
+    /// `cron` is a cron expression of five fields (minute, hour, day of month, month, day of week).
+    /// A window begins at each of its times. Example: `0 2 * * SUN`.
     #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(CRON_RULE).message(CRON_MESSAGE))]
     pub cron: String,
-    /// The IANA name of the time zone in which it is read, such as `Europe/Kyiv`.
+    /// `timeZone` is the IANA name of the time zone of `cron` and of the dates in `exceptions`, for
+    /// example `Europe/Kyiv`. Default: `Etc/UTC`.
     #[serde(default = "default_time_zone")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new(TIME_ZONE_RULE).message(TIME_ZONE_MESSAGE))]
     pub time_zone: String,
-    /// Spans of time in which none begins, such as holidays.
+    /// `exceptions` lists periods in which no window begins, for example holidays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200))]
     pub exceptions: Vec<WindowException>,
 }
 
-/// A span of time in which no window begins.
+/// `WindowException` is a period in which no window begins.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new(FROM_TO_RULE).message(FROM_TO_MESSAGE))]
 pub struct WindowException {
-    /// Its beginning: a date (`2026-12-24`, from the start of that day in the schedule's zone) or a
-    /// time with its offset (`2026-12-24T18:00:00Z`).
+    /// `from` is the start of the period: a date (`2026-12-24`: from the start of that day in the
+    /// time zone of the schedule) or a time with its UTC offset (`2026-12-24T18:00:00Z`).
     #[schemars(length(max = 40))]
     #[x_kube(validation = Rule::new(MOMENT_RULE).message(MOMENT_MESSAGE))]
     pub from: String,
-    /// Its end: a date (the last day, up to its end in the schedule's zone) or a time with its
-    /// offset, at which the exception is over.
+    /// `to` is the end of the period: a date (the last day of the period, in the time zone of the
+    /// schedule) or a time with its UTC offset (the period ends at that time).
     #[schemars(length(max = 40))]
     #[x_kube(validation = Rule::new(MOMENT_RULE).message(MOMENT_MESSAGE))]
     pub to: String,
-    /// Why, for whoever reads it.
+    /// `reason` is a note for readers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub reason: Option<String>,
 }
 
-/// A ConfigMap (or several) whose keys are overridden during the maintenance.
+/// `ConfigMapValues` selects one or more ConfigMaps, and sets the values of their keys during the
+/// maintenance.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[x_kube(
     validation = Rule::new("has(self.name) != has(self.selector)")
         .message("give exactly one of `name` and `selector`"),
     validation = Rule::new("!has(self.selector) || (has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.matchExpressions) && self.selector.matchExpressions.size() > 0)")
-        .message("an empty selector would match every ConfigMap: name the labels, or use `name`"),
+        .message("an empty `selector` would match every ConfigMap: add labels, or use `name`"),
     validation = Rule::new("self.set.size() > 0")
-        .message("`set` is empty: give at least one key"),
+        .message("`set` is empty: add a key"),
     validation = Rule::new("self.set.all(key, key.matches('^[-._a-zA-Z0-9]+$'))")
-        .message("a key of `set` is none that a ConfigMap can have: use letters, digits, '-', '_' and '.'")
+        .message("`set` has a key that a ConfigMap cannot have: use letters, digits, '-', '_' and '.'")
 )]
 pub struct ConfigMapValues {
-    /// Name of the ConfigMap.
+    /// `name` is the name of one ConfigMap. Set exactly one of `name` and `selector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(NAME_RULE).message(NAME_MESSAGE))]
     pub name: Option<String>,
-    /// Labels of the ConfigMaps, for names that carry a hash.
+    /// `selector` selects ConfigMaps by labels, for example if their names carry a hash. Set
+    /// exactly one of `name` and `selector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
-    /// Keys and the values that they have during the maintenance. Afterwards each gets its value
-    /// back; a key that was not there goes away again.
+    /// `set` maps keys to their values during the maintenance. After the maintenance the operator
+    /// restores each original value, and removes a key that did not exist before.
     #[schemars(extend(
         "maxProperties" = 64,
         "additionalProperties" = {"type": "string", "maxLength": 4096}
@@ -193,141 +201,143 @@ impl From<&ConfigMapValues> for ConfigMapOverride {
     }
 }
 
-/// What the operator has seen and done.
+/// `MaintenanceWindowStatus` is the observed state of a MaintenanceWindow.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MaintenanceWindowStatus {
-    /// Generation of the spec that this status is about.
+    /// `observedGeneration` is the generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Scheduled, Blocked, Draining, InMaintenance, Restoring, Completed, Missed, Cancelled or
-    /// Refused.
+    /// `phase` is Scheduled, Blocked, Draining, InMaintenance, Restoring, Completed, Missed,
+    /// Cancelled or Refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<WindowPhase>,
-    /// What is going on, in a sentence.
+    /// `message` summarizes the current state in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Ready, Reconciling, Stalled (kstatus), InMaintenance and DealsClear.
+    /// `conditions` are Ready, Reconciling, Stalled (as in kstatus), InMaintenance and DealsClear.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
-    /// The next start or end that time brings.
+    /// `nextTransition` is the next start or end of a window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_transition: Option<NextWindowTransition>,
-    /// When the last deal with a fixed term runs out: it can't begin before.
+    /// `earliestStart` is the end of the last open deal with a fixed term. The maintenance cannot
+    /// start before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earliest_start: Option<Time>,
-    /// `spec.after` as last seen, and since when.
+    /// `after` is the last observed value of `spec.after`, and the time of its first observation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<AfterStatus>,
-    /// The window that comes next, or is under way.
+    /// `window` is the next window, or the window under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowStatus>,
-    /// The last window that is over.
+    /// `last` is the last finished window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastWindow>,
-    /// What was seen of the market, and what it was told.
+    /// `deals` is the last observation of the market, and the state of the announcement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deals: Option<DealsStatus>,
     /// The hold under way.
     #[serde(flatten)]
     pub hold: HoldState,
-    /// The last transitions, newest first.
+    /// `history` lists the last transitions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<WindowHistoryEntry>,
 }
 
-/// Where a window stands.
+/// The phase of the window: Scheduled, Blocked, Draining, InMaintenance, Restoring, Completed,
+/// Missed, Cancelled or Refused.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum WindowPhase {
-    /// It is to come.
+    /// The window is in the future.
     #[default]
     Scheduled,
-    /// Its time has come, and something that can't be interrupted binds.
+    /// The start is due, and an open deal that cannot be interrupted delays it.
     Blocked,
-    /// Orders are withdrawn, deals closed, tasks ended.
+    /// Torpor is withdrawing orders, closing deals and ending tasks.
     Draining,
-    /// What it names is going down, or is down.
+    /// The selected workloads are going down, or are down.
     InMaintenance,
-    /// It is over, or called off, and everything comes back.
+    /// The window is over or cancelled, and the operator is restoring the workloads.
     Restoring,
-    /// It is over, and everything is back.
+    /// The window is over, and all workloads are restored.
     Completed,
-    /// Its time has passed, and nothing was stopped.
+    /// The time of the window has passed, and nothing was stopped.
     Missed,
-    /// It was called off.
+    /// The window was cancelled.
     Cancelled,
-    /// A deal or an order was open that the spec says is not to be touched.
+    /// A deal or order was open whose treatment in the spec is Refuse.
     Refused,
 }
 
-/// What time brings next.
+/// `NextWindowTransition` is the next start or end of a window.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct NextWindowTransition {
-    /// InMaintenance at its start, Operating at its end.
+    /// `state` is InMaintenance for a start, Operating for an end.
     pub state: WindowState,
-    /// When.
+    /// `at` is the time of the change.
     pub at: Time,
 }
 
-/// Down or up.
+/// `WindowState` is InMaintenance or Operating.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum WindowState {
-    /// Down.
+    /// The workloads are down.
     InMaintenance,
-    /// Up, as it was.
+    /// The workloads are as they were.
     Operating,
 }
 
-/// `spec.after`, and when it was first seen so.
+/// `AfterStatus` is the last observed value of `spec.after`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct AfterStatus {
-    /// As it was written.
+    /// `value` is the text of `spec.after`.
     pub value: String,
-    /// From when it counts.
+    /// `since` is the time from which `value` counts.
     pub since: Time,
 }
 
-/// One window.
+/// `WindowStatus` is one window.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct WindowStatus {
-    /// Its start as the spec gives it.
+    /// `planned` is the start in the spec.
     pub planned: Time,
-    /// Its start, which `forward: Postpone` may have moved.
+    /// `start` is the actual start, which `forward: Postpone` may have moved.
     pub start: Time,
-    /// Its end; none where it has no duration.
+    /// `end` is the end of the window. It is absent without `spec.duration`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Time>,
-    /// Whether something was stopped in it.
+    /// `begun` is true once a workload was stopped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub begun: bool,
 }
 
-/// A window that is over.
+/// `LastWindow` is a finished window.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct LastWindow {
-    /// Its start as the spec gave it.
+    /// `planned` is the start in the spec.
     pub planned: Time,
-    /// When it was over.
+    /// `over` is the time at which the window was over.
     pub over: Time,
-    /// Completed, Missed, Cancelled or Refused.
+    /// `outcome` is Completed, Missed, Cancelled or Refused.
     pub outcome: WindowPhase,
-    /// Why, for machines.
+    /// `reason` is the reason of the outcome, for machines.
     pub reason: String,
-    /// Why, for people.
+    /// `message` is the reason of the outcome, for people.
     pub message: String,
-    /// Generation of the spec that it ended with.
+    /// `generation` is the generation of the spec at the end of the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
 }
 
-/// One transition.
+/// `WindowHistoryEntry` is one transition.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct WindowHistoryEntry {
-    /// The phase that was entered.
+    /// `phase` is the phase that the transition led to.
     pub phase: WindowPhase,
-    /// When.
+    /// `at` is the time of the transition.
     pub at: Time,
-    /// What there is to say of it.
+    /// `message` describes the transition.
     pub message: String,
 }

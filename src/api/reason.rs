@@ -221,7 +221,7 @@ reasons! {
             "Create the service account, or grant `create` on its `serviceaccounts/token`, as `deploy/rbac.yaml` does.";
         ServiceNotFound: "The Service does not exist in the object's namespace.",
             "Create the Service, or correct its name.";
-        ServiceUnusable: "The Service is an ExternalName or headless, or does not have the port; the message says which.",
+        ServiceUnusable: "The Service is headless or of type `ExternalName`, or does not have the port; the message says which.",
             "Give the Service a ClusterIP and the port.";
         AuthorityUnusable: "`caConfigMapRef` names a ConfigMap or key that does not exist, or that holds no PEM certificate.",
             "Correct the name, or put the authority's certificate there.";

@@ -1,87 +1,92 @@
-//! When something sleeps: rules, exceptions to them, and a person's override.
+//! `spec.schedule` and `spec.override`: rules, exceptions, and a state for a limited time.
 
-// KubeSchema derives from a copy of each struct inside of a function, `pub` included.
+// KubeSchema derives from a copy of each struct inside a function, including `pub`.
 #![allow(unreachable_pub)]
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A five-field cron expression, as far as its letters tell: names only where a month or a weekday
-/// belongs, and nothing that CEL's `matches` and [`crate::schedule::Cron`] would read differently.
+/// A cron expression of five fields. The rule checks letters only: names appear only where a month
+/// or a weekday belongs. It admits nothing that CEL's `matches` and [`crate::schedule::Cron`] would
+/// read differently.
 pub const CRON_RULE: &str = "self.matches('^ *[0-9*/,-]+ +[0-9*/,-]+ +[0-9LW*/,?-]+ \
     +[0-9A-Za-z*/,-]+ +[0-9A-Za-z*/,?#-]+ *$')";
-/// What to write instead of what [`CRON_RULE`] refuses.
+/// Message of [`CRON_RULE`].
 pub const CRON_MESSAGE: &str = "must be a cron expression of five fields (minute, hour, day of \
     month, month, day of week), such as '0 20 * * 1-5'; write '0 0 * * *' instead of '@daily', and \
     the zone in timeZone";
 
-/// A name that the zone database knows. CEL's time functions also take offsets such as `+02:00`,
-/// and `Local`; neither is a zone with rules of its own.
+/// A name of the IANA time zone database. CEL's time functions also accept `Local` and offsets such
+/// as `+02:00`, which are not names of time zones.
 pub const TIME_ZONE_RULE: &str = "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$') && \
     self != 'Local' && timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0";
-/// What to write instead of what [`TIME_ZONE_RULE`] refuses.
+/// Message of [`TIME_ZONE_RULE`].
 pub const TIME_ZONE_MESSAGE: &str = "must be the IANA name of a time zone, such as 'Europe/Kyiv' \
-    or 'Etc/UTC' (case matters; offsets such as '+02:00' are none, 'Etc/GMT-2' is)";
+    or 'Etc/UTC' (names are case-sensitive; '+02:00' is not a name, 'Etc/GMT-2' is)";
 
-/// A day of the calendar or a time with its offset from UTC.
+/// A date of the calendar, or a time with its UTC offset.
 pub const MOMENT_RULE: &str = "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}$') ? \
     timestamp(self + 'T00:00:00Z') > timestamp('0001-01-01T00:00:00Z') : \
     self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T') && \
     timestamp(self) > timestamp('0001-01-01T00:00:00Z')";
-/// What to write instead of what [`MOMENT_RULE`] refuses.
+/// Message of [`MOMENT_RULE`].
 pub const MOMENT_MESSAGE: &str = "must be a date that exists, such as '2026-12-24' (the whole day \
     in the schedule's zone), or a time with its offset, such as '2026-12-24T18:00:00Z'";
 
-/// A time with its offset from UTC.
+/// A time with its UTC offset.
 pub const TIME_RULE: &str = "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T') && \
     timestamp(self) > timestamp('0001-01-01T00:00:00Z')";
-/// What to write instead of what [`TIME_RULE`] refuses.
+/// Message of [`TIME_RULE`].
 pub const TIME_MESSAGE: &str =
     "must be a time with its offset, such as '2026-12-28T20:00:00Z' or '2026-12-28T22:00:00+02:00'";
 
-/// `from` is before the end that `to` gives. Two dates may be the same one. A date beside a time is
-/// compared as far as that is possible without the zone; the rest is found when the schedule is read.
+/// `from` is before the end of `to`. Two equal dates are one day. CEL does not know the time zone,
+/// so the rule compares a date with a time only roughly; the operator compares them exactly when it
+/// reads the schedule.
 pub const FROM_TO_RULE: &str = "self.from.size() == 10 && self.to.size() == 10 ? \
     self.from <= self.to : \
     (self.from.size() == 10 ? timestamp(self.from + 'T00:00:00Z') - duration('14h') : timestamp(self.from)) \
     < (self.to.size() == 10 ? timestamp(self.to + 'T00:00:00Z') + duration('36h') : timestamp(self.to))";
-/// What to write instead of what [`FROM_TO_RULE`] refuses.
-pub const FROM_TO_MESSAGE: &str = "'to' must come after 'from'; of two dates both belong to the \
-    exception, so a single day is written as the same date twice";
+/// Message of [`FROM_TO_RULE`].
+pub const FROM_TO_MESSAGE: &str = "'to' must come after 'from'; both dates belong to the \
+    exception, so write a single day as the same date twice";
 
-/// Asleep or awake.
+/// The state of the project: Hibernated (workloads are down, ConfigMap keys are overridden) or
+/// Awake (everything is as it was).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum DesiredState {
-    /// Down: workloads held, configuration overridden.
+    /// Workloads are down, and ConfigMap keys have other values.
     Hibernated,
-    /// Up, as it was.
+    /// Workloads and ConfigMaps are as they were.
     Awake,
 }
 
-/// When the object sleeps and wakes. Each rule gives edges; the latest edge of all rules tells the
-/// state, and where a hibernate and a wake edge fall on the same time, it is awake. Without any
-/// rule it is awake outside of the exceptions.
+/// `Schedule` lists the times at which the project goes to sleep and wakes. The most recent time of
+/// all rules decides the state; if a `hibernate` and a `wake` time coincide, the project is awake.
+/// Without `rules` the project is awake outside of the exceptions.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, x_kube(cel))]
 #[x_kube(validation = Rule::new(
     "(has(self.rules) && self.rules.size() > 0) || (has(self.exceptions) && self.exceptions.size() > 0)"
-).message("a schedule needs at least one entry in 'rules' or 'exceptions'; for a state that does not change with time write 'state' instead"))]
+).message("a schedule needs at least one entry in 'rules' or 'exceptions': add one, or write 'state' instead of 'schedule'"))]
 pub struct Schedule {
-    /// The IANA name of the time zone in which rules and dates are read, such as `Europe/Kyiv`.
-    /// A rule's time that a change of the clock skips takes effect right after the change
-    /// (02:30 at 03:00); one that is passed twice takes effect the first time only.
+    /// `timeZone` is the IANA name of the time zone of the rules and of the dates in `exceptions`,
+    /// for example `Europe/Kyiv`. If the clock skips a time, the rule takes effect right after the
+    /// clock change (02:30 takes effect at 03:00). If the clock passes a time twice, the rule takes
+    /// effect the first time only. Default: `Etc/UTC`.
     #[serde(default = "default_time_zone")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new(TIME_ZONE_RULE).message(TIME_ZONE_MESSAGE))]
     pub time_zone: String,
-    /// Pairs of cron expressions. The latest edge of all rules wins, so rules may overlap: one for
-    /// nights and one for weekends, for example.
+    /// `rules` lists pairs of cron expressions. The most recent time of all rules decides the
+    /// state, so rules may overlap, for example one rule for nights and one for weekends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub rules: Vec<ScheduleRule>,
-    /// Spans of time in which the rules do not apply, such as holidays. Where several overlap, the
-    /// one with the latest `from` wins, and of those with the same `from` an awake one.
+    /// `exceptions` lists periods in which the rules do not apply, for example holidays. If
+    /// exceptions overlap, the exception with the latest `from` wins; if these are equal, an Awake
+    /// exception wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200))]
     pub exceptions: Vec<Exception>,
@@ -91,60 +96,64 @@ pub(super) fn default_time_zone() -> String {
     "Etc/UTC".to_owned()
 }
 
-/// One pair of times at which it goes to sleep and wakes.
+/// `ScheduleRule` is one pair of times at which the project goes to sleep and wakes.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, x_kube(cel))]
 #[x_kube(validation = Rule::new("self.hibernate != self.wake").message(
-    "'hibernate' and 'wake' are the same, which always means awake; remove the rule or change one of them"
+    "'hibernate' and 'wake' are the same, so that the rule never hibernates anything: remove the rule, or change one of the two"
 ))]
 pub struct ScheduleRule {
-    /// When it goes to sleep: a cron expression of five fields (minute, hour, day of month, month,
-    /// day of week), such as `0 20 * * 1-5`. Sunday is 0 or 7; names (`MON`, `JAN`) are known, and
-    /// so are `L`, `W` and `#`. If both days are restricted, either is enough, as in a `CronJob`.
+    /// `hibernate` is the cron expression of the times at which the project goes to sleep. It has
+    /// five fields (minute, hour, day of month, month, day of week), for example `0 20 * * 1-5`.
+    /// Sunday is 0 or 7. Names (`MON`, `JAN`) and `L`, `W` and `#` are supported. If both day
+    /// fields are restricted, one match is enough, as in a CronJob.
     #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(CRON_RULE).message(CRON_MESSAGE))]
     pub hibernate: String,
-    /// When it wakes, in the same way, such as `0 7 * * 1-5`.
+    /// `wake` is the cron expression of the times at which the project wakes, for example `0 7 * *
+    /// 1-5`.
     #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(CRON_RULE).message(CRON_MESSAGE))]
     pub wake: String,
 }
 
-/// A span of time with a state of its own, whatever the rules say. When it ends, the rules apply
-/// again as if it had not been.
+/// `Exception` is a period with a fixed state. After the period the rules decide the state again,
+/// as if the exception did not exist.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, x_kube(cel))]
 #[x_kube(validation = Rule::new(FROM_TO_RULE).message(FROM_TO_MESSAGE))]
 pub struct Exception {
-    /// Its beginning: a date (`2026-12-24`, from the start of that day in the schedule's zone) or a
-    /// time with its offset (`2026-12-24T18:00:00Z`).
+    /// `from` is the start of the period: a date (`2026-12-24`: from the start of that day in the
+    /// time zone of the schedule) or a time with its UTC offset (`2026-12-24T18:00:00Z`).
     #[schemars(length(max = 40))]
     #[x_kube(validation = Rule::new(MOMENT_RULE).message(MOMENT_MESSAGE))]
     pub from: String,
-    /// Its end: a date (the last day, up to its end in the schedule's zone) or a time with its
-    /// offset, at which the exception is over.
+    /// `to` is the end of the period: a date (the last day of the period, in the time zone of the
+    /// schedule) or a time with its UTC offset (the period ends at that time).
     #[schemars(length(max = 40))]
     #[x_kube(validation = Rule::new(MOMENT_RULE).message(MOMENT_MESSAGE))]
     pub to: String,
-    /// The state for that span.
+    /// `state` is the state during the period: Hibernated or Awake.
     pub state: DesiredState,
-    /// Why, for whoever reads the status.
+    /// `reason` is a note that the status repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub reason: Option<String>,
 }
 
-/// A person's word for a while: it beats `state` and `schedule`, and expires by itself.
+/// `Override` sets a state until a given time. It takes precedence over `state` and `schedule`, and
+/// expires by itself.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, x_kube(cel))]
 pub struct Override {
-    /// The state until then.
+    /// `state` is the state until `until`: Hibernated or Awake.
     pub state: DesiredState,
-    /// When it expires: a time with its offset, such as `2026-12-28T20:00:00Z`. To change the
-    /// state for good, change `state` or `schedule` instead.
+    /// `until` is the time at which the override expires, with its UTC offset, for example
+    /// `2026-12-28T20:00:00Z`. To change the state permanently, change `state` or `schedule`
+    /// instead.
     #[schemars(length(max = 40))]
     #[x_kube(validation = Rule::new(TIME_RULE).message(TIME_MESSAGE))]
     pub until: String,

@@ -1,4 +1,4 @@
-//! Which workloads and ConfigMaps an object takes hold of.
+//! `spec.workloads` and `spec.configMaps`: the objects to hold.
 
 use std::collections::BTreeMap;
 
@@ -7,94 +7,102 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a name in Kubernetes looks like: another one is none that `kubectl get` could have shown.
+/// The name of a Kubernetes object.
 pub const NAME_RULE: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')";
-/// What to write instead of what [`NAME_RULE`] refuses.
-pub const NAME_MESSAGE: &str = "no object can have this name: write it as `kubectl get` shows it, in \
-    lowercase letters, digits, '-' and '.'";
+/// Message of [`NAME_RULE`].
+pub const NAME_MESSAGE: &str = "this is not the name of an object: write the name as \
+    `kubectl get` shows it, in lowercase letters, digits, '-' and '.'";
 
-/// What is done to a workload.
+/// `Action` is the way in which a workload is held.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Action {
-    /// It goes to zero (or is suspended) and is kept there.
+    /// The operator scales the workload to zero (or suspends it), and keeps it there.
     #[default]
     Stop,
-    /// It stays up and is rolled, so that its pods read the ConfigMaps anew.
+    /// The workload stays up. The operator rolls it, so that its pods read the overridden
+    /// ConfigMaps.
     Restart,
 }
 
-/// What happens at wake to the runs that a CronJob missed.
+/// Decides about the runs that a CronJob missed during the hold. Skip (the default): no missed run
+/// is made up for. Run: the last missed run starts at wake, which is what Kubernetes does when a
+/// CronJob is resumed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum MissedRuns {
-    /// They are not made up for: the next run is the next one of its schedule.
+    /// Missed runs are not made up for: the CronJob next runs at its next scheduled time.
     #[default]
     Skip,
-    /// The last one starts at once, as Kubernetes does when a CronJob is unsuspended.
+    /// The CronJob starts the last missed run at once, which is what Kubernetes does when a CronJob
+    /// is resumed.
     Run,
 }
 
-/// One workload by name, or several by selector, or all of a kind in the namespace.
+/// `Workload` selects one workload by name, several by selector, or all of a kind in the namespace.
 ///
-/// Of two entries that match one object, a name beats a selector, a selector beats `all`, and Stop
-/// beats Restart.
+/// If two entries match the same object, `name` takes precedence over `selector`, `selector` over
+/// `all`, and the action Stop over Restart.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.name), has(self.selector), has(self.all)].filter(x, x).size() == 1")
         .message("give exactly one of `name`, `selector` and `all: true`"),
     validation = Rule::new("!has(self.all) || self.all")
-        .message("`all` can only be true: leave it out and give `name` or `selector` instead"),
+        .message("`all` can only be true: remove `all`, and give `name` or `selector` instead"),
     validation = Rule::new("!has(self.selector) || (has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.matchExpressions) && self.selector.matchExpressions.size() > 0)")
-        .message("an empty selector would match everything: write `all: true` if that is meant"),
+        .message("an empty `selector` would match all objects of the kind: add labels, or write `all: true`"),
     validation = Rule::new("!has(self.except) || self.except.size() == 0 || !has(self.name)")
-        .message("`except` goes with `all` or `selector`, not with `name`"),
+        .message("`except` works with `all` or `selector` only: remove `except`, or replace `name`"),
     validation = Rule::new("!has(self.action) || self.action != 'Restart' || self.kind in ['Deployment', 'StatefulSet', 'DaemonSet']")
         .message("only a Deployment, StatefulSet or DaemonSet can be restarted: use `action: Stop`"),
     validation = Rule::new("!has(self.action) || self.action != 'Restart' || !has(self.stage)")
-        .message("a workload with `action: Restart` has no `stage`: it is rolled after the stages"),
+        .message("a workload with `action: Restart` is rolled after the last stage and has no `stage`: remove `stage`"),
     validation = Rule::new("!has(self.missedRuns) || self.kind == 'CronJob'")
-        .message("`missedRuns` is for a CronJob: leave it out")
+        .message("`missedRuns` works with a CronJob only: remove it")
 )]
 pub struct Workload {
-    /// Kind of the workload: Deployment, StatefulSet, ReplicaSet, DaemonSet, CronJob or Job.
+    /// `kind` is the kind of the workload: Deployment, StatefulSet, ReplicaSet, DaemonSet, CronJob
+    /// or Job.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Z][A-Za-z0-9]*$')")
-        .message("write the kind as a manifest does, in the singular and with its capital letters, such as `Deployment`"))]
+        .message("write the kind as in a manifest, singular and capitalized, for example `Deployment`"))]
     pub kind: String,
 
-    /// Name of one workload.
+    /// `name` is the name of one workload. Set exactly one of `name`, `selector` and `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(NAME_RULE).message(NAME_MESSAGE))]
     pub name: Option<String>,
 
-    /// Labels of the workloads. It must not be empty. What matches it later, while the object is
-    /// asleep, is held too.
+    /// `selector` selects workloads by labels, and must not be empty. A workload that matches
+    /// later, during the hold, is held too. Set exactly one of `name`, `selector` and `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 
-    /// true: every workload of this kind in the namespace, but those in `except`.
+    /// `all: true` selects all workloads of the kind in the namespace, except the names in
+    /// `except`. Set exactly one of `name`, `selector` and `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<bool>,
 
-    /// Names that `all` or `selector` leaves out.
+    /// `except` lists the names of workloads that `all` or `selector` does not select.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 253)))]
     pub except: Vec<String>,
 
-    /// Stages go down in ascending order and come back in descending order, each down (or ready)
-    /// before the next. Default: 0.
+    /// `stage` sets the order. Stages go down in ascending order and are restored in descending
+    /// order. A stage begins when the one before it is completely down, or ready. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub stage: Option<i32>,
 
-    /// Stop (the default) takes it to zero. Restart leaves it up and rolls it, so that it reads
-    /// the ConfigMaps; at wake it is rolled back.
+    /// `action` is Stop (the default) or Restart. Stop: the operator scales the workload to zero,
+    /// or suspends it. Restart: the workload stays up, and the operator rolls it, so that its pods
+    /// read the overridden ConfigMaps; the operator rolls it again at wake.
     #[serde(default, skip_serializing_if = "is_default")]
     pub action: Action,
 
-    /// For a CronJob: whether the run that it missed while asleep starts at wake (Run, as
-    /// Kubernetes does) or not (Skip, the default).
+    /// `missedRuns` decides about the runs that a CronJob missed during the hold. Skip (the
+    /// default): no missed run is made up for. Run: the last missed run starts at wake, which is
+    /// what Kubernetes does when a CronJob is resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed_runs: Option<MissedRuns>,
 }
@@ -103,32 +111,35 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// A ConfigMap (or several) whose keys are overridden for the time of the hold.
+/// `ConfigMapOverride` selects one or more ConfigMaps, and sets the values of their keys during the
+/// hold.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.name) != has(self.selector)")
         .message("give exactly one of `name` and `selector`"),
     validation = Rule::new("!has(self.selector) || (has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.matchExpressions) && self.selector.matchExpressions.size() > 0)")
-        .message("an empty selector would match every ConfigMap: name the labels, or use `name`"),
+        .message("an empty `selector` would match every ConfigMap: add labels, or use `name`"),
     validation = Rule::new("!has(self.set) || self.set.size() > 0")
-        .message("`set` is empty: give at least one key, or leave it out for HIBERNATE_MODE and INGEST_ENABLED"),
+        .message("`set` is empty: add a key, or remove `set` to override HIBERNATE_MODE and INGEST_ENABLED"),
     validation = Rule::new("!has(self.set) || self.set.all(key, key.matches('^[-._a-zA-Z0-9]+$'))")
-        .message("a key of `set` is none that a ConfigMap can have: use letters, digits, '-', '_' and '.'")
+        .message("`set` has a key that a ConfigMap cannot have: use letters, digits, '-', '_' and '.'")
 )]
 pub struct ConfigMapOverride {
-    /// Name of the ConfigMap.
+    /// `name` is the name of one ConfigMap. Set exactly one of `name` and `selector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(NAME_RULE).message(NAME_MESSAGE))]
     pub name: Option<String>,
 
-    /// Labels of the ConfigMaps, for names that carry a hash.
+    /// `selector` selects ConfigMaps by labels, for example if their names carry a hash. Set
+    /// exactly one of `name` and `selector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 
-    /// Keys and the values that they have while asleep. At wake each gets its value back; a key
-    /// that was not there goes away again.
+    /// `set` maps keys to their values during the hibernation. At wake the operator restores each
+    /// original value, and removes a key that did not exist before. Default: `HIBERNATE_MODE=true`
+    /// and `INGEST_ENABLED=false`.
     #[serde(default = "hibernate_mode")]
     #[schemars(extend(
         "maxProperties" = 64,
@@ -137,7 +148,7 @@ pub struct ConfigMapOverride {
     pub set: BTreeMap<String, String>,
 }
 
-/// What the runbook writes into the env file.
+/// Returns the default of `set`.
 pub fn hibernate_mode() -> BTreeMap<String, String> {
     [("HIBERNATE_MODE", "true"), ("INGEST_ENABLED", "false")]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))

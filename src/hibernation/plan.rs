@@ -188,3 +188,7 @@ fn describe(cause: &DesiredCause, by_person: bool) -> String {
 #[cfg(test)]
 #[path = "plan_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "wake_tests.rs"]
+mod wake_tests;

@@ -1,4 +1,4 @@
-//! The port for those who look after the operator: `/healthz`, `/readyz` and `/metrics`.
+//! The admin server: `/healthz`, `/readyz` and `/metrics`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,31 +13,29 @@ use tokio::net::TcpListener;
 
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
-/// Whether the caches are filled and the controllers run. Cheap to clone.
+/// The answer of `/readyz`. Clones share it.
 ///
-/// Who waits for the lease is ready as well: it does what is expected of it, and would it be called
-/// unready, a rollout of a new version would never end (the old leader stays until the new one is
-/// ready).
+/// A replica that waits for the lease is ready as well. Otherwise the rollout of a new version would never end:
+/// the old leader stays until the new replica is ready.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub(crate) struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    /// Says whether it is.
-    pub fn set(&self, ready: bool) {
+    /// Sets the answer.
+    pub(crate) fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Relaxed);
     }
 
-    /// Whether it is.
-    pub fn get(&self) -> bool {
+    /// Returns the answer.
+    pub(crate) fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// The server, bound and not yet serving.
+/// The admin server. It listens, and does not answer yet.
 #[derive(Debug)]
-pub struct Admin {
+pub(crate) struct Admin {
     listener: TcpListener,
-    address: SocketAddr,
     state: Shared,
 }
 
@@ -48,25 +46,26 @@ struct Shared {
 }
 
 impl Admin {
-    /// Listens on an address. Port 0 takes a free one, which is logged.
-    pub async fn bind(
+    /// Listens on an address. Port 0 selects a free port; the log shows it.
+    pub(crate) async fn bind(
         address: SocketAddr,
         ready: Readiness,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        tracing::info!(%address, "admin server listens");
-        Ok(Self { listener, address, state: Shared { ready, metrics } })
+        tracing::info!(%address, "admin server is listening");
+        Ok(Self { listener, state: Shared { ready, metrics } })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Returns the address on which the server listens.
+    #[cfg(test)]
+    fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
     }
 
-    /// Answers until `shutdown`, and then those who have asked before.
-    pub async fn serve(
+    /// Answers requests until `shutdown`. Requests that came before are still answered.
+    pub(crate) async fn serve(
         self,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
@@ -83,7 +82,7 @@ async fn readyz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     if shared.ready.get() {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the caches are being filled\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "the operator is starting or stopping\n")
     }
 }
 
@@ -101,7 +100,7 @@ mod tests {
     use tokio::net::TcpStream;
     use tokio::sync::oneshot;
 
-    async fn ask(address: SocketAddr, path: &str) -> String {
+    async fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: torpor\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -111,21 +110,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_answers_and_ends() {
+    async fn the_admin_server_answers_and_stops() {
         let ready = Readiness::default();
         let metrics = Arc::new(Metrics::new());
         let admin = Admin::bind(([127, 0, 0, 1], 0).into(), ready.clone(), metrics).await.unwrap();
         let address = admin.address();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(admin.serve(async { stopped.await.unwrap_or_default() }));
-        assert!(ask(address, "/healthz").await.starts_with("HTTP/1.1 200"));
-        assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 503"));
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
         ready.set(true);
-        assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 200"));
-        let answer = ask(address, "/metrics").await;
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
+        let answer = get(address, "/metrics").await;
         assert!(answer.contains("content-type: application/openmetrics-text"), "{answer}");
         assert!(answer.ends_with("# EOF\n"), "{answer}");
-        assert!(ask(address, "/").await.starts_with("HTTP/1.1 404"));
+        assert!(get(address, "/").await.starts_with("HTTP/1.1 404"));
         stop.send(()).unwrap();
         server.await.unwrap().unwrap();
     }

@@ -1,4 +1,4 @@
-//! The controllers: one for each kind of object that is looked after and each scope that is watched.
+//! The controllers: one for each kind of reconciled object and each watched scope.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -17,49 +17,51 @@ use kube::runtime::reflector::{self, Store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use tokio::sync::watch;
 
-use super::sweep::Sweep;
+use super::holds::Holds;
+use super::sweep;
 use super::triggers::{Scope, triggers};
 use crate::hold::record::Holder;
 use crate::reconcile::context::Context;
 use crate::reconcile::kind::{Managed, Seen, holder, reference};
 use crate::reconcile::run::{error_policy, reconcile};
 
-/// Reconciles at once, of each kind.
+/// Concurrent reconciles of one controller.
 const RECONCILES: u16 = 16;
-/// Objects that wait to be put into the queue of their controller.
+/// Capacity of the channel of triggers to one controller.
 const WAITING: usize = 64;
 
-/// All that is watched and reconciled.
-pub struct Controllers {
+/// All controllers, and the watches and the sweep that they share.
+pub(crate) struct Controllers {
     context: Arc<Context>,
     scopes: Vec<(Scope, Routes)>,
-    sweep: Sweep,
+    holds: Holds,
     running: Vec<BoxFuture<'static, ()>>,
     ended: watch::Sender<bool>,
 }
 
 impl Controllers {
-    /// None yet, in these scopes. What is held by somebody who has been missing for so long is let go.
-    pub fn new(context: Arc<Context>, scopes: Vec<Scope>, grace: SignedDuration) -> Self {
+    /// Creates no controller yet. The sweep releases the holds of a holder that has been missing for the grace
+    /// period.
+    pub(crate) fn new(context: Arc<Context>, scopes: Vec<Scope>, grace: SignedDuration) -> Self {
         Self {
             context,
             scopes: scopes.into_iter().map(|scope| (scope, Routes::default())).collect(),
-            sweep: Sweep::new(grace),
+            holds: Holds::new(grace),
             running: Vec::new(),
             ended: watch::channel(false).0,
         }
     }
 
-    /// Looks after objects of this kind too.
+    /// Adds a controller of this kind in each scope.
     #[must_use]
-    pub fn of<K: Managed>(mut self) -> Self {
+    pub(crate) fn of<K: Managed>(mut self) -> Self {
         for (scope, routes) in &mut self.scopes {
             let api = match &scope.0 {
                 None => Api::all(self.context.client.clone()),
                 Some(namespace) => Api::namespaced(self.context.client.clone(), namespace),
             };
             let (store, writer) = reflector::store();
-            let listed = self.sweep.watch::<K>(store.clone());
+            let listed = self.holds.watch::<K>(store.clone());
             let watched = Watched { api, store, writer, again: routes.to::<K>() };
             let end = until(&self.ended);
             self.running.push(controller::<K>(watched, listed, &self.context, end).boxed());
@@ -67,12 +69,12 @@ impl Controllers {
         self
     }
 
-    /// Watches and reconciles until `shutdown`; reconciles under way are finished first.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { context, scopes, sweep, mut running, ended } = self;
-        let sweep = Arc::new(sweep);
+    /// Watches and reconciles until `shutdown`. Reconciles under way finish first.
+    pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { context, scopes, holds, mut running, ended } = self;
+        let holds = Arc::new(holds);
         for (scope, routes) in scopes {
-            let triggers = triggers(&context.client, &scope, &context, &sweep);
+            let triggers = triggers(&context.client, &scope, &context, &holds);
             let end = until(&ended);
             let follow = async {
                 tokio::select! {
@@ -82,7 +84,7 @@ impl Controllers {
             };
             running.push(follow.boxed());
         }
-        let sweeping = tokio::spawn(sweep.run(context));
+        let sweeping = tokio::spawn(sweep::run(holds, context));
         let shutdown = async {
             shutdown.await;
             ended.send_replace(true);
@@ -92,46 +94,46 @@ impl Controllers {
     }
 }
 
-/// Waits for the end.
+/// Waits until the controllers are told to stop.
 fn until(ended: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + Sync + use<> {
     let mut ended = ended.subscribe();
     async move { drop(ended.wait_for(|ended| *ended).await) }
 }
 
-/// Where those are told who have to look again: the controllers of one scope, by kind.
+/// The channels of triggers to the controllers of one scope, by kind.
 #[derive(Default)]
 struct Routes(HashMap<String, mpsc::Sender<Holder>>);
 
 impl Routes {
-    /// The way to the controller of a kind.
+    /// Creates the channel to the controller of a kind.
     fn to<K: Resource<DynamicType = ()>>(&mut self) -> mpsc::Receiver<Holder> {
         let (sender, receiver) = mpsc::channel(WAITING);
         self.0.insert(K::kind(&()).into_owned(), sender);
         receiver
     }
 
-    /// Tells each its own.
+    /// Sends each trigger to the controller of its kind.
     async fn follow(mut self, triggers: impl Stream<Item = Holder>) {
         let mut triggers = pin!(triggers);
         while let Some(holder) = triggers.next().await {
             if let Some(controller) = self.0.get_mut(&holder.kind) {
-                // One that has ended looks at nothing any more.
+                // A stopped controller needs no triggers.
                 let _ = controller.send(holder).await;
             }
         }
     }
 }
 
-/// What a controller watches.
+/// The inputs of a controller.
 struct Watched<K: Managed> {
     api: Api<Seen<K>>,
     store: Store<Seen<K>>,
     writer: Writer<Seen<K>>,
-    /// Who has to look again.
+    /// Objects to reconcile again.
     again: mpsc::Receiver<Holder>,
 }
 
-/// The controller of one kind in one scope. It says when it has listed what there is.
+/// Runs the controller of one kind in one scope. Calls `listed` after the first list.
 fn controller<K: Managed>(
     watched: Watched<K>,
     listed: impl FnOnce() + Send + 'static,
@@ -143,8 +145,8 @@ fn controller<K: Managed>(
     let mut listed = Some(listed);
     let lists = Arc::new(AtomicBool::new(true));
     let end = end.shared();
-    // A controller waits for its list before it ends, and told to end it reads no list any more. Until
-    // then nothing is under way that had to be finished.
+    // A kube controller stops only after its first list, but reads no list once it is told to stop. Before
+    // the first list no reconcile is under way, so it can be dropped.
     let ends_early = {
         let (end, lists) = (end.clone(), lists.clone());
         async move {
@@ -154,7 +156,7 @@ fn controller<K: Managed>(
             }
         }
     };
-    // Status writes, most of which are the operator's own, change neither of the two.
+    // Most status writes are the operator's own. They change neither generation nor finalizers.
     let changed = watcher(api, watcher::Config::default())
         .default_backoff()
         .modify(|object| object.metadata.managed_fields = None)
@@ -184,7 +186,7 @@ fn controller<K: Managed>(
         .run(reconcile::<K>, error_policy::<K>, context.clone())
         .for_each(|result| {
             if let Err(controller::Error::QueueError(error)) = &result {
-                tracing::warn!(kind = %K::kind(&()), %error, "a watch failed; it is taken up again");
+                tracing::warn!(kind = %K::kind(&()), %error, "watch failed; watching again");
             }
             std::future::ready(())
         });
@@ -203,7 +205,7 @@ mod tests {
     use futures::stream;
 
     #[tokio::test]
-    async fn each_hears_of_its_own_kind_and_nobody_waits_for_one_that_has_ended() {
+    async fn triggers_reach_the_controller_of_their_kind_and_a_stopped_one_blocks_no_other() {
         let names = |kind: &str| {
             let holder = |number| format!("{kind}/ns/{number}").parse::<Holder>().unwrap();
             (0..2 * WAITING).map(holder).collect::<Vec<_>>()

@@ -1,7 +1,13 @@
-//! The operator process: it watches, reconciles, leads or waits, and serves health and metrics.
+//! `torpor run`, the operator process: it watches, leads or waits for the lease, starts reconciles, and serves
+//! health and metrics. No other module may use this one.
+//!
+//! `run` starts and stops everything. `control` runs a controller for each kind and scope, `triggers` watches
+//! workloads and ConfigMaps, `holds` registers held objects and their holders, `sweep` releases the holds of
+//! missing holders, and `admin` serves `/healthz`, `/readyz` and `/metrics`.
 
-pub mod admin;
-pub mod control;
-pub mod run;
-pub mod sweep;
-pub mod triggers;
+mod admin;
+mod control;
+mod holds;
+pub(crate) mod run;
+mod sweep;
+mod triggers;

@@ -1,4 +1,4 @@
-//! `torpor run`: the operator.
+//! `torpor run`: starts the operator, and stops it in order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,79 +21,81 @@ use crate::logging::{self, Format, LoggingError};
 use crate::metrics::Metrics;
 use crate::reconcile::context::Context;
 
-/// Shortest claim to lead: within it there must be time for renewing it, and trying that again.
+/// Shortest lease: it leaves time to renew the lease, and to retry that.
 const SHORTEST_LEASE: SignedDuration = SignedDuration::from_secs(3);
-/// Longest one. Nobody is to wait for longer for who has crashed.
+/// Longest lease: another replica waits for so long after a crash of the leader.
 const LONGEST_LEASE: SignedDuration = SignedDuration::from_hours(1);
 
-/// What the operator is started with.
+/// Options of `torpor run`.
 #[derive(Args, Clone, Debug)]
-pub struct RunArgs {
-    /// Namespace to watch; may be given several times. Default: all of them
+pub(crate) struct RunArgs {
+    /// Namespace to watch. Repeat the option for several namespaces. Default: all namespaces
     #[arg(long, env = "TORPOR_WATCH_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
-    pub watch_namespace: Vec<String>,
+    pub(crate) watch_namespace: Vec<String>,
 
-    /// Namespace of the lease by which one replica leads. Default: the one it runs in
+    /// Namespace of the Lease that elects the leading replica. Default: the namespace of the operator's pod, or
+    /// that of the kubeconfig
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
-    pub lease_namespace: Option<String>,
+    pub(crate) lease_namespace: Option<String>,
 
-    /// Name of that lease
+    /// Name of the Lease that elects the leading replica
     #[arg(long, env = "TORPOR_LEASE_NAME", default_value = "torpor", value_name = "NAME")]
-    pub lease_name: String,
+    pub(crate) lease_name: String,
 
-    /// The operator's own service account, by whose tokens servers of the Deals API know it. Default: that
-    /// of the pod it runs in (`POD_NAMESPACE` and `POD_SERVICE_ACCOUNT`)
+    /// Service account of the operator. Servers of the Deals API authenticate the operator by tokens of this
+    /// account. Default: the account of the operator's pod (`POD_NAMESPACE` and `POD_SERVICE_ACCOUNT`)
     #[arg(long, env = "TORPOR_SERVICE_ACCOUNT", value_name = "NAMESPACE/NAME")]
-    pub service_account: Option<Account>,
+    pub(crate) service_account: Option<Account>,
 
-    /// How long a claim to lead is valid; it is renewed three times as often. Longer: the operator outlasts
-    /// an API server that does not answer for longer, and a replica that crashed is followed later
+    /// Validity of the Lease, in whole seconds from 3s to 1h. The leader renews the Lease three times in this
+    /// period. A longer period tolerates a longer outage of the API server, but delays the takeover after a crash
     #[arg(long, env = "TORPOR_LEASE_DURATION", default_value = "15s", value_name = "DURATION",
           value_parser = lease_duration)]
-    pub lease_duration: SignedDuration,
+    pub(crate) lease_duration: SignedDuration,
 
-    /// Image of the truncation Jobs and of the bridges that are run: this program's own
+    /// Image of truncation Jobs and bridges: the image of this program
     #[arg(long, env = "TORPOR_IMAGE", value_name = "IMAGE")]
-    pub image: String,
+    pub(crate) image: String,
 
-    /// Where /healthz, /readyz and /metrics are served
+    /// Address of the admin server, which serves /healthz, /readyz and /metrics
     #[arg(
         long,
         env = "TORPOR_ADMIN_ADDRESS",
         default_value = "0.0.0.0:8080",
         value_name = "ADDRESS"
     )]
-    pub admin_address: SocketAddr,
+    pub(crate) admin_address: SocketAddr,
 
-    /// Writes of holds under way at once: more only add latency
+    /// Maximum number of concurrent writes to held objects. A higher number only adds latency
     #[arg(long, env = "TORPOR_WRITES_IN_FLIGHT", default_value_t = 16, value_name = "NUMBER",
           value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub writes_in_flight: u16,
+    pub(crate) writes_in_flight: u16,
 
-    /// How long a holder must be gone before what it held is let go, for example 5m
+    /// Time for which a Hibernation or MaintenanceWindow must be missing before the operator releases the holds
+    /// that it left behind; at least 1s
     #[arg(long, env = "TORPOR_HOLDER_GRACE", default_value = "5m", value_name = "DURATION",
           value_parser = positive)]
-    pub holder_grace: SignedDuration,
+    pub(crate) holder_grace: SignedDuration,
 
-    /// How log lines are written
+    /// Format of log lines
     #[arg(long, env = "TORPOR_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
-    pub log_format: Format,
+    pub(crate) log_format: Format,
 
-    /// What is logged: a level, or a filter such as info,kube=warn. `RUST_LOG` beats it
+    /// Log level, or a filter such as info,kube=warn. `RUST_LOG` takes precedence
     #[arg(long, env = "TORPOR_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
-    pub log_level: String,
+    pub(crate) log_level: String,
 }
 
 fn positive(text: &str) -> Result<SignedDuration, String> {
     let duration: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     if duration < SignedDuration::from_secs(1) {
-        return Err("write a second or more, for example 5m".to_owned());
+        return Err("write a duration of at least 1s, for example 5m".to_owned());
     }
     Ok(duration)
 }
 
-/// The operator's own service account: the one that it was told, or that of its pod.
-pub fn account(args: &RunArgs) -> Option<Account> {
+/// Returns the service account of the operator: the option, or else the account of its pod.
+fn account(args: &RunArgs) -> Option<Account> {
     let pod = |name| std::env::var(name).ok();
     args.service_account
         .clone()
@@ -113,36 +115,38 @@ fn lease_duration(text: &str) -> Result<SignedDuration, String> {
     Ok(duration)
 }
 
-/// Why the operator ended.
+/// An error that stopped the operator.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// There is no cluster to talk to.
-    #[error("no cluster: {0}. Set KUBECONFIG, or run it in a cluster with a service account")]
+pub(crate) enum Error {
+    /// No configuration of a cluster was found.
+    #[error(
+        "no cluster is configured ({0}): set KUBECONFIG, or run torpor in a pod with a service account"
+    )]
     Config(#[from] kube::config::InferConfigError),
-    /// The client could not be made.
-    #[error("the client: {0}")]
+    /// The client could not be created.
+    #[error("the client of the API server cannot be created: {0}")]
     Client(#[from] kube::Error),
-    /// The address of the admin server is taken, for example.
-    #[error("the admin server at {address}: {source}")]
+    /// The admin server cannot listen, for example because the address is in use.
+    #[error("the admin server cannot listen on {address}: {source}")]
     Admin {
-        /// Where it was to listen.
+        /// The address of the admin server.
         address: SocketAddr,
-        /// What was answered.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// Shutdown signals could not be listened to.
-    #[error("signals: {0}")]
+    /// Handlers of shutdown signals cannot be installed.
+    #[error("handlers of SIGTERM and SIGINT cannot be installed: {0}")]
     Signals(std::io::Error),
-    /// Logging could not be set up.
+    /// Logging cannot start.
     #[error(transparent)]
     Logging(#[from] LoggingError),
-    /// Another replica leads now. What this one knows may be old, so that it starts anew.
-    #[error("the lease was lost")]
+    /// Another replica leads now. The memory of this one may be stale, so the process ends and starts anew.
+    #[error("stopping, as another replica may lead now: the lease was lost")]
     LeaseLost,
 }
 
-/// Runs until it is told to end.
-pub async fn run(args: RunArgs) -> Result<(), Error> {
+/// Runs the operator until a shutdown signal, or until the lease is lost.
+pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
     logging::init(args.log_format, &args.log_level, std::env::var("RUST_LOG").ok().as_deref())?;
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(Duration::from_secs(10));
@@ -154,7 +158,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let admin = Admin::bind(args.admin_address, ready.clone(), metrics.clone())
         .await
         .map_err(|source| Error::Admin { address: args.admin_address, source })?;
-    // Served to the last, so that an orderly end is not taken for a hang.
+    // The admin server answers until the end, so that an orderly shutdown does not look like a hang.
     let admin = tokio::spawn(admin.serve(std::future::pending()));
 
     let name = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME"));
@@ -180,7 +184,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let (end_lease, lease_ends) = oneshot::channel::<()>();
     let lease = tokio::spawn(lease.run(async { drop(lease_ends.await) }));
 
-    // Whoever waits for the lease is ready to take it.
+    // A replica that waits for the lease is ready.
     ready.set(true);
     let led = tokio::select! {
         leads = claim.acquired() => leads.is_ok(),
@@ -215,15 +219,15 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
         }
     }
     ready.set(false);
-    // The task may have ended by itself.
+    // The task of the lease may have ended by itself.
     let _ = end_lease.send(());
-    // Its own calls have timeouts.
+    // The calls of the task have timeouts.
     drop(lease.await);
     admin.abort();
     result
 }
 
-/// SIGTERM and SIGINT.
+/// A request to shut down: SIGTERM or SIGINT.
 #[derive(Clone)]
 struct Shutdown(watch::Receiver<bool>);
 
@@ -237,7 +241,7 @@ impl Shutdown {
                 _ = term.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            tracing::info!("ending");
+            tracing::info!("shutdown signal received; finishing reconciles under way");
             sender.send_replace(true);
             sender.closed().await;
         });
@@ -252,6 +256,7 @@ impl Shutdown {
         *self.0.borrow()
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

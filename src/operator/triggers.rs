@@ -1,5 +1,5 @@
-//! What makes an object look again: changes of workloads and ConfigMaps in its namespace. Only
-//! metadata is watched, and nothing of it is kept. What is watched is watched once for all kinds.
+//! Watches of workloads and ConfigMaps. Each change triggers a reconcile of the objects that it concerns. The
+//! watches deliver metadata only, keep none of it, and are shared by all kinds of objects.
 
 use std::sync::Arc;
 
@@ -9,22 +9,22 @@ use kube::api::{Api, DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 
-use super::sweep::Sweep;
+use super::holds::Holds;
 use crate::hold::lever::Kind;
 use crate::hold::record::Holder;
 use crate::reconcile::context::Context;
 
-/// Objects in one page of a watch's first list.
+/// Page size of a watch's first list.
 const PAGE: u32 = 500;
 
-/// What is watched: the whole cluster, or one namespace.
+/// A watched scope: one namespace, or the whole cluster (None).
 #[derive(Clone, Debug)]
-pub struct Scope(pub Option<String>);
+pub(crate) struct Scope(pub(crate) Option<String>);
 
 impl Scope {
-    /// The whole cluster where no namespace is named; else one scope each, as each watch fills a
-    /// store of its own.
-    pub fn all(namespaces: &[String]) -> Vec<Self> {
+    /// Returns one scope for each namespace, or the whole cluster if the list is empty. Each scope has stores
+    /// of its own, because each watch fills one store.
+    pub(crate) fn all(namespaces: &[String]) -> Vec<Self> {
         if namespaces.is_empty() {
             return vec![Self(None)];
         }
@@ -32,12 +32,12 @@ impl Scope {
     }
 }
 
-/// Those who have to look again, as workloads and ConfigMaps change.
-pub fn triggers(
+/// Returns a stream of the objects to reconcile, as workloads and ConfigMaps change.
+pub(crate) fn triggers(
     client: &Client,
     scope: &Scope,
     context: &Arc<Context>,
-    sweep: &Arc<Sweep>,
+    holds: &Arc<Holds>,
 ) -> impl Stream<Item = Holder> + Send + 'static {
     let watches: Vec<_> = Kind::all()
         .map(|kind| {
@@ -47,18 +47,18 @@ pub fn triggers(
                 Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
             };
             let config = watcher::Config::default().page_size(PAGE);
-            let (context, sweep) = (context.clone(), sweep.clone());
+            let (context, holds) = (context.clone(), holds.clone());
             watch(api, config)
                 .default_backoff()
                 .flat_map(move |event| {
-                    let heard = match event {
-                        Ok(event) => hear(kind, event, &context, &sweep),
+                    let concerned = match event {
+                        Ok(event) => concerned_by(kind, event, &context, &holds),
                         Err(error) => {
-                            tracing::warn!(kind = kind.name, %error, "a watch failed; it is taken up again");
+                            tracing::warn!(kind = kind.name, %error, "watch failed; watching again");
                             Vec::new()
                         }
                     };
-                    stream::iter(heard)
+                    stream::iter(concerned)
                 })
                 .boxed()
         })
@@ -66,19 +66,20 @@ pub fn triggers(
     stream::select_all(watches)
 }
 
-fn hear(
+/// Registers a change. Returns the objects that it concerns.
+fn concerned_by(
     kind: &'static Kind,
     event: Event<PartialObjectMeta<DynamicObject>>,
     context: &Context,
-    sweep: &Sweep,
+    holds: &Holds,
 ) -> Vec<Holder> {
     match event {
         Event::Apply(object) | Event::InitApply(object) => {
-            let holders = sweep.saw(kind, &object.metadata);
+            let holders = holds.observed(kind, &object.metadata);
             context.changed(kind, &object.metadata, &holders)
         }
         Event::Delete(object) => {
-            sweep.gone(kind, &object.metadata);
+            holds.deleted(kind, &object.metadata);
             context.changed(kind, &object.metadata, &[])
         }
         Event::Init | Event::InitDone => Vec::new(),

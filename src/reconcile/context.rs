@@ -97,14 +97,14 @@ impl Context {
     }
 
     /// Forgets an object that is gone.
-    pub fn forget(&self, kind: metrics::Kind, object: &Holder) {
+    pub fn forget(&self, kind: metrics::ObjectKind, object: &Holder) {
         self.count(kind, object, None);
         self.locked().remove(object);
         self.watch(object, None);
     }
 
     /// Counts an object of a kind in its phase.
-    pub fn count(&self, kind: metrics::Kind, object: &Holder, phase: Option<String>) {
+    pub fn count(&self, kind: metrics::ObjectKind, object: &Holder, phase: Option<String>) {
         let before = self.state(object).phase;
         if before != phase {
             self.metrics.moved(kind, before.as_deref(), phase.as_deref());
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(context.changed(kind, &meta, &holders), std::slice::from_ref(&known));
         assert_eq!(context.state(&known).changes, 1);
         assert_eq!(context.locked().len(), 1);
-        context.forget(metrics::Kind::Hibernation, &known);
+        context.forget(metrics::ObjectKind::Hibernation, &known);
         assert_eq!(context.changed(kind, &meta, &holders), []);
         assert!(context.locked().is_empty());
     }
@@ -223,7 +223,7 @@ mod tests {
         let meta = json!({"namespace": "ns", "name": "env", "labels": {"torpor.dev/held": "x"}});
         let meta = serde_json::from_value(meta).unwrap();
         assert_eq!(context.changed(kind, &meta, &[]), both[..1]);
-        context.forget(metrics::Kind::MaintenanceWindow, &both[1]);
+        context.forget(metrics::ObjectKind::MaintenanceWindow, &both[1]);
         assert_eq!(context.changed(kind, &meta, &both), both[..1]);
     }
 
@@ -231,7 +231,7 @@ mod tests {
     async fn an_object_is_counted_in_its_kind_and_phase_until_it_is_gone() {
         let context = context();
         let both = ["Hibernation/ns/same", "MaintenanceWindow/ns/same"].map(holder);
-        let kinds = [metrics::Kind::Hibernation, metrics::Kind::MaintenanceWindow];
+        let kinds = [metrics::ObjectKind::Hibernation, metrics::ObjectKind::MaintenanceWindow];
         let counted = |number: u8| {
             let text = context.metrics.encode().unwrap();
             for (kind, phase) in [("Hibernation", "Awake"), ("MaintenanceWindow", "Scheduled")] {

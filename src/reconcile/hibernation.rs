@@ -9,14 +9,14 @@ use crate::api::hibernation::{Hibernation, HibernationStatus};
 use crate::api::hold_state::{DatabaseState, HoldState};
 use crate::hibernation::validate::{Valid, validate};
 use crate::hibernation::{plan, status};
-use crate::metrics::{Kind, Metrics};
+use crate::metrics::{Metrics, ObjectKind};
 use crate::schedule::Resolved;
 use crate::transition::attempt::{CLOCK_MARGIN, TIME_LIMIT};
 use crate::transition::plan::{Input, Plan};
 use crate::transition::spec::Spec;
 
 impl Managed for Hibernation {
-    const KIND: Kind = Kind::Hibernation;
+    const KIND: ObjectKind = ObjectKind::Hibernation;
     type Valid = Valid;
 
     fn validate(&self) -> Result<Valid, InvalidSpec> {

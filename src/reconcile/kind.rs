@@ -17,7 +17,7 @@ use crate::api::event::Event;
 use crate::api::hold_state::{DatabaseState, HoldState};
 use crate::api::reason::Reason;
 use crate::hold::record::Holder;
-use crate::metrics::{Kind, Metrics};
+use crate::metrics::{Metrics, ObjectKind};
 use crate::transition::plan::{Input, Plan};
 use crate::transition::spec::Spec;
 
@@ -56,7 +56,7 @@ pub trait Managed:
     + 'static
 {
     /// The kind in metrics.
-    const KIND: Kind;
+    const KIND: ObjectKind;
 
     /// The valid spec.
     type Valid: Send + Sync;

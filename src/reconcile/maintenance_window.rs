@@ -9,12 +9,12 @@ use crate::api::hold_state::{DatabaseState, HoldState};
 use crate::api::maintenance_window::{MaintenanceWindow, MaintenanceWindowStatus};
 use crate::maintenance::validate::{Valid, validate};
 use crate::maintenance::{plan, status};
-use crate::metrics::Kind;
+use crate::metrics::ObjectKind;
 use crate::transition::plan::{Input, Plan};
 use crate::transition::spec::Spec;
 
 impl Managed for MaintenanceWindow {
-    const KIND: Kind = Kind::MaintenanceWindow;
+    const KIND: ObjectKind = ObjectKind::MaintenanceWindow;
     type Valid = Valid;
 
     fn validate(&self) -> Result<Valid, InvalidSpec> {

@@ -29,6 +29,7 @@ fn every_test_that_the_documentation_names_is_there() {
     let mut text = String::new();
     sources(&root.join("src"), &mut text);
     sources(&root.join("tests"), &mut text);
+    sources(&root.join("examples"), &mut text);
     for page in ["hold.md", "maintenance.md", "runbook.md"] {
         let page_text = std::fs::read_to_string(root.join("docs").join(page)).expect("it is there");
         let names = named(&page_text);

@@ -12,9 +12,11 @@
 )]
 
 mod bridge;
+mod conditions;
 mod crds;
 mod deals;
 mod documentation;
+mod layers;
 mod schedule;
 mod support;
 mod truncate;

@@ -1,7 +1,5 @@
 //! Each room of src/ uses only the rooms below it: docs/architecture.md has the picture.
 
-#![allow(clippy::expect_used, clippy::panic)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
