@@ -9,9 +9,8 @@ use crate::api::hold_state::EpisodeTruncation;
 use crate::hibernation::test_world::{World, emptying};
 use crate::hold::lever::RESTART_ANNOTATION;
 use crate::transition::job::Purpose;
-use crate::transition::observe::JobView;
-use crate::transition::plan::{Confirmations, Contest, Next, PlanMemory};
-use crate::transition::test_world::{deployment, obeyed, pod};
+use crate::transition::plan::{Confirmations, Next, PlanMemory};
+use crate::transition::test_world::{deployment, pod};
 
 #[test]
 fn nothing_is_emptied_before_two_clear_looks_five_seconds_apart() {

@@ -1,17 +1,14 @@
 //! The planner on the way back.
 
 use jiff::SignedDuration;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 use crate::api::hibernation::Phase;
-use crate::api::hold_state::EpisodeTruncation;
-use crate::hibernation::test_world::{World, emptying};
-use crate::hold::lever::RESTART_ANNOTATION;
-use crate::transition::job::Purpose;
+use crate::hibernation::test_world::World;
 use crate::transition::observe::JobView;
-use crate::transition::plan::{Confirmations, Contest, Next, PlanMemory};
-use crate::transition::test_world::{deployment, obeyed, pod};
+use crate::transition::plan::{Contest, Next};
+use crate::transition::test_world::{deployment, obeyed};
 
 /// Two stages, of which the one that wakes first is ill, past the deadline of that.
 fn woken_past_an_ill_one() -> World {
