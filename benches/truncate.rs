@@ -11,16 +11,18 @@
     reason = "a benchmark may panic"
 )]
 
-#[path = "../tests/postgres/mod.rs"]
-mod postgres;
+#[path = "../tests/local/support/postgres/database.rs"]
+mod database;
+#[path = "../tests/local/support/postgres/server.rs"]
+mod server;
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use postgres::Database;
+use database::Database;
 use torpor::api::database::RUNTIME_TABLES;
 
-const CORNICE: &str = include_str!("../tests/postgres/cornice.sql");
+const CORNICE: &str = include_str!("../tests/local/support/postgres/cornice.sql");
 
 /// How often cornice.sql's rows are put in: with one, there is hardly anything to empty.
 const TIMES: usize = 10;

@@ -1,8 +1,9 @@
-//! Conditions, and every reason that one can have. `docs/conditions.md` says of each what a person
-//! can do.
+//! Conditions. Their reasons are in [`super::reason`].
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::reason::Reason;
 
 /// `Ready=True`: what is asked for now is so, whether asleep or awake.
 pub const READY: &str = "Ready";
@@ -24,75 +25,78 @@ pub const DEALS_CLEAR: &str = "DealsClear";
 /// Longest message that is kept.
 const LONGEST: usize = 1000;
 
-/// Sets a condition; None is Unknown. Its transition time moves only with its status.
-pub fn set(
-    conditions: &mut Vec<Condition>,
-    kind: &str,
-    status: impl Into<Option<bool>>,
-    reason: &str,
-    message: &str,
+/// Writes the conditions of one status.
+#[derive(Debug)]
+pub struct Conditions<'a> {
+    list: &'a mut Vec<Condition>,
     generation: Option<i64>,
     now: Timestamp,
-) {
-    let status = match status.into() {
-        Some(true) => "True",
-        Some(false) => "False",
-        None => "Unknown",
-    };
-    let since = conditions
-        .iter()
-        .find(|c| c.type_ == kind && c.status == status)
-        .map_or(Time(now), |c| c.last_transition_time.clone());
-    let condition = Condition {
-        type_: kind.to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-        message: shorten(message),
-        observed_generation: generation,
-        last_transition_time: since,
-    };
-    match conditions.iter_mut().find(|c| c.type_ == kind) {
-        Some(existing) => *existing = condition,
-        None => conditions.push(condition),
+}
+
+impl<'a> Conditions<'a> {
+    /// Returns a writer of conditions about the spec of that generation.
+    pub fn new(list: &'a mut Vec<Condition>, generation: Option<i64>, now: Timestamp) -> Self {
+        Self { list, generation, now }
+    }
+
+    /// Sets a condition; no status is Unknown. The transition time moves only with the status.
+    pub fn set(
+        &mut self,
+        kind: &str,
+        status: impl Into<Option<bool>>,
+        reason: &Reason,
+        message: &str,
+    ) {
+        let status = match status.into() {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        };
+        let existing = self.list.iter_mut().find(|condition| condition.type_ == kind);
+        let since = existing
+            .as_ref()
+            .filter(|condition| condition.status == status)
+            .map_or(Time(self.now), |condition| condition.last_transition_time.clone());
+        let condition = Condition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_string(),
+            message: shorten(message),
+            observed_generation: self.generation,
+            last_transition_time: since,
+        };
+        match existing {
+            Some(existing) => *existing = condition,
+            None => self.list.push(condition),
+        }
+    }
+
+    /// Says that a person is needed.
+    pub fn stalled(&mut self, reason: &Reason, message: &str) {
+        self.set(READY, false, reason, message);
+        self.set(RECONCILING, false, reason, message);
+        self.set(STALLED, true, reason, message);
+    }
+
+    /// Says that a reconcile failed, and will be tried again.
+    pub fn failing(&mut self, message: &str) {
+        self.set(READY, false, &Reason::ReconcileFailed, message);
+        self.set(RECONCILING, true, &Reason::ReconcileFailed, message);
+    }
+
+    /// Removes a condition.
+    pub fn remove(&mut self, kind: &str) {
+        self.list.retain(|condition| condition.type_ != kind);
     }
 }
 
-/// Says that a person is needed.
-pub fn stalled(
-    conditions: &mut Vec<Condition>,
-    reason: &str,
-    message: &str,
-    generation: Option<i64>,
-    now: Timestamp,
-) {
-    set(conditions, READY, false, reason, message, generation, now);
-    set(conditions, RECONCILING, false, reason, message, generation, now);
-    set(conditions, STALLED, true, reason, message, generation, now);
-}
-
-/// Says that a reconcile fails, and is tried again.
-pub fn failing(
-    conditions: &mut Vec<Condition>,
-    message: &str,
-    generation: Option<i64>,
-    now: Timestamp,
-) {
-    set(conditions, READY, false, "ReconcileFailed", message, generation, now);
-    set(conditions, RECONCILING, true, "ReconcileFailed", message, generation, now);
-}
-
-/// Reason and message of what stands in the way, where a person is needed.
+/// Returns reason and message of the condition `Stalled`, where it is true.
 pub fn stall_of(conditions: &[Condition]) -> Option<(&str, &str)> {
     let stalled = conditions.iter().find(|c| c.type_ == STALLED && c.status == "True")?;
     Some((&stalled.reason, &stalled.message))
 }
 
-/// Takes a condition away.
-pub fn remove(conditions: &mut Vec<Condition>, kind: &str) {
-    conditions.retain(|c| c.type_ != kind);
-}
-
-/// A message cut to what a condition or an event may hold.
+/// Returns a message, cut to the length that a condition or an Event may have.
 pub fn shorten(message: &str) -> String {
     if message.len() <= LONGEST {
         return message.to_owned();

@@ -8,9 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::deals::{DEALS_NAME_MESSAGE, DEALS_NAME_RULE, Deals, DealsStatus};
-use super::hibernation::{
-    Counts, Episode, StepStatus, WorkloadStatus, conditions_schema, ten_minutes,
-};
+use super::hibernation::{conditions_schema, ten_minutes};
+use super::hold_state::HoldState;
 use super::schedule::{
     CRON_MESSAGE, CRON_RULE, FROM_TO_MESSAGE, FROM_TO_RULE, MOMENT_MESSAGE, MOMENT_RULE,
     TIME_MESSAGE, TIME_RULE, TIME_ZONE_MESSAGE, TIME_ZONE_RULE, default_time_zone,
@@ -231,21 +230,8 @@ pub struct MaintenanceWindowStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deals: Option<DealsStatus>,
     /// The hold under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub episode: Option<Episode>,
-    /// The step under way, and since when it has been waiting.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<StepStatus>,
-    /// Workloads and ConfigMaps, 100 at most; `counts` tells of all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub workloads: Vec<WorkloadStatus>,
-    /// How many there are, and how far they have come.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub counts: Option<Counts>,
-    /// Originals of all that is held, by `Kind/name/uid`, in a compact form: a second record, for
-    /// the case that an object's own annotation is torn off.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub originals: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub hold: HoldState,
     /// The last transitions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<WindowHistoryEntry>,

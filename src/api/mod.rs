@@ -3,8 +3,12 @@
 pub mod condition;
 pub mod database;
 pub mod deals;
+pub mod event;
 pub mod hibernation;
+pub mod hold_state;
+pub mod labels;
 pub mod maintenance_window;
+pub mod reason;
 pub mod schedule;
 pub mod workload;
 

@@ -16,10 +16,8 @@ use ring::signature::{
 };
 use serde::Deserialize;
 
+use crate::deals::files;
 use crate::deals::problem::{Kind, Problem};
-
-/// Name of the file in the configuration's folder: a JSON Web Key Set (RFC 7517).
-pub const FILE: &str = "jwks.json";
 
 /// The file is read for an unknown key no more often than this.
 const READ_EVERY: Duration = Duration::from_secs(1);
@@ -156,9 +154,9 @@ impl Verifier {
     pub fn new(folder: &Path, expected: Expected) -> Self {
         // Another verifier of this process may have done it before.
         let _ = PROVIDER.install_default();
-        let verifier = Self { file: folder.join(FILE), expected, keys: Mutex::default() };
+        let verifier = Self { file: folder.join(files::KEYS), expected, keys: Mutex::default() };
         if !verifier.has_keys() {
-            tracing::warn!(file = FILE, "there is no usable key yet");
+            tracing::warn!(file = files::KEYS, "there is no usable key yet");
         }
         verifier
     }
@@ -236,7 +234,7 @@ impl Verifier {
                 serde_json::from_slice::<PublishedKeys>(&text).map_err(|_| "no key set".to_owned())
             });
         match published {
-            Err(problem) => tracing::warn!(file = FILE, problem, "the keys cannot be read"),
+            Err(problem) => tracing::warn!(file = files::KEYS, problem, "the keys cannot be read"),
             Ok(published) => {
                 keys.by_id = published
                     .keys
@@ -244,7 +242,7 @@ impl Verifier {
                     .filter_map(|key| serde_json::from_value::<PublishedKey>(key).ok())
                     .filter_map(|key| Some((key.kid.clone(), key.usable()?)))
                     .collect();
-                tracing::info!(file = FILE, keys = keys.by_id.len(), "keys read");
+                tracing::info!(file = files::KEYS, keys = keys.by_id.len(), "keys read");
             }
         }
     }

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::bridge::epoch;
 use crate::bridge::folder::Folder;
 use crate::deals::types::{Complete, Restore};
 
@@ -167,7 +166,7 @@ async fn a_drain_stops_when_the_floor_rises() {
     let (changes, market) = changes(Some(&folder));
     changes.drain(1, drain(&["a", "b"])).await.unwrap();
     market.until("begins a").await;
-    folder.write(epoch::FILE, "2");
+    folder.write(crate::deals::files::EPOCH, "2");
     market.steps.add_permits(9);
     market.until("stopped before b").await;
 }

@@ -4,10 +4,8 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::deals::files::EPOCH;
 use crate::deals::problem::{Kind, Problem};
-
-/// Name of the file in the configuration's folder: a decimal number, below which every epoch is old.
-pub const FILE: &str = "epoch";
 
 /// The highest epoch that has been seen.
 #[derive(Debug)]
@@ -20,7 +18,7 @@ pub struct Epochs {
 impl Epochs {
     /// With the floor in that folder, if there is one.
     pub fn new(folder: Option<&std::path::Path>) -> Self {
-        Self { file: folder.map(|folder| folder.join(FILE)), seen: AtomicU64::new(0) }
+        Self { file: folder.map(|folder| folder.join(EPOCH)), seen: AtomicU64::new(0) }
     }
 
     /// Refuses an epoch that is older than one that has been seen. Otherwise it has now been seen.
@@ -43,12 +41,12 @@ impl Epochs {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
             Err(error) => {
-                let detail = format!("the file '{FILE}' cannot be read: {}", error.kind());
+                let detail = format!("the file '{EPOCH}' cannot be read: {}", error.kind());
                 return Err(Kind::Misconfigured.because(detail));
             }
         };
         text.trim().parse().map_err(|_| {
-            Kind::Misconfigured.because(format!("the file '{FILE}' does not hold a number"))
+            Kind::Misconfigured.because(format!("the file '{EPOCH}' does not hold a number"))
         })
     }
 }
@@ -78,18 +76,18 @@ mod tests {
         let folder = Folder::new();
         let epochs = Epochs::new(Some(folder.path()));
         epochs.admit(1).unwrap();
-        folder.write(FILE, "7\n");
+        folder.write(EPOCH, "7\n");
         assert_eq!(epochs.admit(6).unwrap_err().kind, Kind::StaleEpoch);
         assert_eq!(epochs.check(1).unwrap_err().kind, Kind::StaleEpoch);
         epochs.admit(7).unwrap();
-        folder.write(FILE, "8");
+        folder.write(EPOCH, "8");
         assert_eq!(epochs.check(7).unwrap_err().kind, Kind::StaleEpoch);
     }
 
     #[test]
     fn a_floor_that_cannot_be_read_lets_nobody_through() {
         let folder = Folder::new();
-        folder.write(FILE, "many");
+        folder.write(EPOCH, "many");
         let epochs = Epochs::new(Some(folder.path()));
         assert_eq!(epochs.admit(9).unwrap_err().kind, Kind::Misconfigured);
     }

@@ -4,16 +4,16 @@
 //! answered, the operator's client, the bridges that it runs, what it keeps of what was withdrawn, and
 //! what it asks of a market before anything stops; who serves the API is in [`crate::bridge`].
 
-pub mod broker;
+pub mod clearance;
 pub mod client;
-pub mod dealings;
-pub mod gate;
+pub mod files;
 pub mod hosted;
-#[cfg(test)]
-pub(crate) mod market_world;
 mod open;
 pub mod payloads;
 pub mod problem;
+pub mod session;
+#[cfg(test)]
+pub(crate) mod test_market;
 pub mod types;
 
 pub use self::client::Account;

@@ -4,16 +4,15 @@
 //! The ConfigMap has no ownerReferences, so that no deletion takes it along.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, Preconditions};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::hosted::manifest::{APP, BRIDGE_OF, bridge_of};
+use super::hosted::manifest::{BRIDGE_OF, bridge_of};
 use super::types::{List, Order, Resume};
-use crate::hibernation::job::{MANAGED_BY, TORPOR};
-use crate::hibernation::observe::{self, call};
-use crate::hold::MANAGER;
-use crate::hold::apply::{Permit, is_status};
+use crate::api::labels::{APP, MANAGED_BY, TORPOR};
+use crate::api::reason::Reason;
+use crate::apiserver::request::{self, call, patch_params, post_params};
 use crate::hold::record::Holder;
 
 /// The key of the ConfigMap: the body of a `POST /v1/resume`, so that what is kept fits into one.
@@ -26,9 +25,6 @@ const WHAT: &str = "the ConfigMap of withdrawn orders";
 /// Why payloads could not be read or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another replica leads.
-    #[error("this replica does not lead any more")]
-    NotPermitted,
     /// They are there, and cannot be read. They are never taken for none.
     #[error(
         "ConfigMap {name} keeps the withdrawn orders and cannot be read ({problem}): mend its key {KEY}; or delete it, \
@@ -55,7 +51,7 @@ pub enum Error {
     Changed(String),
     /// A request.
     #[error(transparent)]
-    Request(#[from] observe::Error),
+    Request(#[from] request::Error),
     /// What is no JSON: a defect of this program.
     #[error("writing withdrawn orders: {0}")]
     Manifest(#[from] serde_json::Error),
@@ -63,12 +59,12 @@ pub enum Error {
 
 impl Error {
     /// The reason of the condition.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Unreadable { .. } => "PayloadsUnreadable",
-            Self::TooLarge { .. } => "PayloadsTooLarge",
-            Self::Request(error) if error.is_rejection() => "WriteRejected",
-            _ => "RequestFailed",
+            Self::Unreadable { .. } => Reason::PayloadsUnreadable,
+            Self::TooLarge { .. } => Reason::PayloadsTooLarge,
+            Self::Request(error) if error.is_rejection() => Reason::WriteRejected,
+            _ => Reason::RequestFailed,
         }
     }
 }
@@ -92,11 +88,9 @@ pub struct Version {
 }
 
 /// Keeps payloads.
-pub struct Payloads<'a> {
+pub struct Payloads {
     /// The client.
     pub client: Client,
-    /// Asked before each write.
-    pub permit: &'a Permit,
 }
 
 /// The name of an object's ConfigMap.
@@ -104,13 +98,9 @@ pub fn name(holder: &Holder) -> String {
     format!("torpor-{}-{}-withdrawn", holder.kind.to_lowercase(), holder.name)
 }
 
-impl Payloads<'_> {
+impl Payloads {
     fn api(&self, holder: &Holder) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), &holder.namespace)
-    }
-
-    fn permitted(&self) -> Result<(), Error> {
-        if (self.permit)() { Ok(()) } else { Err(Error::NotPermitted) }
     }
 
     /// What is kept of an object. Nothing, where there is no such ConfigMap.
@@ -136,22 +126,13 @@ impl Payloads<'_> {
             "metadata": {"name": name, "labels": labels},
             "data": {KEY: document},
         });
-        self.permitted()?;
         let api = self.api(holder);
         let written = match before.version {
-            None => {
-                let params =
-                    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-                call(WHAT, api.create(&params, &serde_json::from_value(object)?)).await
-            }
+            None => call(WHAT, api.create(&post_params(), &serde_json::from_value(object)?)).await,
             Some(Version { uid, resource_version }) => {
                 object["metadata"]["uid"] = json!(uid);
                 object["metadata"]["resourceVersion"] = json!(resource_version);
-                let params = PatchParams {
-                    field_manager: Some(MANAGER.to_owned()),
-                    ..PatchParams::default()
-                };
-                call(WHAT, api.patch(&name, &params, &Patch::Merge(&object))).await
+                call(WHAT, api.patch(&name, &patch_params(), &Patch::Merge(&object))).await
             }
         };
         changed(name, written.map(drop), &[404, 409])
@@ -160,7 +141,6 @@ impl Payloads<'_> {
     /// Deletes what is kept, if it is still what was read.
     pub async fn forget(&self, holder: &Holder, kept: &Kept) -> Result<(), Error> {
         let Some(Version { uid, resource_version }) = kept.version.clone() else { return Ok(()) };
-        self.permitted()?;
         let name = name(holder);
         let params = DeleteParams {
             preconditions: Some(Preconditions {
@@ -170,18 +150,16 @@ impl Payloads<'_> {
             ..DeleteParams::default()
         };
         match call(WHAT, self.api(holder).delete(&name, &params)).await {
-            Err(observe::Error::Api { source, .. }) if is_status(&source, 404) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
             answer => changed(name, answer.map(drop), &[409]),
         }
     }
 }
 
 /// An answer that means that it is not what was read any more has its own error.
-fn changed(name: String, answer: Result<(), observe::Error>, codes: &[u16]) -> Result<(), Error> {
+fn changed(name: String, answer: Result<(), request::Error>, codes: &[u16]) -> Result<(), Error> {
     match answer {
-        Err(observe::Error::Api { source, .. })
-            if codes.iter().any(|code| is_status(&source, *code)) =>
-        {
+        Err(error) if error.code().is_some_and(|code| codes.contains(&code)) => {
             Err(Error::Changed(name))
         }
         answer => Ok(answer?),

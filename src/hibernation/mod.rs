@@ -1,19 +1,8 @@
-//! One Hibernation, from what is seen of it to what is done: observe, validate, plan, apply.
+//! The plan of a Hibernation: validate the spec, decide, report in the status. Pure.
 
-pub mod apply;
-pub mod cast;
-pub mod database;
-pub mod dealing;
-pub mod down;
-pub mod job;
-pub mod observe;
-pub mod pass;
+mod deals;
 pub mod plan;
+pub mod status;
 #[cfg(test)]
-pub(crate) mod plan_world;
-pub mod rehearse;
-pub mod report;
-pub mod steps;
-pub mod truncation;
+pub(crate) mod test_world;
 pub mod validate;
-pub mod wake;

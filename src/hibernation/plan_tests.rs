@@ -1,11 +1,17 @@
 //! The planner alone.
 
-use serde_json::json;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::hibernation::observe::JobView;
-use crate::hibernation::plan_world::{World, deployment, emptying, obeyed, pod};
+use crate::api::hibernation::Phase;
+use crate::api::hold_state::EpisodeTruncation;
+use crate::hibernation::test_world::{World, emptying};
 use crate::hold::lever::RESTART_ANNOTATION;
+use crate::transition::job::Purpose;
+use crate::transition::observe::JobView;
+use crate::transition::plan::{Confirmations, Contest, Next, PlanMemory};
+use crate::transition::test_world::{deployment, obeyed, pod};
 
 #[test]
 fn nothing_is_emptied_before_two_clear_looks_five_seconds_apart() {
@@ -42,20 +48,20 @@ fn an_attempt_is_recorded_before_its_job_is_created_and_found_again_after_a_cras
     let mut world = World::new(emptying(json!({})), [deployment("worker", 2)]);
     world.run();
     world.now += SignedDuration::from_secs(5);
-    let job = |plan: &Plan| {
+    let job = |plan: &Plan<HibernationStatus>| {
         plan.actions.iter().find_map(|action| match action {
             Action::CreateJob(attempt, Purpose::Truncation) => Some(attempt.clone()),
             _ => None,
         })
     };
-    let attempt = job(&world.pass()).expect("the Job is to be created");
+    let attempt = job(&world.iterate()).expect("the Job is to be created");
     assert_eq!(world.episode().attempt.as_ref(), Some(&attempt));
     // The operator dies, and its looks with it.
-    world.looks = Looks::default();
+    world.memory.confirmations = Confirmations::default();
     world.now += SignedDuration::from_secs(20);
-    assert_eq!(job(&world.pass()), None, "it looks twice again");
+    assert_eq!(job(&world.iterate()), None, "it looks twice again");
     world.now += SignedDuration::from_secs(5);
-    assert_eq!(job(&world.pass()), Some(attempt), "the same Job with the same fence");
+    assert_eq!(job(&world.iterate()), Some(attempt), "the same Job with the same fence");
 }
 
 #[test]
@@ -64,7 +70,7 @@ fn a_writer_takes_the_job_back_and_the_next_one_waits_for_its_fence() {
     world.pods = vec![pod("worker", None)];
     // The deletion is lost with the operator, and done by the next one.
     world.now += SignedDuration::from_secs(1);
-    world.pass();
+    world.iterate();
     assert_eq!(world.deleted, Vec::<String>::new());
     world.after(1);
     assert_eq!(world.deleted, world.created);
@@ -101,7 +107,7 @@ fn nothing_wakes_while_a_truncation_may_still_commit() {
     for gone in [false, true] {
         let mut world = World::truncating();
         // A deadline that passes in between passes the fence by nothing.
-        world.spec.deadline = SignedDuration::from_secs(5);
+        world.spec.hold.deadline = SignedDuration::from_secs(5);
         world.ask(DesiredState::Awake);
         if gone {
             // Its pods may still run, or a stale leader's request to create it may still land.
@@ -147,7 +153,7 @@ fn turned_around_behind_the_fence_it_is_another_hibernation() {
     world.after(1);
     let before = world.episode().clone();
     world.spec.basis = Basis::State(DesiredState::Awake);
-    let plan = world.pass();
+    let plan = world.iterate();
     world.obey(&plan);
     assert_eq!(world.status.phase, Some(Phase::Waking));
     world.ask(DesiredState::Hibernated);
@@ -212,7 +218,7 @@ fn holds_that_are_found_are_taken_over_and_nothing_is_emptied() {
     let mut world = World::truncating();
     let id = world.episode().id.clone();
     world.status = HibernationStatus::default();
-    (world.finalizer, world.looks) = (false, Looks::default());
+    (world.finalizer, world.memory) = (false, PlanMemory::default());
     world.run();
     world.after(5);
     assert_eq!(world.episode().id, id);
@@ -284,7 +290,7 @@ fn woken_past_an_ill_one() -> World {
     world.after(5);
     world.spec.basis = Basis::State(DesiredState::Awake);
     while world.replicas("ill") == 0 {
-        let plan = world.pass();
+        let plan = world.iterate();
         world.obey(&plan);
     }
     world.object("ill")["status"]["availableReplicas"] = json!(0);
@@ -340,7 +346,7 @@ fn a_contest_holds_no_wake_up() {
         manager: "keda".to_owned(),
         rejected: None,
     };
-    world.contests.insert("uid-of-worker".to_owned(), contest);
+    world.memory.contests.insert("uid-of-worker".to_owned(), contest);
     world.ask(DesiredState::Awake);
     assert_eq!(world.replicas("worker"), 2);
 }
@@ -348,7 +354,7 @@ fn a_contest_holds_no_wake_up() {
 #[test]
 fn what_the_spec_lets_go_stays_down_while_a_truncation_may_still_commit() {
     let mut world = World::truncating();
-    world.spec.workloads.clear();
+    world.spec.hold.workloads.clear();
     world.run();
     assert_eq!(world.replicas("worker"), 0);
     assert_eq!(world.deleted, world.created, "the Job is taken back");
@@ -404,7 +410,7 @@ fn one_that_is_ill_is_named_all_the_while_that_the_others_come_up() {
     let wait = |world: &mut World, seconds: i64| {
         world.now += SignedDuration::from_secs(seconds);
         for _ in 0..10 {
-            let plan = world.pass();
+            let plan = world.iterate();
             let done = plan.next != Next::Again;
             world.obey(&plan);
             for name in names {
@@ -427,7 +433,7 @@ fn one_that_is_ill_is_named_all_the_while_that_the_others_come_up() {
         wait(&mut world, 10);
     }
     ready(&mut world, "ill", true);
-    let plan = world.pass();
+    let plan = world.iterate();
     assert_eq!(plan.next, Next::Wait(SignedDuration::from_secs(3)));
     assert_eq!(world.stalled(), None, "it clears as soon as it is well again");
 }
@@ -444,7 +450,7 @@ fn a_restart_that_falls_behind_takes_the_truncation_back_whether_it_can_be_writt
         let template = &mut world.object("api")["spec"]["template"]["metadata"]["annotations"];
         template.as_object_mut().unwrap().remove(RESTART_ANNOTATION);
         world.object("api")["spec"]["paused"] = json!(blocked);
-        let plan = world.pass();
+        let plan = world.iterate();
         world.obey(&plan);
         assert_eq!(world.deleted, world.created, "blocked: {blocked}");
     }
@@ -483,7 +489,7 @@ fn what_cannot_be_marked_as_kept_is_waited_for_until_the_deadline() {
         assert!(matches!(plan.next, Next::Wait(_)), "torn: {torn}");
         world.after(598);
         assert!(world.finalizer, "torn: {torn}");
-        world.contests.clear();
+        world.memory.contests.clear();
         world.run();
         let kept = world.object("worker")["metadata"]["annotations"].to_string();
         assert!(kept.contains("kept"), "torn: {torn}: {kept}");
@@ -522,7 +528,7 @@ fn a_restarted_one_that_still_runs_as_it_did_asleep_is_named_when_it_wakes() {
     world.object("api")["spec"]["paused"] = json!(true);
     world.spec.basis = Basis::State(DesiredState::Awake);
     while world.object("api")["metadata"]["annotations"].get("torpor.dev/hold").is_some() {
-        let plan = world.pass();
+        let plan = world.iterate();
         world.obey(&plan);
     }
     // Paused, its controller makes no pod of the template that it has now.
@@ -533,7 +539,7 @@ fn a_restarted_one_that_still_runs_as_it_did_asleep_is_named_when_it_wakes() {
     assert_eq!(world.stalled(), Some("NotReady"));
     let message = world.status.message.clone().unwrap();
     assert!(
-        message.contains("api is still rolling: 0 of 1 are new, and it is paused"),
+        message.contains("api is still rolling out: 0 of 1 replicas are updated, but it is paused"),
         "{message}"
     );
     world.object("api")["status"]["updatedReplicas"] = json!(1);

@@ -1,22 +1,23 @@
-//! `metadata.managedFields`: who owns a field, and giving a field back to its owner.
+//! `metadata.managedFields`: the owners of a field, and handing ownership back.
 //!
 //! The format is FieldsV1 of Kubernetes' server-side apply: nested objects whose keys are `f:NAME`;
-//! an empty object is a leaf, or a map that is owned whole.
+//! an empty object is a leaf, or a map with a single owner as a whole.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{MANAGER, lever};
+use super::lever;
+use crate::apiserver::request::MANAGER;
 
-/// A field manager, as an entry in managedFields names it.
+/// An owner of a field, as an entry of managedFields identifies it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Owner {
-    /// Name of the manager, such as `kubectl-client-side-apply` or `argocd-controller`.
+    /// The field manager, such as `kubectl-client-side-apply` or `argocd-controller`.
     pub manager: String,
     /// `Apply` or `Update`.
     pub operation: String,
-    /// `scale`, for example; empty for the object itself.
+    /// The subresource, such as `scale`; empty for the object itself.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subresource: String,
 }
@@ -30,18 +31,18 @@ impl Owner {
         }
     }
 
-    /// The same manager with the same operation, whatever the subresource.
+    /// Returns whether field manager and operation are the same. The subresource may differ.
     pub fn same_manager(&self, other: &Self) -> bool {
         self.manager == other.manager && self.operation == other.operation
     }
 
-    /// Whether this is a server-side apply.
+    /// Returns whether the owner uses server-side apply.
     pub fn applies(&self) -> bool {
         self.operation == "Apply"
     }
 }
 
-/// Who owns the field, other than Torpor.
+/// Returns the owners of a field other than Torpor.
 pub fn owners(entries: &[ManagedFieldsEntry], pointer: &str) -> Vec<Owner> {
     entries
         .iter()
@@ -50,8 +51,8 @@ pub fn owners(entries: &[ManagedFieldsEntry], pointer: &str) -> Vec<Owner> {
         .collect()
 }
 
-/// Who owns something below a field besides these levers: whoever has written nothing but a lever
-/// there does not deploy it.
+/// Returns the owners of anything below a field besides the levers. An owner of a lever alone does not
+/// roll the object out.
 pub fn owners_besides(
     entries: &[ManagedFieldsEntry],
     pointer: &str,
@@ -62,13 +63,13 @@ pub fn owners_besides(
         for lever in levers.iter().filter(|lever| lever.starts_with(pointer)) {
             remove(&mut fields.0, &path(lever));
         }
-        // The map itself, which whoever made it owns.
+        // The map itself belongs to its creator.
         remove(&mut fields.0, &[path(pointer), vec![".".to_owned()]].concat());
     }
     owners(&entries, pointer)
 }
 
-/// Whether Torpor owns the field, as the one who last changed it.
+/// Returns whether Torpor owns the field: Torpor was the last to change it.
 pub fn owned_by_torpor(entries: &[ManagedFieldsEntry], pointer: &str) -> bool {
     entries.iter().any(|entry| is_torpors(entry) && owns(entry, pointer))
 }
@@ -78,7 +79,7 @@ fn is_torpors(entry: &ManagedFieldsEntry) -> bool {
         && entry.subresource.as_deref().unwrap_or_default().is_empty()
 }
 
-/// Whether the entry owns the field itself, or anything below it.
+/// Returns whether the entry owns the field or anything below it.
 fn owns(entry: &ManagedFieldsEntry, pointer: &str) -> bool {
     let mut node = entry.fields_v1.as_ref().map(|fields| &fields.0);
     for segment in path(pointer) {
@@ -87,10 +88,10 @@ fn owns(entry: &ManagedFieldsEntry, pointer: &str) -> bool {
     node.is_some()
 }
 
-/// managedFields in which the fields are no longer Torpor's but their former owners': a later
-/// server-side apply of theirs then meets no conflict. `version` is the object's `apiVersion`, for an
-/// owner that had nothing but this field, so that its entry went away with it.
-pub fn given_back<'a>(
+/// Returns managedFields in which each field belongs to its former owners instead of Torpor, so that
+/// their next server-side apply meets no conflict. `version` is the `apiVersion` of the object. It is
+/// needed for an owner of this field alone, whose entry disappeared when Torpor took the field.
+pub fn handed_back<'a>(
     entries: &[ManagedFieldsEntry],
     fields: impl IntoIterator<Item = (&'a str, &'a [Owner])>,
     version: &str,
@@ -132,7 +133,7 @@ pub(super) fn path(pointer: &str) -> Vec<String> {
     lever::segments(lever::owned_field(pointer)).map(|segment| format!("f:{segment}")).collect()
 }
 
-/// Removes a path, and the parents that it leaves empty (`.` is that the map itself is owned).
+/// Removes a path and the parents that become empty (`.` stands for the map itself).
 pub(super) fn remove(node: &mut Value, path: &[String]) {
     let (Some(map), Some((first, rest))) = (node.as_object_mut(), path.split_first()) else {
         return;
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_written_a_lever_alone_owns_nothing_besides() {
+    fn the_owner_of_a_lever_alone_owns_nothing_besides() {
         let data = |keys: Value| json!({"f:data": keys});
         let entries = [
             entry("person", "Update", data(json!({".": {}, "f:MODE": {}}))),
@@ -190,37 +191,37 @@ mod tests {
     }
 
     #[test]
-    fn a_node_selector_is_owned_whole_and_goes_back_whole() {
+    fn a_node_selector_is_owned_and_handed_back_as_a_whole() {
         let pointer = "/spec/template/spec/nodeSelector/torpor.dev~1held";
         let fields = json!({"f:spec": {"f:template": {"f:spec": {"f:nodeSelector": {}}}}});
         assert_eq!(owners(&[entry("flux", "Apply", fields.clone())], pointer), [apply("flux")]);
         let other = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {}}}}});
         assert_eq!(owners(&[entry("flux", "Apply", other.clone())], pointer), []);
         let entries = [entry("flux", "Apply", other), entry("torpor", "Update", fields)];
-        let back = given_back(&entries, [(pointer, &[apply("flux")][..])], "apps/v1");
+        let back = handed_back(&entries, [(pointer, &[apply("flux")][..])], "apps/v1");
         let all = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {}, "f:nodeSelector": {}}}}});
         assert_eq!(back, [entry("flux", "Apply", all)]);
     }
 
     #[test]
-    fn a_field_goes_back_to_all_who_owned_it() {
+    fn a_field_is_handed_back_to_all_its_owners() {
         let entries = [
             entry("argocd", "Apply", json!({"f:spec": {"f:paused": {}}})),
             entry("torpor", "Update", json!({"f:spec": {"f:replicas": {}}})),
         ];
         let former = [apply("argocd"), apply("flux")];
-        let back = given_back(&entries, [("/spec/replicas", &former[..])], "apps/v1");
+        let back = handed_back(&entries, [("/spec/replicas", &former[..])], "apps/v1");
         assert_eq!(back.len(), 2, "Torpor's own entry is empty and goes; one is made for flux");
         assert_eq!(owners(&back, "/spec/replicas"), former);
         assert!(back.iter().all(|entry| entry.api_version.as_deref() == Some("apps/v1")));
     }
 
     #[test]
-    fn only_what_is_given_back_changes() {
+    fn only_the_fields_that_are_handed_back_change() {
         let rest = json!({"f:data": {".": {}, "f:B": {}}});
         let ours = json!({"f:data": {".": {}, "f:A": {}}, "f:metadata": {"f:labels": {"f:x": {}}}});
         let entries = [entry("helm", "Update", rest.clone()), entry("torpor", "Update", ours)];
-        let back = given_back(&entries, [("/data/A", &[][..])], "v1");
+        let back = handed_back(&entries, [("/data/A", &[][..])], "v1");
         let left = json!({"f:metadata": {"f:labels": {"f:x": {}}}});
         assert_eq!(back, [entry("helm", "Update", rest), entry("torpor", "Update", left)]);
     }

@@ -1,4 +1,6 @@
-//! What others write into a lever while it is held.
+//! Foreign writes: values that another field manager writes into a lever while Torpor holds it.
+
+use std::fmt;
 
 use serde_json::Value;
 
@@ -6,67 +8,82 @@ use super::fields::Owner;
 use super::lever;
 use super::record::{ANNOTATION, LABEL};
 
-/// Where the record of a hold is.
+/// The pointer of a foreign write to the record itself.
 const RECORD: &str = "/metadata/annotations/torpor.dev~1hold";
+/// The longest value that a message shows, in characters.
+const LONGEST: usize = 60;
 
-/// A value that somebody else wrote while the lever was held.
+/// A write of another field manager to a lever that was held. Torpor reverts it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Foreign {
     /// The lever.
     pub pointer: String,
-    /// The value.
+    /// The value that was written; none where the field was removed.
     pub value: Option<Value>,
-    /// Who wrote it, where that can be seen.
+    /// The field manager, where managedFields name one.
     pub owner: Option<Owner>,
-    /// Whether it is what the lever comes back to.
-    pub kept: bool,
+    /// Whether the write is a rollout, whose value becomes the value to restore.
+    pub rollout: bool,
+    /// The value that the wake restores; none where it removes the field.
+    pub restores: Option<Value>,
 }
 
 impl Foreign {
-    /// Somebody took the record off what is held, or the label that vouches for it.
+    /// Returns the foreign write of somebody who removed or changed the annotation or the label.
     pub fn of_the_record() -> Self {
-        Self { pointer: RECORD.to_owned(), value: None, owner: None, kept: false }
+        Self {
+            pointer: RECORD.to_owned(),
+            value: None,
+            owner: None,
+            rollout: false,
+            restores: None,
+        }
     }
 
-    /// Who wrote it, where that can be seen.
+    /// Returns the name of the field manager, for a message.
     pub fn manager(&self) -> &str {
         match &self.owner {
             Some(owner) => owner.manager.as_str(),
             None if self.pointer == RECORD => {
-                "somebody who takes off its annotation torpor.dev/hold"
+                "an unknown client that removes the annotation torpor.dev/hold"
             }
-            None => "somebody",
+            None => "an unknown client",
         }
     }
+}
 
-    /// What happened, as a person is told.
-    pub fn in_words(&self) -> String {
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.pointer == RECORD {
-            return format!(
-                "somebody removed or changed {ANNOTATION} or {LABEL} while it is held; that was put back"
+            return write!(
+                f,
+                "an unknown client removed or changed {ANNOTATION} or {LABEL}; both were restored"
             );
         }
-        let by = match &self.owner {
-            Some(owner) if !owner.subresource.is_empty() => {
-                format!("{} (through /{})", owner.manager, owner.subresource)
-            }
-            _ => self.manager().to_owned(),
-        };
         let field = lever::segments(&self.pointer).last().unwrap_or_default();
-        let did = match &self.value {
-            Some(Value::String(value)) => {
-                let short: String = value.chars().take(60).collect();
-                format!("set {field} to {short:?}")
-            }
-            Some(value) => format!("set {field} to {value}"),
-            None => format!("removed {field}"),
-        };
-        let then = if self.kept {
-            "a deploy: that is what it wakes to"
-        } else {
-            "no deploy: it wakes to what it was before"
-        };
-        format!("{by} {did} while it is held; that was put back ({then})")
+        f.write_str(self.manager())?;
+        match &self.value {
+            Some(value) => write!(f, " set {field} to {}", shown(value))?,
+            None => write!(f, " removed {field}")?,
+        }
+        if let Some(owner) = self.owner.as_ref().filter(|owner| !owner.subresource.is_empty()) {
+            write!(f, " through /{}", owner.subresource)?;
+        }
+        if self.rollout {
+            f.write_str(" in a rollout")?;
+        }
+        match &self.restores {
+            Some(value) => write!(f, "; reverted. The wake restores {}", shown(value)),
+            None => write!(f, "; reverted. The wake removes {field}"),
+        }
+    }
+}
+
+/// Returns a value as a message shows it: a text is quoted and shortened.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{:?}", text.chars().take(LONGEST).collect::<String>()),
+        value => value.to_string(),
     }
 }
 
@@ -76,7 +93,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn it_is_told_who_did_what_and_what_becomes_of_it() {
+    fn it_says_who_wrote_what_and_what_the_wake_restores() {
         let owner = Owner {
             manager: "kubectl".into(),
             operation: "Update".into(),
@@ -86,16 +103,40 @@ mod tests {
             pointer: "/spec/replicas".into(),
             value: Some(json!(1)),
             owner: Some(owner),
-            kept: false,
+            rollout: false,
+            restores: Some(json!(5)),
         };
-        let words = foreign.in_words();
-        assert!(words.starts_with("kubectl (through /scale) set replicas to 1 "), "{words}");
-        assert!(words.contains("wakes to what it was before"), "{words}");
-        foreign = Foreign { pointer: "/data/A".into(), value: None, owner: None, kept: true };
-        let words = foreign.in_words();
-        assert!(words.starts_with("somebody removed A "), "{words}");
-        assert!(words.contains("that is what it wakes to"), "{words}");
-        let words = Foreign::of_the_record().in_words();
-        assert!(words.starts_with("somebody removed or changed torpor.dev/hold "), "{words}");
+        assert_eq!(
+            foreign.to_string(),
+            "kubectl set replicas to 1 through /scale; reverted. The wake restores 5"
+        );
+        foreign = Foreign {
+            pointer: "/data/A".into(),
+            value: Some(json!("x".repeat(70))),
+            owner: Some(Owner {
+                manager: "helm".into(),
+                operation: "Apply".into(),
+                subresource: String::new(),
+            }),
+            rollout: true,
+            restores: Some(json!("y")),
+        };
+        let shortened = "x".repeat(60);
+        assert_eq!(
+            foreign.to_string(),
+            format!(
+                "helm set A to \"{shortened}\" in a rollout; reverted. The wake restores \"y\""
+            )
+        );
+        foreign = Foreign { value: None, owner: None, rollout: false, restores: None, ..foreign };
+        assert_eq!(
+            foreign.to_string(),
+            "an unknown client removed A; reverted. The wake removes A"
+        );
+        let words = Foreign::of_the_record().to_string();
+        assert!(
+            words.contains(" removed or changed torpor.dev/hold or torpor.dev/held"),
+            "{words}"
+        );
     }
 }

@@ -1,29 +1,29 @@
-//! Levers: the one field by which a kind is stopped, and the value that stops it.
+//! Levers: the one field of each kind that stops it, and the value that stops it.
 
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// A kind that can be held.
+/// A kind that Torpor can hold.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Kind {
-    /// As written in `spec.workloads[].kind`.
+    /// The kind, as in `spec.workloads[].kind`.
     pub name: &'static str,
-    /// API group, empty for the core group.
+    /// API group; empty for the core group.
     pub group: &'static str,
-    /// API version within the group.
+    /// API version in the group.
     pub version: &'static str,
     /// Plural name of the resource.
     pub plural: &'static str,
-    /// The field that stops it, as a JSON pointer; none for a ConfigMap, whose levers are its keys.
+    /// JSON pointer of the field that stops it; none for a ConfigMap, whose levers are its keys.
     pub stop: Option<&'static str>,
-    /// Where what a deploy writes lies: the pod template, or a ConfigMap's data.
+    /// JSON pointer of the part that every rollout writes: the pod template, or the data of a ConfigMap.
     pub template: &'static str,
 }
 
-/// What an author can name in `spec.workloads[].kind`.
-pub static WORKLOADS: [Kind; 6] = [
+/// The kinds that `spec.workloads[].kind` accepts.
+pub(crate) static WORKLOADS: [Kind; 6] = [
     Kind {
         name: "Deployment",
         group: "apps",
@@ -74,8 +74,8 @@ pub static WORKLOADS: [Kind; 6] = [
     },
 ];
 
-/// A ConfigMap, each of whose keys is a lever.
-pub static CONFIG_MAP: Kind = Kind {
+/// The kind ConfigMap. Each key is a lever.
+pub(crate) static CONFIG_MAP: Kind = Kind {
     name: "ConfigMap",
     group: "",
     version: "v1",
@@ -84,43 +84,43 @@ pub static CONFIG_MAP: Kind = Kind {
     template: "/data",
 };
 
-/// Where the digest of a restart is written.
-pub const RESTART: &str = "/spec/template/metadata/annotations/torpor.dev~1configuration";
-/// The same, as an annotation of pods.
-pub const RESTART_ANNOTATION: &str = "torpor.dev/configuration";
+/// The lever of a restart: an annotation of the pod template.
+pub(crate) const RESTART: &str = "/spec/template/metadata/annotations/torpor.dev~1configuration";
+/// The annotation of [`RESTART`], as pods have it.
+pub(crate) const RESTART_ANNOTATION: &str = "torpor.dev/configuration";
 
 impl Kind {
-    /// The kind that an author names.
-    pub fn workload(name: &str) -> Option<&'static Self> {
+    /// Returns the kind of that name that `spec.workloads[].kind` accepts.
+    pub(crate) fn workload(name: &str) -> Option<&'static Self> {
         WORKLOADS.iter().find(|kind| kind.name == name)
     }
 
-    /// Any kind that can carry a hold.
+    /// Returns the kind of that name that Torpor can hold.
     pub fn any(name: &str) -> Option<&'static Self> {
         Self::all().find(|kind| kind.name == name)
     }
 
-    /// Every kind that can carry a hold.
-    pub fn all() -> impl Iterator<Item = &'static Self> {
+    /// Returns every kind that Torpor can hold.
+    pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
         WORKLOADS.iter().chain([&CONFIG_MAP])
     }
 
-    /// For a dynamic API.
+    /// Returns the resource for a dynamic API.
     pub fn api_resource(&self) -> ApiResource {
         let gvk = GroupVersionKind::gvk(self.group, self.version, self.name);
         ApiResource::from_gvk_with_plural(&gvk, self.plural)
     }
 
-    /// Whether a pointer is one of this kind's levers.
-    pub fn has_lever(&self, pointer: &str) -> bool {
+    /// Returns whether a JSON pointer is a lever of this kind.
+    pub(crate) fn has_lever(&self, pointer: &str) -> bool {
         match self.stop {
             Some(stop) => pointer == stop || pointer == RESTART,
             None => pointer.starts_with("/data/") && segments(pointer).count() == 2,
         }
     }
 
-    /// What stops it.
-    pub fn stop_wants(&self) -> BTreeMap<String, Value> {
+    /// Returns the lever and the value that stop an object of this kind; empty for a ConfigMap.
+    pub(crate) fn stop_wants(&self) -> BTreeMap<String, Value> {
         let Some(pointer) = self.stop else { return BTreeMap::new() };
         let value = match self.name {
             "CronJob" | "Job" => json!(true),
@@ -131,19 +131,20 @@ impl Kind {
     }
 }
 
-/// What restarts a workload: a digest of the configuration and the episode in its pod template.
-/// Written twice it rolls once, and a pod of an earlier episode never passes for this one's.
-pub fn restart_wants(digest: &str) -> BTreeMap<String, Value> {
+/// Returns the lever and the value that restart a workload: a digest of the configuration and the
+/// episode, in its pod template. The same digest twice causes one rollout, and the pods of an earlier
+/// episode have another digest.
+pub(crate) fn restart_wants(digest: &str) -> BTreeMap<String, Value> {
     [(RESTART.to_owned(), json!(digest))].into()
 }
 
-/// The keys of a ConfigMap as levers.
-pub fn key_wants(set: &BTreeMap<String, String>) -> BTreeMap<String, Value> {
+/// Returns the levers and values that override keys of a ConfigMap.
+pub(crate) fn key_wants(set: &BTreeMap<String, String>) -> BTreeMap<String, Value> {
     set.iter().map(|(key, value)| (key_pointer(key), json!(value))).collect()
 }
 
-/// The pointer of one key of a ConfigMap.
-pub fn key_pointer(key: &str) -> String {
+/// Returns the lever of one key of a ConfigMap.
+pub(crate) fn key_pointer(key: &str) -> String {
     format!("/data/{}", escape(key))
 }
 
@@ -152,9 +153,9 @@ fn escape(segment: &str) -> String {
     segment.replace('~', "~0").replace('/', "~1")
 }
 
-/// The field whose owner managedFields name: of a lever in a node selector the whole selector, which
-/// is atomic (`x-kubernetes-map-type`); of any other the lever itself.
-pub fn owned_field(pointer: &str) -> &str {
+/// Returns the field that managedFields list for a lever: the whole node selector for a lever in it,
+/// because it is atomic (`x-kubernetes-map-type`); else the lever itself.
+pub(crate) fn owned_field(pointer: &str) -> &str {
     const ATOMIC: &str = "/nodeSelector";
     match pointer.find(&format!("{ATOMIC}/")) {
         Some(at) => &pointer[..at + ATOMIC.len()],
@@ -162,13 +163,13 @@ pub fn owned_field(pointer: &str) -> &str {
     }
 }
 
-/// The segments of a JSON pointer, unescaped.
-pub fn segments(pointer: &str) -> impl Iterator<Item = String> + '_ {
+/// Returns the unescaped segments of a JSON pointer.
+pub(crate) fn segments(pointer: &str) -> impl Iterator<Item = String> + '_ {
     pointer.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~"))
 }
 
-/// A short digest of a text: 16 hexadecimal digits, fit for a label.
-pub fn digest(text: &str) -> String {
+/// Returns a short digest of a text: 16 hexadecimal digits, valid as a label value.
+pub(crate) fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().take(8).fold(String::new(), |mut hex, byte| {
         use std::fmt::Write;
         let _ = write!(hex, "{byte:02x}");

@@ -1,19 +1,14 @@
-//! The hold: how anything goes down and comes back, and the only code that changes a workload or a
-//! ConfigMap.
+//! The hold: stops and restores workloads and ConfigMaps. No other code writes to them.
 //!
-//! Taking a hold is one write: the held value, together with an annotation that keeps the original
-//! and a label that is the annotation's digest. There is no moment in which the original is known
-//! nowhere.
+//! One write takes a hold: it sets the held value, an annotation that records the original value, and a
+//! label that is the digest of the annotation. The original value is therefore recorded at every moment.
 
-pub mod apply;
-pub mod fields;
-pub mod foreign;
+pub(crate) mod fields;
+pub(crate) mod foreign;
 pub mod lever;
-pub mod memory;
-pub mod plan;
+pub(crate) mod plan;
 pub mod record;
-pub mod refusal;
-pub mod subject;
-
-/// The field manager of every write that Torpor makes.
-pub const MANAGER: &str = "torpor";
+pub(crate) mod refusal;
+pub(crate) mod status_record;
+pub(crate) mod subject;
+pub(crate) mod writer;

@@ -1,69 +1,69 @@
-//! What to write to hold an object, or to let it go: a pure function of the object, the holder and
-//! what it wants.
+//! Decides the write that holds or releases an object: a pure function of the observed object, the
+//! holder and the desired levers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::{Map, Value, json};
 
-use super::MANAGER;
 use super::fields::{self, Owner};
 use super::foreign::Foreign;
 use super::lever::{self, Kind};
-use super::memory::{Lever, Remembered};
-use super::record::{ANNOTATION, Found, Held, Holder, Holding, LABEL, LONGEST, Record};
+use super::record::{ANNOTATION, Found, Held, Holder, Holding, LABEL, MAX_BYTES, Record};
 use super::refusal::Refusal;
+use super::status_record::{Lever, StatusRecord};
 use super::subject::{Subject, View};
+use crate::apiserver::request::MANAGER;
 
-/// What a holder wants of an object.
+/// The levers that a holder desires on an object.
 #[derive(Clone, Debug)]
-pub struct Wish<'a> {
-    /// Who.
+pub struct Desired<'a> {
+    /// The holder.
     pub holder: &'a Holder,
-    /// Its hibernation, or window.
+    /// The episode: one hibernation, or one occurrence of a window.
     pub episode: &'a str,
-    /// Levers and the values to hold them at. What the holder holds besides is let go: nothing
-    /// wanted means that everything is.
+    /// The levers to hold, with their values. The holder releases its other levers; an empty map releases
+    /// the object.
     pub wants: &'a BTreeMap<String, Value>,
-    /// What the holder's own status remembers of this object.
-    pub remembered: Option<&'a Remembered>,
+    /// The record of this object in the status of the holder.
+    pub remembered: Option<&'a StatusRecord>,
 }
 
-/// What is to be done with an object.
+/// The write that an object needs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// It is as it should be.
-    Keep,
-    /// One write.
+    /// The object is as desired.
+    Unchanged,
+    /// The object needs a write.
     Write(Write),
-    /// It can't be held, or not be restored, and a person has to know why.
+    /// The object cannot be held or restored. The condition says why.
     Refuse(Refusal),
 }
 
-/// One write, a merge patch that carries the resourceVersion that was read.
+/// A merge patch with the resourceVersion that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
-    /// The patch.
+    /// The merge patch.
     pub patch: Value,
-    /// The field manager in whose name it is made: Torpor's, or that of the only one who owned what is
-    /// restored, who owns it again by that.
+    /// The field manager of the write: Torpor, or the only former owner of the restored fields, who owns
+    /// them again with this write.
     pub manager: String,
-    /// Whether another write follows at once: what was restored is still to be given back to those
-    /// who owned it. Until then the record stays, so that it is found after a crash.
+    /// Whether a second write follows at once, which hands ownership back. The record stays until then, so
+    /// that the second write is made after a crash too.
     pub unfinished: bool,
-    /// Values that somebody else wrote while the levers were held.
+    /// The foreign writes that this write reverts.
     pub foreign: Vec<Foreign>,
-    /// Whether a CronJob starts again: its missed runs may have to be skipped first.
+    /// Whether the write unsuspends a CronJob, whose missed runs may have to be skipped first.
     pub unsuspends: bool,
 }
 
-/// Decides what to write so that `holder` holds exactly what it wants of the object.
-pub fn decide(subject: &Subject, wish: &Wish) -> Decision {
-    match Draft::new(subject, wish).and_then(|mut draft| {
-        for (pointer, value) in wish.wants {
+/// Returns the decision by which the holder holds exactly the desired levers of the object.
+pub fn decide(subject: &Subject, desired: &Desired) -> Decision {
+    match Draft::new(subject, desired).and_then(|mut draft| {
+        for (pointer, value) in desired.wants {
             draft.take(pointer, value)?;
         }
-        draft.let_go_of_the_rest();
+        draft.release_the_rest();
         Ok(draft)
     }) {
         Ok(draft) => draft.finish(),
@@ -71,15 +71,15 @@ pub fn decide(subject: &Subject, wish: &Wish) -> Decision {
     }
 }
 
-/// Marks every holding of a holder as kept: it stays after the holder is gone.
-pub fn keep(subject: &Subject, holder: &Holder) -> Decision {
-    let Some(before) = subject.found.record() else { return Decision::Keep };
+/// Returns the decision that marks every holding of a holder as kept, so that it outlives the holder.
+pub fn mark_kept(subject: &Subject, holder: &Holder) -> Decision {
+    let Some(before) = subject.found.record() else { return Decision::Unchanged };
     let mut record = before.clone();
     for holding in record.levers.values_mut().flat_map(|held| &mut held.holders) {
         holding.kept |= holding.holder == *holder;
     }
     if record == *before {
-        return Decision::Keep;
+        return Decision::Unchanged;
     }
     Decision::Write(Write {
         patch: patch(subject, &record, BTreeMap::new(), None),
@@ -90,17 +90,19 @@ pub fn keep(subject: &Subject, holder: &Holder) -> Decision {
     })
 }
 
-/// Finishes what was let go of and not given back before a crash, whoever had held it.
-pub fn finish(subject: &Subject) -> Decision {
+/// Returns the decision that hands back the ownership of restored fields, whoever held them. A release
+/// that was interrupted between its two writes leaves such fields.
+pub fn hand_back_ownership(subject: &Subject) -> Decision {
     let wants = BTreeMap::new();
-    decide(subject, &Wish { holder: &nobody(), episode: "", wants: &wants, remembered: None })
+    decide(subject, &Desired { holder: &nobody(), episode: "", wants: &wants, remembered: None })
 }
 
-/// What each held lever comes back to when the last of its holders lets go: the original, or what was
-/// deployed since.
+/// Returns the value that the release by the last holder restores, by lever: the original value, or the
+/// value of a later rollout.
 pub fn originals(subject: &Subject) -> BTreeMap<String, Option<Value>> {
-    let wish = Wish { holder: &nobody(), episode: "", wants: &BTreeMap::new(), remembered: None };
-    let Ok(mut draft) = Draft::new(subject, &wish) else { return BTreeMap::new() };
+    let desired =
+        Desired { holder: &nobody(), episode: "", wants: &BTreeMap::new(), remembered: None };
+    let Ok(mut draft) = Draft::new(subject, &desired) else { return BTreeMap::new() };
     for (pointer, view) in &subject.levers {
         draft.judge(pointer, view);
     }
@@ -112,47 +114,49 @@ fn nobody() -> Holder {
     Holder { kind: String::new(), namespace: String::new(), name: String::new() }
 }
 
-/// The write in the making.
+/// The record and the values of the next write, while they are decided.
 struct Draft<'a> {
     subject: &'a Subject,
-    wish: &'a Wish<'a>,
+    desired: &'a Desired<'a>,
     record: Record,
     values: BTreeMap<String, Option<Value>>,
-    /// What is let go of with this write and has owners to go back to.
-    returning: BTreeSet<String>,
+    /// The levers that this write restores and whose ownership is to be handed back.
+    restored: BTreeSet<String>,
     foreign: Vec<Foreign>,
 }
 
 impl<'a> Draft<'a> {
-    fn new(subject: &'a Subject, wish: &'a Wish) -> Result<Self, Refusal> {
-        let record = match (&subject.found, wish.remembered) {
-            // Torn off, perhaps, and another holder was the first to write its own part anew.
-            (Found::Record(record), Some(remembered)) if !wish.wants.is_empty() => {
-                let mut levers = rebuilt(&remembered.still_held(subject), wish).levers;
+    fn new(subject: &'a Subject, desired: &'a Desired) -> Result<Self, Refusal> {
+        let record = match (&subject.found, desired.remembered) {
+            // The record was lost, perhaps, and another holder has written its own part again.
+            (Found::Record(record), Some(remembered)) if !desired.wants.is_empty() => {
+                let mut levers = rebuilt(&remembered.still_held(subject), desired).levers;
                 levers.extend(record.clone().levers);
                 Record { levers }
             }
             (Found::Record(record), _) => record.clone(),
-            // Neither mark is there: torn off, or let go before a crash.
-            (Found::Nothing, Some(remembered)) if wish.wants.is_empty() => {
-                rebuilt(&remembered.still_held(subject), wish)
+            // Both annotation and label are gone: removed by somebody, or released before a crash.
+            (Found::Nothing, Some(remembered)) if desired.wants.is_empty() => {
+                rebuilt(&remembered.still_held(subject), desired)
             }
-            (Found::Nothing | Found::Torn, Some(remembered)) => rebuilt(remembered, wish),
-            (Found::Nothing | Found::Torn, None) => Record::default(),
+            (Found::Nothing | Found::RecordMissing, Some(remembered)) => {
+                rebuilt(remembered, desired)
+            }
+            (Found::Nothing | Found::RecordMissing, None) => Record::default(),
         };
-        // Whoever takes the marks off what is held contests the hold, as whoever writes the lever does.
+        // Removing the annotation or the label of a held object is a foreign write, as of a lever.
         let healed = subject.found.record().is_none()
-            && !wish.wants.is_empty()
-            && record.held_by(wish.holder);
+            && !desired.wants.is_empty()
+            && record.held_by(desired.holder);
         let draft = Self {
             subject,
-            wish,
+            desired,
             record,
             values: BTreeMap::new(),
-            returning: BTreeSet::new(),
+            restored: BTreeSet::new(),
             foreign: if healed { vec![Foreign::of_the_record()] } else { Vec::new() },
         };
-        let new = !draft.record.held_by(wish.holder) && !wish.wants.is_empty();
+        let new = !draft.record.held_by(desired.holder) && !desired.wants.is_empty();
         if new && let Some(owner) = &subject.controller {
             return Err(Refusal::ControlledBy {
                 subject: subject.display(),
@@ -170,15 +174,15 @@ impl<'a> Draft<'a> {
     fn take(&mut self, pointer: &String, want: &Value) -> Result<(), Refusal> {
         let view = self.view(pointer);
         let as_wanted = view.value.as_ref() == Some(want);
-        let held = self.record.holdings(self.wish.holder).any(|(held, _)| held == pointer);
-        // What is held as it should be needs no write: that none could be made any more is no matter.
+        let held = self.record.holdings(self.desired.holder).any(|(held, _)| held == pointer);
+        // A lever that is held as desired needs no write, so a write that is impossible is no obstacle.
         if !(held && as_wanted) {
-            self.refuse_what_cannot_be_written(pointer)?;
+            self.check_writable(pointer)?;
         }
-        let torn = matches!(self.subject.found, Found::Torn);
+        let record_missing = matches!(self.subject.found, Found::RecordMissing);
         match self.record.levers.get_mut(pointer) {
-            // A held value that nothing tells of any more is never taken for an original.
-            None if (torn || view.ours) && as_wanted => {
+            // A held value without a record is never taken for an original value.
+            None if (record_missing || view.ours) && as_wanted => {
                 return Err(Refusal::OriginalUnknown {
                     subject: self.subject.display(),
                     lever: pointer.clone(),
@@ -192,16 +196,18 @@ impl<'a> Draft<'a> {
                 };
                 self.record.levers.insert(pointer.clone(), held);
             }
-            // Let go of, and held again before its owners had it back.
-            Some(held) if held.returned() => {
+            // Restored, and held again before the ownership was handed back.
+            Some(held) if held.is_restored() => {
                 if !view.ours {
                     held.owners.clone_from(&view.owners);
                 }
                 held.original.clone_from(&view.value);
             }
             Some(held) => {
-                let other =
-                    held.holders.iter().find(|h| h.holder != *self.wish.holder && h.value != *want);
+                let other = held
+                    .holders
+                    .iter()
+                    .find(|h| h.holder != *self.desired.holder && h.value != *want);
                 if let Some(other) = other {
                     return Err(Refusal::HoldConflict {
                         subject: self.subject.display(),
@@ -218,13 +224,13 @@ impl<'a> Draft<'a> {
             self.values.insert(pointer.clone(), Some(want.clone()));
         }
         let holding = Holding {
-            holder: self.wish.holder.clone(),
+            holder: self.desired.holder.clone(),
             value: want.clone(),
-            episode: self.wish.episode.to_owned(),
+            episode: self.desired.episode.to_owned(),
             kept: false,
         };
         if let Some(held) = self.record.levers.get_mut(pointer) {
-            match held.holders.iter_mut().find(|h| h.holder == *self.wish.holder) {
+            match held.holders.iter_mut().find(|h| h.holder == *self.desired.holder) {
                 Some(existing) => *existing = holding,
                 None => held.holders.push(holding),
             }
@@ -232,16 +238,16 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn refuse_what_cannot_be_written(&self, pointer: &str) -> Result<(), Refusal> {
+    fn check_writable(&self, pointer: &str) -> Result<(), Refusal> {
         let facts = &self.subject.facts;
         let subject = || self.subject.display();
         if pointer == lever::RESTART {
             let why = if facts.paused {
-                "it is paused; resume its rollout, or use `action: Stop`"
+                "its rollout is paused. Resume it, or use `action: Stop`"
             } else if facts.strategy == "OnDelete" {
-                "its update strategy is OnDelete; use RollingUpdate, or `action: Stop`"
+                "its update strategy is OnDelete. Use RollingUpdate, or `action: Stop`"
             } else if facts.partition > 0 {
-                "its rolling update is partitioned; set the partition to 0, or use `action: Stop`"
+                "its rolling update is partitioned. Set the partition to 0, or use `action: Stop`"
             } else {
                 return Ok(());
             };
@@ -259,10 +265,9 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Somebody else's value becomes the one to restore only if it came from the manager that
-    /// owned the lever before, or from one that owns the pod template, which is a deploy. Any
-    /// other, and anything through /scale, is shown and not kept: a person who peeks with `kubectl
-    /// scale` does not turn 5 into 1.
+    /// Records a foreign write. Its value becomes the value to restore only in a rollout: the field
+    /// manager owned the lever before, or owns the pod template. Any other write, and every write through
+    /// /scale, is only reported: a `kubectl scale` while asleep does not turn 5 replicas into 1.
     fn judge(&mut self, pointer: &str, view: &View) {
         let Some(held) = self.record.levers.get_mut(pointer) else { return };
         if held.holders.iter().any(|holding| view.value.as_ref() == Some(&holding.value)) {
@@ -274,9 +279,9 @@ impl<'a> Draft<'a> {
                     || self.subject.template_owners.iter().any(|t| t.same_manager(owner)))
         };
         let owner = view.owners.iter().find(deploys);
-        let kept = owner.is_some();
+        let rollout = owner.is_some();
         let owner = owner.or(view.owners.first()).cloned();
-        if kept {
+        if rollout {
             held.original.clone_from(&view.value);
             held.owners.clone_from(&view.owners);
         }
@@ -284,49 +289,50 @@ impl<'a> Draft<'a> {
             pointer: pointer.to_owned(),
             value: view.value.clone(),
             owner,
-            kept,
+            rollout,
+            restores: held.original.clone(),
         });
     }
 
-    fn let_go_of_the_rest(&mut self) {
+    fn release_the_rest(&mut self) {
         let rest: Vec<String> = self
             .record
-            .holdings(self.wish.holder)
+            .holdings(self.desired.holder)
             .map(|(pointer, _)| pointer.clone())
-            .filter(|pointer| !self.wish.wants.contains_key(pointer))
+            .filter(|pointer| !self.desired.wants.contains_key(pointer))
             .collect();
         for pointer in rest {
             let view = self.view(&pointer);
             self.judge(&pointer, &view);
             let Some(held) = self.record.levers.get_mut(&pointer) else { continue };
-            held.holders.retain(|h| h.holder != *self.wish.holder);
-            if !held.returned() {
+            held.holders.retain(|h| h.holder != *self.desired.holder);
+            if !held.is_restored() {
                 continue;
             }
             let changes = view.value != held.original;
             if changes {
                 self.values.insert(pointer.clone(), held.original.clone());
             }
-            // Who shares in a node selector may be another one by now.
+            // A node selector is owned as a whole, and its owners may have changed.
             if lever::owned_field(&pointer) != pointer && !view.owners.is_empty() {
                 held.owners.clone_from(&view.owners);
             }
-            // What is not there has no owner.
+            // An absent field has no owner.
             let owned = held.original.is_some() || !held.owners.is_empty();
             if owned && (changes || view.ours) {
-                self.returning.insert(pointer);
+                self.restored.insert(pointer);
             } else {
                 self.record.levers.remove(&pointer);
             }
         }
     }
 
-    /// The only manager that owned all that is restored, where nothing else is left to do: a write in
-    /// its name restores value and owner at once. Only an update can be made so; an apply would
-    /// take away what it does not say.
+    /// Returns the only former owner of all restored levers, if no other lever is left in the record: a
+    /// write by that field manager restores value and ownership at once. Only an update can be imitated; a
+    /// server-side apply would remove the fields that the write does not contain.
     fn sole_updater(&self) -> Option<String> {
         let mut owners = self.record.levers.iter().map(|(pointer, held)| {
-            let restored = self.returning.contains(pointer) && self.values.contains_key(pointer);
+            let restored = self.restored.contains(pointer) && self.values.contains_key(pointer);
             match held.owners.as_slice() {
                 [owner] if restored && !owner.applies() && owner.subresource.is_empty() => {
                     Some(owner.manager.clone()).filter(|manager| !manager.is_empty())
@@ -338,8 +344,9 @@ impl<'a> Draft<'a> {
         owners.all(|owner| owner.as_ref() == Some(&first)).then_some(first)
     }
 
-    /// How what was let go of comes to its owners: with this write, or with one that follows.
-    fn give_back(&mut self) -> (String, Option<Vec<ManagedFieldsEntry>>, bool) {
+    /// Returns the field manager of the write, its managedFields, and whether a second write must follow to
+    /// hand ownership back.
+    fn hand_back(&mut self) -> (String, Option<Vec<ManagedFieldsEntry>>, bool) {
         let torpor = MANAGER.to_owned();
         if !self.record.unfinished() {
             return (torpor, None, false);
@@ -348,33 +355,33 @@ impl<'a> Draft<'a> {
             self.record.levers.clear();
             return (manager, None, false);
         }
-        if !self.values.is_empty() || !self.returning.is_empty() {
+        if !self.values.is_empty() || !self.restored.is_empty() {
             return (torpor, None, true);
         }
-        let returned = self.record.levers.iter().filter(|(_, held)| held.returned());
+        let returned = self.record.levers.iter().filter(|(_, held)| held.is_restored());
         let fields = returned.map(|(pointer, held)| (pointer.as_str(), held.owners.as_slice()));
         let version = self.subject.kind.api_resource().api_version;
-        let managed = fields::given_back(&self.subject.managed, fields, &version);
-        self.record.levers.retain(|_, held| !held.returned());
+        let managed = fields::handed_back(&self.subject.managed_fields, fields, &version);
+        self.record.levers.retain(|_, held| !held.is_restored());
         (torpor, Some(managed), false)
     }
 
     fn finish(mut self) -> Decision {
-        let (manager, owners, unfinished) = self.give_back();
+        let (manager, owners, unfinished) = self.hand_back();
         let unchanged = match &self.subject.found {
             Found::Record(before) => *before == self.record,
-            // A stale annotation is not ours to clean up; a label without a record is.
+            // Torpor removes a label without a record, and leaves a stale annotation.
             Found::Nothing => self.record.levers.is_empty(),
-            Found::Torn => false,
+            Found::RecordMissing => false,
         };
-        let holds_nothing = self.record.levers.is_empty() && self.wish.wants.is_empty();
-        let torn_by_others = matches!(self.subject.found, Found::Torn)
+        let holds_nothing = self.record.levers.is_empty() && self.desired.wants.is_empty();
+        let lost_by_others = matches!(self.subject.found, Found::RecordMissing)
             && holds_nothing
-            && self.wish.remembered.is_none();
-        if (unchanged && self.values.is_empty()) || torn_by_others {
-            return Decision::Keep;
+            && self.desired.remembered.is_none();
+        if (unchanged && self.values.is_empty()) || lost_by_others {
+            return Decision::Unchanged;
         }
-        if self.record.written().0.len() > LONGEST {
+        if self.record.written().0.len() > MAX_BYTES {
             return Decision::Refuse(Refusal::TooLarge { subject: self.subject.display() });
         }
         if self.record.has_too_many_holders() {
@@ -392,13 +399,13 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// A record rebuilt from what the holder's status remembers.
-fn rebuilt(remembered: &Remembered, wish: &Wish) -> Record {
+/// Returns the record that the status of the holder describes.
+fn rebuilt(remembered: &StatusRecord, desired: &Desired) -> Record {
     let levers = remembered.0.iter().map(|(pointer, Lever(original, value, owners))| {
         let holding = Holding {
-            holder: wish.holder.clone(),
+            holder: desired.holder.clone(),
             value: value.clone(),
-            episode: wish.episode.to_owned(),
+            episode: desired.episode.to_owned(),
             kept: false,
         };
         let held =
@@ -434,7 +441,7 @@ fn patch(
     patch
 }
 
-/// Sets a value in a document by its pointer, making the objects on the way.
+/// Sets a value in a document by its JSON pointer and creates missing objects.
 fn set(document: &mut Value, pointer: &str, value: Value) {
     let mut node = document;
     for segment in lever::segments(pointer) {
@@ -447,9 +454,9 @@ fn set(document: &mut Value, pointer: &str, value: Value) {
     *node = value;
 }
 
-/// The original of an object's own lever, as a person would say it.
-pub fn original_in_words(kind: &Kind, record: &Record) -> Option<String> {
-    let mut words: Vec<String> = record
+/// Returns the original values of an object for its status: `5`, or `KEY=value` of a ConfigMap.
+pub fn describe_originals(kind: &Kind, record: &Record) -> Option<String> {
+    let mut originals: Vec<String> = record
         .levers
         .iter()
         .filter(|(pointer, _)| *pointer != lever::RESTART)
@@ -467,8 +474,8 @@ pub fn original_in_words(kind: &Kind, record: &Record) -> Option<String> {
             }
         })
         .collect();
-    words.sort();
-    (!words.is_empty()).then(|| words.join(", "))
+    originals.sort();
+    (!originals.is_empty()).then(|| originals.join(", "))
 }
 
 #[cfg(test)]

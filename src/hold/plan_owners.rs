@@ -46,14 +46,14 @@ fn between_the_two_writes_the_record_stays_and_whoever_comes_finishes_it() {
     assert_eq!(between["spec"]["replicas"], 5);
     assert!(read(&between).found.unfinished(), "{between:#}");
     assert_eq!(read(&between).found.record().unwrap().holders().count(), 0, "it is not held");
-    assert_eq!(written(&between, finish(&read(&between))), before);
+    assert_eq!(written(&between, hand_back_ownership(&read(&between))), before);
     assert_eq!(woken(&between), before);
     assert_eq!(settled(&between, &holder("b"), &BTreeMap::new()), (before.clone(), 1));
-    assert_eq!(finish(&read(&before)), Decision::Keep);
+    assert_eq!(hand_back_ownership(&read(&before)), Decision::Unchanged);
 
     // What was changed since is left alone.
     let changed = patched(&between, &json!({"spec": {"replicas": 7}}), "kubectl-edit");
-    let after = written(&changed, finish(&read(&changed)));
+    let after = written(&changed, hand_back_ownership(&read(&changed)));
     assert_eq!(after["spec"]["replicas"], 7);
 
     // Held again in between, it comes back all the same: to the newest value.
@@ -79,14 +79,14 @@ fn what_was_zero_and_was_scaled_meanwhile_is_its_owners_again_too() {
 #[test]
 fn what_somebody_sets_after_it_was_let_go_is_left_alone() {
     let asleep = held(&deployment());
-    let remembered = Remembered::of(read(&asleep).found.record().unwrap(), &holder("a"));
+    let remembered = StatusRecord::of(read(&asleep).found.record().unwrap(), &holder("a"));
     // The status still knows of the hold: the operator was killed, or has not looked since.
     for replicas in [0, 7] {
         let mut free = woken(&asleep);
         free = patched(&free, &json!({"spec": {"replicas": replicas}}), "kubectl-edit");
         free["spec"]["replicas"] = json!(replicas);
         let decision = ask_with(&free, &holder("a"), &BTreeMap::new(), Some(&remembered));
-        assert_eq!(decision, Decision::Keep, "{replicas}");
+        assert_eq!(decision, Decision::Unchanged, "{replicas}");
     }
 }
 

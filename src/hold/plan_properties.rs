@@ -56,7 +56,7 @@ proptest! {
         };
         let mut object = written_by(&deployment(), 5, deployer, false);
         let mut deployed = 5;
-        let mut remembered: [Option<Remembered>; 3] = [None, None, None];
+        let mut remembered: [Option<StatusRecord>; 3] = [None, None, None];
         let mut holding = [false; 3];
         // Each holder looks again after every event, as a watch has it do.
         for event in events {
@@ -93,7 +93,7 @@ proptest! {
                     .found
                     .record()
                     .filter(|record| record.held_by(&holder))
-                    .map(|record| Remembered::of(record, &holder));
+                    .map(|record| StatusRecord::of(record, &holder));
             }
             let expected = if holding.contains(&true) { 0 } else { deployed };
             prop_assert_eq!(&object["spec"]["replicas"], &json!(expected));

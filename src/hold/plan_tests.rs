@@ -2,6 +2,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::reason::Reason;
 use crate::hold::lever::{CONFIG_MAP, RESTART, WORKLOADS, key_wants, restart_wants};
 
 fn holder(name: &str) -> Holder {
@@ -154,9 +155,9 @@ fn ask_with(
     object: &Value,
     holder: &Holder,
     wants: &BTreeMap<String, Value>,
-    remembered: Option<&Remembered>,
+    remembered: Option<&StatusRecord>,
 ) -> Decision {
-    decide(&read(object), &Wish { holder, episode: "e1", wants, remembered })
+    decide(&read(object), &Desired { holder, episode: "e1", wants, remembered })
 }
 
 fn written(object: &Value, decision: Decision) -> Value {
@@ -172,7 +173,7 @@ fn settled(object: &Value, holder: &Holder, wants: &BTreeMap<String, Value>) -> 
     for writes in 0.. {
         match ask(&object, holder, wants) {
             Decision::Write(write) => object = patched(&object, &write.patch, &write.manager),
-            Decision::Keep => return (object, writes),
+            Decision::Unchanged => return (object, writes),
             Decision::Refuse(refusal) => panic!("{refusal}"),
         }
     }
@@ -222,7 +223,7 @@ fn held_value_and_original_travel_in_one_write_with_the_version_that_was_read() 
 #[test]
 fn what_is_held_as_wanted_is_not_written_again() {
     let object = held(&deployment());
-    assert_eq!(ask(&object, &holder("a"), &stop()), Decision::Keep);
+    assert_eq!(ask(&object, &holder("a"), &stop()), Decision::Unchanged);
 }
 
 #[test]
@@ -252,7 +253,7 @@ fn the_original_is_never_overwritten_by_a_held_value() {
     let object = held(&deployment());
     let again = decide(
         &read(&object),
-        &Wish { holder: &holder("a"), episode: "e2", wants: &stop(), remembered: None },
+        &Desired { holder: &holder("a"), episode: "e2", wants: &stop(), remembered: None },
     );
     let object = written(&object, again);
     let object = written(&object, ask(&object, &holder("b"), &stop()));
@@ -275,7 +276,7 @@ fn it_comes_back_when_the_last_holder_lets_go() {
 fn a_person_who_peeks_with_scale_does_not_change_what_comes_back() {
     let peeked = replicas_by(&held(&deployment()), 1, "kubectl", "Update", "scale");
     let Decision::Write(write) = ask(&peeked, &holder("a"), &stop()) else { panic!() };
-    assert!(!write.foreign[0].kept);
+    assert!(!write.foreign[0].rollout);
     assert_eq!(write.foreign[0].owner.as_ref().unwrap().manager, "kubectl");
     let object = patched(&peeked, &write.patch, &write.manager);
     assert_eq!(woken(&object)["spec"]["replicas"], 5);
@@ -310,7 +311,7 @@ fn a_stale_annotation_is_never_restored_from() {
     object["metadata"]["annotations"] =
         json!({ANNOTATION: held(&deployment())["metadata"]["annotations"][ANNOTATION]});
     object["spec"]["replicas"] = json!(2);
-    assert_eq!(ask(&object, &holder("a"), &BTreeMap::new()), Decision::Keep);
+    assert_eq!(ask(&object, &holder("a"), &BTreeMap::new()), Decision::Unchanged);
     assert_eq!(woken(&held(&object))["spec"]["replicas"], 2);
 }
 
@@ -318,7 +319,7 @@ fn a_stale_annotation_is_never_restored_from() {
 fn what_the_status_remembers_stands_in_for_a_torn_annotation() {
     let asleep = held(&deployment());
     let record = read(&asleep).found.record().unwrap().clone();
-    let remembered = Remembered::of(&record, &holder("a"));
+    let remembered = StatusRecord::of(&record, &holder("a"));
     let mut annotation_torn = asleep.clone();
     annotation_torn["metadata"].as_object_mut().unwrap().remove("annotations");
     let mut both_torn = annotation_torn.clone();
@@ -344,7 +345,7 @@ fn each_holder_heals_what_it_holds() {
     object["metadata"].as_object_mut().unwrap().remove("annotations");
     object["metadata"].as_object_mut().unwrap().remove("labels");
     for (holder, wants) in &holders {
-        let remembered = Remembered::of(&record, holder);
+        let remembered = StatusRecord::of(&record, holder);
         object = written(&object, ask_with(&object, holder, wants, Some(&remembered)));
     }
     assert_eq!(read(&object).found.record(), Some(&record));
@@ -355,14 +356,14 @@ fn an_original_that_is_recorded_nowhere_is_asked_for() {
     let mut torn = held(&deployment());
     torn["metadata"].as_object_mut().unwrap().remove("annotations");
     let Decision::Refuse(refusal) = ask(&torn, &holder("a"), &stop()) else { panic!() };
-    assert_eq!(refusal.reason(), "OriginalUnknown");
+    assert_eq!(refusal.reason(), Reason::OriginalUnknown);
 }
 
 #[test]
 fn who_takes_the_marks_off_what_is_held_contests_it() {
     let asleep = held(&deployment());
     let record = read(&asleep).found.record().unwrap().clone();
-    let remembered = Remembered::of(&record, &holder("a"));
+    let remembered = StatusRecord::of(&record, &holder("a"));
     let mut torn = asleep.clone();
     torn["metadata"].as_object_mut().unwrap().remove("annotations");
     let foreign = |object: &Value, wants: &BTreeMap<String, Value>| match ask_with(
@@ -372,7 +373,7 @@ fn who_takes_the_marks_off_what_is_held_contests_it() {
         Some(&remembered),
     ) {
         Decision::Write(write) => write.foreign,
-        Decision::Keep => Vec::new(),
+        Decision::Unchanged => Vec::new(),
         Decision::Refuse(refusal) => panic!("{refusal}"),
     };
     assert_eq!(foreign(&torn, &stop()), [Foreign::of_the_record()]);
@@ -389,7 +390,7 @@ fn a_held_value_that_nothing_tells_of_is_never_taken_for_an_original() {
     torn["metadata"].as_object_mut().unwrap().remove("annotations");
     torn["metadata"].as_object_mut().unwrap().remove("labels");
     let Decision::Refuse(refusal) = ask(&torn, &holder("a"), &stop()) else { panic!() };
-    assert_eq!(refusal.reason(), "OriginalUnknown");
+    assert_eq!(refusal.reason(), Reason::OriginalUnknown);
     // What somebody has set since is theirs.
     let set = replicas_by(&torn, 0, "kubectl", "Update", "");
     assert_eq!(woken(&held(&set))["spec"]["replicas"], 0);
@@ -402,7 +403,7 @@ fn what_is_held_as_wanted_is_not_refused() {
     let (a, b) = (holder("a"), holder("b"));
     let mut object = written(&deployment(), ask(&deployment(), &a, &restart_wants("d")));
     object["spec"]["paused"] = json!(true);
-    assert_eq!(ask(&object, &a, &restart_wants("d")), Decision::Keep);
+    assert_eq!(ask(&object, &a, &restart_wants("d")), Decision::Unchanged);
     let refused = |decision| matches!(decision, Decision::Refuse(Refusal::CannotRestart { .. }));
     assert!(refused(ask(&object, &a, &restart_wants("e"))), "it would have to roll");
     assert!(refused(ask(&object, &b, &restart_wants("d"))), "a new holder");
@@ -411,12 +412,12 @@ fn what_is_held_as_wanted_is_not_refused() {
 #[test]
 fn more_holders_than_a_record_may_name_are_refused() {
     let mut object = held(&deployment());
-    for number in 1..super::super::record::HOLDERS {
+    for number in 1..super::super::record::MAX_HOLDERS {
         object = written(&object, ask(&object, &holder(&format!("h{number}")), &stop()));
     }
     let Decision::Refuse(refusal) = ask(&object, &holder("more"), &stop()) else { panic!() };
-    assert_eq!(refusal.reason(), "HoldTooLarge");
-    assert_eq!(ask(&object, &holder("a"), &stop()), Decision::Keep);
+    assert_eq!(refusal.reason(), Reason::HoldTooLarge);
+    assert_eq!(ask(&object, &holder("a"), &stop()), Decision::Unchanged);
 }
 
 #[test]
@@ -424,7 +425,7 @@ fn another_value_for_a_key_that_is_held_is_a_conflict() {
     let wants = |value: &str| key_wants(&[("HIBERNATE_MODE".into(), value.into())].into());
     let object = written(&config_map(), ask(&config_map(), &holder("a"), &wants("true")));
     let Decision::Refuse(refusal) = ask(&object, &holder("b"), &wants("deep")) else { panic!() };
-    assert_eq!(refusal.reason(), "HoldConflict");
+    assert_eq!(refusal.reason(), Reason::HoldConflict);
     assert!(refusal.to_string().contains("Hibernation/cornice/a"), "{refusal}");
 }
 
@@ -438,19 +439,19 @@ fn what_cannot_be_written_is_refused() {
         };
     let mut object = config_map();
     object["immutable"] = json!(true);
-    assert_eq!(reason(&object, &wants), "ConfigMapImmutable");
+    assert_eq!(reason(&object, &wants), Reason::ConfigMapImmutable);
     let mut object = config_map();
     object["binaryData"] = json!({"cert": "AA=="});
     let cert = key_wants(&[("cert".into(), "x".into())].into());
-    assert_eq!(reason(&object, &cert), "ConfigMapKeyBinary");
+    assert_eq!(reason(&object, &cert), Reason::ConfigMapKeyBinary);
     let mut object = deployment();
     object["spec"]["paused"] = json!(true);
-    assert_eq!(reason(&object, &restart_wants("d")), "CannotRestart");
+    assert_eq!(reason(&object, &restart_wants("d")), Reason::CannotRestart);
     let mut object = deployment();
     object["metadata"]["ownerReferences"] = json!([{"apiVersion": "x/v1", "kind": "Rollout", "name": "r", "uid": "z", "controller": true}]);
-    assert_eq!(reason(&object, &stop()), "ControlledBy");
+    assert_eq!(reason(&object, &stop()), Reason::ControlledBy);
     let large = key_wants(&(0..20).map(|n| (format!("K{n}"), "x".repeat(4000))).collect());
-    assert_eq!(reason(&config_map(), &large), "HoldTooLarge");
+    assert_eq!(reason(&config_map(), &large), Reason::HoldTooLarge);
 }
 
 #[test]
@@ -466,8 +467,8 @@ fn stop_in_place_of_restart_is_one_write() {
 #[test]
 fn a_kept_hold_stays_and_is_taken_over_by_the_next_object_of_the_name() {
     let asleep = held(&deployment());
-    let kept = written(&asleep, keep(&read(&asleep), &holder("a")));
-    assert_eq!(keep(&read(&kept), &holder("a")), Decision::Keep);
+    let kept = written(&asleep, mark_kept(&read(&asleep), &holder("a")));
+    assert_eq!(mark_kept(&read(&kept), &holder("a")), Decision::Unchanged);
     let adopted = written(&kept, ask(&kept, &holder("a"), &stop()));
     assert!(read(&adopted).found.record().unwrap().holders().all(|holding| !holding.kept));
     assert_eq!(woken(&kept)["spec"]["replicas"], 5);

@@ -1,4 +1,4 @@
-//! The record of a hold: the annotation that keeps the originals, and the label that vouches for it.
+//! The record of a hold: the annotation with the original values, and the label that authenticates it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,41 +10,41 @@ use serde_json::Value;
 use super::fields::Owner;
 use super::lever::{Kind, digest};
 
-/// The annotation that keeps the record.
+/// The annotation with the record.
 pub const ANNOTATION: &str = "torpor.dev/hold";
-/// The label that is the annotation's digest. Held objects are watched by it.
+/// The label with the digest of the annotation. The watches of held objects select by this label.
 pub const LABEL: &str = "torpor.dev/held";
-/// Longest annotation, in bytes.
-pub const LONGEST: usize = 64 * 1024;
-/// Most holders of one object. Each is looked for while it is missing, and whoever may write an object
-/// can invent some.
-pub const HOLDERS: usize = 64;
+/// The largest annotation, in bytes.
+pub(crate) const MAX_BYTES: usize = 64 * 1024;
+/// The largest number of holders of one object. The sweep looks for each missing holder, and every client
+/// that may write the object can invent holders.
+pub(crate) const MAX_HOLDERS: usize = 64;
 
-/// Everything that is held of one object, by lever.
+/// All holds on one object.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Record {
-    /// By JSON pointer.
+    /// The held levers, by JSON pointer.
     pub levers: BTreeMap<String, Held>,
 }
 
-/// One lever that is held.
+/// One held lever.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Held {
-    /// The value to restore; absent where there was none.
+    /// The value to restore; none where the field was absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<Value>,
-    /// Who owned the field.
+    /// The owners of the field before the hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<Owner>,
-    /// Who holds it. It comes back when the last one lets go. Nobody: it has its value back, and the
-    /// ownership of the field is still to be given back.
+    /// The holders. The release by the last holder restores the value. Without holders the value is
+    /// restored, and the ownership of the field is still to be handed back.
     pub holders: Vec<Holding>,
 }
 
 impl Held {
-    /// Whether it has its value back already, and only its owners are not yet what they were.
-    pub fn returned(&self) -> bool {
+    /// Returns whether the value is restored and only the ownership is still to be handed back.
+    pub(crate) fn is_restored(&self) -> bool {
         self.holders.is_empty()
     }
 }
@@ -52,28 +52,28 @@ impl Held {
 /// One holder of a lever.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Holding {
-    /// Who.
+    /// The holder.
     #[serde(rename = "by")]
     pub holder: Holder,
-    /// The value that it holds the lever at.
+    /// The held value.
     pub value: Value,
-    /// Its hibernation, or window.
+    /// The episode: one hibernation, or one occurrence of a window.
     pub episode: String,
-    /// The holder was deleted with `onDelete: Keep`: it stays, and the next object of that name
-    /// takes it over.
+    /// Whether the holder was deleted with `onDelete: Keep`. The hold stays, and the next object of that
+    /// name adopts it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
 }
 
-/// Kind, namespace and name, never a uid: deleted and made again, or restored from a backup, it is
-/// the same holder.
+/// The object that holds: kind, namespace and name. It has no uid, so that an object that is created
+/// again or restored from a backup is the same holder.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Holder {
     /// `Hibernation` or `MaintenanceWindow`.
     pub kind: String,
-    /// Its namespace.
+    /// The namespace.
     pub namespace: String,
-    /// Its name.
+    /// The name.
     pub name: String,
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A holder is written `Kind/namespace/name`.
+/// The text is not `Kind/namespace/name`.
 #[derive(Debug, thiserror::Error)]
 #[error("a holder is written Kind/namespace/name")]
 pub struct NotAHolder;
@@ -112,56 +112,57 @@ impl<'de> Deserialize<'de> for Holder {
     }
 }
 
-/// What annotation and label together say.
+/// The hold of an object, according to annotation and label.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
-    /// Neither is there, or an annotation without its label, which is a stale copy (`kubectl
-    /// rollout undo` brings it back from a ReplicaSet) and is never restored from.
+    /// There is no label. An annotation without its label is a stale copy (`kubectl rollout undo` copies
+    /// it from a ReplicaSet), and Torpor never restores from it.
     Nothing,
-    /// They belong together.
+    /// The label is the digest of the annotation.
     Record(Record),
-    /// The label is there, and the annotation is not the one that it vouches for, or none that Torpor
-    /// writes: torn off.
-    Torn,
+    /// There is a label, and the annotation is gone, changed, or none that Torpor writes.
+    RecordMissing,
 }
 
 impl Found {
-    /// Reads annotation and label of an object of a kind. Whoever may write the object can write a record
-    /// into it: one that names anything but the kind's levers, or that is larger than any may be, is none
-    /// of Torpor's.
-    pub fn of(kind: &Kind, annotation: Option<&str>, label: Option<&str>) -> Self {
+    /// Parses annotation and label of an object of a kind. Every client that may write the object can
+    /// write a record. A record with a field that is no lever of the kind, or above the limits, is not
+    /// Torpor's.
+    pub(crate) fn of(kind: &Kind, annotation: Option<&str>, label: Option<&str>) -> Self {
         match Self::read(annotation, label) {
-            Self::Record(record) if !record.levers.keys().all(|p| kind.has_lever(p)) => Self::Torn,
+            Self::Record(record) if !record.levers.keys().all(|p| kind.has_lever(p)) => {
+                Self::RecordMissing
+            }
             found => found,
         }
     }
 
-    /// The same of any kind.
-    pub fn read(annotation: Option<&str>, label: Option<&str>) -> Self {
+    /// Parses annotation and label without a check of the levers.
+    pub(crate) fn read(annotation: Option<&str>, label: Option<&str>) -> Self {
         let Some(label) = label else { return Self::Nothing };
         let record = annotation
-            .filter(|annotation| annotation.len() <= LONGEST && digest(annotation) == label)
+            .filter(|annotation| annotation.len() <= MAX_BYTES && digest(annotation) == label)
             .and_then(|annotation| serde_json::from_str(annotation).ok())
             .filter(|record: &Record| !record.has_too_many_holders());
-        record.map_or(Self::Torn, Self::Record)
+        record.map_or(Self::RecordMissing, Self::Record)
     }
 
-    /// The record, where there is one.
-    pub fn record(&self) -> Option<&Record> {
+    /// Returns the record, if there is one.
+    pub(crate) fn record(&self) -> Option<&Record> {
         match self {
             Self::Record(record) => Some(record),
-            Self::Nothing | Self::Torn => None,
+            Self::Nothing | Self::RecordMissing => None,
         }
     }
 
-    /// Whether something was let go of whose ownership is still to be given back.
-    pub fn unfinished(&self) -> bool {
+    /// Returns whether a value is restored whose ownership is still to be handed back.
+    pub(crate) fn unfinished(&self) -> bool {
         self.record().is_some_and(Record::unfinished)
     }
 }
 
 impl Record {
-    /// Annotation and label.
+    /// Returns annotation and label.
     pub fn written(&self) -> (String, String) {
         // A map of strings and JSON values always serialises.
         let annotation = serde_json::to_string(self).unwrap_or_default();
@@ -169,8 +170,8 @@ impl Record {
         (annotation, label)
     }
 
-    /// The holdings of one holder, by lever.
-    pub fn holdings<'a>(
+    /// Returns the holdings of one holder, by lever.
+    pub(crate) fn holdings<'a>(
         &'a self,
         holder: &'a Holder,
     ) -> impl Iterator<Item = (&'a String, &'a Holding)> {
@@ -179,24 +180,24 @@ impl Record {
         })
     }
 
-    /// Whether this holder holds any lever.
-    pub fn held_by(&self, holder: &Holder) -> bool {
+    /// Returns whether the holder holds any lever.
+    pub(crate) fn held_by(&self, holder: &Holder) -> bool {
         self.holdings(holder).next().is_some()
     }
 
-    /// Whether some lever has its value back, and its owners not yet the field.
-    pub fn unfinished(&self) -> bool {
-        self.levers.values().any(Held::returned)
+    /// Returns whether a value is restored whose ownership is still to be handed back.
+    pub(crate) fn unfinished(&self) -> bool {
+        self.levers.values().any(Held::is_restored)
     }
 
-    /// Everybody who holds a lever.
-    pub fn holders(&self) -> impl Iterator<Item = &Holding> {
+    /// Returns the holdings of all levers.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = &Holding> {
         self.levers.values().flat_map(|held| &held.holders)
     }
 
-    /// Whether more hold it than may.
-    pub fn has_too_many_holders(&self) -> bool {
-        self.holders().map(|holding| &holding.holder).collect::<BTreeSet<_>>().len() > HOLDERS
+    /// Returns whether the record has more than [`MAX_HOLDERS`] holders.
+    pub(crate) fn has_too_many_holders(&self) -> bool {
+        self.holders().map(|holding| &holding.holder).collect::<BTreeSet<_>>().len() > MAX_HOLDERS
     }
 }
 
@@ -217,8 +218,8 @@ mod tests {
         let (annotation, label) = record().written();
         assert_eq!(Found::read(Some(&annotation), Some(&label)), Found::Record(record()));
         assert_eq!(Found::read(Some(&annotation), None), Found::Nothing);
-        assert_eq!(Found::read(Some(&annotation), Some("0123456789abcdef")), Found::Torn);
-        assert_eq!(Found::read(None, Some(&label)), Found::Torn);
+        assert_eq!(Found::read(Some(&annotation), Some("0123456789abcdef")), Found::RecordMissing);
+        assert_eq!(Found::read(None, Some(&label)), Found::RecordMissing);
         assert_eq!(Found::read(None, None), Found::Nothing);
     }
 
@@ -231,23 +232,23 @@ mod tests {
         assert_eq!(read(&record()), Found::Record(record()));
         let mut foreign = record();
         foreign.levers.insert("/spec/paused".to_owned(), foreign.levers["/spec/replicas"].clone());
-        assert_eq!(read(&foreign), Found::Torn);
+        assert_eq!(read(&foreign), Found::RecordMissing);
 
         let mut invented = record();
         let holders = &mut invented.levers.get_mut("/spec/replicas").unwrap().holders;
-        while holders.len() < HOLDERS {
+        while holders.len() < MAX_HOLDERS {
             let holder = format!("Hibernation/cornice/{}", holders.len()).parse().unwrap();
             holders.push(Holding { holder, ..holders[0].clone() });
         }
         assert_eq!(read(&invented), Found::Record(invented.clone()));
         let holders = &mut invented.levers.get_mut("/spec/replicas").unwrap().holders;
         holders.push(Holding { holder: "A/b/c".parse().unwrap(), ..holders[0].clone() });
-        assert_eq!(read(&invented), Found::Torn);
+        assert_eq!(read(&invented), Found::RecordMissing);
 
         let mut large = record();
         let held = large.levers.get_mut("/spec/replicas").unwrap();
-        held.original = Some(json!("x".repeat(LONGEST)));
-        assert_eq!(read(&large), Found::Torn);
+        held.original = Some(json!("x".repeat(MAX_BYTES)));
+        assert_eq!(read(&large), Found::RecordMissing);
     }
 
     #[test]

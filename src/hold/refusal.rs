@@ -1,89 +1,101 @@
-//! Why an object is not held, or not restored, as a person is told.
+//! Why an object is not held, or not restored: state, cause and remedy for the condition.
 
-use super::record::{ANNOTATION, HOLDERS, Holder};
+use super::record::{ANNOTATION, Holder, MAX_HOLDERS};
+use crate::api::reason::Reason;
 
 /// Why an object is not held, or not restored.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// Another controller owns it.
-    #[error("{subject} belongs to {kind} {name}, which would undo any change: name that instead")]
+    /// Another controller controls the object.
+    #[error(
+        "{subject} is not held: {kind} {name} controls it and would revert any change. Name {kind} {name} instead"
+    )]
     ControlledBy {
-        /// The object.
+        /// Kind and name of the object.
         subject: String,
-        /// Kind of its owner.
+        /// Kind of the controller.
         kind: String,
-        /// Name of its owner.
+        /// Name of the controller.
         name: String,
     },
-    /// Another holder wants another value.
-    #[error("{subject}: {holder} holds {lever} at another value; take that key out of one of them")]
+    /// Another holder holds the lever at another value.
+    #[error(
+        "{subject} is not held: {holder} holds {lever} at another value. Set it in one of the two objects only"
+    )]
     HoldConflict {
-        /// The object.
+        /// Kind and name of the object.
         subject: String,
         /// The other holder.
         holder: Box<Holder>,
         /// The lever.
         lever: String,
     },
-    /// Its annotation was torn off, and the original is recorded nowhere.
+    /// The annotation is gone or changed, and no status records the original value.
     #[error(
-        "{subject} was held, its annotation {ANNOTATION} is gone or changed, and {lever} had a value that is recorded nowhere: set it to what it should be when awake"
+        "{subject} was held, and the original value of {lever} is lost: the annotation {ANNOTATION} is gone or changed, and no status records the value. Set it to the value that it should have when awake"
     )]
     OriginalUnknown {
-        /// The object.
+        /// Kind and name of the object.
         subject: String,
         /// The lever.
         lever: String,
     },
-    /// The record would not fit.
+    /// The annotation would be too large.
     #[error(
-        "{subject}: the record of what is held would pass 64 KiB; override fewer or smaller keys"
+        "{subject} is not held: the record of its original values would exceed 64 KiB. Override fewer or smaller keys"
     )]
     TooLarge {
-        /// The object.
+        /// Kind and name of the object.
         subject: String,
     },
-    /// The record would not be read again.
-    #[error("{subject} is held by {most} others already: have one of them let go of it", most = HOLDERS)]
+    /// The object already has [`MAX_HOLDERS`] holders.
+    #[error(
+        "{subject} is not held: {most} other objects hold it already. Remove it from the spec of one of them",
+        most = MAX_HOLDERS
+    )]
     TooManyHolders {
-        /// The object.
+        /// Kind and name of the object.
         subject: String,
     },
-    /// The ConfigMap can't be changed.
-    #[error("{subject} is immutable: make one that is not, and let the workloads use that")]
+    /// The ConfigMap is immutable.
+    #[error(
+        "{subject} is not held: it is immutable. Create a ConfigMap that is not, and let the workloads use that ConfigMap"
+    )]
     Immutable {
-        /// The object.
+        /// Kind and name of the object.
         subject: String,
     },
-    /// The key is binary.
-    #[error("{subject}: {key} is in binaryData, and only keys in data can be overridden")]
+    /// The key is in `binaryData`.
+    #[error(
+        "{subject} is not held: its key {key} is in binaryData, and Torpor overrides keys in data only. Override a key in data"
+    )]
     BinaryKey {
-        /// The object.
+        /// Kind and name of the object.
         subject: String,
         /// The key.
         key: String,
     },
-    /// Rolling it would not restart its pods.
-    #[error("{subject} can't be restarted: {why}")]
+    /// A change of the pod template would not restart all pods.
+    #[error("{subject} is not restarted: {why}")]
     CannotRestart {
-        /// The object.
+        /// Kind and name of the object.
         subject: String,
-        /// Why.
+        /// Cause and remedy.
         why: &'static str,
     },
 }
 
 impl Refusal {
-    /// The reason of the condition.
-    pub fn reason(&self) -> &'static str {
+    /// Returns the reason of the condition.
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::ControlledBy { .. } => "ControlledBy",
-            Self::HoldConflict { .. } => "HoldConflict",
-            Self::OriginalUnknown { .. } => "OriginalUnknown",
-            Self::TooLarge { .. } | Self::TooManyHolders { .. } => "HoldTooLarge",
-            Self::Immutable { .. } => "ConfigMapImmutable",
-            Self::BinaryKey { .. } => "ConfigMapKeyBinary",
-            Self::CannotRestart { .. } => "CannotRestart",
+            Self::ControlledBy { .. } => Reason::ControlledBy,
+            Self::HoldConflict { .. } => Reason::HoldConflict,
+            Self::OriginalUnknown { .. } => Reason::OriginalUnknown,
+            Self::TooLarge { .. } | Self::TooManyHolders { .. } => Reason::HoldTooLarge,
+            Self::Immutable { .. } => Reason::ConfigMapImmutable,
+            Self::BinaryKey { .. } => Reason::ConfigMapKeyBinary,
+            Self::CannotRestart { .. } => Reason::CannotRestart,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A workload or ConfigMap as far as a hold needs to know it. What an API server sends is read once,
-//! here, and only this is kept.
+//! The fields of a workload or ConfigMap that a hold needs. The object is parsed once, here; the rest of
+//! it is dropped.
 
 use std::collections::BTreeMap;
 
@@ -14,91 +14,91 @@ use super::record::{ANNOTATION, Found, Holder, LABEL};
 /// A workload or ConfigMap.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// What it is.
+    /// The kind.
     pub kind: &'static Kind,
-    /// Its namespace.
+    /// The namespace.
     pub namespace: String,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its uid.
+    /// The uid.
     pub uid: String,
-    /// The version that was read: every write carries it.
+    /// The resourceVersion that was read. Every write carries it.
     pub resource_version: String,
-    /// Its generation.
+    /// The generation.
     pub generation: i64,
-    /// Its labels, without Torpor's.
+    /// The labels without Torpor's.
     pub labels: BTreeMap<String, String>,
-    /// Whether it is being deleted.
+    /// Whether the object is being deleted.
     pub deleting: bool,
-    /// Its controller, where it has one.
+    /// The controller of the object, if any.
     pub controller: Option<Controller>,
-    /// What annotation and label say.
+    /// The hold, according to annotation and label.
     pub found: Found,
-    /// Whether Torpor's annotation or label is there at all.
+    /// Whether the object has Torpor's annotation or label.
     pub marked: bool,
-    /// The levers that matter, as they are now.
+    /// The observed levers: those of the kind, of the record, and those that a holder desires.
     pub levers: BTreeMap<String, View>,
-    /// Who owns more of the pod template (or of a ConfigMap's data) than the levers in it.
+    /// The owners of more of the pod template (or of the data of a ConfigMap) than the levers in it.
     pub template_owners: Vec<Owner>,
-    /// managedFields as they are, where something of them is to be given back; else nothing is kept.
-    pub managed: Vec<ManagedFieldsEntry>,
-    /// The rest of what is looked at.
+    /// managedFields; empty unless ownership is to be handed back.
+    pub managed_fields: Vec<ManagedFieldsEntry>,
+    /// The other observed fields.
     pub facts: Facts,
 }
 
-/// The controller that an object belongs to.
+/// The owner of an object that has `controller: true`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Controller {
-    /// Its kind.
+    /// The kind.
     pub kind: String,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its uid.
+    /// The uid.
     pub uid: String,
 }
 
-/// A lever as it is now.
+/// An observed lever.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct View {
-    /// Its value; none where the field is not there.
+    /// The value; none where the field is absent.
     pub value: Option<Value>,
-    /// Who owns it, other than Torpor.
+    /// The owners other than Torpor.
     pub owners: Vec<Owner>,
-    /// Whether Torpor owns it: it was the last to change it.
+    /// Whether Torpor owns the field: Torpor was the last to change it.
     pub ours: bool,
 }
 
-/// What a workload's spec and status say, and a ConfigMap's shape.
+/// Fields of the spec and status of a workload, and of a ConfigMap.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "they are what the API says, each for itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent field of the API")]
 pub struct Facts {
-    /// The selector of its pods.
+    /// The selector of the pods.
     pub selector: Option<LabelSelector>,
-    /// The generation that its controller has seen.
+    /// `status.observedGeneration`.
     pub observed_generation: i64,
     /// `spec.replicas`.
     pub replicas: i64,
-    /// `status.replicas` (or scheduled pods of a DaemonSet).
+    /// `status.replicas` (of a DaemonSet: `status.currentNumberScheduled`).
     pub status_replicas: i64,
     /// Pods of the newest template.
     pub updated: i64,
-    /// Pods that are available (ready, for a ReplicaSet).
+    /// Available pods.
     pub available: i64,
-    /// Pods that a DaemonSet wants.
+    /// Desired pods of a DaemonSet.
     pub desired: i64,
     /// Whether a Deployment is paused.
     pub paused: bool,
-    /// `OnDelete`, for example.
+    /// The type of the update strategy, such as `OnDelete`.
     pub strategy: String,
-    /// Partition of a rolling update.
+    /// The partition of the rolling update.
     pub partition: i64,
     /// Whether a Job has finished.
     pub finished: bool,
-    /// Whether a Job says that it is suspended.
+    /// Whether a Job has the condition `Suspended`.
     pub suspended: bool,
-    /// Pods of a Job that run.
+    /// Active pods of a Job.
     pub active: i64,
-    /// The annotation of its pod template by which a restart is known.
+    /// The digest of the last restart, from the pod template.
     pub configuration: Option<String>,
     /// Whether a ConfigMap is immutable.
     pub immutable: bool,
@@ -107,14 +107,13 @@ pub struct Facts {
 }
 
 impl Subject {
-    /// Whether that holder holds it, by its annotation.
+    /// Returns whether the record names the holder.
     pub fn is_held_by(&self, holder: &Holder) -> bool {
         self.found.record().is_some_and(|record| record.held_by(holder))
     }
 
-    /// Reads what was sent. `pointers` are the levers that somebody wants besides those recorded;
-    /// the kind's own are always read. None for an object without name or uid, which no API server
-    /// sends.
+    /// Parses an object. `pointers` are the desired levers; the levers of the kind and of the record are
+    /// always observed. None for an object without name or uid, which no API server sends.
     pub fn read<'a>(
         kind: &'static Kind,
         object: &DynamicObject,
@@ -125,22 +124,23 @@ impl Subject {
         let mut labels = meta.labels.clone().unwrap_or_default();
         let label = labels.remove(LABEL);
         let found = Found::of(kind, annotation.map(String::as_str), label.as_deref());
-        let managed: &[ManagedFieldsEntry] = meta.managed_fields.as_deref().unwrap_or_default();
+        let managed_fields: &[ManagedFieldsEntry] =
+            meta.managed_fields.as_deref().unwrap_or_default();
 
-        let mut wanted: Vec<String> = pointers.into_iter().cloned().collect();
-        wanted.extend(kind.stop.map(str::to_owned));
+        let mut observed: Vec<String> = pointers.into_iter().cloned().collect();
+        observed.extend(kind.stop.map(str::to_owned));
         if kind.name != "ConfigMap" {
-            wanted.push(lever::RESTART.to_owned());
+            observed.push(lever::RESTART.to_owned());
         }
         if let Some(record) = found.record() {
-            wanted.extend(record.levers.keys().cloned());
+            observed.extend(record.levers.keys().cloned());
         }
-        let levers: BTreeMap<String, View> = wanted
+        let levers: BTreeMap<String, View> = observed
             .into_iter()
             .map(|pointer| {
                 let value = object.data.pointer(&pointer).cloned();
-                let owners = fields::owners(managed, &pointer);
-                let ours = fields::owned_by_torpor(managed, &pointer);
+                let owners = fields::owners(managed_fields, &pointer);
+                let ours = fields::owned_by_torpor(managed_fields, &pointer);
                 (pointer, View { value, owners, ours })
             })
             .collect();
@@ -162,10 +162,10 @@ impl Subject {
                 })
             }),
             marked: annotation.is_some() || label.is_some(),
-            managed: if found.unfinished() { managed.to_vec() } else { Vec::new() },
+            managed_fields: if found.unfinished() { managed_fields.to_vec() } else { Vec::new() },
             found,
             template_owners: fields::owners_besides(
-                managed,
+                managed_fields,
                 kind.template,
                 &levers.keys().collect::<Vec<_>>(),
             ),
@@ -174,7 +174,7 @@ impl Subject {
         })
     }
 
-    /// How a person calls it.
+    /// Returns kind and name.
     pub fn display(&self) -> String {
         format!("{} {}", self.kind.name, self.name)
     }

@@ -1,12 +1,9 @@
-//! One MaintenanceWindow, from what is seen of it to what is done. What it holds, it holds as a
-//! Hibernation does; besides, there is its time, and a market.
+//! The plan of a MaintenanceWindow: validate the spec, decide, report in the status. Pure.
 
-mod departure;
-mod held;
+mod end;
 pub mod occurrence;
-pub mod pass;
 pub mod plan;
+pub mod status;
 #[cfg(test)]
-mod plan_world;
-pub mod report;
+mod test_world;
 pub mod validate;

@@ -87,7 +87,8 @@ fn on_or_over(window: WindowStatus, now: Timestamp) -> Occurrence {
 /// The window that was planned then, as far as it is known moved to where it was moved.
 fn window(spec: &Valid, status: &MaintenanceWindowStatus, planned: Timestamp) -> WindowStatus {
     let recorded = status.window.as_ref().filter(|recorded| recorded.planned.0 == planned);
-    let moves = spec.deals.as_ref().is_some_and(|deals| deals.forward == ForwardDeals::Postpone);
+    let moves =
+        spec.hold.deals.as_ref().is_some_and(|deals| deals.forward == ForwardDeals::Postpone);
     let start = recorded.filter(|_| moves).map_or(planned, |recorded| recorded.start.0);
     moved(spec, planned, start, recorded.is_some_and(|recorded| recorded.begun))
 }

@@ -1,8 +1,6 @@
-//! What to do next: a pure function of the valid spec, what was seen, and the time.
-//!
-//! As with a Hibernation, a plan is a status, written first, and then actions. What is held is planned
-//! by [`crate::hibernation::plan`], asked to sleep or to be awake; what a market is asked and told, by
-//! [`crate::deals::gate`]. Here is only which of the two comes when.
+//! What to do next about one MaintenanceWindow: a pure function of the valid spec, what was observed,
+//! and the time. [`crate::transition`] plans the workloads, [`crate::deals::session`] the market; this
+//! decides which of the two comes when.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -10,74 +8,22 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::occurrence::{Occurrence, counted_from, moved, occurrence};
 use super::validate::{Begins, Valid};
 use crate::api::deals::ForwardDeals;
-use crate::api::hibernation::StepStatus;
+use crate::api::hold_state::{DatabaseState, StepStatus};
 use crate::api::maintenance_window::{
     MaintenanceWindowStatus, NextWindowTransition, WindowPhase, WindowState, WindowStatus,
 };
-use crate::deals::dealings::{Dealings, Prepared, Start, TAKING_BACK};
-use crate::deals::gate::{self, Trouble, Verdict};
-use crate::hibernation::observe::Observed;
-use crate::hibernation::plan::{self as hold, Contests, Looks, Next, Standing};
-use crate::hold::record::Holder;
+use crate::api::reason::Reason;
+use crate::deals::clearance::{MarketError, Verdict};
+use crate::deals::session::{Prepared, Session, Start, TAKING_BACK};
+use crate::transition::plan::{Action, Confirmations, HoldInput, Next, Place, Plan, Transition};
+use crate::transition::standing::Standing;
+use crate::transition::{self, Begin, plan};
 
-/// Everything that a plan is made from.
-#[derive(Clone, Copy, Debug)]
-pub struct Input<'a> {
-    /// The object, as a holder.
-    pub holder: &'a Holder,
-    /// Its generation.
-    pub generation: Option<i64>,
-    /// When it was created.
-    pub created: Timestamp,
-    /// Since when it is being deleted.
-    pub deleting_since: Option<Timestamp>,
-    /// Whether Torpor's finalizer is there.
-    pub finalizer: bool,
-    /// The spec.
-    pub spec: &'a Valid,
-    /// The status as it was.
-    pub status: &'a MaintenanceWindowStatus,
-    /// What was seen of the namespace.
-    pub seen: &'a Observed,
-    /// What was seen of the market in this pass.
-    pub market: Option<&'a gate::Seen>,
-    /// What is remembered of the market.
-    pub gate: &'a gate::Memory,
-    /// Clear looks at pods so far.
-    pub looks: &'a Looks,
-    /// Who keeps on writing what is held.
-    pub contests: &'a Contests,
-    /// The time, in whole seconds.
-    pub now: Timestamp,
-    /// For a new hold.
-    pub fresh_id: &'a str,
-}
+/// A window has no database.
+static NO_DATABASE: DatabaseState = DatabaseState { preflight: None, truncation: None };
 
-/// What to do.
-#[derive(Debug)]
-pub struct Plan {
-    /// To be written first, where it differs.
-    pub status: MaintenanceWindowStatus,
-    /// Then to be done, in this order.
-    pub actions: Vec<Action>,
-    /// And then.
-    pub next: Next,
-    /// Clear looks, for the next plan.
-    pub looks: Looks,
-    /// What is remembered of the market, for the next plan.
-    pub gate: gate::Memory,
-    /// Whether a change in the namespace may change the plan.
-    pub listens: bool,
-}
-
-/// One thing to do.
-#[derive(Debug)]
-pub enum Action {
-    /// In the cluster.
-    Hold(hold::Action),
-    /// At the market.
-    Market(gate::Action),
-}
+/// Everything that the plan is made from.
+pub type Input<'a> = plan::Input<'a, Valid, MaintenanceWindowStatus>;
 
 /// A plan in the making.
 pub(super) struct Draft<'a> {
@@ -85,43 +31,51 @@ pub(super) struct Draft<'a> {
     pub(super) status: MaintenanceWindowStatus,
     pub(super) phase: WindowPhase,
     pub(super) standing: Standing,
-    pub(super) dealings: Dealings<'a>,
+    pub(super) session: Session<'a>,
     pub(super) actions: Vec<Action>,
-    pub(super) looks: Looks,
+    pub(super) confirmations: Confirmations,
     pub(super) next: Next,
 }
 
-/// Makes the plan.
-pub fn plan(input: Input) -> Plan {
+/// How the hold stands.
+pub(super) struct Held {
+    /// Whether the workloads are where they should be.
+    pub(super) reached: bool,
+    pub(super) standing: Standing,
+}
+
+/// Returns the plan.
+pub fn plan(input: Input) -> Plan<MaintenanceWindowStatus> {
+    let (status, memory) = (input.status, input.memory);
     let mut draft = Draft {
         input,
-        status: input.status.clone(),
-        phase: input.status.phase.unwrap_or_default(),
-        standing: Standing::Settled,
-        dealings: Dealings::new(
+        status: status.clone(),
+        phase: status.phase.unwrap_or_default(),
+        standing: Standing::Reached,
+        session: Session::new(
             input.holder,
-            input.spec.deals.as_ref(),
-            input.status.deals.clone(),
+            input.spec.hold.deals.as_ref(),
+            status.deals.clone(),
             input.market,
-            input.gate.clone(),
+            memory.market.clone(),
             input.now,
         ),
         actions: Vec::new(),
-        looks: input.looks.clone(),
-        next: Next::Settled,
+        confirmations: memory.confirmations.clone(),
+        next: Next::AtRest,
     };
     draft.decide();
     draft.finish()
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
     fn decide(&mut self) {
         let Input { spec, now, created, generation, .. } = self.input;
         self.status.observed_generation = generation;
         self.status.next_transition = None;
-        self.status.step = None;
-        if let Some(since) = self.input.deleting_since {
-            return self.delete(since);
+        self.status.hold.step = None;
+        if self.input.deleting_since.is_some() {
+            return self.delete();
         }
         self.status.after = match &spec.begins {
             Begins::After { text, .. } => {
@@ -130,37 +84,40 @@ impl Draft<'_> {
             _ => None,
         };
         if spec.suspend {
-            return self.depart(WindowPhase::Cancelled);
+            return self.end(WindowPhase::Cancelled);
         }
         match occurrence(spec, &self.status, generation, created, now) {
-            Occurrence::Window(window) if window.start.0 <= now => self.on(&window),
-            Occurrence::Window(window) => self.ahead(window),
+            Occurrence::Window(window) if window.start.0 <= now => self.during(&window),
+            Occurrence::Window(window) => self.before(window),
             Occurrence::Over(window) if window.begun => {
                 self.status.window = Some(window);
-                self.depart(WindowPhase::Completed);
+                self.end(WindowPhase::Completed);
             }
             Occurrence::Over(window) => {
-                let message = "its time has passed, and nothing was stopped".to_owned();
-                self.is_not_to_be(&window, WindowPhase::Missed, "Missed", message);
+                let message = format!(
+                    "the window from {} is over and Torpor stopped nothing; status.history says why",
+                    window.start.0
+                );
+                self.call_off(&window, WindowPhase::Missed, Reason::Missed, message);
             }
-            Occurrence::Past(outcome) => self.depart(outcome),
-            Occurrence::None => self.depart(WindowPhase::Scheduled),
+            Occurrence::Past(outcome) => self.end(outcome),
+            Occurrence::None => self.end(WindowPhase::Scheduled),
         }
     }
 
-    /// Before its start: everything is up, and the market knows when it comes.
-    fn ahead(&mut self, window: WindowStatus) {
+    /// Before its start: everything is up, and the market knows the start.
+    fn before(&mut self, window: WindowStatus) {
         let Input { spec, now, .. } = self.input;
         self.come(WindowState::InMaintenance, window.start.0);
-        // Another start, while something was down already: that comes back first.
-        let awake = self.hold(&spec.up);
-        let window = if awake.settled { WindowStatus { begun: false, ..window } } else { window };
+        // Another start, after workloads were stopped: they come back first.
+        let up = self.take_up();
+        let window = if up.reached { WindowStatus { begun: false, ..window } } else { window };
         self.status.window = Some(window.clone());
-        self.standing = awake.standing;
-        self.phase = if awake.settled { WindowPhase::Scheduled } else { WindowPhase::Restoring };
-        let Some(rules) = &spec.deals else {
-            if self.forget_the_market(true) && awake.settled {
-                self.without_finalizer();
+        self.standing = up.standing;
+        self.phase = if up.reached { WindowPhase::Scheduled } else { WindowPhase::Restoring };
+        let Some(rules) = &spec.hold.deals else {
+            if self.forget_market(true) && up.reached {
+                self.remove_finalizer();
             }
             return;
         };
@@ -176,25 +133,25 @@ impl Draft<'_> {
             };
             Start { at, until: window.end.as_ref().map(|end| end.0) }
         };
-        let again = self.dealings.ahead(window.start.0, start, awake.settled);
+        let again = self.session.ahead(window.start.0, start, up.reached);
         if self.input.market.is_some() {
-            self.status.earliest_start = self.dealings.earliest();
+            self.status.earliest_start = self.session.earliest();
             self.move_to(start(self.status.earliest_start.as_ref().map(|time| time.0)).at);
         }
-        self.trouble_in_words("Market");
+        self.report_market("Market");
         self.wait(again.min(window.start.0.duration_since(now)));
     }
 
     /// Its time has come.
-    fn on(&mut self, window: &WindowStatus) {
+    fn during(&mut self, window: &WindowStatus) {
         let Input { spec, .. } = self.input;
         if let Some(end) = &window.end {
             self.come(WindowState::Operating, end.0);
         }
         self.status.window = Some(window.clone());
-        if spec.deals.is_none() {
-            if self.with_finalizer() {
-                self.forget_the_market(false);
+        if spec.hold.deals.is_none() {
+            if self.has_finalizer() {
+                self.forget_market(false);
                 self.go_down();
             }
             return;
@@ -202,67 +159,62 @@ impl Draft<'_> {
         if !self.prepared() {
             return;
         }
-        let planned = self.planned(&spec.down);
-        if planned.next == Next::LookAtPods {
-            self.next = Next::LookAtPods;
+        let down = self.down();
+        if down.next == Next::ObservePods {
+            self.next = Next::ObservePods;
             return;
         }
-        // What is down is looked after without the market; each stop asks it.
-        let under_way = self.status.episode.as_ref().is_some_and(|e| e.waking_since.is_none());
-        if under_way && !planned.stops() {
+        // Torpor keeps down what is down without the market. Each new hold asks it.
+        let episode = self.status.hold.episode.as_ref();
+        if episode.is_some_and(|episode| episode.waking_since.is_none()) && !down.holds() {
             return self.go_down();
         }
-        if !self.dealings.looked() {
+        if !self.session.looked() {
             return;
         }
-        if self.status.episode.is_none() {
-            let awake = self.hold(&spec.up);
-            if let Standing::Stalled { .. } = awake.standing {
-                // Nothing is withdrawn for what could not be stopped then.
-                self.dealings.only_look();
+        if episode.is_none() {
+            let up = held(&transition::up(self.hold()));
+            if up.standing.is_stalled() {
+                // Nothing is withdrawn for workloads that could not be held then.
+                self.session.only_look();
                 self.phase = WindowPhase::Blocked;
-                self.standing = awake.standing;
+                self.take_up();
+                self.standing = up.standing;
                 return self.wait(SignedDuration::from_secs(15));
             }
         }
         let start = Start { at: window.start.0, until: window.end.as_ref().map(|end| end.0) };
-        let (verdict, again) = self.dealings.permits(start);
-        self.status.earliest_start = self.dealings.earliest();
+        let (verdict, again) = self.session.permits(start);
+        self.status.earliest_start = self.session.earliest();
         match verdict {
             Verdict::Clear => self.go_down(),
-            // From the first stop on, what is stopped may be what tells of the market.
-            Verdict::Unknown(_)
-                if planned.finds_it_stopped(self.input.holder, &spec.down, self.input.seen) =>
-            {
-                self.dealings.as_before();
+            // From the first hold on, a stopped workload may be the one that serves the market.
+            Verdict::Unknown(_) if down.finds_all_stopped(&self.hold()) => {
+                self.session.as_before();
                 self.go_down();
             }
             Verdict::Forward(earliest, message) => {
                 self.blocked_by_deals(window, earliest, message, again);
             }
-            Verdict::Refused(Trouble { reason, message }) => {
-                self.is_not_to_be(window, WindowPhase::Refused, &reason, message);
+            Verdict::Refused(MarketError { reason, message }) => {
+                self.call_off(window, WindowPhase::Refused, reason, message);
             }
             Verdict::Draining(message) => {
                 self.phase = WindowPhase::Draining;
-                let awake = self.hold(&spec.up);
-                self.at("Deals", "Draining", message);
-                if !awake.settled {
-                    self.standing = awake.standing;
+                let up = self.take_up();
+                self.at("Deals", Reason::Draining, message);
+                if !up.reached {
+                    self.standing = up.standing;
                 }
-                self.trouble_in_words("Market");
+                self.report_market("Market");
                 self.wait(again);
             }
-            Verdict::Unknown(trouble) => {
+            Verdict::Unknown(error) => {
                 self.phase = WindowPhase::Blocked;
-                let awake = self.hold(&spec.up);
-                if trouble.needs_a_person() {
-                    self.stall(&trouble.reason, trouble.message);
-                } else {
-                    self.at("Deals", &trouble.reason, trouble.message);
-                }
-                if !awake.settled {
-                    self.standing = awake.standing;
+                let up = self.take_up();
+                self.report_error("Deals", error);
+                if !up.reached {
+                    self.standing = up.standing;
                 }
                 self.wait(again);
             }
@@ -276,92 +228,118 @@ impl Draft<'_> {
         message: String,
         again: SignedDuration,
     ) {
-        let Input { spec, .. } = self.input;
-        match spec.deals.as_ref().map(|rules| rules.forward).unwrap_or_default() {
+        let rules = self.input.spec.hold.deals.as_ref();
+        match rules.map(|rules| rules.forward).unwrap_or_default() {
             ForwardDeals::Wait => {
                 self.phase = WindowPhase::Blocked;
-                // What was stopped before the deal was struck comes back.
-                let awake = self.hold(&spec.up);
-                self.standing = Standing::Progressing { reason: "ForwardDeals", message };
-                if !awake.settled {
-                    self.standing = awake.standing;
+                // Workloads that were stopped before the deal was struck come back.
+                let up = self.take_up();
+                self.standing = Standing::Progressing { reason: Reason::ForwardDeals, message };
+                if !up.reached {
+                    self.standing = up.standing;
                 }
-                self.trouble_in_words("Market");
+                self.report_market("Market");
                 self.wait(again);
             }
             ForwardDeals::Postpone => {
                 self.move_to(earliest);
                 self.phase = WindowPhase::Scheduled;
-                self.standing = Standing::Progressing { reason: "Postponed", message };
+                self.standing = Standing::Progressing { reason: Reason::Postponed, message };
                 self.next = Next::Again;
             }
             ForwardDeals::Refuse => {
-                let reason = "ForwardDealsRefused";
-                self.is_not_to_be(window, WindowPhase::Refused, reason, message);
+                let reason = Reason::ForwardDealsRefused;
+                self.call_off(window, WindowPhase::Refused, reason, message);
             }
         }
     }
 
-    /// Everything that the window names goes down, and is kept there.
+    /// Takes everything down that the window names, and keeps it there.
     fn go_down(&mut self) {
         if let Some(window) = &mut self.status.window {
             window.begun = true;
         }
         self.phase = WindowPhase::InMaintenance;
-        let new = self.status.episode.is_none();
-        let down = self.hold(&self.input.spec.down);
-        if new
-            && let (Some(episode), Some(window)) = (&mut self.status.episode, &self.status.window)
-        {
-            episode.cause = in_words(window);
-        }
-        self.standing = down.standing;
+        let down = self.down();
+        self.standing = self.apply(down).standing;
     }
 
-    /// Whether the market is as it was before; `wholly`: and nobody asks it any more.
-    pub(super) fn forget_the_market(&mut self, wholly: bool) -> bool {
-        if self.dealings.forgotten(wholly) {
+    fn down(&self) -> Transition {
+        let window = self.status.window.as_ref();
+        let cause = window.map(describe).unwrap_or_default();
+        transition::down(self.hold(), &Begin { cause, truncates: false, by_person: true })
+    }
+
+    /// Brings everything back that the window holds.
+    pub(super) fn take_up(&mut self) -> Held {
+        let up = transition::up(self.hold());
+        self.apply(up)
+    }
+
+    fn hold(&self) -> HoldInput<'a> {
+        let Input { spec, status, .. } = self.input;
+        let place = if status.hold.episode.is_some() { Place::GoingDown } else { Place::Up };
+        let hold = self.input.hold(&spec.hold, &status.hold, &NO_DATABASE, place);
+        // The window decides when its finalizer comes and goes.
+        HoldInput { finalizer: true, deleting: false, overdue: false, ..hold }
+    }
+
+    fn apply(&mut self, transition: Transition) -> Held {
+        let held = held(&transition);
+        let Transition { state, actions, next, confirmations, .. } = transition;
+        let finalizer =
+            |action: &Action| matches!(action, Action::AddFinalizer | Action::RemoveFinalizer);
+        let actions: Vec<_> = actions.into_iter().filter(|action| !finalizer(action)).collect();
+        self.next = if next == Next::Again && actions.is_empty() { Next::AtRest } else { next };
+        self.actions.extend(actions);
+        self.confirmations = confirmations;
+        self.status.hold = state;
+        held
+    }
+
+    /// Restores the market to how it was before. `wholly`: and removes its bridge. Returns whether it is so.
+    pub(super) fn forget_market(&mut self, wholly: bool) -> bool {
+        if self.session.forgotten(wholly) {
             if wholly {
                 self.status.earliest_start = None;
             }
             return true;
         }
-        self.at("Market", "Restoring", TAKING_BACK.to_owned());
-        self.trouble_in_words("Market");
-        self.wait(self.dealings.again());
+        self.at("Market", Reason::Restoring, TAKING_BACK.to_owned());
+        self.report_market("Market");
+        self.wait(self.session.again());
         false
     }
 
-    /// Finalizer and source are recorded before anything is told to a market.
+    /// Records finalizer and source before anything is told to a market. Returns whether they are.
     fn prepared(&mut self) -> bool {
-        let prepared = self.dealings.prepared();
-        let finalizer = self.with_finalizer();
+        let prepared = self.session.prepared();
+        let finalizer = self.has_finalizer();
         match prepared {
             Prepared::Yes => {}
             Prepared::Recorded => self.next = Next::Again,
             Prepared::Waiting => {
-                self.trouble_in_words("Market");
-                self.wait(self.dealings.again());
+                self.report_market("Market");
+                self.wait(self.session.again());
             }
         }
         prepared == Prepared::Yes && finalizer
     }
 
-    fn with_finalizer(&mut self) -> bool {
+    /// Adds the finalizer where it is missing. Returns whether it was there.
+    fn has_finalizer(&mut self) -> bool {
         if !self.input.finalizer {
-            self.actions.push(Action::Hold(hold::Action::AddFinalizer));
-            self.standing = Standing::Progressing {
-                reason: "Beginning",
-                message: "recording the window".to_owned(),
-            };
+            self.actions.push(Action::AddFinalizer);
+            let message = "recording the window".to_owned();
+            self.standing = Standing::Progressing { reason: Reason::Beginning, message };
             self.next = Next::Again;
         }
         self.input.finalizer
     }
 
-    pub(super) fn without_finalizer(&mut self) {
+    pub(super) fn remove_finalizer(&mut self) {
         if self.input.finalizer {
-            self.actions.push(Action::Hold(hold::Action::RemoveFinalizer));
+            self.actions.push(Action::RemoveFinalizer);
         }
     }
 
@@ -380,92 +358,67 @@ impl Draft<'_> {
     }
 
     fn wait(&mut self, wait: SignedDuration) {
+        let acts = !(self.actions.is_empty() && self.session.actions.is_empty());
         self.next = match self.next {
-            Next::Settled if self.actions.is_empty() && self.dealings.actions.is_empty() => {
-                Next::Wait(wait)
-            }
-            Next::Settled => Next::Again,
-            Next::Wait(other) => Next::Wait(other.min(wait)),
-            other => other,
+            Next::AtRest if acts => Next::Again,
+            next => next.or_wait(wait),
         };
     }
 
-    pub(super) fn stall(&mut self, reason: &str, message: String) {
-        self.standing = Standing::Stalled { reason: reason.to_owned(), message };
+    pub(super) fn stall(&mut self, reason: Reason, message: String) {
+        self.standing = Standing::Stalled { reason, message };
     }
 
-    /// Waits at a step of the market; past the deadline a person is needed.
-    pub(super) fn at(&mut self, step: &str, reason: &str, message: String) {
+    /// Waits at a step of the market. Past the deadline a person is needed.
+    pub(super) fn at(&mut self, step: &str, reason: Reason, message: String) {
         let now = self.input.now;
-        let since = match &self.input.status.step {
+        let since = match &self.input.status.hold.step {
             Some(before) if before.name == step => before.since.clone(),
             _ => Time(now),
         };
-        let late = now.duration_since(since.0) > self.input.spec.deadline;
-        self.status.step = Some(StepStatus { name: step.to_owned(), since, overdue: Vec::new() });
+        let late = now.duration_since(since.0) > self.input.spec.hold.deadline;
+        self.status.hold.step =
+            Some(StepStatus { name: step.to_owned(), since, overdue: Vec::new() });
         self.standing = if late {
-            Standing::Stalled { reason: "ProgressDeadlineExceeded".to_owned(), message }
+            Standing::Stalled { reason: Reason::ProgressDeadlineExceeded, message }
         } else {
-            Standing::Progressing { reason: known_reason(reason), message }
+            Standing::Progressing { reason, message }
         };
     }
 
-    /// Says what the market has answered, where the last call or look failed.
-    fn trouble_in_words(&mut self, step: &str) {
-        let Some(trouble) = self.dealings.trouble() else { return };
-        if trouble.needs_a_person() {
-            self.stall(&trouble.reason, trouble.message);
+    /// Reports the error of the market, where its last call or observation failed.
+    fn report_market(&mut self, step: &str) {
+        if let Some(error) = self.session.trouble() {
+            self.report_error(step, error);
+        }
+    }
+
+    /// `DealsClear` has the error's own reason.
+    fn report_error(&mut self, step: &str, error: MarketError) {
+        if error.needs_a_person() {
+            self.stall(error.reason, error.message);
         } else {
-            self.at(step, &trouble.reason, trouble.message);
+            self.at(step, Reason::MarketUnavailable, error.message);
         }
-    }
-
-    fn finish(mut self) -> Plan {
-        self.status.deals.clone_from(&self.dealings.status);
-        super::report::finish(self)
-    }
-
-    /// The parts that the report hands over.
-    pub(super) fn into_plan(mut self) -> Plan {
-        let calls = std::mem::take(&mut self.dealings.actions);
-        // A market is told before anything is done about it in the cluster.
-        let actions: Vec<_> = calls.into_iter().map(Action::Market).chain(self.actions).collect();
-        let mut next = self.next;
-        if next == Next::Settled && !actions.is_empty() {
-            next = Next::Again;
-        }
-        if self.dealings.needs_look {
-            next = Next::LookAtMarket;
-        }
-        let listens = self.status.episode.is_some() || self.standing != Standing::Settled;
-        Plan {
-            status: self.status,
-            actions,
-            next,
-            looks: self.looks,
-            gate: self.dealings.memory,
-            listens,
-        }
-    }
-
-    pub(super) fn looks_first(&self) -> bool {
-        self.next == Next::LookAtPods || self.dealings.needs_look
     }
 }
 
-fn in_words(window: &WindowStatus) -> String {
+/// Returns how a transition of a window stands.
+fn held(transition: &Transition) -> Held {
+    let up = transition.place == Place::Up;
+    let standing = match &transition.standing {
+        // A window that is up has reached its place, whatever goes on besides.
+        Standing::Progressing { .. } if up => Standing::Reached,
+        standing => standing.clone(),
+    };
+    let reached = up || (transition.place == Place::Down && standing.is_reached());
+    Held { reached, standing }
+}
+
+fn describe(window: &WindowStatus) -> String {
     match &window.end {
         Some(end) => format!("the window from {} to {}", window.start.0, end.0),
         None => format!("the window from {}", window.start.0),
-    }
-}
-
-/// The reasons of [`Standing::Progressing`] are known ones.
-fn known_reason(reason: &str) -> &'static str {
-    match reason {
-        "Draining" => "Draining",
-        "Restoring" => "Restoring",
-        _ => "MarketUnavailable",
     }
 }
 

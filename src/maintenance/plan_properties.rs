@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::hibernation::plan_world::obeyed;
+use crate::transition::test_world::obeyed;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -88,7 +88,7 @@ fn happen(world: &mut World, event: &Event) {
         Event::MarketUp => world.market.down = false,
         Event::CrashAfter(actions) => {
             if !world.gone && (world.finalizer || world.deleting_since.is_none()) {
-                let plan = world.pass();
+                let plan = world.iterate();
                 world.obey(&plan, *actions);
                 world.crash();
             }

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::*;
 use crate::api::condition::{DEALS_CLEAR, IN_MAINTENANCE};
 use crate::api::condition::{READY, STALLED};
-use crate::deals::market_world::at;
-use crate::maintenance::plan_world::World;
+use crate::deals::test_market::at;
+use crate::maintenance::test_world::World;
 
 use WindowPhase::{
     Blocked, Cancelled, Completed, Draining, InMaintenance, Missed, Refused, Restoring, Scheduled,
@@ -423,8 +423,8 @@ fn an_idle_window_without_deals_costs_nothing_and_needs_no_finalizer() {
         "workloads": [{"kind": "Deployment", "name": "worker"}],
     }));
     world.run();
-    let plan = world.pass();
-    assert_eq!(plan.next, Next::Settled);
+    let plan = world.iterate();
+    assert_eq!(plan.next, Next::AtRest);
     assert!(!world.finalizer);
     world.until(102);
     assert!(!world.up("worker") && world.finalizer);

@@ -1,16 +1,14 @@
-//! Parse once: after this only valid types exist.
+//! Validates the spec of a MaintenanceWindow: after this only valid types exist.
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::hibernation::{HibernationSpec, OnDelete};
 use crate::api::maintenance_window::{MaintenanceWindowSpec, WindowSchedule};
-use crate::api::schedule::DesiredState;
-use crate::deals::gate::Rules;
-use crate::hibernation::validate as hold;
+use crate::api::reason::Reason;
 use crate::schedule::{Cron, CronError, Period, PeriodError, time_zone};
+use crate::transition::spec::{self, Fields, Spec};
 
-/// A spec that has been read.
+/// A valid spec.
 #[derive(Debug)]
 pub struct Valid {
     /// `start`, `after` or `schedule`.
@@ -19,14 +17,8 @@ pub struct Valid {
     pub duration: Option<SignedDuration>,
     /// Whether it is called off.
     pub suspend: bool,
-    /// What is held while it is on: as of a Hibernation that is asked to sleep.
-    pub down: hold::Valid,
-    /// The same, asked to be awake.
-    pub up: hold::Valid,
-    /// What has to have ended before.
-    pub deals: Option<Rules>,
-    /// How long a step may take.
-    pub deadline: SignedDuration,
+    /// Workloads, ConfigMaps and deals.
+    pub hold: Spec,
 }
 
 /// When windows begin.
@@ -58,17 +50,17 @@ pub struct Recurrence {
 /// What is wrong with a spec, and what to write instead.
 #[derive(Debug, thiserror::Error)]
 pub enum Invalid {
-    /// A part that windows share with Hibernations.
+    /// A part that both kinds have.
     #[error(transparent)]
-    Hold(#[from] hold::Invalid),
+    Hold(#[from] spec::Invalid),
     /// None, or several, of the three.
     #[error("give exactly one of `start`, `after` and `schedule`")]
     Begins,
     /// A time that does not parse.
-    #[error("start: {0:?} is no time; write for example `2026-12-01T02:00:00Z`")]
+    #[error("start: {0:?} is not a time; write for example `2026-12-01T02:00:00Z`")]
     Start(String),
     /// A duration that does not parse.
-    #[error("{field}: {text:?} is no duration; write for example `2h`")]
+    #[error("{field}: {text:?} is not a duration; write for example `2h`")]
     Duration {
         /// Which.
         field: &'static str,
@@ -82,7 +74,7 @@ pub enum Invalid {
     #[error("schedule.cron: {0}")]
     Cron(#[from] CronError),
     /// A zone that nobody knows.
-    #[error("schedule.timeZone: {0:?} is no IANA name of a zone; write for example `Europe/Kyiv`")]
+    #[error("schedule.timeZone: {0:?} is not an IANA time zone; write for example `Europe/Kyiv`")]
     TimeZone(String),
     /// A span that can't be.
     #[error("schedule.exceptions[{index}]: {source}")]
@@ -95,12 +87,12 @@ pub enum Invalid {
 }
 
 impl Invalid {
-    /// The reason of the condition.
-    pub fn reason(&self) -> &'static str {
+    /// Returns the reason of the condition.
+    pub fn reason(&self) -> Reason {
         match self {
             Self::Hold(invalid) => invalid.reason(),
-            Self::Cron(_) | Self::TimeZone(_) | Self::Exception { .. } => "ScheduleInvalid",
-            _ => "SpecInvalid",
+            Self::Cron(_) | Self::TimeZone(_) | Self::Exception { .. } => Reason::ScheduleInvalid,
+            _ => Reason::SpecInvalid,
         }
     }
 }
@@ -134,29 +126,18 @@ pub fn validate(spec: &MaintenanceWindowSpec) -> Result<Valid, Invalid> {
     if duration.is_none() && matches!(begins, Begins::Every(_)) {
         return Err(Invalid::Endless);
     }
-    let hold = |state| {
-        hold::validate(&HibernationSpec {
-            state: Some(state),
-            schedule: None,
-            override_: None,
-            workloads: workloads.clone(),
-            config_maps: config_maps.iter().map(Into::into).collect(),
-            database: None,
-            deals: None,
-            on_delete: OnDelete::default(),
-            dry_run: false,
-            progress_deadline: progress_deadline.clone(),
-        })
-    };
-    let down = hold(DesiredState::Hibernated)?;
+    let config_maps: Vec<_> = config_maps.iter().map(Into::into).collect();
     Ok(Valid {
         begins,
         duration,
         suspend: *suspend,
-        deadline: down.deadline,
-        down,
-        up: hold(DesiredState::Awake)?,
-        deals: deals.as_ref().map(hold::rules).transpose()?,
+        hold: Spec::validate(&Fields {
+            workloads,
+            config_maps: &config_maps,
+            database: None,
+            deals: deals.as_ref(),
+            progress_deadline,
+        })?,
     })
 }
 
@@ -208,29 +189,13 @@ impl Recurrence {
 }
 
 impl Valid {
-    /// For an object that is being deleted and whose spec can't be read: it names nothing, so that
-    /// all that is held is let go.
+    /// Returns the spec of an object that is being deleted and whose own is not valid.
     pub fn unreadable(spec: &MaintenanceWindowSpec) -> Self {
-        let hold = || hold::Valid {
-            basis: crate::schedule::Basis::State(DesiredState::Awake),
-            override_: None,
-            workloads: Vec::new(),
-            config_maps: Vec::new(),
-            database: None,
-            on_delete: OnDelete::default(),
-            dry_run: false,
-            deadline: spec.progress_deadline.parse().unwrap_or(SignedDuration::from_mins(10)),
-            deals: None,
-        };
-        let up = hold();
         Self {
             begins: Begins::Never,
             duration: None,
             suspend: false,
-            deadline: up.deadline,
-            down: hold(),
-            up,
-            deals: None,
+            hold: Spec::empty(&spec.progress_deadline),
         }
     }
 }

@@ -17,12 +17,12 @@ use kube::runtime::reflector::{self, Store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use tokio::sync::watch;
 
-use super::context::Context;
-use super::kind::{Managed, Seen, holder, reference};
-use super::reconcile::{error_policy, reconcile};
 use super::sweep::Sweep;
 use super::triggers::{Scope, triggers};
 use crate::hold::record::Holder;
+use crate::reconcile::context::Context;
+use crate::reconcile::kind::{Managed, Seen, holder, reference};
+use crate::reconcile::run::{error_policy, reconcile};
 
 /// Reconciles at once, of each kind.
 const RECONCILES: u16 = 16;

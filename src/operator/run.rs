@@ -11,15 +11,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::admin::{Admin, Readiness};
-use super::client;
-use super::context::Context;
 use super::control::Controllers;
-use super::lease::{self, CurrentEpoch, Lease, LeaseParams};
-use super::metrics::Metrics;
 use super::triggers::Scope;
 use crate::api::{Hibernation, MaintenanceWindow};
+use crate::apiserver::client;
 use crate::deals::client::Account;
+use crate::lease::{self, CurrentEpoch, Lease, LeaseParams};
 use crate::logging::{self, Format, LoggingError};
+use crate::metrics::Metrics;
+use crate::reconcile::context::Context;
 
 /// Shortest claim to lead: within it there must be time for renewing it, and trying that again.
 const SHORTEST_LEASE: SignedDuration = SignedDuration::from_secs(3);

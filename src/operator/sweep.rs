@@ -13,15 +13,16 @@ use kube::core::ApiResource;
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 
-use super::context::Context;
-use super::kind::{Seen, reference};
 use crate::api::Hibernation;
-use crate::hibernation::observe::call;
-use crate::hibernation::{apply, database};
+use crate::apiserver::request::call;
 use crate::hold::lever::Kind;
-use crate::hold::plan::{Decision, Wish, decide, finish};
+use crate::hold::plan::{Decision, Desired, decide, hand_back_ownership};
 use crate::hold::record::{ANNOTATION, Found, Holder, LABEL, Record};
 use crate::hold::subject::Subject;
+use crate::reconcile::apply;
+use crate::reconcile::context::Context;
+use crate::reconcile::kind::{Seen, reference};
+use crate::transition::attempt;
 
 /// How often the missing ones are counted. It costs no request.
 const EVERY: Duration = Duration::from_secs(15);
@@ -154,7 +155,7 @@ impl Sweep {
                 continue;
             }
             for held in self.left_unfinished(Timestamp::now()) {
-                if let Err(error) = self.settle(&context, &held, finish).await {
+                if let Err(error) = self.settle(&context, &held, hand_back_ownership).await {
                     tracing::warn!(?held, %error, "what was let go of could not be finished yet");
                 }
             }
@@ -224,9 +225,9 @@ impl Sweep {
             let let_go = |subject: &Subject| {
                 let record = subject.found.record();
                 if record.is_none_or(|record| record.holdings(holder).all(|(_, h)| h.kept)) {
-                    return Decision::Keep;
+                    return Decision::Unchanged;
                 }
-                decide(subject, &Wish { holder, episode: "", wants: &wants, remembered: None })
+                decide(subject, &Desired { holder, episode: "", wants: &wants, remembered: None })
             };
             if let Err(error) = self.settle(context, &held, let_go).await {
                 tracing::warn!(%holder, ?held, %error, "a hold could not be let go yet");
@@ -242,7 +243,7 @@ impl Sweep {
         context: &Context,
         missing: &Missing,
     ) -> Result<bool, apply::Error> {
-        let fence = database::TIME_LIMIT + database::CLOCK_MARGIN;
+        let fence = attempt::TIME_LIMIT + attempt::CLOCK_MARGIN;
         let since =
             self.missing.lock().unwrap_or_else(PoisonError::into_inner).get(missing).copied();
         let (holder, namespace) = missing;
@@ -277,7 +278,7 @@ impl Sweep {
             return Ok(());
         };
         if let Some(subject) = Subject::read(kind, &object, []) {
-            context.writer.settle(&subject, true, decide).await?;
+            context.writer.write(&subject, true, decide).await?;
         }
         Ok(())
     }

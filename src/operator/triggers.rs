@@ -9,10 +9,10 @@ use kube::api::{Api, DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 
-use super::context::Context;
 use super::sweep::Sweep;
 use crate::hold::lever::Kind;
 use crate::hold::record::Holder;
+use crate::reconcile::context::Context;
 
 /// Objects in one page of a watch's first list.
 const PAGE: u32 = 500;

@@ -1,5 +1,5 @@
-//! `torpor release`: lets go of what is held, from the annotations alone, with a person's own rights.
-//! The way out when all else is gone: neither the operator nor its custom resources need to be there.
+//! `torpor release`: restores held objects from their annotations, with the rights of the user. It needs
+//! neither the operator nor its custom resources.
 
 mod report;
 mod target;
@@ -17,81 +17,82 @@ use kube::{Client, Config};
 
 use self::report::Report;
 use self::target::{Target, holders, written};
-use crate::hibernation::job::{MANAGED_BY, TORPOR};
-use crate::hibernation::observe::{self, Reader, call};
-use crate::hold::apply::{self, Outcome, Writer, is_status};
+use crate::api::labels::{MANAGED_BY, TORPOR};
+use crate::apiserver::request::{self, call};
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART};
-use crate::hold::plan::{Wish, decide, finish};
+use crate::hold::plan::{Desired, decide, hand_back_ownership};
 use crate::hold::record::{Found, Holder, LABEL};
 use crate::hold::subject::Subject;
-use crate::operator::metrics::Metrics;
+use crate::hold::writer::{self, Outcome, Writer};
+use crate::metrics::Metrics;
+use crate::transition::observe::Reader;
 
-/// Writes under way at once.
+/// The number of concurrent writes.
 const IN_FLIGHT: usize = 16;
 
 const EXAMPLES: &str = "\
 Examples:
-  torpor release -n cornice --all --dry-run      what is held, by whom, and what it comes back to
-  torpor release -n cornice hib/cornice          all that the Hibernation cornice holds
-  torpor release -n miner mw/gpu                 all that the MaintenanceWindow gpu holds
-  torpor release -n cornice deployment/worker    one object, whoever holds it
-  torpor release -n cornice --all                everything in the namespace
+  torpor release -n cornice --all --dry-run      show the held objects, their holders and original values
+  torpor release -n cornice hib/cornice          release all objects that the Hibernation cornice holds
+  torpor release -n miner mw/gpu                 release all objects that the MaintenanceWindow gpu holds
+  torpor release -n cornice deployment/worker    release one object from all its holders
+  torpor release -n cornice --all                release all objects in the namespace
 
-An object that is still there holds again what is released, as long as an operator runs: delete it first,
-or set `state: Awake` (a Hibernation) or `suspend: true` (a MaintenanceWindow), each of which brings everything
-back by itself, or stop the operator:
+While an operator runs, a Hibernation or MaintenanceWindow that still exists holds its objects again. To prevent
+that, set `state: Awake` in the Hibernation or `suspend: true` in the MaintenanceWindow (which restores all its
+objects without this command), or delete it, or stop the operator first:
   kubectl scale --namespace torpor-system deployment/torpor --replicas=0
 
-Exit status: 0 all of it is restored, 1 something is not, 2 the arguments are wrong.";
+Exit status: 0 all objects are restored, 1 an object is not restored, 2 the arguments are invalid.";
 
 /// Arguments of `torpor release`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct ReleaseArgs {
-    /// Namespace. Default: that of the context
+    /// Namespace of the held objects. Default: the namespace of the context
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
 
-    /// Context of the kubeconfig. Default: the current one
+    /// Context of the kubeconfig. Default: the current context
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
 
-    /// Release everything in the namespace, whoever holds it
+    /// Release all held objects in the namespace from all their holders
     #[arg(long, conflicts_with = "targets")]
     all: bool,
 
-    /// Change nothing, and show what would be restored to what, and who holds it
+    /// Change nothing; show the held objects, their holders and the values that a release restores
     #[arg(long)]
     dry_run: bool,
 
-    /// What to release: hib/NAME, mw/NAME, or one held object such as deployment/worker
+    /// The holder to release: hib/NAME or mw/NAME; or one held object, such as deployment/worker
     #[arg(value_name = "TARGET")]
     targets: Vec<Target>,
 }
 
-/// Why nothing was done at all.
+/// Why the command changed nothing.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("no cluster: {0}. Set KUBECONFIG, or --context")]
+    #[error("no cluster: {0}. Set KUBECONFIG or --context")]
     Kubeconfig(#[from] kube::config::KubeconfigError),
     #[error("no cluster: {0}. Set KUBECONFIG")]
     Config(#[from] kube::config::InferConfigError),
-    #[error("the client: {0}")]
+    #[error("cannot create a client: {0}")]
     Client(#[from] kube::Error),
     #[error(transparent)]
-    Read(#[from] observe::Error),
-    #[error("there is no namespace {0}")]
+    Read(#[from] request::Error),
+    #[error("there is no namespace {0}. Set --namespace")]
     NoNamespace(String),
     #[error("{targets} holds nothing in namespace {namespace}; {there}")]
     NothingHeld { targets: String, namespace: String, there: String },
 }
 
-/// Does it.
+/// Runs `torpor release`. Returns its exit status.
 pub async fn run(args: ReleaseArgs) -> ExitCode {
     if args.targets.is_empty() && !args.all {
         eprintln!(
-            "torpor: say what to release: hib/NAME, mw/NAME, one held object such as deployment/worker, or --all. \
-             `torpor release --all --dry-run` shows what is held, and changes nothing"
+            "torpor: no target. Write hib/NAME, mw/NAME, one held object such as deployment/worker, or --all. \
+             `torpor release --all --dry-run` shows the held objects and changes nothing"
         );
         return ExitCode::from(2);
     }
@@ -124,46 +125,45 @@ async fn release(args: ReleaseArgs) -> Result<Report, Error> {
     for kind in Kind::all() {
         match reader.list(kind, ListParams::default().labels(LABEL), Vec::new()).await {
             Ok(subjects) => held.extend(subjects),
-            Err(observe::Error::Api { source, .. }) if is_status(&source, 403) => {
-                report.fail(&format!("{} could not be looked at: {source}", kind.plural));
+            Err(error) if error.code() == Some(403) => {
+                report.fail(&format!("cannot list {}: {error}", kind.plural));
             }
             Err(error) => return Err(error.into()),
         }
     }
     let wanted = |subject: &Subject| args.all || args.targets.iter().any(|t| t.concerns(subject));
     let (mut mine, others): (Vec<_>, Vec<_>) = held.into_iter().partition(wanted);
-    mine.sort_by_key(turn);
+    mine.sort_by_key(order);
     if mine.is_empty() {
         none_found(&client, &namespace, &args.targets, &others).await?;
         if !report.failed() {
-            println!("nothing is held in namespace {namespace}");
+            println!("no object is held in namespace {namespace}");
         }
         return Ok(report);
     }
-    let lets_go = |holder: &Holder| args.all || args.targets.iter().any(|t| t.releases(holder));
-    for warning in warnings(&client, &reader, &mine, lets_go).await {
+    let released = |holder: &Holder| args.all || args.targets.iter().any(|t| t.releases(holder));
+    for warning in warnings(&client, &reader, &mine, released).await {
         eprintln!("warning: {warning}");
     }
-    // By object, a holder that is not meant stays: `hib/a deployment/worker` lets go of all of the
-    // worker, and of what else `a` holds.
+    // Per object: `hib/a deployment/worker` releases the worker from all its holders, and the other
+    // objects from `a` only.
     let releases = |subject: &Subject, holder: &Holder| {
         let targets = args.targets.iter().filter(|target| target.concerns(subject));
         args.all || targets.into_iter().any(|target| target.releases(holder))
     };
     for subject in &mine {
-        report.will(subject, |holder| releases(subject, holder));
+        report.add_rows(subject, |holder| releases(subject, holder));
     }
     report.print_table();
     if args.dry_run {
         println!("dry run: nothing was changed");
         return Ok(report);
     }
-    let permit = Arc::new(|| true);
-    let writer = Writer::new(client.clone(), permit, IN_FLIGHT, Arc::new(Metrics::new()));
+    let writer = Writer::new(client.clone(), IN_FLIGHT, Arc::new(Metrics::new()));
     for subject in mine {
-        let done = release_one(&reader, &writer, &subject, |holder| releases(&subject, holder));
-        match done.await {
-            Ok(done) => report.did(&subject, done),
+        let releases = |holder: &Holder| releases(&subject, holder);
+        match release_object(&reader, &writer, &subject, releases).await {
+            Ok(result) => report.add_result(&subject, result),
             Err(why) => report.fail(&format!("{}: {why}", subject.display())),
         }
     }
@@ -171,77 +171,78 @@ async fn release(args: ReleaseArgs) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// When it is an object's turn, as in a wake: ConfigMaps come first, since what comes up reads them, then
-/// what was stopped, then what was restarted.
-fn turn(subject: &Subject) -> (bool, bool) {
+/// Returns the order of an object, as in a wake: ConfigMaps first, because starting pods read them, then
+/// stopped workloads, then restarted ones.
+fn order(subject: &Subject) -> (bool, bool) {
     let record = subject.found.record();
     let restarted = record.is_some_and(|record| record.levers.contains_key(RESTART));
     (*subject.kind != CONFIG_MAP, restarted)
 }
 
-/// What became of an object.
-enum Done {
-    /// It is as it was.
+/// The result for one object.
+enum Released {
+    /// The object has its original values.
     Restored,
-    /// These hold it still.
+    /// The object still has these holders.
     StillHeld(Vec<Holder>),
-    /// It is gone, or nobody held it any more.
-    Nothing,
+    /// The object does not exist any more, or has no hold.
+    Gone,
 }
 
-/// Lets go of one object, for each holder that is to.
-async fn release_one(
+/// Releases one object from each holder that the targets name.
+async fn release_object(
     reader: &Reader,
     writer: &Writer,
     subject: &Subject,
     releases: impl Fn(&Holder) -> bool,
-) -> Result<Done, String> {
+) -> Result<Released, String> {
     let record = match &subject.found {
         Found::Record(record) => record,
-        Found::Nothing => return Ok(Done::Nothing),
-        Found::Torn => {
-            return Err("its annotation torpor.dev/hold is gone or was changed, so that what it was is \
-                        not known here; the status of who holds it may know (`originals`). Set it to \
-                        what it should be, and remove the label torpor.dev/held"
+        Found::Nothing => return Ok(Released::Gone),
+        Found::RecordMissing => {
+            return Err("its annotation torpor.dev/hold is gone or was changed, so its original values are \
+                        unknown here. Find them in the status of its holder (`originals`), set them, and \
+                        remove the label torpor.dev/held"
                 .to_owned());
         }
     };
     let all: Vec<Holder> = holders(record).into_iter().filter(|holder| releases(holder)).collect();
     let mut current = Some(subject.clone());
     for holder in &all {
-        let Some(before) = &current else { return Ok(Done::Nothing) };
+        let Some(before) = &current else { return Ok(Released::Gone) };
         let wants = std::collections::BTreeMap::new();
-        let let_go = |subject: &Subject| {
-            decide(subject, &Wish { holder, episode: "", wants: &wants, remembered: None })
+        let release = |subject: &Subject| {
+            decide(subject, &Desired { holder, episode: "", wants: &wants, remembered: None })
         };
-        settle(writer, before, let_go).await?;
+        write(writer, before, release).await?;
         current = reader.again(before).await.map_err(|error| error.to_string())?;
     }
     if let Some(before) = current.as_ref().filter(|subject| subject.found.unfinished()) {
-        settle(writer, before, finish).await?;
+        write(writer, before, hand_back_ownership).await?;
         current = reader.again(before).await.map_err(|error| error.to_string())?;
     }
     Ok(match current.as_ref().map(|subject| &subject.found) {
-        Some(Found::Record(record)) => Done::StillHeld(holders(record)),
-        Some(_) => Done::Restored,
-        None => Done::Nothing,
+        Some(Found::Record(record)) => Released::StillHeld(holders(record)),
+        Some(_) => Released::Restored,
+        None => Released::Gone,
     })
 }
 
-/// Writes. Who may not write a CronJob's status can't skip what it missed: it comes back all the same.
-async fn settle(
+/// Writes one object. Without the right to patch `cronjobs/status`, a CronJob is restored all the same, and
+/// its missed run is not skipped.
+async fn write(
     writer: &Writer,
     subject: &Subject,
     decide: impl Fn(&Subject) -> crate::hold::plan::Decision,
 ) -> Result<(), String> {
-    let refused = |error: &apply::Error| subject.kind.name == "CronJob" && error.is_rejection();
-    let outcome = match writer.settle(subject, true, &decide).await {
+    let refused = |error: &writer::Error| subject.kind.name == "CronJob" && error.is_rejection();
+    let outcome = match writer.write(subject, true, &decide).await {
         Err(error) if refused(&error) => {
             eprintln!(
-                "warning: {}: its status can't be written ({error}); a run that it missed may start now",
+                "warning: {}: cannot patch its status ({error}). A run that it missed may start now",
                 subject.display()
             );
-            writer.settle(subject, false, &decide).await
+            writer.write(subject, false, &decide).await
         }
         other => other,
     };
@@ -252,7 +253,7 @@ async fn settle(
     }
 }
 
-/// Nothing of what was asked for is held: why that may be.
+/// Fails with the cause if no object matches the targets.
 async fn none_found(
     client: &Client,
     namespace: &str,
@@ -260,7 +261,7 @@ async fn none_found(
     others: &[Subject],
 ) -> Result<(), Error> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    // Who may not read it finds out from the rest.
+    // A user who may not get the namespace learns about it from the other requests.
     if let Ok(None) = namespaces.get_metadata_opt(namespace).await {
         return Err(Error::NoNamespace(namespace.to_owned()));
     }
@@ -276,25 +277,25 @@ async fn none_found(
     there.sort();
     there.dedup();
     let there = if there.is_empty() {
-        "nothing is held there".to_owned()
+        "no object is held there".to_owned()
     } else {
-        format!("these hold something there: {}", there.join(", "))
+        format!("holders there: {}", there.join(", "))
     };
     let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
     let (targets, namespace) = (targets.join(", "), namespace.to_owned());
     Err(Error::NothingHeld { targets, namespace, there })
 }
 
-/// Whether a holder that is there holds nothing again: it says so itself, or is on its way out.
-fn lets_all_be(holder: &DynamicObject) -> bool {
+/// Returns whether a holder that exists will not hold again: it is awake, suspended or being deleted.
+fn stays_released(holder: &DynamicObject) -> bool {
     let spec = &holder.data["spec"];
     holder.metadata.deletion_timestamp.is_some()
         || spec["suspend"] == true
         || (spec["state"] == "Awake" && spec["override"].is_null())
 }
 
-/// What to write into a holder, in YAML and as a patch, so that it holds nothing again.
-fn way_out(holder: &Holder) -> (&'static str, &'static str) {
+/// Returns the field, in YAML and as a patch, that keeps a holder from holding again.
+fn remedy(holder: &Holder) -> (&'static str, &'static str) {
     if holder.kind == "MaintenanceWindow" {
         ("suspend: true", r#"{"spec":{"suspend":true}}"#)
     } else {
@@ -302,18 +303,18 @@ fn way_out(holder: &Holder) -> (&'static str, &'static str) {
     }
 }
 
-/// What a person should know first: who is alive and will hold again, and a truncation that may run.
+/// Returns warnings: about holders that will hold again, and about a truncation that may still commit.
 async fn warnings(
     client: &Client,
     reader: &Reader,
     subjects: &[Subject],
-    lets_go: impl Fn(&Holder) -> bool,
+    released: impl Fn(&Holder) -> bool,
 ) -> Vec<String> {
     let mut all: Vec<Holder> = subjects
         .iter()
         .filter_map(|subject| subject.found.record())
         .flat_map(holders)
-        .filter(lets_go)
+        .filter(released)
         .collect();
     all.sort();
     all.dedup();
@@ -326,27 +327,27 @@ async fn warnings(
             Api::namespaced_with(client.clone(), &holder.namespace, &resource);
         match call("a holder", api.get_opt(&holder.name)).await {
             Ok(None) => {}
-            Ok(Some(object)) if lets_all_be(&object) => {}
+            Ok(Some(object)) if stays_released(&object) => {}
             Ok(Some(_)) => {
-                let (field, patch) = way_out(&holder);
+                let (field, patch) = remedy(&holder);
                 warnings.push(format!(
-                    "{name} is there, and holds again what is released here while an operator runs. Delete it, or set \
-                     `{field}` (kubectl patch {name} --namespace {} --type=merge --patch '{patch}'), \
-                     which wakes everything by itself; or stop the operator first",
+                    "{name} exists and holds the released objects again while an operator runs. Set `{field}` \
+                     (kubectl patch {name} --namespace {} --type=merge --patch '{patch}'), which restores all its \
+                     objects without this command; or delete it, or stop the operator first",
                     holder.namespace
                 ));
             }
             Err(error) => warnings.push(format!(
-                "whether {name} is there could not be seen ({error}); if it is, it holds again what is released here"
+                "cannot get {name} ({error}). If it exists, it holds the released objects again while an operator runs"
             )),
         }
     }
     let own = ListParams::default().labels(&format!("{MANAGED_BY}={TORPOR}"));
     if let Some(kind) = Kind::workload("Job") {
-        // Who may not list Jobs is told so by the release itself.
+        // The release itself reports a missing right to list Jobs.
         let jobs = reader.list(kind, own.clone(), Vec::new()).await.unwrap_or_default();
         warnings.extend(jobs.iter().filter(|job| !job.facts.finished).map(|job| {
-            format!("Job {} has not ended: a truncation may still be committed while what is released writes again", job.name)
+            format!("Job {} has not finished: its truncation may still commit after the released workloads write again", job.name)
         }));
     }
     warnings
@@ -359,7 +360,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_is_read_comes_back_before_what_reads_it() {
+    fn config_maps_are_restored_before_the_workloads_that_read_them() {
         let held = |kind: &str, name: &str, lever: &str| {
             let holding = json!({"by": "Hibernation/ns/a", "value": 0, "episode": "e"});
             let holders = vec![serde_json::from_value(holding).unwrap()];
@@ -379,8 +380,8 @@ mod tests {
             held("CronJob", "nightly", "/spec/suspend"),
             held("ConfigMap", "env", "/data/HIBERNATE_MODE"),
         ];
-        all.sort_by_key(turn);
-        let order = all.map(|subject| subject.name);
-        assert_eq!(order, ["env", "worker", "nightly", "api"].map(str::to_owned));
+        all.sort_by_key(order);
+        let names = all.map(|subject| subject.name);
+        assert_eq!(names, ["env", "worker", "nightly", "api"].map(str::to_owned));
     }
 }

@@ -1,16 +1,16 @@
-//! What a person sees of a release.
+//! The output of `torpor release`.
 
-use super::Done;
+use super::Released;
 use super::target::written;
 use crate::hold::lever;
 use crate::hold::plan::originals;
 use crate::hold::record::{Found, Holder};
 use crate::hold::subject::Subject;
 
-/// Longest value that is shown.
+/// The longest value that the table shows, in characters.
 const LONGEST: usize = 40;
 
-/// The table, and how it went.
+/// The table of held objects, and the results.
 #[derive(Default)]
 pub(super) struct Report {
     rows: Vec<[String; 5]>,
@@ -21,19 +21,19 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Whether something was not restored that was to be.
+    /// Returns whether an object was not restored.
     pub(super) fn failed(&self) -> bool {
         self.failed > 0
     }
 
-    /// Something could not be done.
+    /// Prints an error and counts it.
     pub(super) fn fail(&mut self, why: &str) {
         eprintln!("error: {why}");
         self.failed += 1;
     }
 
-    /// Rows of what an object comes back to.
-    pub(super) fn will(&mut self, subject: &Subject, releases: impl Fn(&Holder) -> bool) {
+    /// Adds one row per held lever of an object.
+    pub(super) fn add_rows(&mut self, subject: &Subject, releases: impl Fn(&Holder) -> bool) {
         let object = name(subject);
         let Found::Record(record) = &subject.found else {
             let unknown = "(its annotation is gone or was changed)".to_owned();
@@ -45,7 +45,7 @@ impl Report {
             let view = subject.levers.get(pointer).cloned().unwrap_or_default();
             let stays = held.holders.iter().any(|holding| !releases(&holding.holder));
             let original = originals.get(pointer).cloned().flatten();
-            let back = if stays { "(stays held)".to_owned() } else { shown(original.as_ref()) };
+            let restored = if stays { "(stays held)".to_owned() } else { shown(original.as_ref()) };
             let who: Vec<String> = held
                 .holders
                 .iter()
@@ -54,30 +54,30 @@ impl Report {
                     format!("{}{kept}", written(&holding.holder))
                 })
                 .collect();
-            let who = if who.is_empty() { "(let go)".to_owned() } else { who.join(", ") };
+            let who = if who.is_empty() { "(released)".to_owned() } else { who.join(", ") };
             let lever = lever::segments(pointer).last().unwrap_or_default();
-            self.rows.push([object.clone(), lever, shown(view.value.as_ref()), back, who]);
+            self.rows.push([object.clone(), lever, shown(view.value.as_ref()), restored, who]);
         }
     }
 
-    /// How it went with an object.
-    pub(super) fn did(&mut self, subject: &Subject, done: Done) {
-        match done {
-            Done::Restored => self.restored += 1,
-            Done::StillHeld(by) => {
+    /// Adds the result for an object.
+    pub(super) fn add_result(&mut self, subject: &Subject, result: Released) {
+        match result {
+            Released::Restored => self.restored += 1,
+            Released::StillHeld(by) => {
                 let by: Vec<String> = by.iter().map(written).collect();
                 println!("{}: still held by {}", name(subject), by.join(", "));
                 self.still_held += 1;
             }
-            Done::Nothing => {
-                println!("{}: gone, or let go meanwhile", name(subject));
+            Released::Gone => {
+                println!("{}: does not exist any more, or is already released", name(subject));
                 self.gone += 1;
             }
         }
     }
 
     pub(super) fn print_table(&self) {
-        let header = ["OBJECT", "LEVER", "NOW", "BACK TO", "HELD BY"].map(str::to_owned);
+        let header = ["OBJECT", "LEVER", "NOW", "RESTORED TO", "HELD BY"].map(str::to_owned);
         let width = |column: usize| {
             let cells = self.rows.iter().chain([&header]).map(|row| row[column].chars().count());
             cells.max().unwrap_or_default()
@@ -91,17 +91,17 @@ impl Report {
     }
 
     pub(super) fn print_summary(&self) {
-        let mut words = vec![format!("{} restored", self.restored)];
+        let mut counts = vec![format!("{} restored", self.restored)];
         for (number, what) in [
             (self.still_held, "still held by others"),
             (self.gone, "gone"),
             (self.failed, "not restored"),
         ] {
             if number > 0 {
-                words.push(format!("{number} {what}"));
+                counts.push(format!("{number} {what}"));
             }
         }
-        println!("{}", words.join(", "));
+        println!("{}", counts.join(", "));
     }
 }
 
@@ -109,7 +109,7 @@ fn name(subject: &Subject) -> String {
     format!("{}/{}", subject.kind.name.to_lowercase(), subject.name)
 }
 
-/// A value as a person would write it, in one line.
+/// Returns a value in one line.
 fn shown(value: Option<&serde_json::Value>) -> String {
     let text = match value {
         None => return "(not set)".to_owned(),

@@ -1,4 +1,4 @@
-//! What is to be released, as a person writes it.
+//! The targets of `torpor release`, as arguments.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,13 +7,13 @@ use crate::hold::lever::Kind;
 use crate::hold::record::{Holder, Record};
 use crate::hold::subject::Subject;
 
-/// The kinds that hold, and the names that kubectl knows them by.
+/// The kinds of holders, with their names in kubectl.
 const HOLDERS: [(&str, &[&str]); 2] = [
     ("Hibernation", &["hib", "hibernation", "hibernations"]),
     ("MaintenanceWindow", &["mw", "maintenancewindow", "maintenancewindows"]),
 ];
 
-/// Short names of the kinds that are held, as kubectl knows them.
+/// The kinds that Torpor can hold, by their short names in kubectl.
 const SHORT: [(&str, &str); 6] = [
     ("deploy", "Deployment"),
     ("sts", "StatefulSet"),
@@ -23,29 +23,29 @@ const SHORT: [(&str, &str); 6] = [
     ("cm", "ConfigMap"),
 ];
 
-/// What is to be released.
+/// A target of a release.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
-    /// All that one object holds.
+    /// All objects that one holder holds.
     Holder {
-        /// Its kind.
+        /// The kind.
         kind: &'static str,
-        /// Its name.
+        /// The name.
         name: String,
     },
-    /// One held object, whoever holds it.
+    /// One held object, from all its holders.
     Object {
-        /// Its kind.
+        /// The kind.
         kind: &'static Kind,
-        /// Its name.
+        /// The name.
         name: String,
     },
 }
 
-/// What was written is nothing that can be released.
+/// The argument is not a target.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "write hib/NAME or mw/NAME for all that one object holds, or KIND/NAME for one held object, such as deployment/worker (kinds: {known})",
+    "write hib/NAME or mw/NAME for all objects that one holder holds, or KIND/NAME for one held object, such as deployment/worker (kinds: {known})",
     known = known()
 )]
 pub struct NotATarget;
@@ -60,7 +60,7 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, NotATarget> {
         let (kind, name) = text.split_once('/').ok_or(NotATarget)?;
-        // `deployments.apps/worker` is what kubectl prints.
+        // kubectl prints `deployments.apps/worker`.
         let kind = kind.split_once('.').map_or(kind, |(kind, _)| kind).to_lowercase();
         if name.is_empty() || name.contains('/') {
             return Err(NotATarget);
@@ -88,7 +88,7 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// Whether it is about this object at all.
+    /// Returns whether the target concerns an object.
     pub fn concerns(&self, subject: &Subject) -> bool {
         match self {
             Self::Object { kind, name } => subject.kind == *kind && subject.name == *name,
@@ -98,7 +98,7 @@ impl Target {
         }
     }
 
-    /// Whether this holder is to let go.
+    /// Returns whether the target releases an object from a holder.
     pub fn releases(&self, holder: &Holder) -> bool {
         match self {
             Self::Object { .. } => true,
@@ -107,7 +107,7 @@ impl Target {
     }
 }
 
-/// A holder as a person writes it.
+/// Returns a holder as an argument: `hib/NAME` or `mw/NAME`.
 pub fn written(holder: &Holder) -> String {
     format!("{}/{}", short(&holder.kind), holder.name)
 }
@@ -117,7 +117,7 @@ fn short(kind: &str) -> String {
     known.map_or_else(|| kind.to_lowercase(), |(_, names)| names[0].to_owned())
 }
 
-/// Who holds an object, each once.
+/// Returns the holders of an object without duplicates.
 pub fn holders(record: &Record) -> Vec<Holder> {
     let mut holders: Vec<Holder> = record.holders().map(|h| h.holder.clone()).collect();
     holders.sort();

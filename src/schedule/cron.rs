@@ -1,9 +1,9 @@
-//! Cron expressions: which minutes of which days, and the search through them.
+//! Cron expressions, and the search for the next and the latest time at which they fire.
 //!
-//! The `croner` crate reads an expression and tells whether a day matches. The search is ours:
-//! croner's runs an expression with several hours or minutes in another way than one with a single
-//! time (skipped by a change of the clock, or run twice), and gives up where a change skips more than
-//! two hours.
+//! The `croner` crate parses an expression and matches a day. The search is written by hand on purpose.
+//! The search of croner treats an expression with several hours or minutes differently from one with a
+//! single time: a clock change skips the former, or lets it fire twice. It also fails where a clock
+//! change skips more than two hours.
 
 use croner::parser::{CronParser, Seconds, Year};
 use croner::{CronPattern, Weekday};
@@ -13,23 +13,23 @@ use jiff::tz::TimeZone;
 
 use super::wall;
 
-/// How far a search goes. The rarest expressions fire in the years whose February has five of some
-/// weekday, which are 40 years apart where a century without a leap day comes between.
+/// The range of a search, in years. The rarest expressions fire in years whose February has five of one
+/// weekday. Such years are 40 years apart around a century without a leap day.
 pub const HORIZON_YEARS: i16 = 41;
 
 const MINUTES: usize = 24 * 60;
 const WORDS: usize = MINUTES.div_ceil(64);
 
-/// Why an expression cannot be used.
+/// Why a cron expression is invalid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum CronError {
-    /// Not five fields, or letters where they don't belong.
+    /// The expression does not have five fields, or a field has a letter that it does not accept.
     #[error(
         "'{0}' is not a cron expression of five fields (minute, hour, day of month, month, day of \
          week); write one such as '0 20 * * 1-5'"
     )]
     Fields(String),
-    /// A field that cannot be read.
+    /// A field does not parse.
     #[error(
         "the cron expression '{text}' cannot be read ({why}); write one such as '0 20 * * 1-5', and \
          a range that wraps around as two ('22-23,0-6')"
@@ -37,10 +37,10 @@ pub enum CronError {
     Field {
         /// The expression.
         text: String,
-        /// What is wrong with it.
+        /// The problem.
         why: String,
     },
-    /// A date that no year has.
+    /// No year has the date.
     #[error(
         "the cron expression '{0}' never fires: no year has such a day; write a day that the month \
          has ('L' is its last one)"
@@ -48,8 +48,8 @@ pub enum CronError {
     Never(String),
 }
 
-/// A cron expression of five fields that fires some day, as a `CronJob` reads it, with `L`, `W` and `#`
-/// besides.
+/// A cron expression of five fields that fires at some time. The syntax is that of a `CronJob`, with `L`,
+/// `W` and `#` in addition.
 #[derive(Clone, Debug)]
 pub struct Cron {
     text: String,
@@ -59,10 +59,10 @@ pub struct Cron {
 }
 
 impl Cron {
-    /// Reads an expression and makes sure that it fires some day.
+    /// Parses an expression. Fails if the expression never fires.
     pub fn parse(text: &str) -> Result<Self, CronError> {
         let fields: Vec<&str> = text.split_whitespace().collect();
-        let names_where_they_belong = fields.iter().enumerate().all(|(place, field)| {
+        let letters_are_valid = fields.iter().enumerate().all(|(place, field)| {
             field.chars().all(|c| match c {
                 '0'..='9' | '*' | ',' | '/' | '-' => true,
                 'a'..='z' | 'A'..='Z' => {
@@ -73,10 +73,10 @@ impl Cron {
                 _ => false,
             })
         });
-        if fields.len() != 5 || !names_where_they_belong {
+        if fields.len() != 5 || !letters_are_valid {
             return Err(CronError::Fields(text.to_owned()));
         }
-        let unreadable = |why: croner::errors::CronError| CronError::Field {
+        let invalid = |why: croner::errors::CronError| CronError::Field {
             text: text.to_owned(),
             why: why.to_string(),
         };
@@ -85,7 +85,7 @@ impl Cron {
             .year(Year::Disallowed)
             .build()
             .parse(text)
-            .map_err(unreadable)?
+            .map_err(invalid)?
             .pattern;
         let mut minutes = DayMinutes::default();
         for hour in pattern.hours.values() {
@@ -95,7 +95,7 @@ impl Cron {
         }
         let months = pattern.months.values().into_iter().fold(Months::default(), Months::with);
         let cron = Self { text: text.to_owned(), pattern, minutes, months };
-        // Every 40 years have each combination of day and weekday that any year has.
+        // Any 40 years contain every combination of date and weekday.
         let start = DateTime::constant(2000, 1, 1, 0, 0, 0, 0);
         match cron.next_wall(start) {
             Some(_) => Ok(cron),
@@ -103,19 +103,20 @@ impl Cron {
         }
     }
 
-    /// The expression as it was written.
+    /// Returns the text of the expression.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The first time after `now` at which it fires in `zone`. One that a change of the clock skips
-    /// fires right after the change, one that comes twice fires at the first. `None` only at the
-    /// end of the calendar.
+    /// Returns the first time after `now` at which the expression fires in `zone`. A time that a clock change
+    /// skips fires at the change; a time that occurs twice fires at the first occurrence. `None` only at
+    /// the end of the calendar.
     pub fn next_after(&self, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
         wall::instant(zone, self.next_wall(wall::reached(zone, now))?)
     }
 
-    /// The last time at or before `now` at which it fired in `zone`, in the same way.
+    /// Returns the last time at or before `now` at which the expression fired in `zone`. Clock changes count
+    /// as in [`next_after`](Self::next_after).
     pub fn latest_at(&self, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
         let at = latest(wall::reached(zone, now), self.months, |date| self.minutes_on(date))?;
         wall::instant(zone, at)
@@ -129,7 +130,7 @@ impl Cron {
         if self.fires_on(date) { self.minutes } else { DayMinutes::default() }
     }
 
-    /// Whether it fires on that day at all.
+    /// Returns whether the expression fires on a day.
     pub(super) fn fires_on(&self, date: Date) -> bool {
         if !self.months.contain(date) {
             return false;
@@ -186,7 +187,7 @@ impl DayMinutes {
         self.0.get(minute / 64).is_some_and(|word| word & 1 << (minute % 64) != 0)
     }
 
-    /// The first one from `minute` on.
+    /// Returns the first minute at or after `minute`.
     fn first_from(&self, minute: usize) -> Option<usize> {
         let words = self.0.iter().enumerate().skip(minute / 64);
         words
@@ -197,7 +198,7 @@ impl DayMinutes {
             .map(|(at, word)| at * 64 + word.trailing_zeros() as usize)
     }
 
-    /// The last one up to `minute`, itself included.
+    /// Returns the last minute at or before `minute`.
     fn last_to(&self, minute: usize) -> Option<usize> {
         let words = self.0.iter().enumerate().take(minute / 64 + 1).rev();
         words
@@ -219,7 +220,7 @@ fn on(date: Date, minute: usize) -> Option<DateTime> {
     DateTime::new(date.year(), date.month(), date.day(), hour, minute, 0, 0).ok()
 }
 
-/// The first minute after `after` in the sets that `minutes` gives for each day of `months`.
+/// Returns the first minute after `after` in the sets that `minutes` returns for the days of `months`.
 pub(super) fn next(
     after: DateTime,
     months: Months,
@@ -242,7 +243,7 @@ pub(super) fn next(
     None
 }
 
-/// The last minute at or before `at` in the sets that `minutes` gives for each day of `months`.
+/// Returns the last minute at or before `at` in the sets that `minutes` returns for the days of `months`.
 pub(super) fn latest(
     at: DateTime,
     months: Months,

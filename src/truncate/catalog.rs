@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::beyond::{FROM_TEXTS, FromText, feeds_by_name};
 use super::commit::Transaction;
 use super::facts::{Facts, Feed, Oid, Sequence};
+use super::feeds::{FROM_TEXTS, FromText, feeds_by_name};
 use super::request::Request;
 
 /// First version with publications of whole schemas.

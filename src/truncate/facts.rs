@@ -30,7 +30,7 @@ pub(super) struct Facts {
     /// Columns that take their values from those sequences.
     #[serde(skip)]
     pub(super) feeds: Vec<Feed>,
-    /// Foreign keys that lead on from those that lead out; read apart, see [`super::beyond`].
+    /// Foreign keys that lead on from those that lead out; read apart, see [`super::feeds`].
     #[serde(skip)]
     pub(super) keys_beyond: Vec<KeyBeyond>,
     /// Publications that replicate a truncation.

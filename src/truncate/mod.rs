@@ -31,12 +31,12 @@ use self::url::Target;
 use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, RUNTIME_TABLES, Scope};
 
 pub(crate) mod access;
-mod beyond;
 mod catalog;
 mod commit;
 mod connect;
 mod facts;
 mod fault;
+mod feeds;
 mod outcome;
 mod plan;
 pub mod report;

@@ -13,11 +13,11 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::time::{Instant, timeout};
 
-use super::beyond;
 use super::catalog::{self, CatalogError, OwnLock};
 use super::connect::{Session, connect};
 use super::facts::{Facts, Oid};
 use super::fault::Fault;
+use super::feeds;
 use super::outcome::{Done, Stop};
 use super::plan::{Plan, Reason, decide};
 use super::report::bounded;
@@ -389,7 +389,7 @@ impl<'a> Run<'a> {
 
     async fn look(&self, connection: &mut PgConnection, version: i32) -> Result<Facts, Fault> {
         let mut facts = self.read(catalog::look(connection, version, self.request).await)?;
-        facts.keys_beyond = self.read(beyond::keys(connection, &facts).await)?;
+        facts.keys_beyond = self.read(feeds::keys(connection, &facts).await)?;
         Ok(facts)
     }
 

@@ -1,49 +1,19 @@
-//! Tests on a real cluster, with real pods and rows. `make test` starts one and runs them; the
-//! environment that they need is described at [`support::cluster`].
+//! Tests on a real cluster, with real pods and rows. `make test` starts the cluster and runs them.
+//! [`support::cluster`] describes the environment that they need.
 //!
-//! They share the cluster and run in parallel, each in a namespace, with a database and an operator
-//! of its own. Most of their time they wait: with `RUST_TEST_THREADS=8` they take a third of what they
-//! take with a thread for each of two cores. `TORPOR_KEEP=1` keeps what a failed test has made.
+//! They share the cluster and run in parallel, each with its own namespace, database and operator.
+//! They mostly wait: on two cores, `RUST_TEST_THREADS=8` takes a third of the time of two threads.
+//! `TORPOR_KEEP=1` keeps the namespace of a failed test. Folders mirror `src/`; fixtures are in
+//! `support/`.
 
-// A test that cannot go on says why and ends: so may all that it calls.
+// A test may panic.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod backup;
-mod bridges;
-mod deletion;
-mod edits;
-mod faults;
-#[allow(dead_code, reason = "what the bridges' own tests need besides")]
-#[path = "../bridge/folder.rs"]
-mod folder;
-mod foreign;
-mod give_back;
-mod helm;
+mod deals;
+mod hibernation;
 mod hold;
-#[allow(dead_code, reason = "what the bridges' own tests need besides")]
-#[path = "../bridge/http.rs"]
-mod http;
-mod image;
-mod input;
-mod job;
-mod kinds;
-mod levers;
-mod lifecycle;
-mod limits;
-mod market;
-#[allow(dead_code, reason = "what the bridges' own tests need besides")]
-#[path = "../bridge/node.rs"]
-mod node;
-mod owners;
-mod random;
-mod rehearsal;
+mod maintenance;
+mod operator;
 mod release;
-mod requests;
-mod rights;
-mod runbook;
-mod secrecy;
-#[path = "../sonm/binary.rs"]
-mod stand_in;
 mod support;
-mod sweep;
-mod windows;
+mod truncation;

@@ -112,8 +112,8 @@ fn digit(byte: u8) -> Result<u8, KeyError> {
 mod tests {
     use super::*;
 
-    /// Made by another implementation: `tests/bridge/envelope_vectors.py`.
-    const VECTORS: &str = include_str!("../../../tests/bridge/envelope_vectors.json");
+    /// Made by another implementation: `tests/local/bridge/envelope_vectors.py`.
+    const VECTORS: &str = include_str!("../../../tests/local/bridge/envelope_vectors.json");
 
     #[derive(serde::Deserialize)]
     struct Vector {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::api::reason::Reason;
 use crate::deals::problem::{Kind, Problem};
 
 /// Why a call has not brought what it should. What was asked for by a change may still be done after
@@ -71,19 +72,19 @@ pub enum Error {
 
 impl Error {
     /// The reason of a condition; docs/conditions.md has what to do about each.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::NoServiceAccount => "NoServiceAccount",
-            Self::ServiceNotFound(_) => "ServiceNotFound",
-            Self::ServiceUnusable { .. } => "ServiceUnusable",
-            Self::AuthorityUnusable { .. } => "AuthorityUnusable",
-            Self::TokenRefused { .. } => "TokenRefused",
-            Self::Cluster { .. } => "ReconcileFailed",
-            Self::Tls(_) => "TLSFailed",
-            Self::Unreachable(_) => "MarketUnreachable",
-            Self::Timeout(_) => "MarketTimeout",
-            Self::Invalid(_) => "MarketInvalid",
-            Self::TooLarge(_) => "RequestTooLarge",
+            Self::NoServiceAccount => Reason::NoServiceAccount,
+            Self::ServiceNotFound(_) => Reason::ServiceNotFound,
+            Self::ServiceUnusable { .. } => Reason::ServiceUnusable,
+            Self::AuthorityUnusable { .. } => Reason::AuthorityUnusable,
+            Self::TokenRefused { .. } => Reason::TokenRefused,
+            Self::Cluster { .. } => Reason::ReconcileFailed,
+            Self::Tls(_) => Reason::TLSFailed,
+            Self::Unreachable(_) => Reason::MarketUnreachable,
+            Self::Timeout(_) => Reason::MarketTimeout,
+            Self::Invalid(_) => Reason::MarketInvalid,
+            Self::TooLarge(_) => Reason::RequestTooLarge,
             Self::Problem(problem) => match problem.kind {
                 // What the client never gives cause for: the server is of another contract.
                 Kind::InvalidRequest
@@ -91,15 +92,15 @@ impl Error {
                 | Kind::MethodNotAllowed
                 | Kind::BodyTooLarge
                 | Kind::UnsupportedMediaType
-                | Kind::MarketInvalid => "MarketInvalid",
-                Kind::InvalidRestore => "InvalidRestore",
-                Kind::Unauthenticated => "Unauthenticated",
-                Kind::UnknownKey => "UnknownKey",
-                Kind::StaleEpoch => "StaleEpoch",
-                Kind::Misconfigured => "BridgeMisconfigured",
-                Kind::MarketRefused => "MarketRefused",
-                Kind::MarketUnreachable => "MarketUnreachable",
-                Kind::MarketTimeout => "MarketTimeout",
+                | Kind::MarketInvalid => Reason::MarketInvalid,
+                Kind::InvalidRestore => Reason::InvalidRestore,
+                Kind::Unauthenticated => Reason::Unauthenticated,
+                Kind::UnknownKey => Reason::UnknownKey,
+                Kind::StaleEpoch => Reason::StaleEpoch,
+                Kind::Misconfigured => Reason::BridgeMisconfigured,
+                Kind::MarketRefused => Reason::MarketRefused,
+                Kind::MarketUnreachable => Reason::MarketUnreachable,
+                Kind::MarketTimeout => Reason::MarketTimeout,
             },
         }
     }

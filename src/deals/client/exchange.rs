@@ -21,7 +21,7 @@ use super::Error;
 use super::service::Endpoint;
 use super::token::Token;
 use crate::deals::types::{EPOCH_HEADER, MEDIA_TYPE, cleaned};
-use crate::operator::lease::Epoch;
+use crate::lease::Epoch;
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -20,9 +20,9 @@ use self::service::Endpoint;
 use self::token::{Age, Token, Tokens};
 use super::types::{Announcement, Commitments, Drain, LONGEST_BODY, List, Order, Resume, cleaned};
 use crate::api::deals::SourceStatus;
-use crate::hold::apply::in_words;
+use crate::apiserver::request::message;
 use crate::hold::record::Holder;
-use crate::operator::lease::Epoch;
+use crate::lease::Epoch;
 
 mod answer;
 mod error;
@@ -209,7 +209,7 @@ async fn cluster<T>(
 ) -> Result<T, Error> {
     let why = match timeout(CLUSTER_TIMEOUT, asked).await {
         Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(error)) => cleaned(&in_words(&error)),
+        Ok(Err(error)) => cleaned(&message(&error)),
         Err(_) => format!("no answer of the API server in {} s", CLUSTER_TIMEOUT.as_secs()),
     };
     Err(Error::Cluster { what, why })

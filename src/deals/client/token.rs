@@ -13,8 +13,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Error, cluster};
+use crate::apiserver::request::{code, message};
 use crate::deals::types::{MEDIA_TYPE, cleaned};
-use crate::hold::apply::{in_words, is_status, rejects};
 use crate::hold::record::Holder;
 
 /// How long a token is asked for: as short as Kubernetes gives them.
@@ -182,7 +182,9 @@ async fn request(
     // Not by a type: the client would log an answer that it cannot read, token and all.
     let asked = cluster(WHAT, async {
         match kube.request_text(request).await {
-            Err(no) if rejects(&no) || is_status(&no, 404) => Ok(Err(cleaned(&in_words(&no)))),
+            Err(no) if matches!(code(&no), Some(400 | 403 | 404 | 422)) => {
+                Ok(Err(cleaned(&message(&no))))
+            }
             other => other.map(Ok),
         }
     });

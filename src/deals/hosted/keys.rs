@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::bridge::{auth, epoch};
+use crate::deals::files;
 
 /// The key of the ConfigMap with the issuer of the cluster's tokens.
 pub(super) const ISSUER: &str = "issuer";
@@ -41,7 +41,7 @@ impl Keys {
     /// Of what a ConfigMap holds; none where something is missing.
     pub(super) fn kept(data: &BTreeMap<String, String>) -> Option<Self> {
         let text = |key: &str| data.get(key).cloned();
-        let keys = Self { jwks: text(auth::FILE)?, issuer: text(ISSUER)? };
+        let keys = Self { jwks: text(files::KEYS)?, issuer: text(ISSUER)? };
         keys.usable().then_some(keys)
     }
 
@@ -54,7 +54,7 @@ impl Keys {
 
 /// The epoch that a ConfigMap holds.
 pub(super) fn epoch(data: &BTreeMap<String, String>) -> Option<i32> {
-    data.get(epoch::FILE)?.trim().parse().ok()
+    data.get(files::EPOCH)?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -82,12 +82,12 @@ mod tests {
         let data = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };
-        let all = data(&[(auth::FILE, SET), (ISSUER, "https://a"), (epoch::FILE, "7\n")]);
+        let all = data(&[(files::KEYS, SET), (ISSUER, "https://a"), (files::EPOCH, "7\n")]);
         assert!(Keys::kept(&all).is_some());
         assert_eq!(epoch(&all), Some(7));
-        assert!(Keys::kept(&data(&[(auth::FILE, SET)])).is_none());
+        assert!(Keys::kept(&data(&[(files::KEYS, SET)])).is_none());
         assert!(Keys::kept(&data(&[(ISSUER, "https://a")])).is_none());
-        assert!(Keys::kept(&data(&[(auth::FILE, "no"), (ISSUER, "https://a")])).is_none());
-        assert_eq!(epoch(&data(&[(epoch::FILE, "many")])), None);
+        assert!(Keys::kept(&data(&[(files::KEYS, "no"), (ISSUER, "https://a")])).is_none());
+        assert_eq!(epoch(&data(&[(files::EPOCH, "many")])), None);
     }
 }

@@ -5,12 +5,12 @@ use serde_json::{Map, Value, json};
 use super::keys::{ISSUER, Keys};
 use crate::api::database::SecretKeyRef;
 use crate::api::deals::{DealsSource, PostgresSource, SonmSource};
-use crate::bridge::{auth, epoch};
-use crate::deals::Account;
-use crate::hibernation::job::{MANAGED_BY, TORPOR};
+use crate::api::labels::{APP, MANAGED_BY, TORPOR};
+use crate::deals::client::audience;
+use crate::deals::{Account, files};
 use crate::hold::lever::digest;
 use crate::hold::record::Holder;
-use crate::operator::lease::Epoch;
+use crate::lease::Epoch;
 use crate::truncate::{CA_VARIABLE, URL_VARIABLE};
 
 /// The port of every bridge's Service.
@@ -19,9 +19,7 @@ pub const PORT: i32 = 8080;
 const PORT_NAME: &str = "deals";
 /// The label by which everything of one object is found.
 pub const BRIDGE_OF: &str = "torpor.dev/bridge-of";
-/// The label of what an application is.
-pub(crate) const APP: &str = "app.kubernetes.io/name";
-/// Its value.
+/// The application's name in the labels of a bridge.
 const BRIDGE: &str = "torpor-bridge";
 /// The container.
 pub(super) const CONTAINER: &str = "bridge";
@@ -152,12 +150,6 @@ pub(crate) fn bridge_of(holder: &Holder) -> String {
     format!("{}.{}", holder.kind.to_lowercase(), holder.name)
 }
 
-/// What a token for this object's market is made out to.
-fn audience(holder: &Holder) -> String {
-    let Holder { kind, namespace, name } = holder;
-    format!("deals.torpor.dev/{namespace}/{kind}/{name}")
-}
-
 /// The labels of a bridge's pods.
 fn pod_labels(holder: &Holder) -> Value {
     json!({APP: BRIDGE, BRIDGE_OF: bridge_of(holder)})
@@ -195,9 +187,9 @@ fn object(holder: &Holder, kind: (&str, &str), name: &str, body: Value) -> Value
 /// Keys, issuer and epoch.
 pub(super) fn config(holder: &Holder, keys: &Keys, epoch: Epoch) -> Value {
     let data = json!({"data": {
-        auth::FILE: keys.jwks,
+        files::KEYS: keys.jwks,
         ISSUER: keys.issuer,
-        epoch::FILE: epoch.0.to_string(),
+        files::EPOCH: epoch.0.to_string(),
     }});
     object(holder, ("v1", "ConfigMap"), &config_name(holder), data)
 }
@@ -251,8 +243,8 @@ pub(super) fn deployment(
     let mut volumes = vec![json!({"name": "bridge", "configMap": {
         "name": config_name(holder),
         "items": [
-            {"key": auth::FILE, "path": auth::FILE},
-            {"key": epoch::FILE, "path": epoch::FILE},
+            {"key": files::KEYS, "path": files::KEYS},
+            {"key": files::EPOCH, "path": files::EPOCH},
         ],
     }})];
     let mut mounts =

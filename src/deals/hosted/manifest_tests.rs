@@ -3,14 +3,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 use super::*;
-use crate::api::hibernation::HibernationStatus;
 use crate::deals::hosted::source;
-use crate::hibernation::observe::Observed;
-use crate::hibernation::plan::{Action, Contests, Input, Looks, plan};
-use crate::hibernation::validate::validate;
-use crate::hold::lever::Kind;
-use crate::hold::subject::Subject;
-use jiff::Timestamp;
 
 fn holder() -> Holder {
     "MaintenanceWindow/shop/worker".parse().unwrap()
@@ -235,64 +228,11 @@ fn what_is_there_is_compared_as_an_apply_would_leave_it() {
     assert!(!is_so(&made(json!({"a": "1"})), &made(json!({"a": "1", "b": "2"}))));
 }
 
-/// What a Hibernation that asks for everything would write to these objects.
-fn held(spec: Value, objects: &[Value]) -> Vec<String> {
-    let (mut workloads, mut config_maps) = (Vec::new(), Vec::new());
-    for (number, object) in objects.iter().enumerate() {
-        let mut object = object.clone();
-        object["metadata"]["uid"] = json!(number.to_string());
-        object["metadata"]["resourceVersion"] = json!("1");
-        let kind = Kind::any(object["kind"].as_str().unwrap()).unwrap();
-        let object = serde_json::from_value(object).unwrap();
-        let pointers = ["/data/epoch".to_owned()];
-        let subject = Subject::read(kind, &object, &pointers).unwrap();
-        if kind.name == "ConfigMap" { &mut config_maps } else { &mut workloads }.push(subject);
-    }
-    let seen = Observed { workloads, config_maps, ..Observed::default() };
-    let spec = validate(&serde_json::from_value(spec).unwrap()).unwrap();
-    let plan = plan(Input {
-        holder: &"Hibernation/shop/all".parse().unwrap(),
-        generation: Some(1),
-        deleting_since: None,
-        finalizer: true,
-        spec: &spec,
-        status: &HibernationStatus::default(),
-        seen: &seen,
-        looks: &Looks::default(),
-        contests: &Contests::new(),
-        now: Timestamp::UNIX_EPOCH,
-        fresh_id: "e",
-        held_off: false,
-    });
-    let settled = plan.actions.into_iter().filter_map(|action| match action {
-        Action::Settle { subject, .. } => Some(subject.display()),
-        _ => None,
-    });
-    settled.collect()
-}
-
+/// A transition never holds an object with this label.
 #[test]
-fn a_bridge_and_its_config_map_are_never_held() {
+fn a_bridge_and_its_config_map_are_labelled_as_torpors_own() {
     let keys = Keys { jwks: "{}".to_owned(), issuer: "a".to_owned() };
-    let own = [manifest_of(sonm()), config(&holder(), &keys, Epoch(1))];
-    let own_labels = json!({"matchLabels": {BRIDGE_OF: bridge_of(&holder())}});
-    let override_of = |target: (&str, Value)| {
-        let mut entry = json!({"set": {"epoch": "0"}});
-        entry[target.0] = target.1;
-        json!({"state": "Hibernated", "configMaps": [entry]})
-    };
-    for spec in [
-        json!({"state": "Hibernated", "workloads": [{"kind": "Deployment", "all": true}]}),
-        json!({"state": "Hibernated", "workloads": [{"kind": "Deployment", "name": name(&holder())}]}),
-        override_of(("selector", own_labels)),
-        override_of(("name", json!(config_name(&holder())))),
-    ] {
-        assert_eq!(held(spec.clone(), &own), Vec::<String>::new());
-        // The same that are somebody's would be.
-        let theirs = own.clone().map(|mut object| {
-            object["metadata"]["labels"] = json!({BRIDGE_OF: bridge_of(&holder())});
-            object
-        });
-        assert_eq!(held(spec.clone(), &theirs).len(), 1, "{spec}");
+    for object in [manifest_of(sonm()), config(&holder(), &keys, Epoch(1))] {
+        assert_eq!(object["metadata"]["labels"][MANAGED_BY], TORPOR, "{object}");
     }
 }

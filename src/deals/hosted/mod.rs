@@ -24,11 +24,10 @@ use self::manifest::Market;
 use super::Account;
 use super::types::cleaned;
 use crate::api::deals::{CaStatus, DealsSource, SourceStatus};
-use crate::hibernation::observe::{self, call};
-use crate::hold::MANAGER;
-use crate::hold::apply::{Permit, is_status};
+use crate::api::reason::Reason;
+use crate::apiserver::request::{self, MANAGER, call};
 use crate::hold::record::Holder;
-use crate::operator::lease::Epoch;
+use crate::lease::Epoch;
 
 mod keys;
 pub mod manifest;
@@ -44,9 +43,6 @@ const KEYS: &str = "/openid/v1/jwks";
 /// Why a bridge could not be made or taken away.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another replica leads.
-    #[error("this replica does not lead any more")]
-    NotPermitted,
     /// A newer leader has been there.
     #[error("epoch {ours} is older than {newest}, which ConfigMap {config} says has begun")]
     StaleEpoch {
@@ -72,7 +68,7 @@ pub enum Error {
     Contended(String),
     /// A request.
     #[error(transparent)]
-    Request(#[from] observe::Error),
+    Request(#[from] request::Error),
     /// A manifest that is none: a defect of this program.
     #[error("building a bridge: {0}")]
     Manifest(#[from] serde_json::Error),
@@ -80,13 +76,13 @@ pub enum Error {
 
 impl Error {
     /// The reason of the condition.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::StaleEpoch { .. } => "StaleEpoch",
-            Self::NameTaken(_) => "BridgeNameTaken",
-            Self::Keys(_) => "KeysUnavailable",
-            error if error.is_rejection() => "WriteRejected",
-            _ => "RequestFailed",
+            Self::StaleEpoch { .. } => Reason::StaleEpoch,
+            Self::NameTaken(_) => Reason::BridgeNameTaken,
+            Self::Keys(_) => Reason::KeysUnavailable,
+            error if error.is_rejection() => Reason::WriteRejected,
+            _ => Reason::RequestFailed,
         }
     }
 
@@ -131,8 +127,6 @@ pub struct Hosted {
 pub struct Hosting<'a> {
     /// The client.
     pub client: Client,
-    /// Asked before each write.
-    pub permit: &'a Permit,
     /// Image of the bridges: the operator's own.
     pub image: &'a str,
     /// Whom the bridges answer.
@@ -189,10 +183,6 @@ impl Hosting<'_> {
         let guarded = self.delete::<NetworkPolicy>(what, holder, Background).await?;
         let what = "the bridge's ConfigMap";
         Ok(self.delete::<ConfigMap>(what, holder, Background).await? || guarded)
-    }
-
-    fn permitted(&self) -> Result<(), Error> {
-        if (self.permit)() { Ok(()) } else { Err(Error::NotPermitted) }
     }
 
     /// The ConfigMap with keys, issuer and epoch.
@@ -280,11 +270,10 @@ impl Hosting<'_> {
             }
             apply["metadata"]["resourceVersion"] = there.resource_version().into();
         }
-        self.permitted()?;
         let api: Api<K> = Api::namespaced(self.client.clone(), &holder.namespace);
         let params = PatchParams::apply(MANAGER).force();
         match call(what, api.patch(name, &params, &Patch::Apply(&apply))).await {
-            Err(observe::Error::Api { source, .. }) if is_status(&source, 409) => Ok(None),
+            Err(error) if error.is_conflict() => Ok(None),
             answer => Ok(Some(answer?)),
         }
     }
@@ -304,16 +293,15 @@ impl Hosting<'_> {
                 any = true;
                 continue;
             }
-            self.permitted()?;
             let params = DeleteParams {
                 propagation_policy: Some(propagation.clone()),
                 preconditions: Some(Preconditions { uid: object.uid(), resource_version: None }),
                 ..DeleteParams::default()
             };
             match call(what, api.delete(&object.name_any(), &params)).await {
-                Err(observe::Error::Api { source, .. }) if is_status(&source, 404) => {}
+                Err(error) if error.is_not_found() => {}
                 // Another one has its name by now.
-                Err(observe::Error::Api { source, .. }) if is_status(&source, 409) => any = true,
+                Err(error) if error.is_conflict() => any = true,
                 answer => any |= answer?.is_left(),
             }
         }

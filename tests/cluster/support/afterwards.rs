@@ -1,11 +1,11 @@
-//! What is cleared away when a value is dropped, by requests to the cluster.
+//! Cleans up in the cluster when a value is dropped.
 
 use std::fmt::Debug;
 
 use tokio::runtime::{Handle, Runtime, RuntimeFlavor};
 
-/// Waits for `work`, in a runtime and on a thread of its own: the test's runtime cannot be waited on in
-/// a drop. Its other tasks, a proxy perhaps, go on meanwhile.
+/// Waits for `work` on a thread with its own runtime: a drop cannot block on the runtime of the
+/// test. Other tasks of the test, such as a proxy, keep running.
 pub(super) fn afterwards<E: Debug + Send + 'static>(
     what: &str,
     work: impl Future<Output = Result<(), E>> + Send + 'static,

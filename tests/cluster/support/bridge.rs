@@ -1,4 +1,4 @@
-//! A bridge as a process beside the test, which the cluster reaches through a Service.
+//! Runs a bridge as a process beside the test. The cluster reaches it through a Service.
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -24,10 +24,10 @@ use super::{
     wait, workload,
 };
 
-/// The port of the Services, which is nobody's own.
+/// The port of the Services.
 pub(crate) const PORT: i32 = 80;
 
-/// A bridge for one object. It is ended when this is dropped.
+/// A bridge for one object. Dropping it kills the process.
 pub(crate) struct Bridge {
     arguments: Vec<String>,
     subject: String,
@@ -37,7 +37,8 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    /// Starts one with what its market asks for, on any port of that address. It knows no keys yet.
+    /// Starts a bridge with the arguments of its market, on any port of this address. It has no
+    /// keys yet.
     pub(crate) async fn start(holder: &Holder, market: &[&str], address: &str) -> Self {
         let name = format!("{}-{}", holder.namespace, holder.name);
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -51,13 +52,13 @@ impl Bridge {
         bridge
     }
 
-    /// Ends it, at once.
+    /// Kills the bridge.
     pub(crate) async fn kill(&mut self) {
         let mut process = self.process.take().expect("the bridge runs");
         process.kill().await.expect("the bridge is killed");
     }
 
-    /// Starts it again where it was. It must have been ended before.
+    /// Starts the bridge again at the same port. It must have been killed before.
     pub(crate) async fn restart(&mut self) {
         assert!(self.process.is_none(), "the bridge runs already");
         let address = self.arguments.pop().expect("an address");
@@ -65,7 +66,7 @@ impl Bridge {
         self.arguments.push(address);
     }
 
-    /// From its next start on it answers this subject alone.
+    /// Accepts only tokens of this subject from the next start on.
     pub(crate) fn answers_only(&mut self, subject: &str) -> String {
         std::mem::replace(&mut self.subject, subject.to_owned())
     }
@@ -98,17 +99,17 @@ impl Bridge {
         };
         let listens = timeout(wait::TIMEOUT, listens).await.ok().flatten();
         self.port = listens.expect("it says where it listens").port();
-        // What it writes besides is read by nobody, and must not hold it up.
+        // Drain the rest of its log, so that a full pipe does not block it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         self.process = Some(process);
     }
 
-    /// Gives it the keys to know tokens by.
+    /// Writes the keys that verify tokens.
     pub(crate) fn knows(&self, keys: &str) {
         std::fs::write(self.folder.join("jwks.json"), keys).expect("keys can be written");
     }
 
-    /// Gives it the cluster's keys.
+    /// Writes the cluster's keys.
     pub(crate) fn knows_the_cluster(&self) {
         self.knows(&kubectl(&["get", "--raw", "/openid/v1/jwks"]));
     }
@@ -120,7 +121,7 @@ impl Drop for Bridge {
     }
 }
 
-/// Makes a Service that leads to a port of this machine.
+/// Creates a Service that leads to a port of this machine.
 pub(crate) async fn serve(namespace: &Namespace, name: &str, port: u16) {
     let service: Service = workload::object(json!({
         "metadata": {"name": name},
@@ -138,20 +139,15 @@ pub(crate) async fn serve(namespace: &Namespace, name: &str, port: u16) {
     until_it_leads_there(&format!("{address}:{PORT}")).await;
 }
 
-/// The node takes a moment to know of a Service, and nothing tells when it does.
+/// Waits until kube-proxy knows the Service, which nothing announces.
 async fn until_it_leads_there(address: &str) {
-    let connected = async {
-        let mut tries = tokio::time::interval(Duration::from_millis(50));
-        // Before that, a connection may be refused, or lost on its way to nowhere.
-        let long = Duration::from_secs(1);
-        while !matches!(timeout(long, TcpStream::connect(address)).await, Ok(Ok(_))) {
-            tries.tick().await;
-        }
-    };
-    assert!(timeout(wait::TIMEOUT, connected).await.is_ok(), "nothing answers at {address}");
+    // Before that, a connection may be refused, or lost on its way to nowhere.
+    let long = Duration::from_secs(1);
+    let connect = async || timeout(long, TcpStream::connect(address)).await.ok()?.ok();
+    wait::poll(&format!("something answers at {address}"), connect).await;
 }
 
-/// The address by which the cluster's network reaches this machine.
+/// Returns the address at which the cluster's network reaches this machine.
 async fn own_address() -> String {
     let server = config().await.cluster_url;
     let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");

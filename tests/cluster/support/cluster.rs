@@ -1,5 +1,4 @@
-//! The cluster that the run was given, by environment variables that `hack/cluster/cluster env`
-//! prints:
+//! The cluster under test. `hack/cluster/cluster env` prints its environment variables:
 //!
 //! - `TORPOR_CLUSTER`, its name: says that tests may use it, which a `KUBECONFIG` alone does not;
 //! - `KUBECONFIG`, the way to it;
@@ -19,10 +18,10 @@ use kube::{
 
 use super::wait;
 
-/// The folder of the package.
+/// The folder of the repository.
 pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A variable of the cluster's environment.
+/// Returns a variable of the cluster's environment.
 pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!(
@@ -32,7 +31,7 @@ pub(crate) fn variable(name: &str) -> String {
     })
 }
 
-/// A client for this test's runtime, with all of Torpor's resources installed in the cluster.
+/// Returns a client for the runtime of this test. Torpor's resources are installed.
 pub(crate) async fn client() -> Client {
     let client = bare_client().await;
     if *INSTALLED.get_or_init(install) {
@@ -50,19 +49,19 @@ pub(crate) async fn client() -> Client {
     client
 }
 
-/// A client with the rights of somebody else.
-pub(crate) async fn client_as(user: &str) -> Client {
+/// How the cluster is reached with the rights of somebody else.
+pub(crate) async fn config_as(user: &str) -> Config {
     let mut config = config().await;
     config.auth_info.impersonate = Some(user.to_owned());
-    Client::try_from(config).expect("a client can be made")
+    config
 }
 
-/// A client, whatever is installed.
+/// Returns a client, without installing anything.
 pub(super) async fn bare_client() -> Client {
     Client::try_from(config().await).expect("a client can be made")
 }
 
-/// How the cluster is reached.
+/// Returns the configuration of a client.
 pub(crate) async fn config() -> Config {
     // Only together with TORPOR_CLUSTER: a cluster that somebody has is not there for tests.
     variable("TORPOR_CLUSTER");
@@ -77,36 +76,36 @@ pub(crate) async fn config() -> Config {
 
 static INSTALLED: OnceLock<bool> = OnceLock::new();
 
-/// Applies what the operator needs of the cluster, once in a run.
+/// Installs the CRDs, once in a run.
 fn install() -> bool {
     kubectl(&["apply", "--server-side", "--force-conflicts", "--filename", "crds/"]);
     true
 }
 
-/// Runs kubectl on the cluster, in the package's folder, and returns what it prints.
+/// Runs kubectl in the folder of the repository, and returns its output.
 pub(crate) fn kubectl(arguments: &[&str]) -> String {
     run(Command::new("kubectl").args(arguments))
 }
 
-/// Runs kubectl for a command that may be refused.
+/// Runs a kubectl command that may be refused.
 ///
 /// # Errors
 ///
-/// What kubectl says to that.
+/// The error output of kubectl.
 pub(crate) fn kubectl_or_error(arguments: &[&str]) -> Result<String, String> {
     outcome(Command::new("kubectl").args(arguments))
 }
 
-/// Runs Helm for a command that may be refused.
+/// Runs a Helm command that may be refused.
 ///
 /// # Errors
 ///
-/// What Helm says to that.
+/// The error output of Helm.
 pub(crate) fn helm_or_error(arguments: &[&str]) -> Result<String, String> {
     outcome(Command::new("helm").args(arguments))
 }
 
-/// Sends a signal to a process of the cluster: `STOP` makes a controller manager lag.
+/// Sends a signal to a process of the cluster. `STOP` makes a controller manager lag.
 pub(crate) fn signal(signal: &str, process: &str) {
     let name = variable("TORPOR_CLUSTER");
     run(Command::new("hack/cluster/cluster").args(["signal", signal, process, "--name", &name]));

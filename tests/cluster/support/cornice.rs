@@ -1,4 +1,4 @@
-//! The application of `examples/cornice/`, deployed as a user would.
+//! The application of `examples/cornice/`, deployed with its manifests.
 
 use axum::http::{Method, Request};
 use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job, core::v1::Pod};
@@ -27,7 +27,7 @@ pub(crate) fn apply(namespace: &Namespace, file: &str) {
     kubectl(&["--namespace", &namespace.name, "apply", "--filename", file]);
 }
 
-/// What each of the API's running pods says of its mode.
+/// Returns the mode that each running pod of the API reports.
 pub(crate) async fn modes(namespace: &Namespace) -> Vec<Value> {
     let labelled = kube::api::ListParams::default().labels("app=cornice,role=api");
     let pods = namespace.api::<Pod>().list(&labelled).await.expect("pods are listed");
@@ -39,12 +39,12 @@ pub(crate) async fn modes(namespace: &Namespace) -> Vec<Value> {
     modes
 }
 
-/// Logs a user in by the API, which records that in `requests`.
+/// Logs a user in at the API, which records that in `requests`.
 pub(crate) async fn login(namespace: &Namespace) -> Value {
     call(namespace, Method::POST, "services/cornice-api:http/proxy/login/user-1").await
 }
 
-/// Calls the API by way of the API server, which reaches it from everywhere.
+/// Calls the application's API through the proxy of the Kubernetes API server.
 async fn call(namespace: &Namespace, method: Method, path: &str) -> Value {
     let request = Request::builder()
         .method(method)

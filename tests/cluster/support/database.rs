@@ -1,6 +1,6 @@
 //! A database for each test, in the cluster's `PostgreSQL`, with the tables of Cornice.
 
-use std::{collections::BTreeMap, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, str::FromStr};
 
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
@@ -15,23 +15,22 @@ use super::{afterwards::afterwards, cluster, namespace::Namespace, wait, workloa
 const SCHEMA: &str = include_str!("../../../examples/cornice/schema.sql");
 const SEED: &str = include_str!("../../../examples/cornice/seed.sql");
 
-/// For a URL it has to be written otherwise, as it may be for whoever chooses one.
+/// A password that must be percent-encoded in a URL.
 const PASSWORD: &str = "p@ss/word";
 const PASSWORD_IN_URL: &str = "p%40ss%2Fword";
 
-/// The count of a table's rows and a digest of them all.
+/// The row count of a table and a digest of its rows.
 pub(crate) type Fingerprint = (i64, String);
 
-/// A database, owned by a role of the same name, and a superuser's connections to it. Both are
-/// dropped with this. The namespace has its URL, as an application writes it, in the key
-/// `DATABASE_URL` of the Secret `cornice-db`.
+/// A database, a role of the same name that owns it, and a superuser's connections. Dropping this
+/// drops both. The Secret `cornice-db` of the namespace has the URL in its key `DATABASE_URL`.
 pub(crate) struct Database {
     pub(crate) name: String,
     pub(crate) pool: PgPool,
 }
 
 impl Database {
-    /// Makes an empty one.
+    /// Creates an empty database.
     pub(crate) async fn create(namespace: &Namespace) -> Self {
         let name = namespace.name.replace('-', "_");
         let superuser = pool(None).await;
@@ -54,7 +53,7 @@ impl Database {
         database
     }
 
-    /// Makes one with the tables of Cornice and their sample data.
+    /// Creates a database with the tables and sample rows of Cornice.
     pub(crate) async fn seeded(namespace: &Namespace) -> Self {
         let database = Self::create(namespace).await;
         let mut transaction = database.pool.begin().await.expect("a transaction begins");
@@ -69,14 +68,14 @@ impl Database {
         database
     }
 
-    /// Its URL for the pods, with parameters such as `?sslmode=verify-full`.
+    /// Returns the URL for pods, with parameters such as `?sslmode=verify-full`.
     pub(crate) fn url(&self, parameters: &str) -> String {
         let (name, host) = (&self.name, cluster::variable("TORPOR_POSTGRES_SERVICE"));
         let port = superuser_options().get_port();
         format!("postgresql+asyncpg://{name}:{PASSWORD_IN_URL}@{host}:{port}/{name}{parameters}")
     }
 
-    /// The fingerprints of these tables: equal ones have the same rows.
+    /// Returns the fingerprints of these tables. Tables with equal fingerprints have the same rows.
     pub(crate) async fn fingerprints(&self, tables: &[&str]) -> BTreeMap<String, Fingerprint> {
         let mut fingerprints = BTreeMap::new();
         for table in tables {
@@ -92,7 +91,7 @@ impl Database {
         fingerprints
     }
 
-    /// How many rows these tables have.
+    /// Returns the number of rows in these tables.
     pub(crate) async fn counts(&self, tables: &[&str]) -> BTreeMap<String, i64> {
         let mut counts = BTreeMap::new();
         for table in tables {
@@ -102,7 +101,7 @@ impl Database {
         counts
     }
 
-    /// The tables of these that have no row.
+    /// Returns the empty ones of these tables.
     pub(crate) async fn empty_of(&self, tables: &[&str]) -> Vec<String> {
         self.counts(tables)
             .await
@@ -112,7 +111,7 @@ impl Database {
             .collect()
     }
 
-    /// Columns, constraints and indexes of all tables, a line each.
+    /// Returns columns, constraints and indexes of all tables, a line each.
     pub(crate) async fn schema(&self) -> Vec<String> {
         sqlx::query_scalar(
             "SELECT format('%s.%s %s %s', table_name, column_name, data_type, column_default)
@@ -129,7 +128,7 @@ impl Database {
         .expect("the catalog is read")
     }
 
-    /// What a query for one number answers.
+    /// Returns the result of a query for one number.
     pub(crate) async fn number(&self, query: &str) -> i64 {
         sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
             .fetch_one(&self.pool)
@@ -137,7 +136,7 @@ impl Database {
             .expect("the query is answered")
     }
 
-    /// Runs a statement.
+    /// Executes a statement.
     pub(crate) async fn execute(&self, statement: &str) {
         sqlx::query(AssertSqlSafe(statement.to_owned()))
             .execute(&self.pool)
@@ -145,21 +144,14 @@ impl Database {
             .expect("the statement is executed");
     }
 
-    /// Waits until a query for one boolean answers that it is so. Rows have no watch.
+    /// Waits until a query for one boolean returns true. Rows have no watch.
     pub(crate) async fn until(&self, what: &str, query: &str) {
-        let asked = async {
-            let mut looks = tokio::time::interval(Duration::from_millis(100));
-            loop {
-                looks.tick().await;
-                let holds: Result<bool, _> =
-                    sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await;
-                if matches!(holds, Ok(true)) {
-                    return;
-                }
-            }
-        };
-        let asked = tokio::time::timeout(wait::TIMEOUT, asked).await;
-        assert!(asked.is_ok(), "waited {:?} in vain for {what}: {query}", wait::TIMEOUT);
+        wait::poll(&format!("{what}: {query}"), async || {
+            let holds: Result<bool, _> =
+                sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await;
+            holds.ok().filter(|holds| *holds)
+        })
+        .await;
     }
 }
 
@@ -182,12 +174,12 @@ impl Drop for Database {
     }
 }
 
-/// The tables that scope `Runtime` leaves alone.
+/// Returns the tables that scope `Runtime` preserves.
 pub(crate) fn kept_by_runtime() -> Vec<&'static str> {
     OPPORTUNITY_TABLES.into_iter().chain(PRESERVED_TABLES).collect()
 }
 
-/// All the tables of Cornice.
+/// Returns all tables of Cornice.
 pub(crate) fn all_tables() -> Vec<&'static str> {
     RUNTIME_TABLES.into_iter().chain(kept_by_runtime()).collect()
 }

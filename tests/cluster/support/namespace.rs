@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::{afterwards::afterwards, cluster, object, wait};
 
-/// A namespace that is deleted when this is dropped, but not after a failure with `TORPOR_KEEP` set.
+/// A namespace. Dropping it deletes the namespace, except after a failure with `TORPOR_KEEP` set.
 pub(crate) struct Namespace {
     pub(crate) client: Client,
     pub(crate) name: String,
 }
 
 impl Namespace {
-    /// Makes `t-TEST-RANDOM`, in which pods can be started.
+    /// Creates the namespace `t-TEST-RANDOM`, in which pods can start.
     pub(crate) async fn create(test: &str) -> Self {
         let client = cluster::client().await;
         let namespaces: Api<Resource> = Api::all(client.clone());
@@ -35,7 +35,7 @@ impl Namespace {
         namespace
     }
 
-    /// The objects of a kind in it.
+    /// Returns the API of a kind in the namespace.
     pub(crate) fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
@@ -55,7 +55,7 @@ impl Drop for Namespace {
     }
 }
 
-/// Deletes the namespace, also where the operator that would take the finalizers away runs no more.
+/// Deletes the namespace. Removes the finalizers too, as the operator may be gone.
 async fn delete(name: &str) -> kube::Result<()> {
     let client = cluster::bare_client().await;
     Api::<Resource>::all(client.clone()).delete(name, &DeleteParams::default()).await?;

@@ -1,4 +1,4 @@
-//! Objects of Torpor's kinds, as their authors write them, and what their status says.
+//! Objects of Torpor's kinds, and accessors of their status.
 
 use kube::{
     Api, Client,
@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 
 use super::{namespace::Namespace, wait};
 
-/// Torpor's kinds.
+/// The kinds of Torpor.
 pub(crate) const KINDS: [&str; 2] = ["Hibernation", "MaintenanceWindow"];
 
-/// One object in a test's namespace.
+/// An object in a test's namespace.
 pub(crate) struct Object {
     pub(crate) api: Api<DynamicObject>,
     pub(crate) name: String,
 }
 
-/// The objects of a kind in a namespace.
+/// Returns the API of a kind in a namespace.
 pub(super) fn api_in(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
     let plural = format!("{}s", kind.to_lowercase());
     let kind = GroupVersionKind::gvk("torpor.dev", "v1alpha1", kind);
@@ -26,7 +26,7 @@ pub(super) fn api_in(client: &Client, namespace: &str, kind: &str) -> Api<Dynami
 }
 
 impl Object {
-    /// Creates one with this spec.
+    /// Creates an object with this spec.
     pub(super) async fn create(namespace: &Namespace, kind: &str, name: &str, spec: Value) -> Self {
         let created = Self::existing(namespace, kind, name);
         let object = serde_json::from_value(json!({
@@ -40,13 +40,13 @@ impl Object {
         created
     }
 
-    /// One that is there already.
+    /// Returns an object that exists already.
     pub(super) fn existing(namespace: &Namespace, kind: &str, name: &str) -> Self {
         let api = api_in(&namespace.client, &namespace.name, kind);
         Self { api, name: name.to_owned() }
     }
 
-    /// Merges this into the object.
+    /// Merges a patch into the object.
     pub(crate) async fn patch(&self, patch: Value) {
         self.api
             .patch(&self.name, &PatchParams::default(), &Patch::Merge(patch))
@@ -54,7 +54,7 @@ impl Object {
             .expect("the object is changed");
     }
 
-    /// Waits until a phase is reached and the object is `Ready` for what is asked now.
+    /// Waits until the object has this phase and is `Ready`.
     pub(crate) async fn until_phase(&self, phase: &str) -> Value {
         self.until(&format!("{phase} and Ready"), |status| {
             status["phase"] == phase && condition(status, "Ready") == "True"
@@ -67,7 +67,7 @@ impl Object {
         self.until(&format!("{kind}={status}"), |seen| condition(seen, kind) == status).await
     }
 
-    /// Waits until `holds` is true of a status that is about the newest spec, and returns it.
+    /// Waits until `holds` is true for a status of the current generation, and returns that status.
     pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut(&Value) -> bool) -> Value {
         let object = wait::until(&self.api, &self.name, what, |object| {
             object.data["status"]["observedGeneration"].as_i64() == object.metadata.generation
@@ -78,14 +78,23 @@ impl Object {
     }
 }
 
-/// The status of a condition, empty if there is none.
+/// Returns the status of a condition, empty if there is none.
 pub(crate) fn condition<'a>(status: &'a Value, kind: &str) -> &'a str {
     find(status, kind)["status"].as_str().unwrap_or_default()
 }
 
-/// The message of a condition, empty if there is none.
+/// Returns the message of a condition, empty if there is none.
 pub(crate) fn message<'a>(status: &'a Value, kind: &str) -> &'a str {
     find(status, kind)["message"].as_str().unwrap_or_default()
+}
+
+/// Returns the reason of a condition, empty if there is none.
+pub(crate) fn reason<'a>(status: &'a Value, kind: &str) -> &'a str {
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions
+        .find(|condition| condition["type"] == kind)
+        .and_then(|condition| condition["reason"].as_str())
+        .unwrap_or_default()
 }
 
 fn find<'a>(status: &'a Value, kind: &str) -> &'a Value {
@@ -93,4 +102,10 @@ fn find<'a>(status: &'a Value, kind: &str) -> &'a Value {
         .as_array()
         .and_then(|conditions| conditions.iter().find(|condition| condition["type"] == kind))
         .unwrap_or(&Value::Null)
+}
+
+/// Returns the entry of one workload in the status.
+pub(crate) fn of_workload<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let mut all = status["workloads"].as_array().into_iter().flatten();
+    all.find(|workload| workload["name"] == name).unwrap_or(&Value::Null)
 }

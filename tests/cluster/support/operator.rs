@@ -1,7 +1,7 @@
-//! The operator, as a process of its own beside the test, that can be killed and started again.
+//! Runs the operator as a process beside the test, which can kill and restart it.
 //!
-//! It ends where it loses its lease, as it does on a machine or beside an API server that stands still
-//! for a while; then it is started again, as the kubelet would.
+//! The operator exits when it loses its lease, as when the machine or the API server stalls. A
+//! supervisor restarts it then, as the kubelet would.
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,26 +16,26 @@ use super::{namespace::Namespace, proxy::Proxy, wait};
 /// The image whose pods run the truncation.
 pub(crate) const IMAGE: &str = "localhost/torpor:dev";
 
-/// How often it is looked whether it runs.
-const LOOK: Duration = Duration::from_millis(200);
-/// The service account in its namespace by whose tokens servers of the Deals API know it. Tests that need
-/// it create it.
+/// How often the supervisor checks whether the operator runs.
+const CHECK_EVERY: Duration = Duration::from_millis(200);
+/// The service account in its namespace whose tokens authenticate it to servers of the Deals API.
+/// Tests that need the account create it.
 pub(crate) const ACCOUNT: &str = "torpor";
 
-/// An operator for one namespace. It is ended when this is dropped; if the test has failed, what it
-/// logged is printed.
+/// An operator for one namespace. Dropping it kills the process, and prints the log if the test has
+/// failed.
 pub(crate) struct Operator {
     program: Arc<Program>,
-    /// None while it is to be down.
+    /// `None` while the operator is stopped on purpose.
     process: Arc<Mutex<Option<Child>>>,
 }
 
-/// How it is started.
+/// The settings with which the operator starts.
 struct Program {
     namespace: String,
     lease_namespace: String,
     more: Vec<String>,
-    /// The way to the cluster, where it is not the test's own.
+    /// The kubeconfig, if not that of the test.
     kubeconfig: Option<PathBuf>,
     log: PathBuf,
 }
@@ -60,14 +60,14 @@ impl Program {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Whether it has ended because it had lost its lease.
+    /// Whether the process has exited because it lost its lease.
     fn lost_its_lease(&self, process: &mut Child) -> bool {
-        let ended = process.try_wait().expect("it can be looked at");
+        let ended = process.try_wait().expect("its state can be read");
         ended.is_some() && self.output().trim_end().ends_with("the lease was lost")
     }
 }
 
-/// Starts it again where it has lost its lease, as long as there is somebody who wants it.
+/// Restarts the process when it has lost its lease, until the operator is dropped.
 fn supervise(program: &Program, process: &Weak<Mutex<Option<Child>>>) {
     while let Some(process) = process.upgrade() {
         if let Some(process) = &mut *lock(&process)
@@ -76,7 +76,7 @@ fn supervise(program: &Program, process: &Weak<Mutex<Option<Child>>>) {
             *process = program.start();
         }
         drop(process);
-        std::thread::sleep(LOOK);
+        std::thread::sleep(CHECK_EVERY);
     }
 }
 
@@ -85,31 +85,31 @@ fn lock(process: &Mutex<Option<Child>>) -> MutexGuard<'_, Option<Child>> {
 }
 
 impl Operator {
-    /// Starts the binary under test.
+    /// Starts an operator.
     pub(crate) fn start(namespace: &Namespace) -> Self {
         Self::start_from(namespace, &namespace.name, &[])
     }
 
-    /// Starts another one for the same namespace: one of them leads.
+    /// Starts a second operator for the same namespace. One of them leads.
     pub(crate) fn start_second(namespace: &Namespace) -> Self {
         let log = format!("{}-second", namespace.name);
         Self::start_with(namespace, &namespace.name, &log, &[], None)
     }
 
-    /// Starts it with its lease in another namespace (that one may be deleted under it), and with more
-    /// arguments.
+    /// Starts an operator with its lease in another namespace, as the watched one may be deleted,
+    /// and with more arguments.
     pub(crate) fn start_from(namespace: &Namespace, lease_namespace: &str, more: &[&str]) -> Self {
         Self::start_with(namespace, lease_namespace, &namespace.name, more, None)
     }
 
-    /// Starts it with all of its requests passing through a proxy, and with more arguments.
+    /// Starts an operator whose requests go through a proxy, with more arguments.
     pub(crate) fn start_behind_with(namespace: &Namespace, proxy: &Proxy, more: &[&str]) -> Self {
         let name = &namespace.name;
         Self::start_with(namespace, name, name, more, Some(proxy.kubeconfig(name)))
     }
 
-    /// Starts it with all of its requests passing through a proxy. What it asks for is counted there, so
-    /// that it shall not start anew only because the API server stood still for a while.
+    /// Starts an operator whose requests go through a proxy. The proxy counts them, so a long lease
+    /// keeps the operator from restarting when the API server stalls.
     pub(crate) fn start_behind(namespace: &Namespace, proxy: &Proxy) -> Self {
         Self::start_behind_with(namespace, proxy, &["--lease-duration", "2m"])
     }
@@ -137,32 +137,32 @@ impl Operator {
         operator
     }
 
-    /// Starts it again, with the same log. It must have been ended before.
+    /// Starts the operator again, with the same log. It must have been stopped before.
     pub(crate) fn restart(&mut self) {
         let before = lock(&self.process).replace(self.program.start());
         assert!(before.is_none(), "the operator runs already");
     }
 
-    /// What runs, which nobody starts again from now on.
+    /// Returns the process. The supervisor does not restart it any more.
     fn take(&mut self) -> Child {
         lock(&self.process).take().expect("the operator runs")
     }
 
-    /// Kills it, so that it can finish nothing.
+    /// Kills the operator with SIGKILL.
     pub(crate) fn kill9(&mut self) {
         let mut process = self.take();
         process.kill().expect("the operator is killed");
         process.wait().expect("the operator has ended");
     }
 
-    /// Sends it a signal: `STOP` makes it stand still.
+    /// Sends a signal. `STOP` stalls the operator.
     pub(crate) fn signal(&self, signal: &str) {
         let id = lock(&self.process).as_ref().expect("the operator runs").id().to_string();
         let sent = Command::new("kill").args([&format!("-{signal}"), &id]).status();
         assert!(sent.expect("the signal is sent").success(), "{signal}");
     }
 
-    /// Asks it to end, waits for that, and expects it to do so without an error.
+    /// Sends SIGTERM, and expects the operator to exit without an error.
     pub(crate) async fn stop(&mut self) {
         let process = self.take();
         Command::new("kill").args(["-TERM", &process.id().to_string()]).status().expect("sent");
@@ -170,22 +170,18 @@ impl Operator {
         assert!(status.success(), "the operator ended with {status}:\n{}", self.output());
     }
 
-    /// Waits until it has ended by itself, and leaves it at that.
+    /// Waits until the operator has exited by itself, and does not restart it.
     pub(crate) async fn until_ended(&mut self) -> ExitStatus {
         until_ended(self.take()).await
     }
 
-    /// Waits until it has found out that another one leads.
+    /// Waits until the operator has noticed that another one leads.
     pub(crate) async fn until_lease_lost(&self) {
-        let lost = async {
-            while !self.output().contains("the lease was lost") {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        tokio::time::timeout(wait::TIMEOUT, lost).await.expect("it finds out that it has lost");
+        let lost = async || self.output().contains("the lease was lost").then_some(());
+        wait::poll("it finds out that it has lost", lost).await;
     }
 
-    /// What it has logged so far.
+    /// Returns the log so far.
     pub(crate) fn output(&self) -> String {
         self.program.output()
     }

@@ -1,6 +1,6 @@
-//! A node without a kubelet: its pods run on paper. What controllers and scheduler do is real, and a
-//! pod costs a few requests instead of a container. A truncation's pod empties nothing, and whoever
-//! still wrote at that moment is remembered.
+//! A node without a kubelet, whose pods run on paper. Controllers and scheduler are real, and a pod
+//! costs a few requests instead of a container. A truncation's pod truncates nothing, but records
+//! the pods that still write at that moment.
 
 use std::{
     collections::HashSet,
@@ -21,22 +21,22 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::{afterwards::afterwards, cluster, namespace::Namespace};
 
-/// How long a truncation takes.
+/// The duration of a truncation.
 const TRUNCATES_FOR: Duration = Duration::from_millis(700);
 
-/// The label by which pods find their node.
+/// The label that selects the node.
 const LABEL: &str = "torpor.dev/paper";
 
-/// A truncation's pod that ran.
+/// A truncation's pod that has run.
 #[derive(Clone, Debug)]
 pub(crate) struct Truncation {
-    /// Whether it only looked.
+    /// Whether it was a dry run.
     pub(crate) dry_run: bool,
-    /// Pods that wrote when it began, or when it would have committed.
+    /// The pods that wrote when it began, or when it would have committed.
     pub(crate) writers: Vec<String>,
 }
 
-/// A node for the pods of one namespace, deleted when this is dropped.
+/// A node for the pods of one namespace. Dropping it deletes the node.
 pub(crate) struct PaperNode {
     name: String,
     namespace: String,
@@ -45,7 +45,7 @@ pub(crate) struct PaperNode {
 }
 
 impl PaperNode {
-    /// Makes one, and says which pods write to the database while they run.
+    /// Creates a node. `writes` selects the pods that write to the database while they run.
     pub(crate) async fn start(namespace: &Namespace, writes: fn(&Pod) -> bool) -> Self {
         let name = format!("paper-{}", namespace.name);
         let nodes: Api<Node> = Api::all(namespace.client.clone());
@@ -67,7 +67,7 @@ impl PaperNode {
         Self { name, namespace: namespace.name.clone(), truncations, kubelet }
     }
 
-    /// Where pods have to be told to run.
+    /// Returns the `nodeSelector` and `tolerations` with which pods run on this node.
     pub(crate) fn placement(&self) -> Value {
         json!({
             "nodeSelector": {LABEL: self.namespace},
@@ -75,7 +75,7 @@ impl PaperNode {
         })
     }
 
-    /// A pod's template with the label `app`.
+    /// Returns a pod template with this label `app`.
     pub(crate) fn pod_template(&self, app: &str) -> Value {
         let mut template = json!({
             "metadata": {"labels": {"app": app}},
@@ -90,7 +90,7 @@ impl PaperNode {
         template
     }
 
-    /// The truncations' pods that have run.
+    /// Returns the truncation's pods that have run.
     pub(crate) fn truncations(&self) -> Vec<Truncation> {
         self.truncations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -108,14 +108,14 @@ impl Drop for PaperNode {
     }
 }
 
-/// Nobody is left who would end the pods.
+/// Deletes the pods by force, as nothing else ends them.
 async fn clear(client: Client, namespace: &str) -> kube::Result<()> {
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let at_once = DeleteParams::default().grace_period(0);
     pods.delete_collection(&at_once, &ListParams::default()).await.map(drop)
 }
 
-/// Makes a call, as a kubelet does, until the API server has said yes or no: it may not answer for a while.
+/// Repeats a request, as a kubelet does, until the API server accepts or rejects it.
 async fn persistently<T, C>(mut call: impl FnMut() -> C) -> kube::Result<T>
 where
     C: Future<Output = kube::Result<T>>,
@@ -130,7 +130,7 @@ where
     }
 }
 
-/// Whether the pod is gone, or another one of its name is there.
+/// Whether the pod is gone or was replaced by one of the same name.
 fn is_about_another(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(answer) if matches!(answer.code, 404 | 409))
 }
@@ -187,7 +187,7 @@ impl Kubelet {
         self.report(pod, "Succeeded", terminated).await
     }
 
-    /// It runs for all of its grace period.
+    /// Ends the pod after its whole grace period.
     async fn end(&self, pod: &Pod) -> kube::Result<()> {
         let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or_default();
         tokio::time::sleep(Duration::from_secs(grace.unsigned_abs())).await;
@@ -197,7 +197,7 @@ impl Kubelet {
         persistently(|| self.pods.delete(&name, &at_once)).await.map(drop)
     }
 
-    /// The pods that write, as a fresh list has them.
+    /// Lists the pods that write.
     async fn writers(&self) -> kube::Result<Vec<String>> {
         let pods = self.pods.list(&ListParams::default()).await?;
         Ok(pods.iter().filter(|pod| (self.writes)(pod)).map(ResourceExt::name_any).collect())

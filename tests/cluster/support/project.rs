@@ -1,5 +1,5 @@
-//! A project with all that can be held and a truncation, in which pods run on paper: what must be
-//! true of it while it sleeps and when it is awake again.
+//! A project with every kind of held object and a truncation, on a paper node. It checks itself
+//! while asleep and once awake.
 
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, StatefulSet},
@@ -25,7 +25,7 @@ use super::{
 /// The name of the Hibernation.
 pub(crate) const NAME: &str = "project";
 
-/// What is held.
+/// The objects that are held.
 pub(crate) const HELD: [(&str, &str); 8] = [
     ("ConfigMap", "environment"),
     ("Deployment", "first"),
@@ -37,30 +37,30 @@ pub(crate) const HELD: [(&str, &str); 8] = [
     ("Deployment", "api"),
 ];
 
-/// What is not.
+/// The objects that are not held.
 const LEFT_ALONE: [(&str, &str); 2] = [("ConfigMap", "other"), ("Deployment", "bystander")];
 
-/// An object as its author sees it, and what server-side applies own of it.
-type Look = (Value, Vec<Value>);
+/// An object as its author sees it, and its fields owned by server-side applies.
+type Observed = (Value, Vec<Value>);
 
 pub(crate) struct Project {
     // Its pods have to go before the namespace can.
     node: PaperNode,
     pub(crate) namespace: Namespace,
-    before: Vec<Look>,
+    before: Vec<Observed>,
 }
 
 impl Project {
-    /// Makes one, in which everything runs.
+    /// Creates a project and waits until everything runs.
     pub(crate) async fn create(namespace: Namespace) -> Self {
         let node = PaperNode::start(&namespace, writes).await;
         let project = Self { node, namespace, before: Vec::new() };
         project.deploy().await;
-        let before = project.looks(&[&HELD[..], &LEFT_ALONE].concat()).await;
+        let before = project.observe(&[&HELD[..], &LEFT_ALONE].concat()).await;
         Self { before, ..project }
     }
 
-    /// Asks for its hibernation.
+    /// Creates the Hibernation.
     pub(crate) async fn hibernate(&self) {
         let mut pod = self.node.placement();
         pod["annotations"] = json!({"team": "project"});
@@ -84,13 +84,13 @@ impl Project {
         Hibernation::create(&self.namespace, NAME, spec).await;
     }
 
-    /// Waits until all is down, and panics where something is not as it must be then.
+    /// Waits until everything is down, and panics if something is wrong.
     pub(crate) async fn until_down(&self) {
         let status = self.hibernation().until_phase("Hibernated").await;
         assert_eq!(status["counts"]["held"], HELD.len(), "{status:#}");
         assert_eq!(status["episode"]["truncation"], "Done", "{status:#}");
         self.assert_truncated_once();
-        for ((kind, name), (object, _)) in HELD.iter().zip(self.looks(&HELD).await) {
+        for ((kind, name), (object, _)) in HELD.iter().zip(self.observe(&HELD).await) {
             let held = match *kind {
                 "ConfigMap" => {
                     object["data"]
@@ -110,7 +110,7 @@ impl Project {
         self.assert_others_untouched().await;
     }
 
-    /// Waits until it is awake and the Hibernation lets go of everything.
+    /// Waits until the project is awake and the Hibernation has released everything.
     pub(crate) async fn until_awake(&self) {
         let hibernation = self.hibernation();
         hibernation.until_phase("Awake").await;
@@ -120,7 +120,7 @@ impl Project {
         .await;
     }
 
-    /// Waits until no truncation is left, and panics where something is not as it was.
+    /// Waits until no truncation is left, and panics if something differs from before.
     pub(crate) async fn assert_as_before(&self) {
         wait::until_all::<Job>(
             &self.namespace.api(),
@@ -129,22 +129,22 @@ impl Project {
             |jobs| !jobs.iter().any(truncation::empties),
         )
         .await;
-        let after = self.looks(&HELD).await;
+        let after = self.observe(&HELD).await;
         for (((kind, name), before), after) in HELD.iter().zip(&self.before).zip(&after) {
             assert_eq!(after, before, "{kind} {name}");
         }
         self.assert_others_untouched().await;
         self.assert_truncated_once();
-        // Whoever applied it may go on doing so: it is refused nothing, and changes nothing.
+        // The owner can apply it again: without a conflict and without a change.
         self.apply().await;
-        assert_eq!(self.looks(&HELD[1..2]).await, self.before[1..2]);
+        assert_eq!(self.observe(&HELD[1..2]).await, self.before[1..2]);
     }
-    /// The Hibernation.
+    /// Returns the Hibernation.
     pub(crate) fn hibernation(&self) -> Hibernation {
         Hibernation::existing(&self.namespace, NAME)
     }
 
-    /// Makes all objects and waits until they run.
+    /// Creates all objects and waits until they run.
     async fn deploy(&self) {
         self.apply().await;
         let replicated = |name: &str, replicas: i32| {
@@ -192,7 +192,7 @@ impl Project {
         .await;
     }
 
-    /// Applies the Deployment whose replicas belong to a server-side apply.
+    /// Applies the Deployment whose replicas are owned by a server-side apply.
     async fn apply(&self) {
         let mut first = self.with_pods("first");
         first["apiVersion"] = json!("apps/v1");
@@ -213,8 +213,8 @@ impl Project {
         })
     }
 
-    async fn looks(&self, objects: &[(&str, &str)]) -> Vec<Look> {
-        let mut looks = Vec::new();
+    async fn observe(&self, objects: &[(&str, &str)]) -> Vec<Observed> {
+        let mut observed = Vec::new();
         for (kind, name) in objects {
             let resource = Kind::any(kind).expect("a kind").api_resource();
             let client = self.namespace.client.clone();
@@ -226,16 +226,16 @@ impl Project {
                 .iter()
                 .filter(|entry| entry.operation.as_deref() == Some("Apply"));
             let applied = applied.map(|entry| json!([entry.manager, entry.fields_v1])).collect();
-            looks.push((authored(&object), applied));
+            observed.push((authored(&object), applied));
         }
-        looks
+        observed
     }
 
     async fn assert_others_untouched(&self) {
-        assert_eq!(self.looks(&LEFT_ALONE).await, self.before[HELD.len()..]);
+        assert_eq!(self.observe(&LEFT_ALONE).await, self.before[HELD.len()..]);
     }
 
-    /// It was emptied once, while nobody wrote.
+    /// Checks that one truncation ran, and that no pod wrote meanwhile.
     fn assert_truncated_once(&self) {
         let mut truncations = self.node.truncations();
         truncations.retain(|truncation| !truncation.dry_run);
@@ -246,7 +246,8 @@ impl Project {
     }
 }
 
-/// Whether a pod writes: all that are stopped do, and those of the API until they have restarted.
+/// Whether a pod writes to the database: the pods of stopped workloads do, and those of the API
+/// until their restart.
 fn writes(pod: &Pod) -> bool {
     let app = pod.labels().get("app").map(String::as_str).unwrap_or_default();
     match app {

@@ -1,7 +1,8 @@
-//! A proxy between an operator and the API server, and the operator and a bridge: it records every request
-//! and can lose, refuse or delay any of them, or stop the world in front of or behind one.
+//! A proxy between the operator and the API server or a bridge. It records every request, and can
+//! drop, refuse or delay any of them, or stop the world before or after one.
 //!
-//! The operator speaks plain HTTP to it on the loopback; upstream it uses the test's own client.
+//! The operator sends plain HTTP over loopback. The proxy forwards requests with the client of the
+//! test.
 
 use std::{
     net::SocketAddr,
@@ -22,25 +23,25 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::{cluster, wait};
 
-/// A request as it was seen, and what came of it.
+/// A recorded request and its answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) query: String,
-    /// What was sent; null where that is no JSON.
+    /// The body; null if it is no JSON.
     pub(crate) body: Value,
     pub(crate) arrived: Instant,
-    /// None as long as there is none. A watch is answered when it begins.
+    /// The answer, once there is one. A watch is answered when it begins.
     pub(crate) answer: Option<Answer>,
 }
 
-/// What a request was answered.
+/// The answer to a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) at: Instant,
     pub(crate) status: u16,
-    /// The answer to a write; null otherwise.
+    /// The body of the answer to a write; null otherwise.
     pub(crate) body: Value,
 }
 
@@ -49,57 +50,56 @@ impl Request {
         self.query.split('&').any(|parameter| parameter == "watch=true")
     }
 
-    /// Whether it changes something.
+    /// Whether the request changes something.
     pub(crate) fn writes(&self) -> bool {
         !matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
     }
 
-    /// Whether it is about the lease, by which one replica leads.
+    /// Whether the request is about the lease of the leader.
     pub(crate) fn is_of_lease(&self) -> bool {
         self.resource() == "leases"
     }
 
-    /// Whether it changes what people see: the lease says who leads, an event repeats what the status
-    /// says, and a token is nothing yet.
+    /// Whether the request changes visible state. Leases, events and token requests do not.
     pub(crate) fn matters(&self) -> bool {
         self.writes()
             && !matches!(self.resource(), "leases" | "events")
             && self.subresource() != "token"
     }
 
-    /// Whether it is for a bridge.
+    /// Whether the request is for a bridge.
     pub(crate) fn is_of_market(&self) -> bool {
         self.path.starts_with("/v1/")
     }
 
-    /// The resource, `deployments` for example.
+    /// Returns the resource, such as `deployments`.
     pub(crate) fn resource(&self) -> &str {
         self.segment(0)
     }
 
-    /// The object's name, empty for a collection.
+    /// Returns the name of the object, empty for a collection.
     pub(crate) fn name(&self) -> &str {
         self.segment(1)
     }
 
-    /// `status`, for example; empty for the object itself.
+    /// Returns the subresource, such as `status`; empty for the object itself.
     pub(crate) fn subresource(&self) -> &str {
         self.segment(2)
     }
 
-    /// A segment of the path, counted from the resource of a namespace.
+    /// Returns a segment of the path, counted from the resource.
     fn segment(&self, number: usize) -> &str {
         let within = self.path.split_once("/namespaces/").map_or("", |(_, rest)| rest);
         within.split('/').nth(number + 1).unwrap_or_default()
     }
 
-    /// Whether it was answered so.
+    /// Whether the answer had this status.
     pub(crate) fn met(&self, status: u16) -> bool {
         self.answer.as_ref().is_some_and(|answer| answer.status == status)
     }
 
-    /// What is requested, as in `PATCH deployments/api` or `POST /v1/drain`: the same in every run, so that
-    /// a Job has no name here, as that is another one each time.
+    /// Returns the title, such as `PATCH deployments/api` or `POST /v1/drain`. It is the same in
+    /// every run: a Job, whose name is random, has none here.
     pub(crate) fn title(&self) -> String {
         if self.is_of_market() {
             return format!("{} {}", self.method, self.path);
@@ -111,24 +111,24 @@ impl Request {
     }
 }
 
-/// What becomes of a request.
+/// What the proxy does with a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fate {
-    /// It goes through.
+    /// Forwards it.
     Pass,
-    /// It goes through later.
+    /// Forwards it later.
     Late(Duration),
-    /// It goes through when it is let go: see [`Proxy::let_go`].
+    /// Holds it until [`Proxy::resume`] and forwards it then.
     Held,
-    /// The proxy answers it, as an API server would with this status, and `Retry-After` in seconds.
+    /// Answers it as an API server would, with this status, and `Retry-After` in seconds.
     Refused(StatusCode, Option<u64>),
-    /// The connection ends before it is sent on.
+    /// Closes the connection instead of forwarding it.
     Lost,
-    /// It goes through, and the connection ends instead of an answer.
+    /// Forwards it, and closes the connection instead of answering.
     Unanswered,
-    /// The world stops before it is sent on: see [`Proxy::until_stopped`].
+    /// Stops the world before forwarding it: see [`Proxy::until_stopped`].
     StopsBefore,
-    /// The world stops when the API server has answered it, and the answer is never seen.
+    /// Stops the world after the API server's answer, which the operator never gets.
     StopsAfter,
 }
 
@@ -143,25 +143,25 @@ struct Shared {
     held: watch::Sender<bool>,
 }
 
-/// A proxy that lives as long as this.
+/// A running proxy. Dropping it stops it.
 pub(crate) struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
     servers: JoinSet<()>,
 }
 
-/// There will be no answer.
+/// The connection ends without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection ends here")]
 struct Ended;
 
 impl Proxy {
-    /// Starts one that lets everything through.
+    /// Starts a proxy that forwards everything.
     pub(crate) async fn start() -> Self {
         Self::to(cluster::config().await).await
     }
 
-    /// The same, for requests that have no more rights than this user has.
+    /// Starts a proxy that impersonates this user.
     pub(crate) async fn start_as(user: String) -> Self {
         let mut config = cluster::config().await;
         config.auth_info.impersonate = Some(user);
@@ -169,7 +169,7 @@ impl Proxy {
     }
 
     async fn to(mut config: Config) -> Self {
-        // What the API server says goes on to the operator, and is not mended here.
+        // Errors of the API server are forwarded to the operator, without retries here.
         config.default_retry = false;
         let shared = Arc::new(Shared {
             requests: Mutex::default(),
@@ -184,7 +184,7 @@ impl Proxy {
         proxy
     }
 
-    /// Stands before another server, too: what is asked of both is one row of requests, and they stop
+    /// Starts to forward for another server too. Both share the recorded requests and stop
     /// together.
     pub(crate) async fn before(&mut self, upstream: Config, listen: SocketAddr) -> SocketAddr {
         let upstream = Client::try_from(upstream).expect("a client can be made");
@@ -194,7 +194,7 @@ impl Proxy {
         address
     }
 
-    /// Writes a kubeconfig that leads through it.
+    /// Writes a kubeconfig for this proxy.
     pub(crate) fn kubeconfig(&self, name: &str) -> PathBuf {
         let file =
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.kubeconfig.json"));
@@ -212,17 +212,17 @@ impl Proxy {
         file
     }
 
-    /// From now on this decides what becomes of each request.
+    /// Sets the function that decides about each request.
     pub(crate) fn rule(&self, rule: impl FnMut(&Request) -> Fate + Send + 'static) {
         *lock(&self.shared.rule) = Box::new(rule);
     }
 
-    /// From now on this changes what a read is answered, as if it were so.
+    /// Sets the function that changes the answers to reads.
     pub(crate) fn change_answers(&self, change: impl FnMut(&Request, &mut Value) + Send + 'static) {
         *lock(&self.shared.change) = Some(Box::new(change));
     }
 
-    /// Stops the world at the request of that title and number, counted from 1.
+    /// Stops the world at the request with this title and number, counted from 1.
     pub(crate) fn stop_at(&self, title: &str, number: usize, fate: Fate) {
         let (title, mut seen) = (title.to_owned(), 0);
         self.rule(move |request| {
@@ -232,50 +232,50 @@ impl Proxy {
         });
     }
 
-    /// Waits until the world has stopped: nothing is sent on, and nothing answered, as if the
+    /// Waits until the world has stopped. The proxy then forwards and answers nothing, as if the
     /// operator had ended at that instant.
     pub(crate) async fn until_stopped(&self) {
         let mut stopped = self.shared.stopped.subscribe();
         stopped.wait_for(|stopped| *stopped).await.expect("the sender is held");
     }
 
-    /// Waits until the world goes on.
+    /// Waits until the world runs again.
     pub(crate) async fn until_going(&self) {
         let mut stopped = self.shared.stopped.subscribe();
         stopped.wait_for(|stopped| !*stopped).await.expect("the sender is held");
     }
 
-    /// Whether the world stands still.
+    /// Whether the world is stopped.
     pub(crate) fn is_stopped(&self) -> bool {
         *self.shared.stopped.borrow()
     }
 
-    /// Lets everything through again. What waited is lost.
+    /// Forwards everything again. Waiting requests are lost.
     pub(crate) fn go_on(&self) {
         self.rule(|_| Fate::Pass);
         self.shared.stopped.send_replace(false);
     }
 
-    /// Lets go of what is held, now and from now on.
-    pub(crate) fn let_go(&self) {
+    /// Forwards the requests on hold, now and from now on.
+    pub(crate) fn resume(&self) {
         self.shared.held.send_replace(false);
     }
 
-    /// All requests so far, in the order of their arrival.
+    /// Returns the requests so far, in the order of arrival.
     pub(crate) fn requests(&self) -> Vec<Request> {
         lock(&self.shared.requests).clone()
     }
 
-    /// Waits for a request that is like that, and returns it.
-    pub(crate) async fn until_seen(
+    /// Waits for a request for which `holds` is true, and returns it.
+    pub(crate) async fn until_request(
         &self,
         what: &str,
         wanted: impl Fn(&Request) -> bool,
     ) -> Request {
         let seen = async {
-            let mut looks = tokio::time::interval(Duration::from_millis(20));
+            let mut checks = tokio::time::interval(Duration::from_millis(20));
             loop {
-                looks.tick().await;
+                checks.tick().await;
                 if let Some(request) = self.requests().into_iter().find(&wanted) {
                     return request;
                 }
@@ -357,7 +357,7 @@ async fn handle(
         shared.answered(number, answer.status(), &[]);
         return Ok(answer);
     }
-    // What is on its way goes through, whatever becomes of whoever sent it.
+    // A request in flight goes through even if its sender has gone.
     let (to, sent) = (shared.clone(), tokio::spawn(whole(upstream, parts, body)));
     let (mut head, mut body) = sent.await.map_err(|_| Ended)??;
     if !seen.writes()
@@ -380,7 +380,7 @@ async fn handle(
     Ok(Response::from_parts(head, Body::from(body)))
 }
 
-/// Sends a request on and takes in the whole answer.
+/// Forwards a request and reads the whole answer.
 async fn whole(
     upstream: Client,
     parts: Parts,
@@ -405,7 +405,7 @@ async fn forward(upstream: &Client, parts: Parts, body: Bytes) -> Result<Respons
     upstream.send(request).await.map(|answer| answer.map(Body::new)).map_err(|_| Ended)
 }
 
-/// What the API server answers when it is too busy, for example: a line of text.
+/// Returns a plain text answer, such as that of a busy API server.
 fn refusal(status: StatusCode, after: Option<u64>) -> Response<Body> {
     let mut answer = Response::new(Body::from(status.canonical_reason().unwrap_or_default()));
     *answer.status_mut() = status;
@@ -416,7 +416,7 @@ fn refusal(status: StatusCode, after: Option<u64>) -> Response<Body> {
 }
 
 impl Shared {
-    /// While the world stands still, nothing comes or goes, and later it is too late for that.
+    /// Waits while the world is stopped. Requests and answers of that time are dropped.
     async fn unless_stopped(&self) -> Result<(), Ended> {
         let mut stopped = self.stopped.subscribe();
         if !*stopped.borrow_and_update() {

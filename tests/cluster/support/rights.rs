@@ -1,4 +1,4 @@
-//! The rights that the operator is shipped with.
+//! The operator's shipped RBAC rules.
 
 use k8s_openapi::api::{
     core::v1::ServiceAccount,
@@ -10,15 +10,15 @@ use super::{namespace::Namespace, operator::ACCOUNT, workload};
 
 const MANIFEST: &str = include_str!("../../../deploy/rbac.yaml");
 
-/// All that is shipped, as for an operator in that namespace.
+/// Returns the shipped objects, for an operator in this namespace.
 pub(crate) fn shipped(namespace: &str) -> Vec<Value> {
     let manifest = MANIFEST.replace("torpor-system", namespace);
     let documents = manifest.split("\n---\n");
     documents.map(|document| serde_saphyr::from_str(document).expect("YAML")).collect()
 }
 
-/// Gives the operator's account in the namespace the rights that an installation for this one namespace
-/// has. Returns the user that it is.
+/// Grants the operator's service account the rights of an installation for this namespace. Returns
+/// the user name of the account.
 pub(crate) async fn grant(namespace: &Namespace) -> String {
     let account: ServiceAccount = workload::object(json!({"metadata": {"name": ACCOUNT}}));
     workload::create(namespace, &account).await;

@@ -1,4 +1,4 @@
-//! Waiting for what a user could see, on watches.
+//! Waits for states of objects, by watches.
 
 use std::{collections::BTreeMap, fmt::Debug, pin::pin, time::Duration};
 
@@ -9,18 +9,16 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// How long anything may take before it is missing. It is for what hangs: a machine that stands still
-/// for a minute, or a Job that is tried again after its time, is none of the test's business.
-pub(crate) const TIMEOUT: Duration = Duration::from_mins(10);
+pub(crate) use super::shared::wait::{TIMEOUT, poll, try_poll};
 
-/// What can be waited for.
+/// A kind that can be watched.
 pub(crate) trait Watched:
     Resource + Clone + DeserializeOwned + Serialize + Debug + Send + 'static
 {
 }
 impl<K: Resource + Clone + DeserializeOwned + Serialize + Debug + Send + 'static> Watched for K {}
 
-/// The object of that name, as soon as it is there and `holds` is true of it.
+/// Returns the object of this name as soon as it exists and `holds` is true for it.
 pub(crate) async fn until<K: Watched>(
     api: &Api<K>,
     name: &str,
@@ -37,7 +35,7 @@ pub(crate) async fn until<K: Watched>(
     objects.into_iter().next().expect("an object holds, so there is one")
 }
 
-/// Returns as soon as there is no object of that name.
+/// Returns as soon as there is no object of this name.
 pub(crate) async fn until_gone<K: Watched>(api: &Api<K>, name: &str) {
     until_all(
         api,
@@ -48,7 +46,8 @@ pub(crate) async fn until_gone<K: Watched>(api: &Api<K>, name: &str) {
     .await;
 }
 
-/// The objects that are watched, ordered by name, as soon as `holds` is true of all of them together.
+/// Returns the watched objects, ordered by name, as soon as `holds` is true for all of them
+/// together.
 pub(crate) async fn until_all<K: Watched>(
     api: &Api<K>,
     config: watcher::Config,
@@ -90,7 +89,7 @@ pub(crate) async fn until_all<K: Watched>(
     last
 }
 
-/// Watches for so long that what must not happen would have happened, and panics if it does.
+/// Watches for `long`, and panics if the forbidden state occurs.
 pub(crate) async fn never_within<K: Watched>(
     api: &Api<K>,
     config: watcher::Config,
@@ -104,7 +103,7 @@ pub(crate) async fn never_within<K: Watched>(
     }
 }
 
-/// An object as a failed test shows it.
+/// Returns an object as text, without its managedFields.
 fn shown<K: Watched>(object: &K) -> String {
     let mut value = serde_json::to_value(object).unwrap_or_default();
     if let Some(metadata) = value.get_mut("metadata").and_then(|m| m.as_object_mut()) {

@@ -14,13 +14,13 @@ use super::{
     wait::{self, Watched},
 };
 
-/// Runs until it is told to end, and ends at once then.
+/// A script that ends at once on SIGTERM.
 pub(crate) const WELL_BEHAVED: &str = "trap 'exit 0' TERM; sleep 86400 & wait";
 
-/// Runs on when it is told to end.
+/// A script that ignores SIGTERM.
 pub(crate) const STUBBORN: &str = "trap '' TERM; while :; do sleep 1; done";
 
-/// A Deployment whose pods run a script, and have some seconds to end.
+/// Returns a Deployment whose pods run a script and have a grace period in seconds.
 pub(crate) fn deployment(name: &str, replicas: i32, script: &str, grace: i64) -> Deployment {
     object(json!({
         "metadata": {"name": name, "labels": {"app": name}},
@@ -32,7 +32,7 @@ pub(crate) fn deployment(name: &str, replicas: i32, script: &str, grace: i64) ->
     }))
 }
 
-/// A `CronJob` that starts nothing by itself in a test's time, and whose Jobs run a script.
+/// Returns a `CronJob` whose Jobs run a script. Its schedule starts none during a test.
 pub(crate) fn cron_job(name: &str, script: &str) -> CronJob {
     object(json!({
         "metadata": {"name": name, "labels": {"app": name}},
@@ -61,7 +61,7 @@ fn pod_template(name: &str, restart_policy: &str, script: &str, grace: i64) -> V
     })
 }
 
-/// An object of a kind from what a manifest of it says.
+/// Parses a manifest.
 pub(crate) fn object<K: serde::de::DeserializeOwned>(manifest: Value) -> K {
     serde_json::from_value(manifest).expect("the manifest is one of its kind")
 }
@@ -74,7 +74,7 @@ where
     namespace.api().create(&PostParams::default(), object).await.expect("the object is created")
 }
 
-/// Merges a patch into an object, as a person would.
+/// Merges a patch into an object.
 pub(crate) async fn merge<K>(namespace: &Namespace, name: &str, patch: Value) -> K
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
@@ -86,12 +86,12 @@ where
         .expect("the object is changed")
 }
 
-/// Waits until a Deployment's controller has seen its newest spec and all of it is ready.
+/// Waits until a Deployment is ready at its current generation.
 pub(crate) async fn until_ready(namespace: &Namespace, name: &str) -> Deployment {
     wait::until(&namespace.api(), name, "ready", ready).await
 }
 
-/// Whether a Deployment's controller has seen its newest spec and all of it is ready.
+/// Whether a Deployment is ready at its current generation.
 pub(crate) fn ready(deployment: &Deployment) -> bool {
     let Some(status) = &deployment.status else { return false };
     let wanted = replicas(deployment);
@@ -101,24 +101,25 @@ pub(crate) fn ready(deployment: &Deployment) -> bool {
         && status.ready_replicas.unwrap_or(0) == wanted
 }
 
-/// How many pods a Deployment asks for.
+/// Returns the desired replicas of a Deployment.
 pub(crate) fn replicas(deployment: &Deployment) -> i32 {
     deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
 }
 
-/// The pods with the label `app`, whatever their phase, as a fresh list has them.
+/// Lists the pods with this label `app`, in any phase.
 pub(crate) async fn pods(namespace: &Namespace, app: &str) -> Vec<Pod> {
     let pods: Api<Pod> = namespace.api();
     let labelled = kube::api::ListParams::default().labels(&format!("app={app}"));
     pods.list(&labelled).await.expect("pods are listed").items
 }
 
-/// Watches the pods with the label `app`.
+/// Returns the selector of the pods with this label `app`.
 pub(crate) fn labelled(app: &str) -> watcher::Config {
     watcher::Config::default().labels(&format!("app={app}"))
 }
 
-/// An object without what the API server and the controllers keep in it: as its author sees it.
+/// Returns an object as its author sees it, without the fields that API server and controllers
+/// write.
 pub(crate) fn authored<K: Watched>(object: &K) -> Value {
     let mut value = serde_json::to_value(object).expect("an object is JSON");
     if let Some(object) = value.as_object_mut() {
@@ -143,7 +144,38 @@ pub(crate) fn authored<K: Watched>(object: &K) -> Value {
     value
 }
 
-/// The names of objects.
+/// Returns the names of objects.
 pub(crate) fn names<K: Resource>(objects: &[K]) -> Vec<String> {
     objects.iter().map(ResourceExt::name_any).collect()
+}
+
+/// Returns the manifest of a Deployment, with a version in its pod template.
+pub(crate) fn manifest(name: &str, replicas: i32, version: &str) -> Value {
+    let deployment = deployment(name, replicas, WELL_BEHAVED, 1);
+    let mut manifest = serde_json::to_value(deployment).expect("it is JSON");
+    manifest["apiVersion"] = json!("apps/v1");
+    manifest["kind"] = json!("Deployment");
+    manifest["spec"]["template"]["metadata"]["annotations"] = json!({"version": version});
+    manifest
+}
+
+/// Returns a pod template with this label `app`.
+pub(crate) fn template(app: &str, restart_policy: &str, script: &str) -> Value {
+    let deployment = deployment(app, 1, script, 1);
+    let mut template =
+        serde_json::to_value(deployment).expect("it is JSON")["spec"]["template"].take();
+    template["spec"]["restartPolicy"] = json!(restart_policy);
+    template
+}
+
+/// Returns a workload with more fields in its spec.
+pub(crate) fn controller<K: serde::de::DeserializeOwned>(name: &str, more: Value) -> K {
+    let mut spec = json!({
+        "selector": {"matchLabels": {"app": name}},
+        "template": template(name, "Always", WELL_BEHAVED),
+    });
+    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
+        spec.extend(more);
+    }
+    object(json!({"metadata": {"name": name}, "spec": spec}))
 }

@@ -1,0 +1,65 @@
+//! Clients of the API server. A [`permitted`] client retries a request after the `Retry-After` of a busy
+//! API server, and sends each try of a write only while this replica holds the lease.
+
+use kube::client::retry::RetryPolicy;
+use kube::client::{Body, ClientBuilder};
+use kube::{Client, Config, Error};
+use tower::buffer::BufferLayer;
+use tower::filter::FilterLayer;
+use tower::retry::RetryLayer;
+
+use super::request::{NotPermitted, Permit};
+
+/// The size of the queue of requests.
+const QUEUE: usize = 1024;
+
+/// Returns a client without retries, for the lease: a late renewal is worthless.
+pub(crate) fn plain(mut config: Config) -> Result<Client, Error> {
+    config.default_retry = false;
+    Client::try_from(config)
+}
+
+/// Returns a client that asks for the permit before each try of a write. A write without the permit fails with
+/// [`request::Error::NotPermitted`](super::request::Error::NotPermitted).
+pub fn permitted(mut config: Config, permit: Permit) -> Result<Client, Error> {
+    // The built-in retries would not ask for the permit again.
+    config.default_retry = false;
+    let allow = move |request: http::Request<Body>| {
+        if request.method().is_safe() || permit() { Ok(request) } else { Err(NotPermitted) }
+    };
+    let client = ClientBuilder::try_from(config)?
+        .with_layer(&BufferLayer::new(QUEUE))
+        .with_layer(&FilterLayer::new(allow))
+        .with_layer(&RetryLayer::new(RetryPolicy::server_retry()))
+        .build();
+    Ok(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::api::{Api, DeleteParams, Patch};
+    use serde_json::json;
+
+    use super::super::request::{self, call, patch_params, post_params};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_replica_that_does_not_lead_reads_and_sends_no_write() {
+        // No server listens there, so a request that is sent fails with another error.
+        let config = Config::new("http://127.0.0.1:1".parse().unwrap());
+        let client = permitted(config, std::sync::Arc::new(|| false)).unwrap();
+        let api: Api<ConfigMap> = Api::namespaced(client, "ns");
+        let read = call("it", api.get("a")).await.unwrap_err();
+        assert!(matches!(read, request::Error::Api { .. }), "{read}");
+        let patch = Patch::Merge(json!({}));
+        for written in [
+            call("it", api.create(&post_params(), &ConfigMap::default())).await.map(drop),
+            call("it", api.patch("a", &patch_params(), &patch)).await.map(drop),
+            call("it", api.delete("a", &DeleteParams::default())).await.map(drop),
+        ] {
+            let refused = written.unwrap_err();
+            assert!(matches!(refused, request::Error::NotPermitted(_)), "{refused}");
+        }
+    }
+}

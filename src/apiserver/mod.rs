@@ -1,0 +1,4 @@
+//! Requests to the Kubernetes API server.
+
+pub mod client;
+pub mod request;

@@ -1,0 +1,228 @@
+//! The world in which the planner is tested: what it writes is so, and its Jobs are there. Time
+//! passes only where a test says so.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::plan::{Input, plan};
+use super::validate::{Valid, validate};
+use crate::api::hibernation::HibernationStatus;
+use crate::api::hold_state::Episode;
+use crate::api::schedule::DesiredState;
+use crate::hold::plan::{Decision, Desired, mark_kept};
+use crate::hold::record::Holder;
+use crate::schedule::Basis;
+use crate::transition::job::Purpose;
+use crate::transition::observe::{JobView, Observed, PodView, Pods};
+use crate::transition::plan::{Action, Contest, Next, Plan, PlanMemory};
+use crate::transition::test_world::{deployment, merge, subject, write};
+
+/// A namespace, an object in it, and what an operator remembers.
+pub(crate) struct World {
+    pub(crate) holder: Holder,
+    pub(crate) spec: Valid,
+    pub(crate) status: HibernationStatus,
+    pub(crate) finalizer: bool,
+    pub(crate) deleting_since: Option<Timestamp>,
+    pub(crate) memory: PlanMemory,
+    pub(crate) now: Timestamp,
+    pub(crate) plans: u32,
+    pub(crate) objects: Vec<Value>,
+    pub(crate) pods: Vec<PodView>,
+    /// The truncation's Job.
+    pub(crate) job: JobView,
+    /// Truncation Jobs, in the order of their creation.
+    pub(crate) created: Vec<String>,
+    pub(crate) deleted: Vec<String>,
+}
+
+impl World {
+    pub(crate) fn new(spec: Value, objects: impl IntoIterator<Item = Value>) -> Self {
+        Self {
+            holder: "Hibernation/ns/project".parse().unwrap(),
+            spec: validate(&serde_json::from_value(spec).unwrap()).unwrap(),
+            status: HibernationStatus::default(),
+            finalizer: false,
+            deleting_since: None,
+            memory: PlanMemory::default(),
+            now: "2026-12-01T00:00:00Z".parse().unwrap(),
+            plans: 0,
+            objects: objects.into_iter().collect(),
+            pods: Vec::new(),
+            job: JobView::default(),
+            created: Vec::new(),
+            deleted: Vec::new(),
+        }
+    }
+
+    /// Everything is down, and the truncation's Job has just been created.
+    pub(crate) fn truncating() -> Self {
+        let mut world = Self::new(emptying(json!({})), [deployment("worker", 2)]);
+        world.run();
+        world.after(5);
+        assert_eq!(world.created.len(), 1);
+        world
+    }
+
+    pub(crate) fn ask(&mut self, state: DesiredState) {
+        self.spec.basis = Basis::State(state);
+        self.run();
+    }
+
+    pub(crate) fn after(&mut self, seconds: i64) -> Plan<HibernationStatus> {
+        self.now += SignedDuration::from_secs(seconds);
+        self.run()
+    }
+
+    /// Iterates until there is nothing to do but wait.
+    pub(crate) fn run(&mut self) -> Plan<HibernationStatus> {
+        for _ in 0..50 {
+            let plan = self.iterate();
+            self.obey(&plan);
+            if plan.next != Next::Again {
+                return plan;
+            }
+        }
+        panic!("it comes to no end: {:?}", self.status);
+    }
+
+    /// One plan, with its status written and none of its actions done: the operator may die here.
+    pub(crate) fn iterate(&mut self) -> Plan<HibernationStatus> {
+        self.plans += 1;
+        let episode = self.status.hold.episode.as_ref();
+        let waking = episode.is_some_and(|episode| episode.waking_since.is_some());
+        let attempt = episode.and_then(|episode| episode.attempt.as_ref());
+        let deleting = self.deleting_since.is_some();
+        let job_matters =
+            attempt.is_some_and(|attempt| attempt.ended.is_none() || waking || deleting);
+        let passed =
+            JobView { exists: true, finished: true, succeeded: true, ..JobView::default() };
+        let mut observed =
+            Observed {
+                workloads: self.objects.iter().map(subject).collect(),
+                preflight: self.status.database.preflight.as_ref().map(|preflight| JobView {
+                    name: preflight.attempt.job.clone(),
+                    ..passed.clone()
+                }),
+                truncation: attempt
+                    .filter(|_| job_matters)
+                    .map(|attempt| JobView { name: attempt.job.clone(), ..self.job.clone() }),
+                ..Observed::default()
+            };
+        let planned = self.planned(&observed);
+        let planned = if planned.next == Next::ObservePods {
+            let (began, complete) = (self.now, self.now);
+            let running = self.pods.clone();
+            observed.pods = Some(Pods { began, complete, running, ..Pods::default() });
+            self.planned(&observed)
+        } else {
+            planned
+        };
+        self.status = planned.status.clone();
+        self.memory.confirmations = planned.confirmations.clone();
+        self.memory.market = planned.market.clone();
+        planned
+    }
+
+    pub(crate) fn planned(&self, observed: &Observed) -> Plan<HibernationStatus> {
+        plan(Input {
+            holder: &self.holder,
+            generation: Some(1),
+            created: self.now,
+            deleting_since: self.deleting_since,
+            finalizer: self.finalizer,
+            spec: &self.spec,
+            status: &self.status,
+            observed,
+            market: None,
+            memory: &self.memory,
+            now: self.now,
+            fresh_id: &format!("episode{}", self.plans),
+        })
+    }
+
+    pub(crate) fn obey(&mut self, plan: &Plan<HibernationStatus>) {
+        for action in &plan.actions {
+            match action {
+                Action::AddFinalizer => self.finalizer = true,
+                Action::RemoveFinalizer => self.finalizer = false,
+                Action::Hold { subject, wants, episode, recorded, .. } => {
+                    let holder = self.holder.clone();
+                    let remembered = recorded.as_ref();
+                    let wish = Desired { holder: &holder, episode, wants, remembered };
+                    write(self.object(&subject.name), subject, &wish);
+                }
+                Action::CreateJob(attempt, Purpose::Truncation) => {
+                    self.created.push(attempt.job.clone());
+                    self.job = JobView { exists: true, ..JobView::default() };
+                }
+                Action::DeleteJob(job) if self.created.contains(job) => {
+                    self.deleted.push(job.clone());
+                    self.job = JobView::default();
+                }
+                Action::CreateJob(..) | Action::DeleteJob(_) => {}
+                Action::MarkKept(subject) => {
+                    let Decision::Write(write) = mark_kept(subject, &self.holder) else {
+                        panic!("{} is kept already", subject.name)
+                    };
+                    merge(self.object(&subject.name), &write.patch);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn object(&mut self, name: &str) -> &mut Value {
+        let mut objects = self.objects.iter_mut();
+        objects.find(|object| object["metadata"]["name"] == name).unwrap()
+    }
+
+    pub(crate) fn replicas(&mut self, name: &str) -> i64 {
+        self.object(name)["spec"]["replicas"].as_i64().unwrap()
+    }
+
+    pub(crate) fn job_succeeds(&mut self) {
+        self.job.finished = true;
+        self.job.succeeded = true;
+    }
+
+    /// The truncation's Job ends with this exit status.
+    pub(crate) fn job_fails(&mut self, code: i32) {
+        self.job.finished = true;
+        self.job.terminated = vec![(code, String::new())];
+    }
+
+    /// The API server says no to each write of an object, for now.
+    pub(crate) fn reject(&mut self, name: &str) {
+        let contest = Contest {
+            count: 0,
+            last: self.now,
+            quiet_until: self.now + SignedDuration::from_hours(1),
+            manager: String::new(),
+            said: String::new(),
+            rejected: Some("no".to_owned()),
+        };
+        self.memory.contests.insert(format!("uid-of-{name}"), contest);
+    }
+
+    pub(crate) fn episode(&self) -> &Episode {
+        self.status.hold.episode.as_ref().unwrap()
+    }
+
+    /// The reason of the condition Stalled, where it is true.
+    pub(crate) fn stalled(&self) -> Option<&str> {
+        let stalled = |c: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+            c.type_ == crate::api::condition::STALLED && c.status == "True"
+        };
+        self.status.conditions.iter().find(stalled).map(|c| c.reason.as_str())
+    }
+}
+
+/// A spec that empties the default tables, with more in `truncate`.
+pub(crate) fn emptying(truncate: Value) -> Value {
+    let secret = json!({"name": "db", "key": "URL"});
+    Value::from_iter([
+        ("state", json!("Hibernated")),
+        ("workloads", json!([{"kind": "Deployment", "name": "worker"}])),
+        ("database", Value::from_iter([("secretRef", secret), ("truncate", truncate)])),
+    ])
+}

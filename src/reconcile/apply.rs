@@ -1,0 +1,263 @@
+//! Applies the actions of a plan, in their order.
+
+use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{Api, DeleteParams, Patch, PropagationPolicy};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::kind::Managed;
+use crate::api::hold_state::Attempt;
+use crate::apiserver::request::{self, call, patch_params, post_params};
+use crate::hold::foreign::Foreign;
+use crate::hold::plan::{Desired, decide, mark_kept};
+use crate::hold::record::Holder;
+use crate::hold::subject::Subject;
+use crate::hold::writer::{self, Outcome, Writer};
+use crate::transition::job::{self, Owner, Purpose};
+use crate::transition::plan::{Action, Contest, Contests, FINALIZER};
+use crate::transition::spec::DatabaseEntry;
+
+/// Writes in flight for one object. The writer bounds those of all objects.
+const AT_ONCE: usize = 64;
+/// Foreign writes within this time are one contest.
+const CONTEST_WINDOW: SignedDuration = SignedDuration::from_mins(10);
+/// Time before a rejected write is sent again. An admission policy may have changed by then.
+const REJECTED: SignedDuration = SignedDuration::from_secs(15);
+/// Foreign writes before Torpor slows down.
+const PATIENCE: u32 = 3;
+
+/// Why an action failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The write of a hold failed.
+    #[error(transparent)]
+    Hold(#[from] writer::Error),
+    /// Another request failed.
+    #[error(transparent)]
+    Request(#[from] request::Error),
+    /// A manifest or a status does not serialise: a defect of this program.
+    #[error("building a Job or a status: {0}")]
+    Manifest(#[from] serde_json::Error),
+    /// Several actions failed; the first is shown.
+    #[error("{first} (and {more} more)")]
+    Several {
+        /// The first.
+        first: Box<Error>,
+        /// How many more.
+        more: usize,
+    },
+}
+
+/// Applies the plans of one object.
+pub struct Applier<'a, K> {
+    client: Client,
+    writer: &'a Writer,
+    object: &'a K,
+    holder: &'a Holder,
+    /// Of the Jobs.
+    image: &'a str,
+}
+
+impl<'a, K: Managed> Applier<'a, K> {
+    /// Returns an applier for an object as it was read.
+    pub fn new(context: &'a Context, object: &'a K, holder: &'a Holder) -> Self {
+        Self {
+            client: context.client.clone(),
+            writer: &context.writer,
+            object,
+            holder,
+            image: &context.image,
+        }
+    }
+}
+
+impl<K: Managed> Applier<'_, K> {
+    fn api(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.holder.namespace)
+    }
+
+    /// Applies the actions. Holds are written side by side, everything else in order. Adds a line to
+    /// `foreign_changes` for each foreign change that a person should know.
+    pub async fn apply(
+        &self,
+        actions: Vec<Action>,
+        database: Option<&DatabaseEntry>,
+        contests: &mut Contests,
+        foreign_changes: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        let mut holds = Vec::new();
+        let mut remove_finalizer = false;
+        for action in actions {
+            match action {
+                Action::AddFinalizer => self.finalizer(true).await?,
+                Action::RemoveFinalizer => remove_finalizer = true,
+                Action::CreateJob(attempt, purpose) => {
+                    if let Some(database) = database {
+                        match self.create(database, &attempt, purpose).await {
+                            Err(Error::Request(error)) if error.is_rejection() => {
+                                reject(contests, &attempt.job, error.to_string());
+                            }
+                            other => other?,
+                        }
+                    }
+                }
+                Action::DeleteJob(name) => self.delete(&name).await?,
+                Action::Hold { .. } | Action::MarkKept(_) => holds.push(action),
+            }
+        }
+        let outcomes: Vec<_> = stream::iter(holds)
+            .map(|action| self.write(action))
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let mut errors = Vec::new();
+        for outcome in outcomes {
+            match outcome {
+                ((name, uid), Ok(Outcome::Written(foreign))) => {
+                    if record(contests, &uid, &foreign) {
+                        foreign_changes.extend(foreign.last().map(|f| format!("{name}: {f}")));
+                    }
+                }
+                (_, Ok(_)) => {}
+                ((_, uid), Err(error)) if error.is_rejection() => {
+                    reject(contests, &uid, error.to_string());
+                }
+                (_, Err(error)) => errors.push(Error::from(error)),
+            }
+        }
+        if remove_finalizer {
+            self.finalizer(false).await?;
+        }
+        let more = errors.len().saturating_sub(1);
+        match errors.into_iter().next() {
+            None => Ok(()),
+            Some(first) if more == 0 => Err(first),
+            Some(first) => Err(Error::Several { first: Box::new(first), more }),
+        }
+    }
+
+    /// Writes one hold. Returns the outcome, with name and uid of the held object.
+    async fn write(&self, action: Action) -> ((String, String), Result<Outcome, writer::Error>) {
+        match action {
+            Action::Hold { subject, wants, episode, recorded, skip_missed_runs } => {
+                let decide = |subject: &Subject| {
+                    let remembered = recorded.as_ref();
+                    let wish = Desired {
+                        holder: self.holder,
+                        episode: &episode,
+                        wants: &wants,
+                        remembered,
+                    };
+                    decide(subject, &wish)
+                };
+                let outcome = self.writer.write(&subject, skip_missed_runs, decide).await;
+                ((subject.display(), subject.uid), outcome)
+            }
+            Action::MarkKept(subject) => {
+                let decide = |subject: &Subject| mark_kept(subject, self.holder);
+                let outcome = self.writer.write(&subject, false, decide).await;
+                ((subject.display(), subject.uid), outcome)
+            }
+            _ => (<(String, String)>::default(), Ok(Outcome::Unchanged)),
+        }
+    }
+
+    async fn finalizer(&self, wanted: bool) -> Result<(), Error> {
+        let mut finalizers = self.object.finalizers().to_vec();
+        finalizers.retain(|finalizer| finalizer != FINALIZER);
+        if wanted {
+            finalizers.push(FINALIZER.to_owned());
+        }
+        let merge = json!({"metadata": {
+            "resourceVersion": self.object.resource_version(),
+            "finalizers": finalizers,
+        }});
+        let params = patch_params();
+        let (name, api) = (self.object.name_any(), self.api());
+        match call("the finalizer", api.patch(&name, &params, &Patch::Merge(&merge))).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    async fn create(
+        &self,
+        database: &DatabaseEntry,
+        attempt: &Attempt,
+        purpose: Purpose,
+    ) -> Result<(), Error> {
+        let owner = Owner {
+            namespace: &self.holder.namespace,
+            name: &self.holder.name,
+            uid: &self.object.uid().unwrap_or_default(),
+        };
+        let manifest: Value = job::manifest(&owner, database, attempt, purpose, self.image);
+        let job: Job = serde_json::from_value(manifest)?;
+        let api: Api<Job> = Api::namespaced(self.client.clone(), owner.namespace);
+        let params = post_params();
+        match call("creating a Job", api.create(&params, &job)).await {
+            // It is there already: created before a crash, or by a stale answer.
+            Err(error) if error.is_conflict() => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), Error> {
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &self.holder.namespace);
+        let params = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..DeleteParams::default()
+        };
+        match call("deleting a Job", api.delete(name, &params)).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+}
+
+/// Counts foreign writes. From the third on Torpor slows down, to at most five minutes. Returns whether
+/// a person should know of it.
+fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) -> bool {
+    // A deploy counts too: one that comes again and again is a controller that puts things back.
+    let Some(last) = foreign.last() else { return false };
+    let now = Timestamp::now();
+    let known = contests.get(uid).filter(|known| now.duration_since(known.last) < CONTEST_WINDOW);
+    let count = known.map_or(0, |known| known.count) + 1;
+    let quiet = match count.checked_sub(PATIENCE) {
+        None => SignedDuration::ZERO,
+        Some(more) => SignedDuration::from_secs((10 << more.min(5)).min(300)),
+    };
+    let contest = Contest {
+        count,
+        last: now,
+        quiet_until: now + quiet,
+        manager: last.manager().to_owned(),
+        said: last.to_string(),
+        rejected: None,
+    };
+    contests.insert(uid.to_owned(), contest);
+    // Once in a contest, and a deploy is no news: it has its own events.
+    count == 1 && !last.rollout
+}
+
+/// Remembers that the API server rejected a write, until the write is sent again.
+fn reject(contests: &mut Contests, written: &str, answer: String) {
+    let now = Timestamp::now();
+    let contest = Contest {
+        count: 0,
+        last: now,
+        quiet_until: now + REJECTED,
+        manager: String::new(),
+        said: String::new(),
+        rejected: Some(answer),
+    };
+    contests.insert(written.to_owned(), contest);
+}
+
+/// Drops old contests.
+pub fn forget_old(contests: &mut Contests, now: Timestamp) {
+    contests.retain(|_, contest| now.duration_since(contest.last) < CONTEST_WINDOW);
+}

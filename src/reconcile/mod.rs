@@ -1,0 +1,12 @@
+//! One loop for each kind of object: read, validate, observe, plan, write the status, apply.
+
+pub mod apply;
+pub mod context;
+pub mod hibernation;
+pub mod kind;
+pub mod maintenance_window;
+pub mod market;
+pub mod object;
+pub mod object_state;
+pub mod run;
+pub mod watch_filter;

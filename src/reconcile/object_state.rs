@@ -1,0 +1,95 @@
+//! What the operator remembers of one object between reconciles. It may lose all of it: it finds it
+//! out again.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::transition::plan::PlanMemory;
+
+/// An object at rest is left alone for so long, whatever changes around it: an iteration costs a dozen
+/// requests, and others may write several times a second.
+const REST: Duration = Duration::from_secs(1);
+
+/// What is remembered of one object.
+#[derive(Clone, Debug, Default)]
+pub struct ObjectState {
+    /// Where the object is at rest: until when nothing has to be observed.
+    pub at_rest: Option<AtRest>,
+    /// When the object was last found at rest, and its version then.
+    pub last_rest: Option<(Instant, Version)>,
+    /// What its plans leave to the next.
+    pub plan: PlanMemory,
+    /// Failures in a row, for the backoff.
+    pub failures: u32,
+    /// The phase that was last counted.
+    pub phase: Option<String>,
+    /// Counts the changes in its namespace, so that none is missed during a reconcile.
+    pub changes: u64,
+}
+
+impl ObjectState {
+    /// Returns when an object at rest changes by time alone; none of the two where it is not at rest.
+    pub fn rests_until(&self, version: &Version, now: Timestamp) -> Option<Option<Timestamp>> {
+        let rest = self.at_rest.as_ref()?;
+        let due = rest.until.is_some_and(|until| until <= now);
+        (rest.version == *version && !due).then_some(rest.until)
+    }
+
+    /// Returns for how long an object is still left alone that was at rest a moment ago.
+    pub fn rest_left(&self, version: &Version, now: Instant) -> Option<Duration> {
+        let (since, of) = self.last_rest.as_ref()?;
+        let left = REST.checked_sub(now.duration_since(*since))?;
+        (of == version && !left.is_zero()).then_some(left)
+    }
+}
+
+/// An object that is as its spec asks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AtRest {
+    /// The version of the object.
+    pub version: Version,
+    /// When time brings the next change; none if nothing does.
+    pub until: Option<Timestamp>,
+}
+
+/// The version of an object, its status aside.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Version {
+    uid: Option<String>,
+    generation: Option<i64>,
+    finalizers: Option<Vec<String>>,
+}
+
+impl Version {
+    /// Returns the version that metadata tells of.
+    pub fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            uid: meta.uid.clone(),
+            generation: meta.generation,
+            finalizers: meta.finalizers.clone().filter(|finalizers| !finalizers.is_empty()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_object_rests_for_a_second_unless_it_is_changed_itself() {
+        let version = |generation: i64| {
+            let meta = json!({"uid": "u", "generation": generation});
+            Version::of(&serde_json::from_value(meta).unwrap())
+        };
+        let since = Instant::now();
+        let state = ObjectState { last_rest: Some((since, version(1))), ..ObjectState::default() };
+        let after = |milliseconds| since + Duration::from_millis(milliseconds);
+        assert_eq!(ObjectState::default().rest_left(&version(1), since), None);
+        assert_eq!(state.rest_left(&version(1), after(300)), Some(Duration::from_millis(700)));
+        assert_eq!(state.rest_left(&version(2), after(300)), None);
+        assert_eq!(state.rest_left(&version(1), after(1000)), None);
+    }
+}

@@ -1,0 +1,343 @@
+//! The loop for both kinds of object: read, validate, observe, plan, write the status, apply, until
+//! there is nothing to do but wait.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
+
+use super::apply::{self, Applier, forget_old};
+use super::context::Context;
+use super::kind::{Managed, Seen, holder, reference};
+use super::market::Market;
+use super::object::{self, fresh_id, publish_foreign, read, whole_seconds, write_status};
+use super::object_state::{AtRest, Version};
+use super::watch_filter::WatchFilter;
+use crate::apiserver::request;
+use crate::hold::record::Holder;
+use crate::metrics::Outcome;
+use crate::transition::observe::Reader;
+use crate::transition::plan::{
+    Action as PlannedAction, Contests, FINALIZER, Input, Next, Plan, PlanMemory,
+};
+
+/// Longest sleep: timers run on the monotonic clock, and a suspended machine's stands still.
+const LONGEST_SLEEP: SignedDuration = SignedDuration::from_mins(5);
+/// Iterations in one reconcile before others get their turn.
+const ITERATIONS: usize = 32;
+/// Plans in one iteration, each with more observed than the one before: pods, and the market.
+const PLANS: usize = 3;
+
+/// Why a reconcile failed. It is tried again, with backoff.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Torpor could not observe something.
+    #[error(transparent)]
+    Observe(#[from] request::Error),
+    /// Torpor could not write or apply something.
+    #[error(transparent)]
+    Apply(#[from] apply::Error),
+}
+
+impl Error {
+    fn request(&self) -> Option<&request::Error> {
+        match self {
+            Self::Observe(error) | Self::Apply(apply::Error::Request(error)) => Some(error),
+            Self::Apply(_) => None,
+        }
+    }
+
+    /// Returns whether the object was changed since it was read: it is only read again.
+    fn is_conflict(&self) -> bool {
+        self.request().is_some_and(request::Error::is_conflict)
+    }
+
+    /// Returns whether the API server rejected a request, and would do so again.
+    fn is_rejection(&self) -> bool {
+        self.request().is_some_and(request::Error::is_rejection)
+    }
+}
+
+/// Reconciles one object.
+pub async fn reconcile<K: Managed>(
+    seen: Arc<Seen<K>>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
+    let object = holder::<K>(seen.meta());
+    let version = Version::of(seen.meta());
+    // From here on a change in the namespace counts.
+    let state = context.register(&object);
+    let now = whole_seconds(Timestamp::now());
+    if let Some(until) = state.rests_until(&version, now) {
+        return Ok(sleep(until, now));
+    }
+    let began = Instant::now();
+    if let Some(left) = state.rest_left(&version, began) {
+        return Ok(Action::requeue(left));
+    }
+    let result = Box::pin(iterate::<K>(&object, &context, state.plan)).await;
+    let outcome = match &result {
+        Ok(_) if context.state(&object).at_rest.is_some() => Outcome::Settled,
+        Ok(_) => Outcome::Waiting,
+        Err(error) if error.is_conflict() => Outcome::Deferred,
+        Err(_) => Outcome::Failed,
+    };
+    context.metrics.reconciled(K::KIND, outcome, began.elapsed());
+    match &result {
+        Ok(_) => context.update(&object, |state| state.failures = 0),
+        Err(error) if error.is_conflict() => {}
+        Err(error) => {
+            context.update(&object, |state| state.failures += 1);
+            report_failure::<K>(&object, &context, error).await;
+            if error.is_rejection() {
+                remove_overdue_finalizer::<K>(&object, &context).await;
+            }
+        }
+    }
+    result
+}
+
+/// Backoff per object: 1 s, 2 s, ... up to a minute. After a conflict the object is read again at once.
+#[expect(clippy::needless_pass_by_value, reason = "the controller hands them over so")]
+pub fn error_policy<K: Managed>(
+    seen: Arc<Seen<K>>,
+    error: &Error,
+    context: Arc<Context>,
+) -> Action {
+    let holder = holder::<K>(seen.meta());
+    if error.is_conflict() {
+        return Action::requeue(Duration::from_millis(100));
+    }
+    let object = reference::<K>(&holder);
+    tracing::warn!(%object, %error, "reconcile failed");
+    let failures = context.state(&holder).failures.clamp(1, 7) - 1;
+    Action::requeue(Duration::from_secs((1 << failures).min(60)))
+}
+
+/// Iterates until there is nothing to do but wait.
+async fn iterate<K: Managed>(
+    holder: &Holder,
+    context: &Context,
+    mut memory: PlanMemory,
+) -> Result<Action, Error> {
+    // On the way every workload counts, from the first step on.
+    context.update(holder, |state| state.at_rest = None);
+    forget_old(&mut memory.contests, Timestamp::now());
+    for _ in 0..ITERATIONS {
+        let now = whole_seconds(Timestamp::now());
+        match iteration::<K>(holder, context, &mut memory, now).await? {
+            Outlook::Gone => {
+                context.forget(K::KIND, holder);
+                return Ok(Action::await_change());
+            }
+            Outlook::Again => {}
+            Outlook::Wait(wait) => return Ok(Action::requeue(wait.unsigned_abs())),
+            Outlook::Rest(until) => return Ok(sleep(until, now)),
+        }
+    }
+    Ok(Action::requeue(Duration::ZERO))
+}
+
+/// What follows an iteration.
+enum Outlook {
+    /// The object is gone, or does not parse.
+    Gone,
+    /// The next iteration, at once.
+    Again,
+    /// The next iteration after this time, or when something changes.
+    Wait(SignedDuration),
+    /// Nothing until then, or until something changes.
+    Rest(Option<Timestamp>),
+}
+
+/// One iteration of the loop. Comments mark the calls that talk to the API server or a market.
+async fn iteration<K: Managed>(
+    holder: &Holder,
+    context: &Context,
+    memory: &mut PlanMemory,
+    now: Timestamp,
+) -> Result<Outlook, Error> {
+    let changes = context.state(holder).changes;
+    let Some(object) = read::<K>(holder, context).await? else { return Ok(Outlook::Gone) }; // API server
+    let valid = match object.validate() {
+        Ok(valid) => valid,
+        // A deletion releases every hold all the same.
+        Err(_) if object.meta().deletion_timestamp.is_some() => object.unreadable(),
+        // Held objects stay held until the spec is valid.
+        Err(error) => {
+            let status = object::invalid(&object, &error, now);
+            write_status(context, &object, &status).await?; // API server
+            rest(context, holder, &object, None, changes);
+            return Ok(Outlook::Rest(None));
+        }
+    };
+    // Register the watch filter before observing, so that no change is missed.
+    context.watch(
+        holder,
+        Some(WatchFilter::of(K::hold_spec(&valid), &K::hold_state(&object).originals)),
+    );
+    let (plan, market) = observe_and_plan(&object, &valid, holder, context, memory, now).await?; // API server, market
+    let Some(Plan { status, calls, actions, next, confirmations, market: known, watches }) = plan
+    else {
+        return Ok(Outlook::Again);
+    };
+    (memory.confirmations, memory.market) = (confirmations, known);
+    if !watches {
+        context.watch(holder, None);
+    }
+    context.count(K::KIND, holder, K::phase(&status));
+    let object = write_status(context, &object, &status).await?; // API server
+    market.notify(&calls, &mut memory.market).await; // market
+    let applier = Applier::new(context, &object, holder);
+    let mut foreign = Vec::new();
+    let database = K::hold_spec(&valid).database.as_ref();
+    let applied = applier.apply(actions, database, &mut memory.contests, &mut foreign).await; // API server
+    publish_foreign(context, &object, &foreign).await; // API server
+    applied?;
+    let left = memory.clone();
+    context.update(holder, |state| state.plan = left);
+    Ok(match next {
+        Next::Again | Next::ObservePods | Next::ObserveMarket => Outlook::Again,
+        Next::Wait(wait) => Outlook::Wait(wait),
+        Next::AtRest => {
+            let until = K::next_change(&valid, &status, now);
+            rest(context, holder, &object, until, changes);
+            Outlook::Rest(until)
+        }
+    })
+}
+
+/// Observes what the plan asks for, and plans: first without pods and market, then with those that it
+/// turns out to need. Each is asked for once, so that the last plan asks for none.
+async fn observe_and_plan<'a, K: Managed>(
+    object: &'a K,
+    valid: &'a K::Valid,
+    holder: &'a Holder,
+    context: &'a Context,
+    memory: &mut PlanMemory,
+    now: Timestamp,
+) -> Result<(Option<Plan<K::Status>>, Market<'a>), Error> {
+    let meta = object.meta();
+    let deleting_since = meta.deletion_timestamp.as_ref().map(|time| time.0);
+    let spec = K::hold_spec(valid);
+    let reader = Reader { client: context.client.clone(), namespace: holder.namespace.clone() };
+    let (state, database) = (K::hold_state(object), K::database_state(object));
+    let mut observed = reader.observe(spec, &state, &database, deleting_since.is_some()).await?; // API server
+    let mut market = Market::new(context, holder, K::deals(object), spec.deals.as_ref());
+    let status = object.status().cloned().unwrap_or_default();
+    let fresh_id = fresh_id(object, now);
+    for _ in 0..PLANS {
+        let plan = K::plan(Input {
+            holder,
+            generation: meta.generation,
+            created: meta.creation_timestamp.as_ref().map_or(now, |time| time.0),
+            deleting_since,
+            finalizer: object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+            spec: valid,
+            status: &status,
+            observed: &observed,
+            market: market.observed.as_ref(),
+            memory,
+            now,
+            fresh_id: &fresh_id,
+        });
+        match plan.next {
+            Next::ObservePods => observed.pods = Some(reader.pods().await?), // API server
+            Next::ObserveMarket if market.observe(&mut memory.market).await => {} // market
+            _ => return Ok((Some(plan), market)),
+        }
+    }
+    Ok((None, market))
+}
+
+/// Remembers that an object is at rest, unless something has changed in its namespace meanwhile.
+fn rest<K: Managed>(
+    context: &Context,
+    holder: &Holder,
+    object: &K,
+    until: Option<Timestamp>,
+    changes: u64,
+) {
+    let version = Version::of(object.meta());
+    context.update(holder, |state| {
+        state.last_rest = Some((Instant::now(), version.clone()));
+        if state.changes == changes {
+            state.at_rest = Some(AtRest { version, until });
+        }
+    });
+}
+
+/// Says in the object that its reconcile fails, where that can be written.
+async fn report_failure<K: Managed>(holder: &Holder, context: &Context, error: &Error) {
+    let Ok(Some(object)) = read::<K>(holder, context).await else { return };
+    let status = object::failing(&object, &error.to_string(), whole_seconds(Timestamp::now()));
+    if let Err(error) = write_status(context, &object, &status).await {
+        let object = reference::<K>(holder);
+        tracing::debug!(%object, %error, "the failure could not be written into the status");
+    }
+}
+
+/// Removes the finalizer of an object whose deletion is overdue and whose requests are rejected again and
+/// again: the object would stay for ever, and its namespace with it.
+async fn remove_overdue_finalizer<K: Managed>(holder: &Holder, context: &Context) {
+    let Ok(Some(object)) = read::<K>(holder, context).await else { return };
+    let has_finalizer = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    if !has_finalizer || !is_overdue(&object, Timestamp::now()) {
+        return;
+    }
+    let applier = Applier::new(context, &object, holder);
+    let reference = reference::<K>(holder);
+    let actions = vec![PlannedAction::RemoveFinalizer];
+    match applier.apply(actions, None, &mut Contests::default(), &mut Vec::new()).await {
+        Ok(()) => tracing::warn!(
+            object = %reference,
+            "finalizer removed after the deadline; remaining holds are left to the sweep"
+        ),
+        Err(error) => {
+            tracing::warn!(object = %reference, %error, "the finalizer could not be removed");
+        }
+    }
+}
+
+/// Returns whether an object has been deleted for longer than its deletion may take.
+fn is_overdue<K: Managed>(object: &K, now: Timestamp) -> bool {
+    let since = object.meta().deletion_timestamp.as_ref();
+    since.is_some_and(|since| now.duration_since(since.0) > object.longest_deletion())
+}
+
+fn sleep(until: Option<Timestamp>, now: Timestamp) -> Action {
+    match until {
+        None => Action::await_change(),
+        Some(until) => {
+            let left = until.duration_since(now).clamp(SignedDuration::ZERO, LONGEST_SLEEP);
+            Action::requeue(left.unsigned_abs())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Hibernation;
+    use serde_json::json;
+
+    #[test]
+    fn a_deletion_may_take_its_deadline_and_the_fence_of_a_truncation() {
+        let object = |deleted: Option<&str>| {
+            let object = json!({
+                "apiVersion": "torpor.dev/v1alpha1",
+                "kind": "Hibernation",
+                "metadata": {"name": "project", "deletionTimestamp": deleted},
+                "spec": {"state": "Awake", "progressDeadline": "1m"},
+            });
+            serde_json::from_value::<Hibernation>(object).unwrap()
+        };
+        let deleted = object(Some("2026-12-01T00:00:00Z"));
+        let at = |time: &str| time.parse().unwrap();
+        assert!(!is_overdue(&deleted, at("2026-12-01T00:04:30Z")));
+        assert!(is_overdue(&deleted, at("2026-12-01T00:04:31Z")));
+        assert!(!is_overdue(&object(None), at("2026-12-01T00:04:31Z")));
+    }
+}

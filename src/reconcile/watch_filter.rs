@@ -1,0 +1,124 @@
+//! Which changes in its namespace an object has to look at. A ConfigMap that somebody writes every
+//! second, and that is none of its, costs it nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::hold::lever::Kind;
+use crate::hold::record::{ANNOTATION, LABEL};
+use crate::transition::spec::{Spec, Target};
+
+/// What one object is about.
+#[derive(Debug, Default)]
+pub struct WatchFilter {
+    workloads: Vec<(&'static Kind, Target, Vec<String>)>,
+    config_maps: Vec<Target>,
+    /// What it holds, `Kind/name`: its labels may be others by now.
+    known: BTreeSet<String>,
+}
+
+impl WatchFilter {
+    /// What the part of a spec names that is about workloads, and `status.originals`.
+    pub fn of(spec: &Spec, originals: &BTreeMap<String, String>) -> Self {
+        let workloads = spec.workloads.iter();
+        Self {
+            workloads: workloads
+                .map(|entry| (entry.kind, entry.target.clone(), entry.except.clone()))
+                .collect(),
+            config_maps: spec.config_maps.iter().map(|entry| entry.target.clone()).collect(),
+            known: originals
+                .keys()
+                .filter_map(|key| key.rsplit_once('/').map(|(known, _)| known.to_owned()))
+                .collect(),
+        }
+    }
+
+    /// Whether it is named by the spec, or held, or was; or is of something that is, as a Job that
+    /// somebody starts by hand is of its CronJob.
+    pub fn concerns(&self, kind: &'static Kind, meta: &ObjectMeta) -> bool {
+        let name = meta.name.as_deref().unwrap_or_default();
+        let labels = meta.labels.clone().unwrap_or_default();
+        let annotations = meta.annotations.as_ref();
+        let marked = labels.contains_key(LABEL)
+            || annotations.is_some_and(|annotations| annotations.contains_key(ANNOTATION));
+        let matches = |target: &Target| target.names(name, &labels).is_some();
+        marked
+            || self.known.contains(&format!("{}/{name}", kind.name))
+            || self.owns(meta)
+            || if kind.name == "ConfigMap" {
+                self.config_maps.iter().any(matches)
+            } else {
+                self.workloads.iter().any(|(of, target, except)| {
+                    *of == kind && matches(target) && !except.iter().any(|out| out == name)
+                })
+            }
+    }
+
+    /// Whether its controller is held, or may be named by the spec: labels of another object are not known
+    /// here.
+    fn owns(&self, meta: &ObjectMeta) -> bool {
+        let mut owners = meta.owner_references.iter().flatten();
+        owners.find(|owner| owner.controller == Some(true)).is_some_and(|owner| {
+            let may_be = |target: &Target| match target {
+                Target::Name(name) => *name == owner.name,
+                Target::Labels(_) | Target::All => true,
+            };
+            self.known.contains(&format!("{}/{}", owner.kind, owner.name))
+                || self.workloads.iter().any(|(kind, target, except)| {
+                    kind.name == owner.kind && may_be(target) && !except.contains(&owner.name)
+                })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hibernation::validate::validate;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_is_named_or_held_is_looked_at() {
+        let spec = validate(
+            &serde_json::from_value(json!({
+                "state": "Hibernated",
+                "workloads": [
+                    {"kind": "Deployment", "all": true, "except": ["api"]},
+                    {"kind": "StatefulSet", "selector": {"matchLabels": {"app": "db"}}},
+                    {"kind": "CronJob", "name": "nightly"},
+                ],
+                "configMaps": [{"name": "env"}],
+            }))
+            .unwrap(),
+        )
+        .unwrap();
+        let originals = [("ConfigMap/old/some-uid".to_owned(), String::new())].into();
+        let interest = WatchFilter::of(&spec.hold, &originals);
+        let concerns = |kind: &str, meta: serde_json::Value| {
+            interest.concerns(Kind::any(kind).unwrap(), &serde_json::from_value(meta).unwrap())
+        };
+        assert!(concerns("Deployment", json!({"name": "worker"})));
+        assert!(!concerns("Deployment", json!({"name": "api"})));
+        assert!(concerns("Deployment", json!({"name": "api", "labels": {LABEL: "x"}})));
+        assert!(concerns("StatefulSet", json!({"name": "db", "labels": {"app": "db"}})));
+        assert!(!concerns("StatefulSet", json!({"name": "db"})));
+        assert!(!concerns("CronJob", json!({"name": "worker"})));
+        let of = |kind: &str, name: &str| {
+            let owner = json!({"apiVersion": "v1", "kind": kind, "name": name, "uid": "u"});
+            let mut controller = owner.clone();
+            controller["controller"] = json!(true);
+            [owner, controller].map(|owner| json!({"name": "one", "ownerReferences": [owner]}))
+        };
+        let [guest, by_hand] = of("CronJob", "nightly");
+        assert!(concerns("Job", by_hand), "a CronJob that is down has no Job");
+        assert!(!concerns("Job", guest), "it is not its Job");
+        assert!(!concerns("Job", of("CronJob", "weekly")[1].clone()));
+        assert!(concerns("ReplicaSet", of("Deployment", "worker")[1].clone()));
+        assert!(!concerns("ReplicaSet", of("Deployment", "api")[1].clone()));
+        assert!(concerns("ConfigMap", json!({"name": "env"})));
+        assert!(concerns("ConfigMap", json!({"name": "old"})), "its marks were torn off");
+        assert!(!concerns("ConfigMap", json!({"name": "leader"})));
+        assert!(concerns("ConfigMap", json!({"name": "x", "annotations": {ANNOTATION: "{}"}})));
+    }
+}

@@ -1,0 +1,116 @@
+//! The progress of a Job of Torpor's own. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::observe::JobView;
+use crate::api::condition::shorten;
+use crate::api::hold_state::{Attempt, AttemptEnd};
+use crate::truncate::Reason;
+use crate::truncate::report::Report;
+
+/// The time that an attempt may take, by the database's clock.
+pub const TIME_LIMIT: SignedDuration = SignedDuration::from_mins(3);
+/// The difference that clocks may have.
+pub const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(30);
+
+/// The progress of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// Its Job does not exist, or was not observed: it is not created yet, or deleted.
+    Missing,
+    /// Its Job runs, or waits to start; with the kubelet's reason and message where its container waits.
+    Running(Option<(String, String)>),
+    /// It is over.
+    Ended {
+        /// How.
+        end: AttemptEnd,
+        /// What it said.
+        message: String,
+        /// The report, where there is one.
+        report: Option<Report>,
+    },
+}
+
+/// Returns the progress of an attempt, by its Job.
+pub fn progress(attempt: &Attempt, job: Option<&JobView>, now: Timestamp) -> Progress {
+    let Some(job) = job else { return Progress::Missing };
+    if job.exists && job.finished {
+        return finished(job);
+    }
+    if fenced(attempt, now) {
+        return Progress::Ended {
+            end: AttemptEnd::Failed,
+            message: match &job.waiting {
+                Some((reason, message)) => {
+                    format!("the Job did not start in time: {reason}: {message}")
+                }
+                None => "the Job did not finish in time".to_owned(),
+            },
+            report: None,
+        };
+    }
+    if job.exists { Progress::Running(job.waiting.clone()) } else { Progress::Missing }
+}
+
+/// Returns whether an attempt can't commit any more, even if its Job still runs or is created late.
+pub fn fenced(attempt: &Attempt, now: Timestamp) -> bool {
+    now > attempt.not_after.0 + CLOCK_MARGIN
+}
+
+fn finished(job: &JobView) -> Progress {
+    let reports: Vec<(i32, Option<Report>)> = job
+        .terminated
+        .iter()
+        .map(|(code, message)| (*code, serde_json::from_str(message).ok()))
+        .collect();
+    let (end, code) = if job.succeeded {
+        (AttemptEnd::Succeeded, 0)
+    } else if let Some((code, report)) = reports.iter().find(|(code, _)| matches!(code, 2 | 3)) {
+        (
+            if came_too_late(report.as_ref()) { AttemptEnd::Failed } else { AttemptEnd::Refused },
+            *code,
+        )
+    } else {
+        (AttemptEnd::Failed, reports.last().map_or(1, |(code, _)| *code))
+    };
+    let report = reports.into_iter().rev().find(|(c, _)| *c == code).and_then(|(_, r)| r);
+    let message = match &report {
+        Some(report) => describe(report),
+        None if end == AttemptEnd::Succeeded => "done".to_owned(),
+        None => {
+            format!("the container of the Job ended with exit status {code} and without a report")
+        }
+    };
+    Progress::Ended { end, message: shorten(&message), report }
+}
+
+/// Returns whether an attempt was refused for its time alone: the next attempt has a new one.
+fn came_too_late(report: Option<&Report>) -> bool {
+    let late = format!("{:?}", Reason::NotAfterPassed);
+    report.is_some_and(|r| !r.refusals.is_empty() && r.refusals.iter().all(|r| r.reason == late))
+}
+
+/// Returns the message of a report, or its refusals.
+fn describe(report: &Report) -> String {
+    if report.refusals.is_empty() {
+        return report.message.clone();
+    }
+    let mut words: Vec<String> = report.refusals.iter().map(|r| r.message.clone()).collect();
+    if report.omitted_refusals > 0 {
+        words.push(format!("and {} more", report.omitted_refusals));
+    }
+    words.join("; ")
+}
+
+/// Returns when another attempt may begin: soon after a failure, later each time; after a refusal, when a
+/// person may have removed the obstacle.
+pub fn retry_at(end: AttemptEnd, number: i32, now: Timestamp) -> Timestamp {
+    let wait = match end {
+        AttemptEnd::Refused => SignedDuration::from_mins(5),
+        AttemptEnd::Failed | AttemptEnd::Succeeded => {
+            let doublings = u32::try_from(number.clamp(1, 6) - 1).unwrap_or_default();
+            SignedDuration::from_secs(5 << doublings)
+        }
+    };
+    now + wait
+}

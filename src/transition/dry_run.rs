@@ -1,0 +1,176 @@
+//! `dryRun`: the actions that a transition would take, as text.
+
+use serde_json::Value;
+
+use super::draft::Draft;
+use super::plan::{HoldInput, Next, Transition};
+use super::roles::Role;
+use super::standing::{counted, few};
+use super::steps::{Step, StepName};
+use crate::api::hold_state::EpisodeTruncation::{NotAsked, Pending};
+use crate::api::reason::Reason;
+use crate::hold::lever::{RESTART, segments};
+use crate::hold::record::Held;
+use crate::hold::subject::Subject;
+
+/// Changes nothing but the preflight. Returns the transition with that, and for each action that Torpor
+/// would take a line; `asleep` is what the spec asks for now.
+pub fn dry_run(input: HoldInput, asleep: bool) -> (Transition, Vec<String>) {
+    let mut draft = Draft::new(input);
+    draft.check();
+    let lines = draft.lines(asleep);
+    (draft.finish(), lines)
+}
+
+impl Draft<'_> {
+    /// Runs the preflight and looks for obstacles.
+    fn check(&mut self) {
+        match self.preflight() {
+            Step::Blocked { reason, message } => self.stall(reason, message),
+            Step::Wait(objects) => self.progress(Reason::Preflight, few(&objects)),
+            _ => {}
+        }
+        let clear = self.actions.is_empty() && self.standing.is_reached();
+        if let Some(Step::Blocked { reason, message }) = self.obstacle().filter(|_| clear) {
+            self.stall(reason, message);
+        } else if !self.actions.is_empty() {
+            self.next = Next::Again;
+        } else if !self.standing.is_reached() {
+            self.next = Next::Wait(jiff::SignedDuration::from_secs(2));
+            self.wait_for_preflight();
+        }
+    }
+
+    /// Returns the numbered lines of the plan.
+    fn lines(&self, asleep: bool) -> Vec<String> {
+        let held = self.state.episode.is_some()
+            || self.roles.iter().any(|(subject, _)| self.holds(subject));
+        let (when, steps) = match (asleep, held) {
+            (true, _) => ("now", self.steps_down()),
+            (false, true) => ("now", self.steps_up()),
+            (false, false) => ("when it goes to sleep", self.steps_down()),
+        };
+        let up = !asleep && held;
+        let mut lines: Vec<String> =
+            steps.iter().flat_map(|step| self.describe(step, up)).collect();
+        lines.extend(self.unmatched().iter().map(|entry| format!("nothing: {entry} is not found")));
+        let numbered = lines.into_iter().enumerate();
+        numbered.map(|(index, line)| format!("{}. {when}: {line}", index + 1)).collect()
+    }
+
+    /// Returns a line for each action of a step.
+    fn describe(&self, step: &StepName, up: bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (subject, role) in &self.roles {
+            match (step, role) {
+                (StepName::Release, Role::Release) => lines.extend(self.releasing(subject, "")),
+                (StepName::ConfigMaps, Role::Override(_))
+                | (StepName::Restart, Role::Restart(_)) => {
+                    lines.extend(self.change(subject, role, up, ""));
+                }
+                (StepName::Stage(stage), Role::Stop(entry)) if entry.stage == *stage => {
+                    lines.extend(self.change(subject, role, up, &format!("stage {stage}: ")));
+                }
+                _ => {}
+            }
+        }
+        match step {
+            StepName::Fence => {
+                if let Step::Wait(what) = self.waking_fence() {
+                    lines.push(format!("wait: {}", few(&what)));
+                }
+            }
+            StepName::Truncate => lines.extend(self.emptying()),
+            _ => {}
+        }
+        lines
+    }
+
+    fn change(&self, subject: &Subject, role: &Role, up: bool, step: &str) -> Vec<String> {
+        if up {
+            return self.releasing(subject, step);
+        }
+        let name = subject.display();
+        let held = subject.found.record().is_some_and(|r| r.held_by(self.input.holder));
+        self.wants(subject, role)
+            .iter()
+            .filter_map(|(pointer, want)| {
+                let now = subject.levers.get(pointer).and_then(|view| view.value.as_ref());
+                // What is held as it is to be stays so.
+                (!held || now != Some(want))
+                    .then(|| format!("{step}{name}{}", taken(subject, pointer, now, want)))
+            })
+            .collect()
+    }
+
+    fn releasing(&self, subject: &Subject, step: &str) -> Vec<String> {
+        let Some(record) = subject.found.record() else { return Vec::new() };
+        let holder = self.input.holder;
+        let name = subject.display();
+        record
+            .levers
+            .iter()
+            .filter(|(_, held)| held.holders.iter().any(|holding| holding.holder == *holder))
+            .map(|(pointer, held)| {
+                let other = held.holders.iter().find(|holding| holding.holder != *holder);
+                match other {
+                    Some(other) => format!("{step}{name} stays held by {}", other.holder),
+                    None => format!("{step}{name}{}", released(subject, pointer, held)),
+                }
+            })
+            .collect()
+    }
+
+    fn emptying(&self) -> Option<String> {
+        let truncate = self.truncate_settings()?;
+        let episode = self.state.episode.as_ref().map(|episode| episode.truncation);
+        if !matches!(episode, None | Some(Pending | NotAsked)) {
+            return None;
+        }
+        let preflight = self.database.preflight.as_ref();
+        let what = match preflight.and_then(|p| Some((p.tables?, p.rows?, p.bytes?))) {
+            Some((tables, rows, bytes)) => {
+                let tables = counted(tables.into(), "table");
+                format!("{tables}, about {}, {}", counted(rows, "row"), counted(bytes, "byte"))
+            }
+            None => "the preflight has not reported yet".to_owned(),
+        };
+        let automatic =
+            if truncate.automatic { "" } else { " (only after a person changes spec.state)" };
+        Some(format!("the {:?} tables are truncated{automatic}: {what}", truncate.scope))
+    }
+}
+
+/// Returns what a hold of a lever does; it follows the object's name.
+fn taken(subject: &Subject, pointer: &str, now: Option<&Value>, want: &Value) -> String {
+    let now_in_words = now.map_or("not set".to_owned(), ToString::to_string);
+    match subject.kind.name {
+        "ConfigMap" => format!(": {} from {now_in_words} to {want}", key(pointer)),
+        _ if pointer == RESTART => " is restarted, and stays up".to_owned(),
+        "CronJob" | "Job" if now == Some(want) => " stays suspended".to_owned(),
+        "CronJob" | "Job" => " is suspended".to_owned(),
+        "DaemonSet" => " is removed from all nodes".to_owned(),
+        _ if now == Some(want) => " stays at 0 replicas".to_owned(),
+        _ => format!(" goes from {} to 0 replicas", now.unwrap_or(&Value::from(1))),
+    }
+}
+
+/// Returns what the release of a lever does; it follows the object's name.
+fn released(subject: &Subject, pointer: &str, held: &Held) -> String {
+    let suspended = held.original.as_ref().and_then(Value::as_bool) == Some(true);
+    match (subject.kind.name, &held.original) {
+        ("ConfigMap", Some(original)) => format!(": {} back to {original}", key(pointer)),
+        ("ConfigMap", None) => format!(": {} is removed, as it did not exist before", key(pointer)),
+        _ if pointer == RESTART => " is restarted".to_owned(),
+        ("CronJob" | "Job", _) if suspended => " stays suspended, as it was".to_owned(),
+        ("CronJob" | "Job", _) => " is resumed".to_owned(),
+        ("DaemonSet", _) => " returns to its nodes".to_owned(),
+        (_, original) => {
+            format!(" goes back to {} replicas", original.as_ref().unwrap_or(&Value::from(1)))
+        }
+    }
+}
+
+fn key(pointer: &str) -> String {
+    segments(pointer).nth(1).unwrap_or_default()
+}

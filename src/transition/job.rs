@@ -1,0 +1,227 @@
+//! The Jobs that Torpor runs: the truncation and its dry run.
+
+use serde_json::{Value, json};
+
+use super::spec::DatabaseEntry;
+use crate::api::database::SecretKeyRef;
+use crate::api::hold_state::Attempt;
+use crate::api::labels::{MANAGED_BY, TORPOR};
+use crate::truncate::table_name::TableNames;
+use crate::truncate::{CA_VARIABLE, URL_VARIABLE};
+
+/// The container.
+pub const CONTAINER: &str = "truncate";
+/// Where the certificate authority is mounted.
+const CA_DIRECTORY: &str = "/etc/torpor/ca";
+/// Its file there.
+const CA_FILE: &str = "ca.crt";
+/// The exit statuses of wrong arguments and of a refusal: another try would end the same way.
+const REFUSED: [i32; 2] = [2, 3];
+
+/// What a Job is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// The dry run: read only.
+    Preflight,
+    /// The real thing.
+    Truncation,
+}
+
+/// The object that a Job belongs to.
+#[derive(Clone, Debug)]
+pub struct Owner<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Its uid.
+    pub uid: &'a str,
+}
+
+/// The Job of one attempt.
+pub fn manifest(
+    owner: &Owner,
+    database: &DatabaseEntry,
+    attempt: &Attempt,
+    purpose: Purpose,
+    image: &str,
+) -> Value {
+    let truncate = &database.spec.truncate;
+    let pod = truncate.pod.clone().unwrap_or_default();
+    let resources = pod.resources.map_or_else(
+        || json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}),
+        |resources| json!(resources),
+    );
+    let mut args = vec![
+        "truncate".to_owned(),
+        format!("--scope={:?}", truncate.scope),
+        format!("--schema={}", truncate.schema),
+        format!("--runtime={}", TableNames::of(&truncate.tables.runtime)),
+        format!("--opportunities={}", TableNames::of(&truncate.tables.opportunities)),
+        format!("--preserved={}", TableNames::of(&truncate.tables.preserved)),
+        format!("--lock-timeout={}", truncate.lock_timeout),
+        format!("--not-after={}", attempt.not_after.0),
+        "--report=/dev/termination-log".to_owned(),
+    ];
+    args.extend(truncate.confirm.as_ref().map(|name| format!("--confirm={name}")));
+    if purpose == Purpose::Preflight {
+        args.push("--dry-run".to_owned());
+    }
+    let labels = json!({
+        MANAGED_BY: TORPOR,
+        "torpor.dev/hibernation": owner.name,
+        "torpor.dev/job": match purpose {
+            Purpose::Preflight => "preflight",
+            Purpose::Truncation => "truncation",
+        },
+    });
+    let mut job = json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": attempt.job,
+            "namespace": owner.namespace,
+            "labels": labels,
+            "ownerReferences": [{
+                "apiVersion": "torpor.dev/v1alpha1",
+                "kind": "Hibernation",
+                "name": owner.name,
+                "uid": owner.uid,
+                "controller": true,
+            }],
+        },
+        "spec": {
+            "backoffLimit": 2,
+            // Longer than an attempt may take: one that can't even start leaves nothing behind.
+            "activeDeadlineSeconds": 240,
+            // What is refused stays refused; a node that is drained is nobody's fault.
+            "podFailurePolicy": {"rules": [
+                {"action": "FailJob", "onExitCodes":
+                    {"containerName": CONTAINER, "operator": "In", "values": REFUSED}},
+                {"action": "Ignore", "onPodConditions":
+                    [{"type": "DisruptionTarget", "status": "True"}]},
+            ]},
+            "template": {
+                "metadata": {"labels": labels, "annotations": pod.annotations},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "automountServiceAccountToken": false,
+                    "enableServiceLinks": false,
+                    "terminationGracePeriodSeconds": 10,
+                    "nodeSelector": pod.node_selector,
+                    "tolerations": pod.tolerations,
+                    "imagePullSecrets": pod.image_pull_secrets,
+                    "securityContext": {
+                        "runAsNonRoot": true,
+                        "runAsUser": 65532,
+                        "runAsGroup": 65532,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [{
+                        "name": CONTAINER,
+                        "image": image,
+                        "args": args,
+                        "env": [{"name": URL_VARIABLE, "valueFrom": {"secretKeyRef": {
+                            "name": database.spec.secret_ref.name,
+                            "key": database.spec.secret_ref.key,
+                        }}}],
+                        "resources": resources,
+                        "securityContext": {
+                            "allowPrivilegeEscalation": false,
+                            "readOnlyRootFilesystem": true,
+                            "capabilities": {"drop": ["ALL"]},
+                        },
+                    }],
+                },
+            },
+        },
+    });
+    if let Some(ca) = &database.spec.ca_secret_ref {
+        mount(&mut job["spec"]["template"]["spec"], ca);
+    }
+    if purpose == Purpose::Preflight {
+        // A truncation's Job stays until the wake is complete; this one is only a message.
+        job["spec"]["ttlSecondsAfterFinished"] = json!(600);
+    }
+    job
+}
+
+/// Gives a pod the certificate authority, and tells its container where it is.
+fn mount(pod: &mut Value, ca: &SecretKeyRef) {
+    pod["volumes"] = json!([{"name": "ca", "secret": {
+        "secretName": ca.name,
+        "items": [{"key": ca.key, "path": CA_FILE}],
+        // A pod that waits for a volume doesn't say why. Without the file the container tells, at once.
+        "optional": true,
+    }}]);
+    let container = &mut pod["containers"][0];
+    container["volumeMounts"] =
+        json!([{"name": "ca", "mountPath": CA_DIRECTORY, "readOnly": true}]);
+    if let Some(variables) = container["env"].as_array_mut() {
+        variables.push(json!({"name": CA_VARIABLE, "value": format!("{CA_DIRECTORY}/{CA_FILE}")}));
+    }
+}
+
+/// The name of a Job, cut so that it fits into a label.
+pub fn name(owner: &str, purpose: Purpose, id: &str, number: i32) -> String {
+    let purpose = match purpose {
+        Purpose::Preflight => "preflight",
+        Purpose::Truncation => "truncate",
+    };
+    let suffix = format!("-{purpose}-{id}-{number}");
+    let kept: String = owner.chars().take(63_usize.saturating_sub(suffix.len())).collect();
+    format!("{}{suffix}", kept.trim_end_matches(['-', '.']))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use k8s_openapi::api::batch::v1::Job;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn job(database: Value) -> Job {
+        let spec = serde_json::from_value(database).unwrap();
+        let entry = DatabaseEntry { spec, digest: "0123456789".to_owned() };
+        let attempt = Attempt {
+            number: 1,
+            job: "a-preflight-1".to_owned(),
+            not_after: Time(Timestamp::UNIX_EPOCH),
+            settings: String::new(),
+            ended: None,
+            message: None,
+            retry_at: None,
+        };
+        let owner = Owner { namespace: "n", name: "a", uid: "u" };
+        let manifest = manifest(&owner, &entry, &attempt, Purpose::Preflight, "image");
+        serde_json::from_value(manifest).unwrap()
+    }
+
+    #[test]
+    fn the_authority_of_a_secret_is_mounted_read_only_and_named_to_the_command() {
+        let url = json!({"name": "db", "key": "URL"});
+        let with_ca = json!({"secretRef": url, "caSecretRef": {"name": "tls", "key": "root.pem"}});
+        let pod = job(with_ca).spec.unwrap().template.spec.unwrap();
+        let volumes = pod.volumes.unwrap();
+        let secret = volumes[0].secret.as_ref().unwrap();
+        assert_eq!(secret.secret_name.as_deref(), Some("tls"));
+        assert_eq!(secret.optional, Some(true));
+        let item = &secret.items.as_ref().unwrap()[0];
+        let container = &pod.containers[0];
+        let mount = &container.volume_mounts.as_ref().unwrap()[0];
+        assert_eq!((mount.name.as_str(), mount.read_only), (volumes[0].name.as_str(), Some(true)));
+        let file = format!("{}/{}", mount.mount_path, item.path);
+        let variable = container.env.iter().flatten().find(|v| v.name == "DATABASE_CA_FILE");
+        assert_eq!(
+            (item.key.as_str(), variable.unwrap().value.as_ref()),
+            ("root.pem", Some(&file))
+        );
+        // The URL stays where it was.
+        assert!(container.env.iter().flatten().any(|v| v.name == "DATABASE_URL"));
+
+        let pod = job(json!({"secretRef": url})).spec.unwrap().template.spec.unwrap();
+        assert!(pod.volumes.is_none() && pod.containers[0].volume_mounts.is_none());
+        assert!(!pod.containers[0].env.iter().flatten().any(|v| v.name == "DATABASE_CA_FILE"));
+    }
+}

@@ -1,0 +1,29 @@
+//! Takes workloads and ConfigMaps down and brings them back: the part that a Hibernation and a
+//! MaintenanceWindow have in common.
+//!
+//! A transition is pure. [`down`](fn@down) and [`up`] take a [`HoldState`](crate::api::hold_state::HoldState),
+//! what was observed, and the time. They return the next state, how it stands, and the next actions.
+//! Steps are walked from the first at every plan, so that Torpor mends in order whatever falls behind.
+
+pub mod attempt;
+mod blockers;
+mod down;
+mod draft;
+mod dry_run;
+pub mod job;
+pub mod observe;
+pub mod plan;
+mod roles;
+pub mod spec;
+pub mod standing;
+mod status;
+mod steps;
+#[cfg(test)]
+pub(crate) mod test_world;
+mod truncation;
+mod wake;
+
+pub use blockers::all_is_stopped;
+pub use down::{Begin, down};
+pub use dry_run::dry_run;
+pub use wake::{keep, rest, up};

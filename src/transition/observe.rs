@@ -1,0 +1,338 @@
+//! What is seen of a namespace. Lists are consistent reads (no resourceVersion), in pages, and only
+//! what is looked at is kept of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::try_join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams};
+
+use super::job;
+use super::spec::{Spec, Target};
+use crate::api::hold_state::{Attempt, DatabaseState, HoldState};
+use crate::apiserver::request::{Error, call, pages};
+use crate::hold::lever::{CONFIG_MAP, Kind, RESTART_ANNOTATION, WORKLOADS};
+use crate::hold::record::LABEL;
+use crate::hold::status_record::StatusRecord;
+use crate::hold::subject::{Controller, Subject};
+
+/// Everything that a plan looks at.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Workloads of the kinds that matter, and held ones of any kind.
+    pub workloads: Vec<Subject>,
+    /// ConfigMaps that the spec names, and held ones.
+    pub config_maps: Vec<Subject>,
+    /// Pods and what stands between them and workloads, where that was asked for.
+    pub pods: Option<Pods>,
+    /// The preflight's Job, where one may be running.
+    pub preflight: Option<JobView>,
+    /// The truncation's Job, where one may be running.
+    pub truncation: Option<JobView>,
+    /// Whether the namespace is being deleted.
+    pub namespace_deleting: bool,
+}
+
+/// One look at the pods of a namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Pods {
+    /// When the look began.
+    pub began: Timestamp,
+    /// When it was complete.
+    pub complete: Timestamp,
+    /// All that have not finished.
+    pub running: Vec<PodView>,
+    /// ReplicaSets.
+    pub replica_sets: Vec<Subject>,
+    /// Jobs.
+    pub jobs: Vec<Subject>,
+}
+
+/// A pod.
+#[derive(Clone, Debug)]
+pub struct PodView {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its controller.
+    pub controller: Option<Controller>,
+    /// The restart that it came up with.
+    pub configuration: Option<String>,
+    /// Whether it is on its way out.
+    pub terminating: bool,
+}
+
+/// A Job of Torpor's own, and what its pods say.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are what the API says, each for itself")]
+pub struct JobView {
+    /// Its name.
+    pub name: String,
+    /// Whether it is there.
+    pub exists: bool,
+    /// Whether it is on its way out.
+    pub deleting: bool,
+    /// Whether it has finished, which it has only once all its pods have.
+    pub finished: bool,
+    /// Whether it succeeded.
+    pub succeeded: bool,
+    /// Exit codes and termination messages of its containers, newest last.
+    pub terminated: Vec<(i32, String)>,
+    /// Why a container does not start.
+    pub waiting: Option<(String, String)>,
+}
+
+/// Reads from one namespace.
+#[derive(Clone)]
+pub struct Reader {
+    /// The client.
+    pub client: Client,
+    /// The namespace.
+    pub namespace: String,
+}
+
+impl Reader {
+    /// Observes everything that a plan is made from, except pods.
+    pub async fn observe(
+        &self,
+        spec: &Spec,
+        state: &HoldState,
+        database: &DatabaseState,
+        deleting: bool,
+    ) -> Result<Observed, Error> {
+        // In a namespace that goes nothing else matters, and a failed read must not block its deletion.
+        if deleting && self.namespace_deleting().await {
+            return Ok(Observed { namespace_deleting: true, ..Observed::default() });
+        }
+        let episode = state.episode.as_ref();
+        let waking = episode.is_some_and(|episode| episode.waking_since.is_some());
+        let attempt = episode.and_then(|episode| episode.attempt.as_ref());
+        let truncation = attempt.filter(|attempt| attempt.ended.is_none() || waking || deleting);
+        let preflight = database.preflight.as_ref().map(|preflight| &preflight.attempt);
+        let preflight = preflight.filter(|attempt| attempt.ended.is_none());
+        let job = async |attempt: Option<&Attempt>| match attempt {
+            Some(attempt) => self.job(&attempt.job).await.map(Some),
+            None => Ok(None),
+        };
+        let ((workloads, config_maps), truncation, preflight) = futures::try_join!(
+            self.subjects(spec, &state.originals),
+            job(truncation),
+            job(preflight)
+        )?;
+        Ok(Observed { workloads, config_maps, preflight, truncation, ..Observed::default() })
+    }
+
+    /// Workloads and ConfigMaps: those of kinds that the spec or the status names, and whatever
+    /// else carries a hold.
+    pub async fn subjects(
+        &self,
+        spec: &Spec,
+        originals: &BTreeMap<String, String>,
+    ) -> Result<(Vec<Subject>, Vec<Subject>), Error> {
+        let remembered = originals.keys().filter_map(|key| key.split('/').next());
+        let full: BTreeSet<&str> =
+            spec.workloads.iter().map(|entry| entry.kind.name).chain(remembered).collect();
+        let workloads = try_join_all(WORKLOADS.iter().map(|kind| {
+            let params = ListParams::default();
+            let whole = full.contains(kind.name);
+            self.list(kind, if whole { params } else { params.labels(LABEL) }, Vec::new())
+        }));
+        let (workloads, config_maps) =
+            futures::try_join!(workloads, self.config_maps(spec, originals))?;
+        Ok((workloads.into_iter().flatten().collect(), config_maps))
+    }
+
+    /// ConfigMaps can be many and large: those that are held or selected are listed by their labels,
+    /// and what is named besides, or was held and has lost its label, is read one by one.
+    async fn config_maps(
+        &self,
+        spec: &Spec,
+        originals: &BTreeMap<String, String>,
+    ) -> Result<Vec<Subject>, Error> {
+        let pointers = config_pointers(spec, originals);
+        let selectors = spec.config_maps.iter().filter_map(|entry| match &entry.target {
+            Target::Labels(labels) => Some(labels.to_string()),
+            Target::Name(_) | Target::All => None,
+        });
+        let listed = try_join_all(selectors.chain([LABEL.to_owned()]).map(|labels| {
+            self.list(&CONFIG_MAP, ListParams::default().labels(&labels), pointers.clone())
+        }));
+        let mut all: BTreeMap<String, Subject> =
+            listed.await?.into_iter().flatten().map(|s| (s.name.clone(), s)).collect();
+        let asked_for = spec.config_maps.iter().filter_map(|entry| match &entry.target {
+            Target::Name(name) => Some(name.as_str()),
+            Target::Labels(_) | Target::All => None,
+        });
+        let remembered = originals.keys().filter_map(|key| {
+            key.strip_prefix("ConfigMap/").and_then(|rest| rest.split('/').next())
+        });
+        let missing: BTreeSet<&str> =
+            asked_for.chain(remembered).filter(|name| !all.contains_key(*name)).collect();
+        let read = try_join_all(missing.into_iter().map(|name| self.get(name, &pointers))).await?;
+        all.extend(read.into_iter().flatten().map(|subject| (subject.name.clone(), subject)));
+        Ok(all.into_values().collect())
+    }
+
+    async fn get(&self, name: &str, pointers: &[String]) -> Result<Option<Subject>, Error> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &CONFIG_MAP.api_resource());
+        let object = call("ConfigMaps", api.get_opt(name)).await?;
+        Ok(object.and_then(|object| Subject::read(&CONFIG_MAP, &object, pointers)))
+    }
+
+    /// Every page of a list.
+    pub async fn list(
+        &self,
+        kind: &'static Kind,
+        params: ListParams,
+        pointers: Vec<String>,
+    ) -> Result<Vec<Subject>, Error> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &kind.api_resource());
+        pages(kind.plural, &api, params, |object| Subject::read(kind, &object, &pointers)).await
+    }
+
+    /// An object as it is now; none where it is gone, or another one has its name.
+    pub async fn again(&self, before: &Subject) -> Result<Option<Subject>, Error> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &before.kind.api_resource());
+        let object = call(before.kind.plural, api.get_opt(&before.name)).await?;
+        let subject = object.and_then(|object| Subject::read(before.kind, &object, []));
+        Ok(subject.filter(|subject| subject.uid == before.uid))
+    }
+
+    /// One look at the pods.
+    pub async fn pods(&self) -> Result<Pods, Error> {
+        let began = Timestamp::now();
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let kind = |name| WORKLOADS.iter().find(|kind| kind.name == name);
+        let of = async |name| match kind(name) {
+            Some(kind) => self.list(kind, ListParams::default(), Vec::new()).await,
+            None => Ok(Vec::new()),
+        };
+        let (running, replica_sets, jobs) = futures::try_join!(
+            pages("pods", &api, ListParams::default(), PodView::read),
+            of("ReplicaSet"),
+            of("Job"),
+        )?;
+        Ok(Pods { began, complete: Timestamp::now(), running, replica_sets, jobs })
+    }
+
+    /// One of Torpor's own Jobs.
+    pub async fn job(&self, name: &str) -> Result<JobView, Error> {
+        let jobs: Api<k8s_openapi::api::batch::v1::Job> =
+            Api::namespaced(self.client.clone(), &self.namespace);
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let labels = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={name}"));
+        let (job, pods) =
+            futures::try_join!(call("jobs", jobs.get_opt(name)), call("pods", pods.list(&labels)))?;
+        let mut view = JobView {
+            name: name.to_owned(),
+            exists: job.is_some(),
+            deleting: job.as_ref().is_some_and(|job| job.metadata.deletion_timestamp.is_some()),
+            ..JobView::default()
+        };
+        for condition in job.and_then(|j| j.status?.conditions).into_iter().flatten() {
+            if condition.status == "True" {
+                view.succeeded |= condition.type_ == "Complete";
+                view.finished |= condition.type_ == "Complete" || condition.type_ == "Failed";
+            }
+        }
+        let mut pods = pods.items;
+        pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
+        for state in pods
+            .into_iter()
+            .filter_map(|pod| pod.status?.container_statuses)
+            .flatten()
+            // A mesh may have put its own beside it.
+            .filter(|container| container.name == job::CONTAINER)
+            .filter_map(|container| container.state)
+        {
+            if let Some(end) = state.terminated {
+                view.terminated.push((end.exit_code, end.message.unwrap_or_default()));
+            }
+            if let Some(waiting) = state.waiting {
+                view.waiting =
+                    Some((waiting.reason.unwrap_or_default(), waiting.message.unwrap_or_default()));
+            }
+        }
+        Ok(view)
+    }
+
+    /// Whether the namespace is on its way out. An installation in one namespace may not read it:
+    /// then it is taken to stay.
+    pub async fn namespace_deleting(&self) -> bool {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        match call("namespaces", api.get_metadata(&self.namespace)).await {
+            Ok(namespace) => namespace.metadata.deletion_timestamp.is_some(),
+            Err(_) => false,
+        }
+    }
+}
+
+impl PodView {
+    /// None for a pod that has finished: it runs no more, however long it stays listed.
+    fn read(pod: Pod) -> Option<Self> {
+        let phase = pod.status.and_then(|status| status.phase).unwrap_or_default();
+        if phase == "Succeeded" || phase == "Failed" {
+            return None;
+        }
+        let meta = pod.metadata;
+        Some(Self {
+            name: meta.name.unwrap_or_default(),
+            labels: meta.labels.unwrap_or_default(),
+            controller: meta.owner_references.into_iter().flatten().find_map(|owner| {
+                (owner.controller == Some(true)).then_some(Controller {
+                    kind: owner.kind,
+                    name: owner.name,
+                    uid: owner.uid,
+                })
+            }),
+            configuration: meta.annotations.and_then(|mut a| a.remove(RESTART_ANNOTATION)),
+            terminating: meta.deletion_timestamp.is_some(),
+        })
+    }
+}
+
+/// The levers of ConfigMaps that matter: those that the spec names, and those that the status remembers,
+/// whose keys may have left the spec, and whose record may have been torn off.
+fn config_pointers(spec: &Spec, originals: &BTreeMap<String, String>) -> Vec<String> {
+    let originals = originals.iter().filter(|(key, _)| key.starts_with("ConfigMap/"));
+    let remembered = originals.filter_map(|(_, text)| serde_json::from_str(text).ok());
+    let mut pointers = spec.config_pointers();
+    pointers.extend(remembered.flat_map(|StatusRecord(levers)| levers.into_keys()));
+    pointers.sort_unstable();
+    pointers.dedup();
+    pointers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transition::spec::Fields;
+    use serde_json::json;
+
+    #[test]
+    fn a_key_that_has_left_the_spec_is_looked_at_as_long_as_it_is_remembered() {
+        let config_maps = json!([{"name": "env", "set": {"A": "1"}}]);
+        let spec = Spec::validate(&Fields {
+            workloads: &[],
+            config_maps: &serde_json::from_value::<Vec<_>>(config_maps).unwrap(),
+            database: None,
+            deals: None,
+            progress_deadline: "10m",
+        });
+        let spec = spec.unwrap();
+        let remembered = |levers: serde_json::Value| levers.to_string();
+        let originals = [
+            ("ConfigMap/env/u".to_owned(), remembered(json!({"/data/B": ["b", "x"]}))),
+            ("ConfigMap/odd/u".to_owned(), "no JSON".to_owned()),
+            ("Deployment/a/u".to_owned(), remembered(json!({"/spec/replicas": [1, 0]}))),
+        ]
+        .into();
+        assert_eq!(config_pointers(&spec, &originals), ["/data/A", "/data/B"]);
+    }
+}

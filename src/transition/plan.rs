@@ -1,0 +1,315 @@
+//! What a plan is made from, and what a plan is: the same for both kinds of object.
+//!
+//! A plan is a status, written first, and then actions. After them Torpor observes again. So the
+//! status records what an action needs to be found again after a crash (the id of an episode, the name
+//! of a Job and its fence) before the action is taken.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::job::Purpose;
+use super::observe::Observed;
+use super::spec::Spec;
+use super::standing::Standing;
+use crate::api::hold_state::{Attempt, DatabaseState, HoldState};
+use crate::deals::clearance;
+use crate::hold::record::Holder;
+use crate::hold::status_record::StatusRecord;
+use crate::hold::subject::Subject;
+
+/// The finalizer that an object has while it holds something.
+pub const FINALIZER: &str = "torpor.dev/hold";
+
+/// Everything that the plan of one object is made from.
+#[derive(Debug)]
+pub struct Input<'a, V, S> {
+    /// The object, as a holder.
+    pub holder: &'a Holder,
+    /// Its generation.
+    pub generation: Option<i64>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Since when it is being deleted.
+    pub deleting_since: Option<Timestamp>,
+    /// Whether it has Torpor's finalizer.
+    pub finalizer: bool,
+    /// Its valid spec.
+    pub spec: &'a V,
+    /// Its status as it was.
+    pub status: &'a S,
+    /// What was observed of its namespace.
+    pub observed: &'a Observed,
+    /// What was observed of its market in this iteration.
+    pub market: Option<&'a clearance::Seen>,
+    /// What earlier iterations left.
+    pub memory: &'a PlanMemory,
+    /// The time, in whole seconds.
+    pub now: Timestamp,
+    /// The id of an episode that this plan may begin.
+    pub fresh_id: &'a str,
+}
+
+impl<V, S> Clone for Input<'_, V, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V, S> Copy for Input<'_, V, S> {}
+
+/// What one iteration leaves to the next. It is kept in memory only: after a restart, Torpor
+/// finds it out again.
+#[derive(Clone, Debug, Default)]
+pub struct PlanMemory {
+    /// Lists that showed no pod.
+    pub confirmations: Confirmations,
+    /// Field managers that change held fields, and rejected writes.
+    pub contests: Contests,
+    /// What is remembered of a market.
+    pub market: clearance::Memory,
+}
+
+/// What to do next about one object.
+#[derive(Debug)]
+pub struct Plan<S> {
+    /// The status, written first, where it differs.
+    pub status: S,
+    /// Calls to the market, made next, in this order.
+    pub calls: Vec<clearance::Action>,
+    /// Actions in the cluster, taken last, in this order.
+    pub actions: Vec<Action>,
+    /// What follows them.
+    pub next: Next,
+    /// For the next plan.
+    pub confirmations: Confirmations,
+    /// For the next plan.
+    pub market: clearance::Memory,
+    /// Whether a change in the namespace may change the plan.
+    pub watches: bool,
+}
+
+/// One action in the cluster.
+#[derive(Debug)]
+pub enum Action {
+    /// Add the finalizer, before the first hold.
+    AddFinalizer,
+    /// Remove the finalizer, after the last hold.
+    RemoveFinalizer,
+    /// Hold a workload or ConfigMap at `wants`, and release its other levers.
+    Hold {
+        /// The workload or ConfigMap.
+        subject: Box<Subject>,
+        /// Levers and values. Empty: release all of it.
+        wants: BTreeMap<String, Value>,
+        /// The id of the episode.
+        episode: String,
+        /// The record of it in the status.
+        recorded: Option<StatusRecord>,
+        /// Whether a CronJob's missed runs are skipped.
+        skip_missed_runs: bool,
+    },
+    /// Mark the hold of a workload or ConfigMap as kept.
+    MarkKept(Box<Subject>),
+    /// Create a Job.
+    CreateJob(Attempt, Purpose),
+    /// Delete a Job.
+    DeleteJob(String),
+}
+
+impl Action {
+    /// Returns whether it takes a hold.
+    pub fn holds(&self) -> bool {
+        matches!(self, Self::Hold { wants, .. } if !wants.is_empty())
+    }
+}
+
+/// What follows the actions of a plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Next {
+    /// Observe again at once.
+    Again,
+    /// Observe the pods and plan again. Nothing of this plan is done.
+    ObservePods,
+    /// Observe the market and plan again. Nothing of this plan is done.
+    ObserveMarket,
+    /// Observe again after this time, or when something changes.
+    Wait(SignedDuration),
+    /// Nothing to do until something changes.
+    AtRest,
+}
+
+impl Next {
+    /// Returns what follows where this and a wait are due.
+    #[must_use]
+    pub fn or_wait(self, wait: SignedDuration) -> Self {
+        match self {
+            Self::AtRest => Self::Wait(wait),
+            Self::Wait(other) => Self::Wait(other.min(wait)),
+            other => other,
+        }
+    }
+}
+
+/// When each step of an episode was first observed without pods.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Confirmations {
+    /// The id of the episode.
+    pub episode: String,
+    /// By name of the step.
+    pub clear: BTreeMap<String, Timestamp>,
+}
+
+/// Held objects that somebody else keeps changing, by uid, and rejected Jobs, by name.
+pub type Contests = BTreeMap<String, Contest>;
+
+/// A field manager that keeps changing a held object, or a rejected write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contest {
+    /// Recent foreign writes.
+    pub count: u32,
+    /// The last of them.
+    pub last: Timestamp,
+    /// Until when Torpor does not write.
+    pub quiet_until: Timestamp,
+    /// The field manager.
+    pub manager: String,
+    /// What it wrote, for the status.
+    pub said: String,
+    /// Where the API server rejected Torpor's last write: its answer.
+    pub rejected: Option<String>,
+}
+
+/// Where the workloads of an object are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Place {
+    /// Nothing is held.
+    #[default]
+    Up,
+    /// On the way down.
+    GoingDown,
+    /// Everything that the spec asks for is down.
+    Down,
+    /// On the way back.
+    ComingUp,
+}
+
+/// What a transition is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldInput<'a> {
+    /// The object, as a holder.
+    pub holder: &'a Holder,
+    /// Whether the object is being deleted.
+    pub deleting: bool,
+    /// Whether it has been deleted for longer than `progressDeadline`: then its finalizer goes.
+    pub overdue: bool,
+    /// Whether it has Torpor's finalizer.
+    pub finalizer: bool,
+    /// What the spec takes down.
+    pub spec: &'a Spec,
+    /// The hold as it was.
+    pub state: &'a HoldState,
+    /// The preflight and the last truncation as they were.
+    pub database: &'a DatabaseState,
+    /// Where the workloads were.
+    pub place: Place,
+    /// What was observed.
+    pub observed: &'a Observed,
+    /// What earlier iterations left.
+    pub memory: &'a PlanMemory,
+    /// The time, in whole seconds.
+    pub now: Timestamp,
+    /// The id of an episode that this may begin.
+    pub fresh_id: &'a str,
+}
+
+impl<'a, V, S> Input<'a, V, S> {
+    /// Returns the part of the input that a transition takes.
+    pub fn hold(
+        &self,
+        spec: &'a Spec,
+        state: &'a HoldState,
+        database: &'a DatabaseState,
+        place: Place,
+    ) -> HoldInput<'a> {
+        HoldInput {
+            holder: self.holder,
+            deleting: self.deleting_since.is_some(),
+            overdue: self.deleting_since.is_some_and(|since| self.now > since + spec.deadline),
+            finalizer: self.finalizer,
+            spec,
+            state,
+            database,
+            place,
+            observed: self.observed,
+            memory: self.memory,
+            now: self.now,
+            fresh_id: self.fresh_id,
+        }
+    }
+}
+
+/// The next part of a transition.
+#[derive(Debug)]
+pub struct Transition {
+    /// The hold as it is to be recorded.
+    pub state: HoldState,
+    /// The preflight and the last truncation as they are to be recorded.
+    pub database: DatabaseState,
+    /// Where the workloads are.
+    pub place: Place,
+    /// How it stands.
+    pub standing: Standing,
+    /// The cause of the episode, where the workloads have just got to [`Place::Down`] or [`Place::Up`].
+    pub completed: Option<String>,
+    /// Whether the episode that was asked for has begun. Not so while the Job of the one before is deleted.
+    pub begun: bool,
+    /// Where everything is down: entries of the spec that match nothing.
+    pub unmatched: Vec<String>,
+    /// Actions in the cluster.
+    pub actions: Vec<Action>,
+    /// What follows them.
+    pub next: Next,
+    /// For the next transition.
+    pub confirmations: Confirmations,
+}
+
+impl Transition {
+    /// Returns whether it takes a hold.
+    pub fn holds(&self) -> bool {
+        self.actions.iter().any(Action::holds)
+    }
+
+    /// Keeps the finalizer, where the object still has something to do at a market.
+    pub fn keep_finalizer(&mut self) {
+        self.actions.retain(|action| !matches!(action, Action::RemoveFinalizer));
+        if self.next == Next::Again && self.actions.is_empty() {
+            self.next = Next::AtRest;
+        }
+    }
+
+    /// Returns whether it removes the finalizer.
+    pub fn removes_finalizer(&self) -> bool {
+        self.actions.iter().any(|action| matches!(action, Action::RemoveFinalizer))
+    }
+
+    /// Returns whether workloads are held and none of them is up again, or others hold all of them.
+    /// Stopped workloads strike no deals, so that the rest may stop without an observation of the market.
+    pub fn finds_all_stopped(&self, input: &HoldInput) -> bool {
+        let holder = input.holder;
+        let mut workloads = input.observed.workloads.iter();
+        (workloads.any(|subject| subject.is_held_by(holder)) && !self.holds_again(holder))
+            || super::all_is_stopped(input.spec, input.observed)
+    }
+
+    /// Returns whether it takes a hold of a workload that this holder holds already: that is up again.
+    fn holds_again(&self, holder: &Holder) -> bool {
+        self.actions.iter().any(|action| match action {
+            Action::Hold { subject, .. } => {
+                subject.kind.name != "ConfigMap" && action.holds() && subject.is_held_by(holder)
+            }
+            _ => false,
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! The role of each workload and ConfigMap in a transition, and the write that it needs.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::draft::Draft;
+use super::plan::Action;
+use super::spec::{Entry, Target};
+use crate::api::labels::{APP, MANAGED_BY, TORPOR};
+use crate::api::reason::Reason;
+use crate::api::workload::{Action as Treatment, MissedRuns};
+use crate::hold::lever::{WORKLOADS, restart_wants};
+use crate::hold::plan::{Decision, Desired, decide};
+use crate::hold::status_record::StatusRecord;
+use crate::hold::subject::Subject;
+
+/// The role of a workload or ConfigMap.
+#[derive(Clone, Debug)]
+pub enum Role<'a> {
+    /// Stop it.
+    Stop(&'a Entry),
+    /// Restart it.
+    Restart(&'a Entry),
+    /// Override its keys.
+    Override(BTreeMap<String, Value>),
+    /// Release it: it is held, and the spec no longer names it.
+    Release,
+}
+
+impl<'a> Draft<'a> {
+    /// Returns the role of a workload or ConfigMap.
+    pub(super) fn role(&self, subject: &'a Subject) -> Option<Role<'a>> {
+        let spec = self.input.spec;
+        // Any observer finishes a release whose ownership is not handed back yet.
+        let held = self.holds(subject) || subject.found.unfinished();
+        if subject.kind.name == "ConfigMap" {
+            let wants = spec.config_wants(subject);
+            return match (wants.is_empty(), held) {
+                (false, _) if !subject.deleting && (held || !is_own(subject)) => {
+                    Some(Role::Override(wants))
+                }
+                (_, true) => Some(Role::Release),
+                _ => None,
+            };
+        }
+        match spec.entry_for(subject).filter(|entry| held || may_take(subject, entry)) {
+            Some(entry) => Some(match entry.action {
+                Treatment::Stop => Role::Stop(entry),
+                Treatment::Restart => Role::Restart(entry),
+            }),
+            None => held.then_some(Role::Release),
+        }
+    }
+
+    /// Returns whether this object holds it, by the annotation or else by the status.
+    pub(super) fn holds(&self, subject: &Subject) -> bool {
+        let holder = self.input.holder;
+        match subject.found.record() {
+            Some(record) => record.held_by(holder),
+            None => self.recorded(subject).is_some(),
+        }
+    }
+
+    /// Returns the status's own record of a held object.
+    pub(super) fn recorded(&self, subject: &Subject) -> Option<StatusRecord> {
+        let text = self.state.originals.get(&record_key(subject))?;
+        serde_json::from_str(text).ok()
+    }
+
+    /// Drops the record of a released object: from now on others own its fields.
+    pub(super) fn forget(&mut self, subject: &Subject) {
+        self.state.originals.remove(&record_key(subject));
+    }
+
+    /// Plans the write that holds the object at `wants`, where it needs one. Fails with reason and
+    /// message where the object can't be held.
+    pub(super) fn write(
+        &mut self,
+        subject: &Subject,
+        wants: BTreeMap<String, Value>,
+        missed_runs: MissedRuns,
+    ) -> Result<Written, (Reason, String)> {
+        let episode = self.episode_id();
+        let recorded = self.recorded(subject);
+        let releases = wants.is_empty();
+        let wish = Desired {
+            holder: self.input.holder,
+            episode: &episode,
+            wants: &wants,
+            remembered: recorded.as_ref(),
+        };
+        match decide(subject, &wish) {
+            Decision::Unchanged => {
+                if releases {
+                    self.forget(subject);
+                }
+                Ok(Written::Already)
+            }
+            Decision::Refuse(refusal) => Err((refusal.reason(), refusal.to_string())),
+            Decision::Write(_) if let Some(rejected) = self.rejected(&subject.uid) => Err(rejected),
+            // A release ends a contest, so that it never waits for one.
+            Decision::Write(_) if !releases && self.quiet(subject) => Ok(Written::Contested),
+            Decision::Write(_) => {
+                self.actions.push(Action::Hold {
+                    subject: Box::new(subject.clone()),
+                    wants,
+                    episode,
+                    recorded,
+                    skip_missed_runs: missed_runs == MissedRuns::Skip,
+                });
+                Ok(Written::Now)
+            }
+        }
+    }
+
+    /// Returns the API server's answer where it rejected the last write of an object (by its uid) or the
+    /// creation of a Job (by its name).
+    pub(super) fn rejected(&self, written: &str) -> Option<(Reason, String)> {
+        let contest = self.input.memory.contests.get(written)?;
+        let answer = contest.rejected.clone().filter(|_| self.input.now < contest.quiet_until)?;
+        Some((Reason::WriteRejected, answer))
+    }
+
+    fn quiet(&self, subject: &Subject) -> bool {
+        let contest = self.input.memory.contests.get(&subject.uid);
+        contest.is_some_and(|contest| self.input.now < contest.quiet_until)
+    }
+
+    /// Returns the values that an object of this role has while down.
+    pub(super) fn wants(&self, subject: &Subject, role: &Role) -> BTreeMap<String, Value> {
+        match role {
+            Role::Stop(_) => subject.kind.stop_wants(),
+            Role::Restart(_) => restart_wants(&self.input.spec.restart_digest(&self.episode_id())),
+            Role::Override(wants) => wants.clone(),
+            Role::Release => BTreeMap::new(),
+        }
+    }
+}
+
+/// How the write of a hold stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Written {
+    /// No write is needed.
+    Already,
+    /// The write is planned.
+    Now,
+    /// The write waits: a field manager keeps changing the object.
+    Contested,
+}
+
+/// Returns the key of an object in `status.originals`.
+pub fn record_key(subject: &Subject) -> String {
+    format!("{}/{}/{}", subject.kind.name, subject.name, subject.uid)
+}
+
+/// Returns whether Torpor may take a new hold of an object. A workload that another controller owns is
+/// refused later where the spec names it, or where Torpor can't hold its owner; else the owner's hold
+/// covers it.
+fn may_take(subject: &Subject, entry: &Entry) -> bool {
+    let owned_by_known = subject
+        .controller
+        .as_ref()
+        .is_some_and(|owner| WORKLOADS.iter().any(|kind| kind.name == owner.kind));
+    let by_name = matches!(entry.target, Target::Name(_));
+    !subject.deleting && !is_own(subject) && !subject.facts.finished && (by_name || !owned_by_known)
+}
+
+/// Returns whether an object is Torpor's own: a Job, a part of a bridge, or the operator itself.
+fn is_own(subject: &Subject) -> bool {
+    subject.labels.get(MANAGED_BY).is_some_and(|by| by == TORPOR)
+        || subject.labels.get(APP).is_some_and(|name| name == TORPOR)
+}
+
+#[cfg(test)]
+#[path = "roles_tests.rs"]
+mod tests;

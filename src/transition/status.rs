@@ -1,0 +1,150 @@
+//! The workloads in the status of an object.
+
+use super::blockers::{blockers, not_ready, not_restarted};
+use super::draft::Draft;
+use super::plan::{HoldInput, Place};
+use super::roles::{Role, record_key};
+use super::spec::Entry;
+use super::standing::few;
+use crate::api::condition;
+use crate::api::hold_state::{Counts, WorkloadStatus};
+use crate::hold::plan::{Decision, Desired, decide, describe_originals};
+use crate::hold::record::Found;
+use crate::hold::refusal::Refusal;
+use crate::hold::status_record::StatusRecord;
+use crate::hold::subject::Subject;
+
+/// Bytes of originals that the status keeps.
+const LONGEST_ORIGINALS: usize = 256 * 1024;
+/// Workloads that the status shows in detail.
+const DETAILED: usize = 100;
+
+impl Draft<'_> {
+    /// Writes workloads, counts and originals into the state.
+    pub(super) fn report_workloads(&mut self) {
+        let holder = self.input.holder;
+        let mut counts = Counts::default();
+        let mut workloads = Vec::new();
+        let mut originals = std::collections::BTreeMap::new();
+        let mut recorded_bytes = 0;
+        for (subject, role) in &self.roles {
+            let status = self.workload(subject, role);
+            counts.total += 1;
+            counts.held += i32::from(self.holds(subject));
+            counts.down +=
+                i32::from(matches!(status.state.as_str(), "Down" | "Restarted" | "Overridden"));
+            counts.refused += i32::from(status.state == "Refused");
+            let key = record_key(subject);
+            match &subject.found {
+                Found::Record(record) if record.held_by(holder) => {
+                    let recorded = StatusRecord::of(record, holder);
+                    if let Ok(text) = serde_json::to_string(&recorded)
+                        && recorded_bytes + key.len() + text.len() <= LONGEST_ORIGINALS
+                    {
+                        recorded_bytes += key.len() + text.len();
+                        originals.insert(key, text);
+                    }
+                }
+                Found::Record(_) => {}
+                // Its annotation is gone: what the status knows is all that is left.
+                Found::Nothing | Found::RecordMissing => {
+                    if let Some(text) = self.state.originals.get(&key) {
+                        originals.insert(key, text.clone());
+                    }
+                }
+            }
+            workloads.push(status);
+        }
+        // What needs attention comes first where not all can be shown.
+        workloads.sort_by_key(|workload| workload.message.is_none());
+        workloads.truncate(DETAILED);
+        workloads.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
+        self.state.workloads = workloads;
+        // Nothing there is nothing to count, also where all that was held has been deleted since.
+        self.state.counts = (!self.roles.is_empty()).then_some(counts);
+        self.state.originals = originals;
+    }
+
+    fn workload(&self, subject: &Subject, role: &Role) -> WorkloadStatus {
+        let held = self.holds(subject);
+        let waking = self.place == Place::ComingUp;
+        let pods = self.input.observed.pods.as_ref();
+        let before =
+            self.input.state.workloads.iter().find(|workload| {
+                workload.kind == subject.kind.name && workload.name == subject.name
+            });
+        let unseen = |doing: &str, done: &str| match before {
+            Some(before) if before.state == done => (done.to_owned(), None),
+            _ => (doing.to_owned(), None),
+        };
+        let seen = |waits: Vec<String>, doing: &str, done: &str| {
+            if waits.is_empty() {
+                (done.to_owned(), None)
+            } else {
+                (doing.to_owned(), Some(few(&waits)))
+            }
+        };
+        let refusal = (!held && !waking).then(|| self.refusal(subject, role)).flatten();
+        let refusal = refusal.map(|refusal| refusal.to_string());
+        let (state, message) = match (role, pods) {
+            _ if refusal.is_some() => ("Refused".to_owned(), refusal),
+            (Role::Override(_), _) if held => ("Overridden".to_owned(), None),
+            (Role::Release, _) if held => ("Waking".to_owned(), None),
+            (Role::Stop(_), Some(pods)) if held => {
+                seen(blockers(subject, pods), "Stopping", "Down")
+            }
+            (Role::Stop(_), None) if held => unseen("Stopping", "Down"),
+            (Role::Restart(_), Some(pods)) if held => {
+                let digest = self.input.spec.restart_digest(&self.episode_id());
+                seen(not_restarted(subject, pods, &digest), "Restarting", "Restarted")
+            }
+            (Role::Restart(_), None) if held => unseen("Restarting", "Restarted"),
+            _ if waking => match not_ready(subject, matches!(role, Role::Restart(_))) {
+                Some(waits) => ("Waking".to_owned(), Some(waits)),
+                None => ("Ready".to_owned(), None),
+            },
+            _ => ("Running".to_owned(), None),
+        };
+        // What others wrote into it is told where there is nothing more urgent.
+        let message = message.or_else(|| {
+            let contest = self.input.memory.contests.get(&subject.uid).filter(|_| held)?;
+            Some(contest.said.clone()).filter(|said| !said.is_empty())
+        });
+        let original =
+            subject.found.record().and_then(|record| describe_originals(subject.kind, record));
+        WorkloadStatus {
+            kind: subject.kind.name.to_owned(),
+            name: subject.name.clone(),
+            state,
+            original,
+            message: message.map(|message| condition::shorten(&message)),
+        }
+    }
+
+    /// Why an object can't be held as its role asks.
+    pub(super) fn refusal(&self, subject: &Subject, role: &Role) -> Option<Refusal> {
+        let wants = self.wants(subject, role);
+        let recorded = self.recorded(subject);
+        let wish = Desired {
+            holder: self.input.holder,
+            episode: &self.episode_id(),
+            wants: &wants,
+            remembered: recorded.as_ref(),
+        };
+        match decide(subject, &wish) {
+            Decision::Refuse(refusal) => Some(refusal),
+            Decision::Unchanged | Decision::Write(_) => None,
+        }
+    }
+
+    /// Entries that name what is not there: it may never be, or the name is mistyped.
+    pub(super) fn unmatched(&self) -> Vec<String> {
+        let HoldInput { spec, observed, .. } = self.input;
+        let there = |entry: &Entry| {
+            observed.workloads.iter().any(|subject| {
+                entry.kind == subject.kind && entry.target.precision(subject).is_some()
+            })
+        };
+        spec.workloads.iter().filter(|entry| !there(entry)).filter_map(Entry::in_words).collect()
+    }
+}

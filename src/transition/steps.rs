@@ -1,0 +1,352 @@
+//! The steps of a transition. Each says whether it is done, and else what it waits for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::SignedDuration;
+
+use super::blockers::{blockers, not_ready, not_restarted, of_old_template};
+use super::draft::Draft;
+use super::observe::Pods;
+use super::roles::{Role, Written};
+use super::spec::{ConfigEntry, Target};
+use super::standing::few;
+use crate::api::database::Truncate;
+use crate::api::hold_state::EpisodeTruncation;
+use crate::api::reason::Reason;
+use crate::api::workload::MissedRuns;
+use crate::hold::subject::Subject;
+
+/// Time between the two lists that show no pod.
+const BETWEEN_LISTS: SignedDuration = SignedDuration::from_secs(5);
+
+/// A step on the way down or up.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StepName {
+    /// The preflight has passed, and Torpor can hold everything.
+    Preflight,
+    /// ConfigMaps are overridden, or restored.
+    ConfigMaps,
+    /// Workloads of one stage.
+    Stage(i32),
+    /// Restarted workloads.
+    Restart,
+    /// The truncation Job.
+    Truncate,
+    /// No truncation can commit any more.
+    Fence,
+    /// Objects that the spec no longer names are released.
+    Release,
+}
+
+impl fmt::Display for StepName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stage(stage) => write!(f, "Stage {stage}"),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+/// How a step stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// It is done.
+    Done,
+    /// Actions are to be taken, and then Torpor observes again.
+    Act,
+    /// The pods have to be observed.
+    Observe,
+    /// No pod is left; a second list after this time has to confirm it.
+    Confirm(SignedDuration),
+    /// It waits for these objects.
+    Wait(Vec<String>),
+    /// A person is needed.
+    Blocked {
+        /// For the conditions.
+        reason: Reason,
+        /// The obstacle and its remedy.
+        message: String,
+    },
+}
+
+impl Draft<'_> {
+    pub(super) fn steps_down(&self) -> Vec<StepName> {
+        let mut steps = vec![StepName::Preflight, StepName::ConfigMaps, StepName::Release];
+        let before = self.truncate_settings().and_then(|truncate| truncate.before_stage);
+        let (early, late): (Vec<_>, Vec<_>) = self
+            .input
+            .spec
+            .stages()
+            .into_iter()
+            .partition(|stage| before.is_none_or(|before| *stage < before));
+        steps.extend(early.into_iter().map(StepName::Stage));
+        steps.extend([StepName::Restart, StepName::Truncate]);
+        steps.extend(late.into_iter().map(StepName::Stage));
+        steps
+    }
+
+    pub(super) fn steps_up(&self) -> Vec<StepName> {
+        let stages = self.input.spec.stages().into_iter().rev().map(StepName::Stage);
+        [StepName::Fence, StepName::ConfigMaps, StepName::Release]
+            .into_iter()
+            .chain(stages)
+            .chain([StepName::Restart])
+            .collect()
+    }
+
+    pub(super) fn truncate_settings(&self) -> Option<&Truncate> {
+        self.input.spec.database.as_ref().map(|database| &database.spec.truncate)
+    }
+
+    pub(super) fn down(&mut self, step: &StepName) -> Step {
+        match step {
+            StepName::Preflight => self.before_the_first_hold(),
+            StepName::ConfigMaps => match self.missing_config_map() {
+                Some(message) => Step::Blocked { reason: Reason::ConfigMapNotFound, message },
+                None => self.hold_all(|role| matches!(role, Role::Override(_))),
+            },
+            StepName::Release => {
+                let held = |(subject, role): &(&Subject, Role)| {
+                    matches!(role, Role::Release) && self.holds(subject)
+                };
+                // What is let go writes again: not while a truncation may still commit.
+                match self.waking_fence() {
+                    Step::Done => self.hold_all(|role| matches!(role, Role::Release)),
+                    fence if self.roles.iter().any(held) => fence,
+                    _ => Step::Done,
+                }
+            }
+            StepName::Stage(stage) => self.stop_stage(*stage),
+            StepName::Restart => self.restart(),
+            StepName::Truncate => self.truncate(),
+            StepName::Fence => Step::Done,
+        }
+    }
+
+    pub(super) fn up(&mut self, step: &StepName) -> Step {
+        match step {
+            StepName::Fence => self.waking_fence(),
+            StepName::ConfigMaps => self.release_all(|role| matches!(role, Role::Override(_))),
+            StepName::Release => self.release_all(|role| matches!(role, Role::Release)),
+            StepName::Stage(stage) => {
+                let stage = *stage;
+                self.wake(move |role| matches!(role, Role::Stop(entry) if entry.stage == stage))
+            }
+            StepName::Restart => self.wake(|role| matches!(role, Role::Restart(_))),
+            StepName::Preflight | StepName::Truncate => Step::Done,
+        }
+    }
+
+    /// Finds every known obstacle before anything is stopped.
+    fn before_the_first_hold(&mut self) -> Step {
+        let pending = self.state.episode.as_ref().is_some_and(|episode| {
+            episode.truncation == EpisodeTruncation::Pending && episode.attempt.is_none()
+        });
+        if pending {
+            match self.preflight() {
+                Step::Done => {}
+                other => return other,
+            }
+        }
+        if self.roles.iter().any(|(subject, _)| self.holds(subject)) {
+            return Step::Done;
+        }
+        if let Some(step) = self.obstacle() {
+            return step;
+        }
+        let rejected: Vec<_> =
+            self.roles.iter().filter_map(|(subject, _)| self.rejected(&subject.uid)).collect();
+        blocked(&rejected).unwrap_or(Step::Done)
+    }
+
+    /// Returns an obstacle to holding the objects of the namespace, also while awake.
+    pub(super) fn obstacle(&self) -> Option<Step> {
+        if let Some(message) = self.missing_config_map() {
+            return Some(Step::Blocked { reason: Reason::ConfigMapNotFound, message });
+        }
+        let refused: Vec<_> = self
+            .roles
+            .iter()
+            .filter_map(|(subject, role)| self.refusal(subject, role))
+            .map(|refusal| (refusal.reason(), refusal.to_string()))
+            .collect();
+        blocked(&refused)
+    }
+
+    fn missing_config_map(&self) -> Option<String> {
+        let matched = |entry: &ConfigEntry| {
+            let all = &self.input.observed.config_maps;
+            all.iter().any(|config_map| entry.target.precision(config_map).is_some())
+        };
+        let missing = self.input.spec.config_maps.iter().find(|entry| !matched(entry))?;
+        Some(match &missing.target {
+            Target::Name(name) => format!(
+                "ConfigMap {name} does not exist: create it, or correct its name in spec.configMaps"
+            ),
+            Target::Labels(labels) => format!(
+                "no ConfigMap has the labels {labels}: label one, or correct the selector in spec.configMaps"
+            ),
+            Target::All => return None,
+        })
+    }
+
+    /// Holds every object of such a role that is not held as it should be.
+    fn hold_all(&mut self, of: impl Fn(&Role) -> bool) -> Step {
+        let roles = self.roles.clone();
+        let mut outcome = Step::Done;
+        let mut refused = Vec::new();
+        for (subject, role) in roles.iter().filter(|(_, role)| of(role)) {
+            let wants = self.wants(subject, role);
+            match self.write(subject, wants, missed_runs(role)) {
+                Ok(Written::Already) => {}
+                Ok(Written::Now) => outcome = Step::Act,
+                Ok(Written::Contested) => {
+                    refused.push((Reason::Contested, self.contested(subject)));
+                }
+                Err(refusal) => refused.push(refusal),
+            }
+        }
+        // Refused objects are reported once all others are written.
+        match outcome {
+            Step::Done => blocked(&refused).unwrap_or(Step::Done),
+            outcome => outcome,
+        }
+    }
+
+    pub(super) fn contested(&self, subject: &Subject) -> String {
+        let manager = self
+            .input
+            .memory
+            .contests
+            .get(&subject.uid)
+            .map_or("another controller", |contest| contest.manager.as_str());
+        let field = subject.kind.stop.unwrap_or("/data");
+        format!(
+            "{} is held, and {manager} keeps changing {field}: make {manager} ignore the field (Argo CD: ignoreDifferences; Flux: leave the field out of the manifest; KEDA and HPA: pause them)",
+            subject.display()
+        )
+    }
+
+    fn release_all(&mut self, of: impl Fn(&Role) -> bool) -> Step {
+        let roles = self.roles.clone();
+        let mut outcome = Step::Done;
+        let mut refused = Vec::new();
+        for (subject, role) in roles.iter().filter(|(_, role)| of(role)) {
+            if !self.holds(subject) && !subject.found.unfinished() {
+                continue;
+            }
+            match self.write(subject, BTreeMap::new(), missed_runs(role)) {
+                Ok(Written::Already) => {}
+                // A contest never delays a release.
+                Ok(Written::Now | Written::Contested) => outcome = Step::Act,
+                // An object that can't be written never keeps the others down.
+                Err((_, message)) => refused.push(message),
+            }
+        }
+        if outcome == Step::Done && !refused.is_empty() { Step::Wait(refused) } else { outcome }
+    }
+
+    fn wake(&mut self, of: impl Fn(&Role) -> bool) -> Step {
+        match self.release_all(&of) {
+            Step::Done => {}
+            other => return other,
+        }
+        let waits: Vec<String> = self
+            .roles
+            .iter()
+            .filter(|(subject, role)| of(role) && subject.found.record().is_none())
+            .filter_map(|(subject, role)| not_ready(subject, matches!(role, Role::Restart(_))))
+            .collect();
+        if waits.is_empty() { Step::Done } else { Step::Wait(waits) }
+    }
+
+    fn stop_stage(&mut self, stage: i32) -> Step {
+        let of = |role: &Role| matches!(role, Role::Stop(entry) if entry.stage == stage);
+        match self.hold_all(of) {
+            Step::Done => {}
+            other => {
+                self.forget_confirmation(&StepName::Stage(stage));
+                return other;
+            }
+        }
+        let Some(pods) = &self.input.observed.pods else { return Step::Observe };
+        let running: Vec<String> = self
+            .roles
+            .iter()
+            .filter(|(_, role)| of(role))
+            .flat_map(|(subject, _)| blockers(subject, pods))
+            .collect();
+        self.writer_observed |= !running.is_empty();
+        self.confirm(&StepName::Stage(stage), pods, running)
+    }
+
+    fn restart(&mut self) -> Step {
+        let of = |role: &Role| matches!(role, Role::Restart(_));
+        match self.hold_all(of) {
+            Step::Done => {}
+            other => {
+                self.forget_confirmation(&StepName::Restart);
+                return other;
+            }
+        }
+        if !self.roles.iter().any(|(_, role)| of(role)) {
+            return Step::Done;
+        }
+        let Some(pods) = &self.input.observed.pods else { return Step::Observe };
+        let digest = self.input.spec.restart_digest(&self.episode_id());
+        let waits: Vec<String> = self
+            .roles
+            .iter()
+            .filter(|(_, role)| of(role))
+            .flat_map(|(subject, _)| not_restarted(subject, pods, &digest))
+            .collect();
+        self.writer_observed |= self
+            .roles
+            .iter()
+            .any(|(subject, role)| of(role) && !of_old_template(subject, pods, &digest).is_empty());
+        self.confirm(&StepName::Restart, pods, waits)
+    }
+
+    /// Pods may run again since a hold was written: the next list is the first.
+    pub(super) fn forget_confirmation(&mut self, step: &StepName) {
+        self.confirmations.clear.remove(&step.to_string());
+    }
+
+    /// Asks for two lists, some seconds apart, that show no pod. One is enough where everything has been
+    /// down already and no truncation is pending.
+    fn confirm(&mut self, step: &StepName, pods: &Pods, running: Vec<String>) -> Step {
+        let key = step.to_string();
+        if !running.is_empty() {
+            self.confirmations.clear.remove(&key);
+            return Step::Wait(running);
+        }
+        let truncation = self.state.episode.as_ref().map(|episode| episode.truncation);
+        if self.was_down() && truncation != Some(EpisodeTruncation::Pending) {
+            return Step::Done;
+        }
+        let first = *self.confirmations.clear.entry(key).or_insert(pods.complete);
+        let apart = pods.began.duration_since(first);
+        if apart >= BETWEEN_LISTS {
+            Step::Done
+        } else if apart.is_negative() {
+            Step::Confirm(BETWEEN_LISTS)
+        } else {
+            Step::Confirm(BETWEEN_LISTS - apart)
+        }
+    }
+}
+
+/// Returns a blocked step that names the refused objects; none where there are none.
+fn blocked(refused: &[(Reason, String)]) -> Option<Step> {
+    let (reason, _) = refused.first()?;
+    let messages: Vec<String> = refused.iter().map(|(_, message)| message.clone()).collect();
+    Some(Step::Blocked { reason: reason.clone(), message: few(&messages) })
+}
+
+fn missed_runs(role: &Role) -> MissedRuns {
+    match role {
+        Role::Stop(entry) | Role::Restart(entry) => entry.missed_runs,
+        Role::Override(_) | Role::Release => MissedRuns::default(),
+    }
+}

@@ -1,0 +1,83 @@
+//! Objects of the worlds in which planners are tested: what a planner writes is so, and controllers obey
+//! at once.
+
+use serde_json::{Value, json};
+
+use super::observe::PodView;
+use crate::hold::lever::Kind;
+use crate::hold::plan::{Decision, Desired, decide};
+use crate::hold::subject::Subject;
+
+pub(crate) fn deployment(name: &str, replicas: i64) -> Value {
+    let mut object = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "namespace": "ns", "name": name, "uid": format!("uid-of-{name}"),
+            "resourceVersion": "1", "generation": 1,
+        },
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}},
+    });
+    obeyed(&mut object);
+    object
+}
+
+/// Its controller has obeyed the spec.
+pub(crate) fn obeyed(object: &mut Value) {
+    let replicas = object["spec"]["replicas"].clone();
+    object["status"] = json!({
+        "observedGeneration": 1,
+        "replicas": replicas,
+        "updatedReplicas": replicas,
+        "availableReplicas": replicas,
+    });
+}
+
+pub(crate) fn subject(object: &Value) -> Subject {
+    let kind = Kind::workload("Deployment").unwrap();
+    Subject::read(kind, &serde_json::from_value(object.clone()).unwrap(), []).unwrap()
+}
+
+pub(crate) fn pod(app: &str, configuration: Option<String>) -> PodView {
+    PodView {
+        name: format!("{app}-pod"),
+        labels: [("app".to_owned(), app.to_owned())].into(),
+        controller: None,
+        configuration,
+        terminating: true,
+    }
+}
+
+/// Writes to an object until nothing is left to write.
+pub(crate) fn write(object: &mut Value, observed: &Subject, desired: &Desired) {
+    let mut current = observed.clone();
+    loop {
+        let Decision::Write(write) = decide(&current, desired) else {
+            panic!("nothing to write to {}", observed.name)
+        };
+        merge(object, &write.patch);
+        current = subject(object);
+        if !write.unfinished {
+            break;
+        }
+    }
+    obeyed(object);
+}
+
+/// RFC 7386.
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in patch {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(key);
+        } else {
+            merge(&mut target[key], value);
+        }
+    }
+}

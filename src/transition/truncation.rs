@@ -1,0 +1,282 @@
+//! The steps that run a Job: the preflight, the truncation, and the fence between it and a wake.
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::attempt::{self, Progress, fenced, retry_at};
+use super::draft::Draft;
+use super::job::{self, Purpose};
+use super::observe::JobView;
+use super::plan::{Action, Next};
+use super::spec::DatabaseEntry;
+use super::steps::Step;
+use crate::api::hold_state::{
+    Attempt, AttemptEnd, EmptiedTable, EpisodeTruncation, Preflight, Truncation,
+};
+use crate::api::reason::Reason;
+use crate::truncate::report::Report;
+
+/// Tables in the status.
+const LARGEST: usize = 10;
+
+impl Draft<'_> {
+    /// Runs the preflight: the dry run of the truncation. It runs whenever `spec.database` changes.
+    pub(super) fn preflight(&mut self) -> Step {
+        let Some(database) = &self.input.spec.database else {
+            let earlier = self.database.preflight.take();
+            self.actions.extend(earlier.map(|p| Action::DeleteJob(p.attempt.job)));
+            return Step::Done;
+        };
+        let mut preflight = match self.database.preflight.take() {
+            Some(preflight) if preflight.attempt.settings == database.digest => preflight,
+            earlier => {
+                let earlier = earlier.map(|preflight| preflight.attempt);
+                let number = earlier.as_ref().map_or(0, |attempt| attempt.number);
+                self.actions.extend(earlier.map(|attempt| Action::DeleteJob(attempt.job)));
+                Preflight {
+                    attempt: self.attempt(database, Purpose::Preflight, number),
+                    tables: None,
+                    rows: None,
+                    bytes: None,
+                }
+            }
+        };
+        let seen = self.input.observed.preflight.as_ref();
+        let (step, report) =
+            self.pursue(database, Purpose::Preflight, &mut preflight.attempt, seen);
+        if let Some(report) = report {
+            preflight.tables = Some(clamp(report.totals.tables));
+            preflight.rows = Some(clamp(report.totals.rows));
+            preflight.bytes = Some(clamp(report.totals.bytes));
+        }
+        self.database.preflight = Some(preflight);
+        step
+    }
+
+    pub(super) fn truncate(&mut self) -> Step {
+        let Some(database) = &self.input.spec.database else {
+            self.stop_truncation();
+            return Step::Done;
+        };
+        let Some(episode) = &self.state.episode else { return Step::Done };
+        if episode.truncation != EpisodeTruncation::Pending {
+            return Step::Done;
+        }
+        let id = episode.id.clone();
+        let mut attempt = episode
+            .attempt
+            .clone()
+            .unwrap_or_else(|| self.attempt(database, Purpose::Truncation, 0));
+        let seen = self.input.observed.truncation.as_ref();
+        let before = attempt.clone();
+        let (step, report) = self.pursue(database, Purpose::Truncation, &mut attempt, seen);
+        let replaced = (attempt.number != before.number).then_some(before.not_after);
+        if step == Step::Done {
+            let report = report.unwrap_or_default();
+            self.database.truncation = Some(Truncation {
+                episode: id,
+                at: Time(self.input.now),
+                tables: clamp(report.totals.tables),
+                rows: clamp(report.totals.rows),
+                bytes_freed: clamp(report.totals.bytes),
+                largest: report
+                    .tables
+                    .into_iter()
+                    .take(LARGEST)
+                    .map(|table| EmptiedTable {
+                        name: table.name,
+                        rows: clamp(table.rows),
+                        bytes: clamp(table.bytes),
+                    })
+                    .collect(),
+            });
+        }
+        if let Some(episode) = &mut self.state.episode {
+            episode.attempt = Some(attempt);
+            episode.earlier_not_after = replaced.or(episode.earlier_not_after.take());
+            if step == Step::Done {
+                episode.truncation = EpisodeTruncation::Done;
+            }
+        }
+        step
+    }
+
+    /// Returns a new attempt, the one after `number`. Its time begins when the status records it.
+    fn attempt(&self, database: &DatabaseEntry, purpose: Purpose, number: i32) -> Attempt {
+        let number = number + 1;
+        let id = match purpose {
+            Purpose::Preflight => database.digest[..8].to_owned(),
+            Purpose::Truncation => self.episode_id(),
+        };
+        Attempt {
+            number,
+            job: job::name(&self.input.holder.name, purpose, &id, number),
+            not_after: Time(self.input.now + attempt::TIME_LIMIT),
+            settings: database.digest.clone(),
+            ended: None,
+            message: None,
+            retry_at: None,
+        }
+    }
+
+    /// Takes an attempt one step further: creates its Job, waits for it, records its end, begins another.
+    /// Returns the report where the attempt has just ended.
+    fn pursue(
+        &mut self,
+        database: &DatabaseEntry,
+        purpose: Purpose,
+        attempt: &mut Attempt,
+        seen: Option<&JobView>,
+    ) -> (Step, Option<Report>) {
+        let now = self.input.now;
+        // The observed Job may be that of an earlier attempt.
+        let seen = seen.filter(|job| job.name == attempt.job);
+        if attempt.ended.is_none() {
+            match attempt::progress(attempt, seen, now) {
+                Progress::Missing => {
+                    if let Some((reason, message)) = self.rejected(&attempt.job) {
+                        return (Step::Blocked { reason, message }, None);
+                    }
+                    self.actions.push(Action::CreateJob(attempt.clone(), purpose));
+                    return (Step::Act, None);
+                }
+                Progress::Running(waiting) => return (running(attempt, waiting), None),
+                Progress::Ended { end, message, report } => {
+                    attempt.ended = Some(end);
+                    if end != AttemptEnd::Succeeded {
+                        attempt.message = Some(message);
+                        attempt.retry_at = Some(Time(retry_at(end, attempt.number, now)));
+                    }
+                    // The Job of a refused truncation stays: as long as its name is taken nobody can create it
+                    // once more, and no wake has to wait for its fence.
+                    if end == AttemptEnd::Failed || purpose == Purpose::Preflight {
+                        self.actions.push(Action::DeleteJob(attempt.job.clone()));
+                    }
+                    if end == AttemptEnd::Succeeded {
+                        return (Step::Done, report);
+                    }
+                }
+            }
+        }
+        if attempt.ended == Some(AttemptEnd::Succeeded) {
+            return (Step::Done, None);
+        }
+        let due = attempt.retry_at.as_ref().is_none_or(|at| now >= at.0);
+        // A stopped attempt may still commit: the next one waits for its fence, whatever has changed.
+        let over = attempt.ended == Some(AttemptEnd::Refused) || fenced(attempt, now);
+        if due || (over && attempt.settings != database.digest) {
+            if attempt.ended == Some(AttemptEnd::Refused) && purpose == Purpose::Truncation {
+                self.actions.push(Action::DeleteJob(attempt.job.clone()));
+            }
+            *attempt = self.attempt(database, purpose, attempt.number);
+            self.actions.push(Action::CreateJob(attempt.clone(), purpose));
+            return (Step::Act, None);
+        }
+        let message = attempt.message.clone().unwrap_or_default();
+        if attempt.ended == Some(AttemptEnd::Refused) {
+            let reason = match purpose {
+                Purpose::Preflight => Reason::PreflightRefused,
+                Purpose::Truncation => Reason::TruncationRefused,
+            };
+            return (Step::Blocked { reason, message }, None);
+        }
+        (Step::Wait(vec![format!("Job {} failed: {message}", attempt.job)]), None)
+    }
+
+    /// Deletes the Job of a truncation that may be running, because a writer turned up. The next attempt
+    /// begins once this one can't commit any more.
+    pub(super) fn stop_truncation(&mut self) {
+        let Some(attempt) =
+            self.state.episode.as_mut().and_then(|episode| episode.attempt.as_mut())
+        else {
+            return;
+        };
+        let finished = self.input.observed.truncation.as_ref().is_some_and(|job| job.finished);
+        match attempt.ended {
+            None if !finished => {
+                attempt.ended = Some(AttemptEnd::Failed);
+                attempt.message =
+                    Some("Torpor deleted the Job: a workload that was down runs again".to_owned());
+                attempt.retry_at = Some(Time(attempt.not_after.0 + attempt::CLOCK_MARGIN));
+            }
+            // An operator may have crashed before it deleted the Job.
+            Some(AttemptEnd::Failed) if !fenced(attempt, self.input.now) => {}
+            _ => return,
+        }
+        let job = attempt.job.clone();
+        self.actions.push(Action::DeleteJob(job));
+    }
+
+    /// Deletes the Job of the truncation before its episode is forgotten: nobody would know of it any
+    /// more. A Job that a foreign finalizer keeps delays nothing.
+    pub(super) fn delete_truncation_job(&mut self) -> Option<Step> {
+        self.state.episode.as_ref()?.attempt.as_ref()?;
+        let Some(job) = &self.input.observed.truncation else {
+            // Torpor observes it once the status says that the wake has begun.
+            return Some(Step::Act);
+        };
+        if !job.exists || job.deleting {
+            return None;
+        }
+        self.actions.push(Action::DeleteJob(job.name.clone()));
+        Some(Step::Wait(vec![format!("Job {} is being deleted", job.name)]))
+    }
+
+    /// Keeps everything down while a truncation could still commit.
+    pub(super) fn waking_fence(&self) -> Step {
+        let Some(episode) = &self.state.episode else { return Step::Done };
+        let Some(attempt) = &episode.attempt else { return Step::Done };
+        // The Job of the earlier attempt is deleted, but a late request may still create it.
+        let earlier = episode.earlier_not_after.as_ref();
+        if earlier.is_some_and(|at| self.input.now <= at.0 + attempt::CLOCK_MARGIN) {
+            let job = &attempt.job;
+            return Step::Wait(vec![format!("the attempt before Job {job} may still commit")]);
+        }
+        let finished =
+            self.input.observed.truncation.as_ref().is_some_and(|job| job.exists && job.finished);
+        // Such a Job was observed finished, and it stays.
+        let over = matches!(attempt.ended, Some(AttemptEnd::Succeeded | AttemptEnd::Refused));
+        if finished || over || fenced(attempt, self.input.now) {
+            return Step::Done;
+        }
+        Step::Wait(vec![format!("Job {} may still commit", attempt.job)])
+    }
+
+    /// Observes the preflight of an awake object when it may have something to report.
+    pub(super) fn wait_for_preflight(&mut self) {
+        let Next::Wait(_) = self.next else { return };
+        let attempt = self.database.preflight.as_ref().map(|preflight| &preflight.attempt);
+        let retry = attempt.and_then(|attempt| attempt.retry_at.as_ref());
+        let left = retry.map(|at| at.0.duration_since(self.input.now));
+        self.next = Next::Wait(left.unwrap_or_default().max(SignedDuration::from_secs(2)));
+    }
+}
+
+/// Returns how a Job stands that has not finished. A container that can't start needs a person.
+fn running(attempt: &Attempt, waiting: Option<(String, String)>) -> Step {
+    match waiting {
+        Some((reason, message)) if reason != "ContainerCreating" && reason != "PodInitializing" => {
+            let message = format!("Job {} can't start: {message}", attempt.job);
+            Step::Blocked { reason: Reason::Container(reason), message }
+        }
+        _ => Step::Wait(vec![format!("Job {} is running", attempt.job)]),
+    }
+}
+
+/// Returns a count as the API writes it.
+fn clamp<T: TryFrom<u64> + Bounded>(number: u64) -> T {
+    T::try_from(number).unwrap_or(T::LARGEST)
+}
+
+/// The bound of a number type of the API.
+trait Bounded {
+    const LARGEST: Self;
+}
+
+impl Bounded for i32 {
+    const LARGEST: Self = Self::MAX;
+}
+
+impl Bounded for i64 {
+    const LARGEST: Self = Self::MAX;
+}

@@ -1,0 +1,182 @@
+//! The way back.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::draft::Draft;
+use super::plan::{Action, HoldInput, Next, Place, Transition};
+use super::roles::Written;
+use super::standing::few;
+use super::steps::{Step, StepName};
+use crate::api::reason::Reason;
+use crate::api::workload::MissedRuns;
+use crate::hold::plan::{Decision, mark_kept};
+
+/// Brings everything back that the object holds. Of an object whose deletion is overdue it removes the
+/// finalizer all the same: the sweep for holders that are gone does the rest.
+pub fn up(input: HoldInput) -> Transition {
+    let mut draft = Draft::new(input);
+    let fence = draft.waking_fence();
+    draft.come_up();
+    let removes = draft.actions.iter().any(|action| matches!(action, Action::RemoveFinalizer));
+    if input.overdue && fence == Step::Done && !removes {
+        draft.actions.push(Action::RemoveFinalizer);
+    }
+    draft.finish()
+}
+
+/// Changes nothing.
+pub fn rest(input: HoldInput) -> Transition {
+    Draft::new(input).finish()
+}
+
+/// Leaves everything down for the next object of this name: `onDelete: Keep`. Removes the finalizer when
+/// every hold is marked as kept, or when the deletion is overdue.
+pub fn keep(input: HoldInput) -> Transition {
+    let mut draft = Draft::new(input);
+    // An object that adopts the hold later knows nothing of a truncation that may still commit.
+    let fence = draft.waking_fence();
+    if fence == Step::Done {
+        let waits = draft.mark_kept();
+        if input.overdue || (draft.actions.is_empty() && waits.is_empty()) {
+            draft.actions.push(Action::RemoveFinalizer);
+        } else if draft.actions.is_empty() {
+            draft.at("Keep", Step::Wait(waits));
+        } else {
+            draft.next = Next::Again;
+        }
+    } else {
+        draft.stop_truncation();
+        draft.at("Fence", fence);
+    }
+    draft.finish()
+}
+
+impl Draft<'_> {
+    fn come_up(&mut self) {
+        let held = self.roles.iter().any(|(subject, _)| self.holds(subject));
+        if self.state.episode.is_none() && !held {
+            self.stay_up();
+            return;
+        }
+        if held && !self.input.finalizer && !self.input.deleting {
+            self.actions.push(Action::AddFinalizer);
+        }
+        let now = self.input.now;
+        if let Some(episode) = &mut self.state.episode
+            && episode.waking_since.is_none()
+        {
+            episode.waking_since = Some(Time(now));
+            self.state.step = None;
+        }
+        self.place = Place::ComingUp;
+        let mut waits = Vec::new();
+        for step in self.steps_up() {
+            let name = step.to_string();
+            match self.up(&step) {
+                Step::Done => {}
+                // A fence is never passed before its time.
+                Step::Wait(objects) if step != StepName::Fence && self.may_pass(&name) => {
+                    waits.extend(objects);
+                }
+                outcome => {
+                    self.at(&name, outcome);
+                    // The others come up all the same, and the message still names the ill one.
+                    if !waits.is_empty() {
+                        let on_the_way = self.standing.explanation();
+                        let on_the_way = on_the_way.map(|(_, message)| format!("; {message}"));
+                        let on_the_way = on_the_way.unwrap_or_default();
+                        self.stall(Reason::NotReady, format!("{}{on_the_way}", few(&waits)));
+                    }
+                    return;
+                }
+            }
+        }
+        if waits.is_empty() {
+            self.is_up();
+        } else {
+            // An ill workload, perhaps ill since before, never keeps the others down.
+            self.at("Ready", Step::Wait(waits.clone()));
+            self.stall(Reason::NotReady, few(&waits));
+        }
+    }
+
+    /// Returns whether a step of the wake has had its time: the next one begins all the same.
+    fn may_pass(&mut self, name: &str) -> bool {
+        let Some(step) = &mut self.state.step else { return false };
+        if step.overdue.iter().any(|passed| passed == name) {
+            return true;
+        }
+        let late = step.name == name && self.input.now > step.since.0 + self.input.spec.deadline;
+        if late {
+            step.overdue.push(name.to_owned());
+        }
+        late
+    }
+
+    /// Everything is back: ends the episode.
+    fn is_up(&mut self) {
+        if let Some(step) = self.delete_truncation_job() {
+            return self.at("Truncation", step);
+        }
+        let cause = self.state.episode.take().map(|episode| episode.cause);
+        self.completed = Some(cause.unwrap_or_default());
+        self.stay_up();
+    }
+
+    /// Nothing is held: removes the finalizer, and says beforehand what would prevent a hold.
+    fn stay_up(&mut self) {
+        self.place = Place::Up;
+        self.state.workloads = Vec::new();
+        self.state.counts = None;
+        self.state.originals = BTreeMap::new();
+        if self.input.finalizer {
+            self.actions.push(Action::RemoveFinalizer);
+        }
+        if !self.input.deleting {
+            match self.preflight() {
+                Step::Done => {
+                    if let Some(outcome) = self.obstacle() {
+                        self.at("Preflight", outcome);
+                        // A change in the namespace removes the obstacle, and Torpor watches it.
+                        self.next = Next::AtRest;
+                    }
+                }
+                outcome => {
+                    self.at("Preflight", outcome);
+                    self.wait_for_preflight();
+                }
+            }
+        }
+        // No step is under way: the preflight only tells a person in time.
+        self.state.step = None;
+        self.roles = Vec::new();
+    }
+
+    /// Marks every hold as kept. A record that somebody removed is written anew first: the status goes
+    /// with the object, and the next object finds the annotations only. Returns the objects that can't
+    /// be written now, and perhaps soon.
+    fn mark_kept(&mut self) -> Vec<String> {
+        let mut unwritten = Vec::new();
+        for (subject, role) in self.roles.clone() {
+            if self.holds(subject) && subject.found.record().is_none() {
+                let wants = self.wants(subject, &role);
+                match self.write(subject, wants, MissedRuns::Skip) {
+                    Ok(Written::Contested) => unwritten.push(self.contested(subject)),
+                    Err((_, answer)) if self.rejected(&subject.uid).is_some() => {
+                        unwritten.push(answer);
+                    }
+                    // A refusal can't be mended here: the next object reports it.
+                    Ok(Written::Already | Written::Now) | Err(_) => {}
+                }
+            } else if matches!(mark_kept(subject, self.input.holder), Decision::Write(_)) {
+                match self.rejected(&subject.uid) {
+                    Some((_, answer)) => unwritten.push(answer),
+                    None => self.actions.push(Action::MarkKept(Box::new(subject.clone()))),
+                }
+            }
+        }
+        unwritten
+    }
+}

@@ -1,0 +1,11 @@
+//! Holds: objects are held, kept against foreign writes, and restored exactly.
+
+mod backup;
+mod foreign;
+mod hand_back;
+mod helm;
+mod levers;
+mod owners;
+mod record;
+mod refusals;
+mod writes;

@@ -1,0 +1,207 @@
+//! The admission policy in `deploy/` refuses an author rights that the author does not have.
+
+use axum::http::Request;
+use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingAdmissionPolicyBinding,
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::{Api, api::DeleteParams};
+use serde_json::{Value, json};
+
+use super::{Row, Written, create};
+use crate::support::{hibernation::Hibernation, namespace::Namespace, wait, workload};
+
+/// The text above the table.
+pub(super) const ABOUT: &str = "By `deploy/admission-policy.yaml`: an author gets through the \
+    operator only what they may do themselves. The object is not\nstored. `jane` may create \
+    Hibernations and MaintenanceWindows in the namespace `project` and get the Secret `readable`, and\nnothing \
+    else. For `deals` a MaintenanceWindow is answered the same.";
+
+const MANIFEST: &str = include_str!("../../../../deploy/admission-policy.yaml");
+const POLICY: &str = "torpor-authors";
+const AUTHOR: &str = "jane";
+
+const WRITTEN: [&str; 15] = [
+    "database: {secretRef: {name: cornice-db, key: DATABASE_URL}}",
+    "database: {secretRef: {name: readable, key: DATABASE_URL}, caSecretRef: {name: cornice-ca, key: ca.crt}}",
+    "database: {secretRef: {name: readable, key: DATABASE_URL}}",
+    DEALS[0],
+    DEALS[1],
+    DEALS[2],
+    DEALS[3],
+    "configMaps: [{name: cornice-env}]",
+    "workloads: [{kind: Deployment, name: worker}]",
+    "workloads: [{kind: StatefulSet, all: true}]",
+    "workloads: [{kind: ReplicaSet, name: worker}]",
+    "workloads: [{kind: DaemonSet, name: agent}]",
+    "workloads: [{kind: CronJob, name: nightly}]",
+    "workloads: [{kind: Job, name: import}]",
+    "workloads: [{kind: Unicorn, name: worker}]",
+];
+
+/// Markets with a bridge that the operator runs, each with one right that `jane` does not have.
+const DEALS: [&str; 4] = [
+    "deals: {source: {sonm: {node: \"http://sonm-node:15031\", worker: \"0x8125721C2413d99a33E351e1F6Bb4e56b6b633FD\", keySecretRef: {name: sonm-key, key: master.key}}}}",
+    "deals: {source: {postgres: {secretRef: {name: cornice-db, key: DATABASE_URL}, query: SELECT 1}}}",
+    "deals: {source: {postgres: {secretRef: {name: readable, key: DATABASE_URL}, caSecretRef: {name: cornice-ca, key: ca.crt}, query: SELECT 1}}}",
+    "deals: {source: {sonm: {node: \"http://sonm-node:15031\", worker: \"0x8125721C2413d99a33E351e1F6Bb4e56b6b633FD\", insecureNode: true}}}",
+];
+
+/// Returns the rows with the answers.
+pub(super) async fn rows() -> Vec<Row> {
+    let namespace = Namespace::create("policy").await;
+    let role: Role = workload::object(json!({
+        "metadata": {"name": AUTHOR},
+        "rules": [
+            {"apiGroups": ["torpor.dev"], "resources": ["hibernations", "maintenancewindows"], "verbs": ["create", "patch"]},
+            {
+                "apiGroups": [""], "resources": ["secrets"],
+                "resourceNames": ["readable"], "verbs": ["get"],
+            },
+        ],
+    }));
+    workload::create(&namespace, &role).await;
+    let bound: RoleBinding = workload::object(json!({
+        "metadata": {"name": AUTHOR},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": AUTHOR},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": AUTHOR}],
+    }));
+    workload::create(&namespace, &bound).await;
+    put_in_force(&namespace).await;
+
+    let answer = async |written: &str| {
+        let manifest = Written::from(written).manifest("project");
+        create(&namespace, manifest, true, Some(AUTHOR)).await
+    };
+    // The API server learns of rights and policies after a moment, which nothing announces.
+    wait::poll("the policy is in force", async || {
+        let in_force = answer("state: Awake").await.is_ok()
+            && answer(WRITTEN[0]).await.is_err_and(|message| message.contains(POLICY));
+        in_force.then_some(())
+    })
+    .await;
+
+    let mut rows = Vec::new();
+    for written in WRITTEN {
+        let Err(message) = answer(written).await else { panic!("{written} was admitted") };
+        rows.push(Row {
+            written: written.to_owned(),
+            caught: "policy".to_owned(),
+            message: message.replace(&namespace.name, "project"),
+        });
+    }
+    assert_windows_are_answered_the_same(&namespace, &rows).await;
+    assert_who_may_not_stop_it_may_not_release_it(&namespace).await;
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(namespace.client.clone());
+    bindings.delete(&namespace.name, &DeleteParams::default()).await.expect("it is deleted");
+    assert_every_validation_is_shown(&rows);
+    rows
+}
+
+/// Checks that a market in a `MaintenanceWindow` needs the same rights, and one with its own Service
+/// none.
+async fn assert_windows_are_answered_the_same(namespace: &Namespace, rows: &[Row]) {
+    let answer = async |kind: &str, spec: &str| {
+        let path = format!(
+            "/apis/torpor.dev/v1alpha1/namespaces/{}/{}s?fieldValidation=Strict&dryRun=All",
+            namespace.name,
+            kind.to_lowercase()
+        );
+        let manifest = format!(
+            "apiVersion: torpor.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: project}}\nspec:\n  {spec}\n"
+        );
+        let request = Request::post(path)
+            .header("content-type", "application/yaml")
+            .header("impersonate-user", AUTHOR)
+            .body(manifest.into_bytes())
+            .expect("a request");
+        namespace.client.request::<Value>(request).await
+    };
+    let window = async |deals: &str| {
+        answer("MaintenanceWindow", &format!("start: \"2036-12-01T02:00:00Z\"\n  {deals}")).await
+    };
+    for deals in DEALS {
+        let said = window(deals).await.expect_err("it was admitted").to_string();
+        let row = rows.iter().find(|row| row.written == deals).expect("a row");
+        let (_, same) = row.message.split_once("denied request: ").expect("an answer");
+        let same = same.replace("namespace project", &format!("namespace {}", namespace.name));
+        assert!(said.contains(POLICY) && said.contains(&same), "{said}");
+    }
+    let served = "deals: {source: {service: {name: market, port: 8080}}}";
+    window(served).await.expect("it is admitted");
+    let hibernation = format!("state: Awake\n  {served}");
+    answer("Hibernation", &hibernation).await.expect("it is admitted");
+}
+
+/// Checks that removing an entry from the spec needs the same rights as adding it, as it releases
+/// the entry's objects.
+async fn assert_who_may_not_stop_it_may_not_release_it(namespace: &Namespace) {
+    for (name, field, named, may_not) in [
+        ("one", "workloads", json!([{"kind": "CronJob", "name": "nightly"}]), "patch CronJobs"),
+        ("other", "configMaps", json!([{"name": "env"}]), "patch ConfigMaps"),
+    ] {
+        Hibernation::create(namespace, name, json!({"state": "Awake", field: named})).await;
+        let request = Request::patch(format!(
+            "/apis/torpor.dev/v1alpha1/namespaces/{}/hibernations/{name}",
+            namespace.name
+        ))
+        .header("content-type", "application/merge-patch+json")
+        .header("impersonate-user", AUTHOR)
+        .body(json!({"spec": {field: null}}).to_string().into_bytes())
+        .expect("a request");
+        let answer = namespace.client.request::<Value>(request).await;
+        let said = answer.expect_err("it was admitted").to_string();
+        assert!(said.contains(POLICY) && said.contains(may_not), "{said}");
+    }
+}
+
+/// Installs the shipped policy. Its binding is limited to this namespace, so that other tests run
+/// without it.
+async fn put_in_force(namespace: &Namespace) {
+    let (policy, binding) = MANIFEST.split_once("\n---\n").expect("a policy and its binding");
+    let name = &namespace.name;
+    let binding = binding.replacen(&format!("name: {POLICY}"), &format!("name: {name}"), 1);
+    let binding = format!(
+        "{binding}\n  matchResources:\n    namespaceSelector:\n      matchLabels: \
+         {{kubernetes.io/metadata.name: {name}}}\n"
+    );
+    for (kind, name, manifest) in [
+        ("validatingadmissionpolicies", POLICY, policy.to_owned()),
+        ("validatingadmissionpolicybindings", name, binding),
+    ] {
+        let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}/{name}");
+        let request = Request::patch(format!("{path}?fieldManager=test&force=true"))
+            .header("content-type", "application/apply-patch+yaml")
+            .body(manifest.into_bytes())
+            .expect("a request");
+        namespace.client.request::<Value>(request).await.expect("it is applied");
+    }
+}
+
+/// Checks that every validation of the policy has refused a row: a row contains the texts of its
+/// message expression in order.
+fn assert_every_validation_is_shown(rows: &[Row]) {
+    let validations: Vec<&str> = MANIFEST.split("\n  - expression: ").skip(1).collect();
+    assert!(validations.len() > 13, "{MANIFEST}");
+    for validation in validations {
+        let (_, says) = validation.split_once("\n    message").expect("a message");
+        let (says, _) = says.split_once("\n    reason: ").expect("a reason");
+        let words = says.split_whitespace().collect::<Vec<_>>().join(" ");
+        let texts: Vec<&str> = match words.strip_prefix("Expression: >-") {
+            Some(expression) => expression.split('\'').skip(1).step_by(2).collect(),
+            None => vec![words.trim_start_matches(": >-").trim()],
+        };
+        let shown = |row: &&Row| {
+            let mut rest = row.message.as_str();
+            texts.iter().all(|text| match rest.split_once(text) {
+                Some((_, after)) => {
+                    rest = after;
+                    true
+                }
+                None => false,
+            })
+        };
+        let said: Vec<_> = rows.iter().map(|row| &row.message).collect();
+        assert!(rows.iter().any(|row| shown(&row)), "none with {texts:?}: {said:#?}");
+    }
+}

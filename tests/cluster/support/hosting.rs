@@ -1,0 +1,248 @@
+//! A namespace with an operator's service account that has the shipped rights.
+
+use std::{cell::RefCell, sync::Arc, time::Duration};
+
+use axum::{body::Bytes, http::Request};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::{client::legacy::Client as Http, rt::TokioExecutor};
+use k8s_openapi::api::{
+    authentication::v1::TokenRequest,
+    core::v1::{Namespace as Resource, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    rbac::v1::RoleBinding,
+};
+use kube::{
+    Api, Client, CustomResourceExt, ResourceExt,
+    api::{ApiResource, DynamicObject, ListParams, PostParams},
+};
+use serde_json::{Value, json};
+use torpor::api::{MaintenanceWindow, deals::DealsSource, deals::SourceStatus};
+use torpor::apiserver::client;
+use torpor::deals::Account;
+use torpor::deals::hosted::{self, Error, Hosted, Hosting};
+use torpor::deals::payloads::Payloads;
+use torpor::hold::record::Holder;
+use torpor::lease::Epoch;
+
+use crate::support::{cluster, namespace::Namespace, operator::IMAGE, wait, workload};
+
+const RBAC: &str = include_str!("../../../deploy/rbac.yaml");
+
+/// The name of the `MaintenanceWindow` that owns most bridges here.
+pub(crate) const WINDOW: &str = "MaintenanceWindow/worker";
+
+/// An operator's account, and what it works on.
+pub(crate) struct Scene {
+    pub(crate) namespace: Namespace,
+    pub(crate) holder: Holder,
+    /// With the account's rights.
+    pub(crate) client: Client,
+    /// The same of a replica that does not lead.
+    pub(crate) idle: Client,
+    account: Account,
+}
+
+impl Scene {
+    pub(crate) async fn create(test: &str) -> Self {
+        let namespace = Namespace::create(test).await;
+        let account = Account { namespace: namespace.name.clone(), name: "torpor".to_owned() };
+        let object: ServiceAccount = workload::object(json!({"metadata": {"name": account.name}}));
+        workload::create(&namespace, &object).await;
+        grant(&namespace, &account).await;
+        let user = format!("system:serviceaccount:{}:{}", account.namespace, account.name);
+        let config = cluster::config_as(&user).await;
+        let client = Client::try_from(config.clone()).expect("a client can be made");
+        until_granted(&client, &namespace).await;
+        let holder = Holder {
+            kind: "MaintenanceWindow".to_owned(),
+            namespace: namespace.name.clone(),
+            name: "worker".to_owned(),
+        };
+        let idle = client::permitted(config, Arc::new(|| false)).expect("a client can be made");
+        Self { namespace, holder, client, idle, account }
+    }
+
+    /// Returns the holder for another object in the namespace.
+    pub(crate) fn named(&self, name: &str) -> Holder {
+        Holder { name: name.to_owned(), ..self.holder.clone() }
+    }
+
+    pub(crate) fn hosting(&self, client: &Client, epoch: i32) -> Hosting<'_> {
+        Hosting {
+            client: client.clone(),
+            image: IMAGE,
+            account: &self.account,
+            epoch: Epoch(epoch),
+        }
+    }
+
+    pub(crate) fn payloads(&self) -> Payloads {
+        Payloads { client: self.client.clone() }
+    }
+
+    pub(crate) fn windows(&self) -> Api<DynamicObject> {
+        let resource = ApiResource::from_gvk_with_plural(
+            &kube::core::GroupVersionKind::gvk("torpor.dev", "v1alpha1", "MaintenanceWindow"),
+            &MaintenanceWindow::crd().spec.names.plural,
+        );
+        Api::namespaced_with(self.namespace.client.clone(), &self.namespace.name, &resource)
+    }
+
+    pub(crate) fn source(&self, source: &Value) -> SourceStatus {
+        hosted::source(&self.holder, &read(source))
+    }
+
+    pub(crate) async fn ensure(
+        &self,
+        epoch: i32,
+        source: &Value,
+        refresh: bool,
+    ) -> Result<Hosted, Error> {
+        let hosting = self.hosting(&self.client, epoch);
+        hosting.ensure(&self.holder, &read(source), refresh).await
+    }
+
+    pub(crate) async fn until_ready(&self, epoch: i32, source: &Value) {
+        let hosting = self.hosting(&self.client, epoch);
+        until(&hosting, &self.holder, &read(source), "the bridge is ready", |h| h.ready).await;
+    }
+
+    /// Ensures the bridge until it is as wanted.
+    pub(crate) async fn until(
+        &self,
+        holder: &Holder,
+        source: &Value,
+        what: &str,
+        wanted: impl Fn(&Hosted) -> bool,
+    ) {
+        let hosting = self.hosting(&self.client, 5);
+        until(&hosting, holder, &read(source), what, wanted).await;
+    }
+
+    /// Requests a token of a service account for the audience of an object.
+    pub(crate) async fn token(&self, account: &str, object: &str) -> String {
+        let (kind, name) = object.split_once('/').expect("KIND/NAME");
+        let audience = format!("deals.torpor.dev/{}/{kind}/{name}", self.namespace.name);
+        let request: TokenRequest = workload::object(json!({
+            "spec": {"audiences": [audience], "expirationSeconds": 600},
+        }));
+        let accounts: Api<ServiceAccount> = self.namespace.api();
+        let made = accounts.create_token_request(account, &PostParams::default(), &request).await;
+        made.expect("a token is made").status.expect("a status").token
+    }
+
+    pub(crate) async fn observe(&self, token: &str) -> (u16, Value) {
+        self.ask("GET", "/v1/commitments", token, 0, String::new()).await
+    }
+
+    pub(crate) async fn announce(&self, token: &str, epoch: i32) -> (u16, Value) {
+        let body = json!({"at": "2036-12-01T02:00:00Z"}).to_string();
+        self.ask("PUT", "/v1/maintenance", token, epoch, body).await
+    }
+
+    /// Sends a request to the bridge's Service, until it connects: kube-proxy learns of a ready pod
+    /// after a moment, and nothing announces that.
+    async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        epoch: i32,
+        body: String,
+    ) -> (u16, Value) {
+        let service = self.namespace.api::<Service>().get("torpor-mw-worker").await;
+        let spec = service.expect("there is a Service").spec.expect("a spec");
+        let (address, port) =
+            (spec.cluster_ip.expect("an address"), spec.ports.expect("ports")[0].port);
+        let http: Http<_, Full<Bytes>> = Http::builder(TokioExecutor::new()).build_http();
+        let asked = async {
+            let mut tries = tokio::time::interval(Duration::from_millis(100));
+            loop {
+                tries.tick().await;
+                let request = Request::builder()
+                    .method(method)
+                    .uri(format!("http://{address}:{port}{path}"))
+                    .header("authorization", format!("Bearer {token}"))
+                    .header("torpor-epoch", epoch)
+                    .header("content-type", "application/json")
+                    .body(Full::from(body.clone()))
+                    .expect("a request");
+                match http.request(request).await {
+                    Ok(answer) => return answer,
+                    Err(error) if error.is_connect() => {}
+                    Err(error) => panic!("{method} {path}: {error}"),
+                }
+            }
+        };
+        let answer = tokio::time::timeout(wait::TIMEOUT, asked).await.expect("an answer");
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+}
+
+/// Parses a source as its author writes it.
+pub(crate) fn read(source: &Value) -> DealsSource {
+    workload::object(source.clone())
+}
+
+async fn until(
+    hosting: &Hosting<'_>,
+    holder: &Holder,
+    source: &DealsSource,
+    what: &str,
+    wanted: impl Fn(&Hosted) -> bool,
+) {
+    let last = RefCell::new(None);
+    let ensured = wait::try_poll(async || {
+        let hosted = hosting.ensure(holder, source, false).await.expect("it is ensured");
+        let reached = wanted(&hosted);
+        *last.borrow_mut() = Some(hosted);
+        reached.then_some(())
+    });
+    let reached = ensured.await.is_some();
+    assert!(reached, "waited {:?} in vain until {what}: {last:?}", wait::TIMEOUT);
+}
+
+/// Waits until the API server knows the granted rights, which nothing announces.
+async fn until_granted(client: &Client, namespace: &Namespace) {
+    let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), &namespace.name);
+    let list = async || policies.list(&ListParams::default()).await.ok();
+    wait::poll("the rights are granted", list).await;
+}
+
+/// Returns the kind of a problem, the last part of its type.
+pub(crate) fn problem(answer: &Value) -> &str {
+    answer["type"].as_str().and_then(|name| name.rsplit('/').next()).unwrap_or_default()
+}
+
+/// Grants the shipped role to this account in this namespace. The role is named after the namespace
+/// and deleted with it.
+async fn grant(namespace: &Namespace, account: &Account) {
+    let namespaces: Api<Resource> = Api::all(namespace.client.clone());
+    let uid = namespaces.get(&namespace.name).await.expect("it is there").uid();
+    let (name, uid) = (&namespace.name, uid.expect("a uid"));
+    let (role, _) = RBAC.split_once("\n---\n").expect("the role and its binding");
+    let role = role.replacen(
+        "metadata:\n  name: torpor\n",
+        &format!(
+            "metadata:\n  name: {name}\n  ownerReferences: \
+             [{{apiVersion: v1, kind: Namespace, name: {name}, uid: {uid}}}]\n"
+        ),
+        1,
+    );
+    let path = format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}?fieldManager=test");
+    let request = Request::patch(path)
+        .header("content-type", "application/apply-patch+yaml")
+        .body(role.into_bytes())
+        .expect("a request");
+    namespace.client.request::<Value>(request).await.expect("the role is applied");
+    let binding: RoleBinding = workload::object(json!({
+        "metadata": {"name": account.name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [
+            {"kind": "ServiceAccount", "name": account.name, "namespace": account.namespace},
+        ],
+    }));
+    workload::create(namespace, &binding).await;
+}

@@ -1,0 +1,4 @@
+//! The truncation's Job, and the Secrets that it reads.
+
+mod job;
+mod secrecy;

@@ -1,0 +1,40 @@
+//! The tests that docs/ names exist: a table that names a removed test fails here.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Appends the text of every Rust file below a folder.
+fn sources(folder: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&std::fs::read_to_string(&path).expect("it is text"));
+        }
+    }
+}
+
+/// Returns the test names in the last column of the tables of a page.
+fn named(page: &str) -> BTreeSet<String> {
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let cells = rows.filter_map(|row| row.rsplit(" | ").next());
+    let quoted = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    quoted.filter(|name| name.matches('_').count() > 2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_test_that_the_documentation_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = String::new();
+    sources(&root.join("src"), &mut text);
+    sources(&root.join("tests"), &mut text);
+    for page in ["hold.md", "maintenance.md", "runbook.md"] {
+        let page_text = std::fs::read_to_string(root.join("docs").join(page)).expect("it is there");
+        let names = named(&page_text);
+        assert!(names.len() > 10, "{page} names tests: {names:?}");
+        let missing: Vec<_> =
+            names.iter().filter(|name| !text.contains(&format!("fn {name}("))).collect();
+        assert!(missing.is_empty(), "{page} names tests that are not there: {missing:?}");
+    }
+}
