@@ -3,6 +3,5 @@
 pub(crate) mod folder;
 pub(crate) mod http;
 pub(crate) mod sonm_node;
-#[path = "../sonm/binary.rs"]
 pub(crate) mod stand_in;
 pub(crate) mod wait;
