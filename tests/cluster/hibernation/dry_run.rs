@@ -121,7 +121,7 @@ async fn a_dry_run_says_what_it_would_do_there_and_back_and_changes_nothing() {
     });
     let hibernation = Hibernation::create(&scene.namespace, "project", spec).await;
     let plan = planned(&hibernation).await;
-    let emptied = "7. now: the Runtime tables are emptied (only after a person's change of state): \
+    let emptied = "7. now: the Runtime tables are truncated (only after a person changes spec.state): \
                    13 tables, about ";
     assert!(plan[6].starts_with(emptied) && plan[6].ends_with(" bytes"), "{}", plan[6]);
     let mut others = plan.clone();
@@ -131,13 +131,13 @@ async fn a_dry_run_says_what_it_would_do_there_and_back_and_changes_nothing() {
         [
             "1. now: ConfigMap env: HIBERNATE_MODE from \"false\" to \"true\"",
             "2. now: ConfigMap env: INGEST_ENABLED from not set to \"false\"",
-            "3. now: stage 0: DaemonSet agent leaves all nodes",
+            "3. now: stage 0: DaemonSet agent is removed from all nodes",
             "4. now: stage 0: CronJob nightly is suspended",
             "5. now: stage 0: CronJob yearly stays suspended",
             "6. now: Deployment api is restarted, and stays up",
             "8. now: stage 1: Deployment none stays at 0 replicas",
             "9. now: stage 1: Deployment worker goes from 2 to 0 replicas",
-            "10. now: nothing, as there is no Deployment monitor",
+            "10. now: nothing: Deployment monitor is not found",
         ]
     );
     assert_eq!(settled(&scene).await, before, "nothing is changed");
@@ -158,14 +158,14 @@ async fn a_dry_run_says_what_it_would_do_there_and_back_and_changes_nothing() {
         planned(&hibernation).await,
         [
             "1. now: ConfigMap env: HIBERNATE_MODE back to \"false\"",
-            "2. now: ConfigMap env: INGEST_ENABLED is removed, as it was not there before",
+            "2. now: ConfigMap env: INGEST_ENABLED is removed, as it did not exist before",
             "3. now: stage 1: Deployment none goes back to 0 replicas",
             "4. now: stage 1: Deployment worker goes back to 2 replicas",
             "5. now: stage 0: DaemonSet agent returns to its nodes",
-            "6. now: stage 0: CronJob nightly goes on",
+            "6. now: stage 0: CronJob nightly is resumed",
             "7. now: stage 0: CronJob yearly stays suspended, as it was",
             "8. now: Deployment api is restarted",
-            "9. now: nothing, as there is no Deployment monitor",
+            "9. now: nothing: Deployment monitor is not found",
         ]
     );
     assert_eq!(settled(&scene).await, asleep, "nothing is changed");
