@@ -73,25 +73,25 @@ impl Signature<Vec<u8>> for ByRing {
 
 /// What a token must say.
 #[derive(Clone, Debug)]
-pub struct Expected {
+pub(super) struct Expected {
     /// Its only audience.
-    pub audience: String,
+    pub(super) audience: String,
     /// Its issuer.
-    pub issuer: String,
+    pub(super) issuer: String,
     /// Its subject.
-    pub subject: String,
+    pub(super) subject: String,
 }
 
 impl Expected {
     /// Whether something is missing, so that anything might pass.
-    pub fn has_empty(&self) -> bool {
+    pub(super) fn has_empty(&self) -> bool {
         [&self.audience, &self.issuer, &self.subject].iter().any(|text| text.is_empty())
     }
 }
 
 /// Verifies tokens.
 #[derive(Debug)]
-pub struct Verifier {
+pub(super) struct Verifier {
     file: PathBuf,
     expected: Expected,
     keys: Mutex<Keys>,
@@ -151,7 +151,7 @@ struct Claims {
 
 impl Verifier {
     /// With the keys in that folder.
-    pub fn new(folder: &Path, expected: Expected) -> Self {
+    pub(super) fn new(folder: &Path, expected: Expected) -> Self {
         // Another verifier of this process may have done it before.
         let _ = PROVIDER.install_default();
         let verifier = Self { file: folder.join(files::KEYS), expected, keys: Mutex::default() };
@@ -162,7 +162,7 @@ impl Verifier {
     }
 
     /// Whether there is any key to verify with.
-    pub fn has_keys(&self) -> bool {
+    pub(super) fn has_keys(&self) -> bool {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if keys.by_id.is_empty() {
             self.read(&mut keys);
@@ -171,7 +171,7 @@ impl Verifier {
     }
 
     /// Whether the request may be answered.
-    pub fn verify(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(super) fn verify(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let refused = |why: &str| Err(Kind::Unauthenticated.because(why));
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let Some(token) = values

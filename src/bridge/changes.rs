@@ -18,7 +18,7 @@ const MOST_FAILURES: usize = 100;
 
 /// A drain under way, as the market's side sees it: what it asks before each step and tells after.
 #[derive(Clone, Debug)]
-pub struct Progress {
+pub(super) struct Progress {
     epoch: u64,
     epochs: Arc<Epochs>,
     stopped: Arc<AtomicBool>,
@@ -27,12 +27,12 @@ pub struct Progress {
 
 impl Progress {
     /// Whether another step may be begun. False once a newer change or leader has come.
-    pub fn goes_on(&self) -> bool {
+    pub(super) fn may_continue(&self) -> bool {
         !self.stopped.load(Ordering::SeqCst) && self.epochs.check(self.epoch).is_ok()
     }
 
     /// Tells what could not be done, and why.
-    pub fn failed(&self, id: &Id, why: &str) {
+    pub(super) fn failed(&self, id: &Id, why: &str) {
         let detail = cleaned(why);
         tracing::warn!(%id, %detail, "not drained");
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +65,7 @@ async fn end_of(mut drain: watch::Receiver<()>) {
 
 /// Where all changes go through.
 #[derive(Debug)]
-pub struct Changes<M> {
+pub(super) struct Changes<M> {
     market: Arc<M>,
     epochs: Arc<Epochs>,
     /// Held for as long as a change is answered; the drain's own work goes on after that.
@@ -76,7 +76,7 @@ pub struct Changes<M> {
 
 impl<M: Market> Changes<M> {
     /// Changes of this market.
-    pub fn new(market: Arc<M>, epochs: Epochs) -> Self {
+    pub(super) fn new(market: Arc<M>, epochs: Epochs) -> Self {
         Self {
             market,
             epochs: Arc::new(epochs),
@@ -86,8 +86,8 @@ impl<M: Market> Changes<M> {
     }
 
     /// All that binds at the moment.
-    pub async fn look(&self) -> Result<Commitments, Problem> {
-        let mut seen = self.market.look().await?;
+    pub(super) async fn observe(&self) -> Result<Commitments, Problem> {
+        let mut seen = self.market.observe().await?;
         seen.failures = self.failures();
         Ok(seen)
     }
@@ -101,7 +101,7 @@ impl<M: Market> Changes<M> {
     }
 
     /// Announces the maintenance, or takes it back.
-    pub async fn announce(&self, epoch: u64, what: Option<Announcement>) -> Result<(), Problem> {
+    pub(super) async fn announce(&self, epoch: u64, what: Option<Announcement>) -> Result<(), Problem> {
         self.epochs.admit(epoch)?;
         let _turn = self.turn.lock().await;
         self.epochs.check(epoch)?;
@@ -109,7 +109,7 @@ impl<M: Market> Changes<M> {
     }
 
     /// Begins a drain and returns at once. One that runs already is ended first.
-    pub async fn drain(&self, epoch: u64, what: Drain) -> Result<(), Problem> {
+    pub(super) async fn drain(&self, epoch: u64, what: Drain) -> Result<(), Problem> {
         self.epochs.admit(epoch)?;
         let mut turn = self.turn.lock().await;
         self.epochs.check(epoch)?;
@@ -135,7 +135,7 @@ impl<M: Market> Changes<M> {
     }
 
     /// Offers orders again, after the drain that runs has ended. Without orders it does only that.
-    pub async fn resume(&self, epoch: u64, what: Resume) -> Result<(), Problem> {
+    pub(super) async fn resume(&self, epoch: u64, what: Resume) -> Result<(), Problem> {
         self.epochs.admit(epoch)?;
         let orders = once_each(what.orders)?;
         loop {
@@ -154,7 +154,7 @@ impl<M: Market> Changes<M> {
     }
 
     /// Ends the drain that runs.
-    pub async fn end(&self) {
+    pub(super) async fn end(&self) {
         let drain = self.turn.lock().await.as_ref().and_then(Draining::stop);
         if let Some(drain) = drain {
             end_of(drain).await;

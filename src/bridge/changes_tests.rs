@@ -36,7 +36,7 @@ impl Recorder {
 }
 
 impl Market for Recorder {
-    async fn look(&self) -> Result<Commitments, Problem> {
+    async fn observe(&self) -> Result<Commitments, Problem> {
         Ok(Commitments {
             as_of: Timestamp::UNIX_EPOCH,
             complete: Complete,
@@ -55,7 +55,7 @@ impl Market for Recorder {
 
     async fn drain(&self, what: Drain, progress: Progress) {
         for id in what.orders.as_slice() {
-            if !progress.goes_on() {
+            if !progress.may_continue() {
                 self.note(format!("stopped before {id}"));
                 return;
             }
@@ -98,7 +98,7 @@ fn resume(orders: &[(&str, &str)]) -> Resume {
 }
 
 #[tokio::test]
-async fn a_drain_is_answered_at_once_and_goes_on() {
+async fn a_drain_is_answered_at_once_and_may_continue() {
     let (changes, market) = changes(None);
     changes.drain(1, drain(&["a", "b"])).await.unwrap();
     market.until("begins a").await;
@@ -115,9 +115,9 @@ async fn what_the_last_drain_could_not_do_is_in_the_looks() {
     market.until("ended b").await;
     changes.end().await;
     let failure = Failure { id: id("!a"), detail: "it  resists".to_owned() };
-    assert_eq!(changes.look().await.unwrap().failures.as_slice(), [failure]);
+    assert_eq!(changes.observe().await.unwrap().failures.as_slice(), [failure]);
     changes.drain(1, drain(&["c"])).await.unwrap();
-    assert_eq!(changes.look().await.unwrap().failures.as_slice(), []);
+    assert_eq!(changes.observe().await.unwrap().failures.as_slice(), []);
 }
 
 #[tokio::test]
@@ -205,5 +205,5 @@ async fn failures_are_bounded() {
     changes.drain(1, drain(&many.iter().map(String::as_str).collect::<Vec<_>>())).await.unwrap();
     market.until(&format!("ended !{MOST_FAILURES}")).await;
     changes.end().await;
-    assert_eq!(changes.look().await.unwrap().failures.as_slice().len(), MOST_FAILURES);
+    assert_eq!(changes.observe().await.unwrap().failures.as_slice().len(), MOST_FAILURES);
 }

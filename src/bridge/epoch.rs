@@ -9,7 +9,7 @@ use crate::deals::problem::{Kind, Problem};
 
 /// The highest epoch that has been seen.
 #[derive(Debug)]
-pub struct Epochs {
+pub(super) struct Epochs {
     /// The floor: where it is, a bridge that was started anew still knows what is old.
     file: Option<PathBuf>,
     seen: AtomicU64,
@@ -17,19 +17,19 @@ pub struct Epochs {
 
 impl Epochs {
     /// With the floor in that folder, if there is one.
-    pub fn new(folder: Option<&std::path::Path>) -> Self {
+    pub(super) fn new(folder: Option<&std::path::Path>) -> Self {
         Self { file: folder.map(|folder| folder.join(EPOCH)), seen: AtomicU64::new(0) }
     }
 
     /// Refuses an epoch that is older than one that has been seen. Otherwise it has now been seen.
-    pub fn admit(&self, epoch: u64) -> Result<(), Problem> {
+    pub(super) fn admit(&self, epoch: u64) -> Result<(), Problem> {
         self.check(epoch)?;
         let before = self.seen.fetch_max(epoch, Ordering::SeqCst);
         if before > epoch { Err(stale(epoch, before)) } else { Ok(()) }
     }
 
     /// Refuses an epoch that has become old meanwhile.
-    pub fn check(&self, epoch: u64) -> Result<(), Problem> {
+    pub(super) fn check(&self, epoch: u64) -> Result<(), Problem> {
         let newest = self.floor()?.max(self.seen.load(Ordering::SeqCst));
         if newest > epoch { Err(stale(epoch, newest)) } else { Ok(()) }
     }

@@ -14,20 +14,20 @@ use self::server::ServerArgs;
 use crate::deals::problem::Problem;
 use crate::deals::types::{Commitments, Drain, Order};
 
-pub mod auth;
-pub mod changes;
-pub mod epoch;
+mod auth;
+mod changes;
+mod epoch;
 #[cfg(test)]
 mod folder;
-pub mod postgres;
-pub mod server;
-pub mod sonm;
+mod postgres;
+mod server;
+mod sonm;
 
 /// A market, as a bridge sees it.
-pub trait Market: Send + Sync + 'static {
+pub(crate) trait Market: Send + Sync + 'static {
     /// All that binds at the moment. Whoever cannot see all of it answers a problem. The failures
     /// of the last drain are added by the caller.
-    fn look(&self) -> impl Future<Output = Result<Commitments, Problem>> + Send;
+    fn observe(&self) -> impl Future<Output = Result<Commitments, Problem>> + Send;
 
     /// Tells the market when the maintenance begins; `None` takes back what was told.
     fn announce(&self, at: Option<Timestamp>) -> impl Future<Output = Result<(), Problem>> + Send;

@@ -27,7 +27,7 @@ mod statement;
 mod time;
 
 /// How long a look or a change may take besides its statement: connection, checks, COMMIT.
-const PATIENCE: Duration = Duration::from_secs(15);
+const OVERHEAD: Duration = Duration::from_secs(15);
 
 /// What follows the options in the help.
 pub(super) const AFTER_HELP: &str = "\
@@ -51,40 +51,40 @@ Example, with the orders of an application that is to finish or withdraw them be
 
 /// The database and what to run in it.
 #[derive(Clone, Debug, Args)]
-pub struct PostgresArgs {
+pub(super) struct PostgresArgs {
     /// Query for what binds at the moment
     #[arg(long, env = "TORPOR_BRIDGE_POSTGRES_QUERY", value_name = "SQL")]
-    pub query: String,
+    query: String,
 
     /// Statement that announces the maintenance: $1 timestamptz, null when it is taken back
     #[arg(long, env = "TORPOR_BRIDGE_POSTGRES_ANNOUNCE", value_name = "SQL")]
-    pub announce: Option<String>,
+    announce: Option<String>,
 
     /// Statement that drains: $1 text[] orders, $2 text[] deals, $3 text[] tasks, by id
     #[arg(long, env = "TORPOR_BRIDGE_POSTGRES_DRAIN", value_name = "SQL", requires = "resume")]
-    pub drain: Option<String>,
+    drain: Option<String>,
 
     /// Statement that offers orders again: $1 text[] ids, $2 text[] their restore. It may be run
     /// again for some that are back
     #[arg(long, env = "TORPOR_BRIDGE_POSTGRES_RESUME", value_name = "SQL", requires = "drain")]
-    pub resume: Option<String>,
+    resume: Option<String>,
 
     /// How long a statement may take, by the database's clock
     #[arg(long, env = "TORPOR_BRIDGE_POSTGRES_STATEMENT_TIMEOUT", value_name = "DURATION",
           default_value = "15s", value_parser = super::duration)]
-    pub statement_timeout: Duration,
+    statement_timeout: Duration,
 
     /// Read the database's URL from this file instead of `DATABASE_URL`. It is read at the start
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]
-    pub url_file: Option<PathBuf>,
+    url_file: Option<PathBuf>,
 
     /// Trust this certificate authority (PEM) for TLS to the database
     #[arg(long, env = "DATABASE_CA_FILE", value_name = "FILE")]
-    pub ca_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
 }
 
 /// A database, and the statements.
-pub struct Postgres {
+pub(super) struct Postgres {
     access: Access,
     statement_timeout: Duration,
     query: Statement,
@@ -96,7 +96,7 @@ pub struct Postgres {
 impl Postgres {
     /// Takes the URL apart and looks at the statements. A database that cannot be reached now may be
     /// there later: the looks say so until then.
-    pub async fn new(args: PostgresArgs) -> Result<Self, Error> {
+    pub(super) async fn new(args: PostgresArgs) -> Result<Self, Error> {
         let wrong = Error::Configuration;
         let url = match &args.url_file {
             Some(file) => std::fs::read_to_string(file)
@@ -163,7 +163,7 @@ impl Postgres {
             drop(connection.close().await);
             done
         };
-        timeout(self.statement_timeout + PATIENCE, session).await.unwrap_or_else(|_| {
+        timeout(self.statement_timeout + OVERHEAD, session).await.unwrap_or_else(|_| {
             Err(Kind::MarketTimeout.because("the database took too long in all"))
         })
     }
@@ -232,7 +232,7 @@ impl Postgres {
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 impl Market for Postgres {
-    async fn look(&self) -> Result<Commitments, Problem> {
+    async fn observe(&self) -> Result<Commitments, Problem> {
         let as_of = Timestamp::now();
         let (mut deals, mut orders, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         self.transaction(READ, &self.query, async |connection, _| {
@@ -287,7 +287,7 @@ impl Market for Postgres {
             }
             return;
         };
-        if !progress.goes_on() {
+        if !progress.may_continue() {
             return;
         }
         let mut taken = 0;

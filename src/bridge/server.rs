@@ -33,12 +33,12 @@ use crate::logging::{self, Format};
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long those who have asked before, and the step of a drain, are waited for at the end.
-const END_TIMEOUT: Duration = Duration::from_secs(10);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every bridge is started with.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Server")]
-pub struct ServerArgs {
+pub(super) struct ServerArgs {
     /// Where the API is served. Port 0 takes a free one, which is logged
     #[arg(
         long,
@@ -46,7 +46,7 @@ pub struct ServerArgs {
         default_value = "0.0.0.0:8080",
         value_name = "ADDRESS"
     )]
-    pub listen: SocketAddr,
+    listen: SocketAddr,
 
     /// Folder with `jwks.json`, the keys that tokens are signed with, and optionally `epoch`, the
     /// oldest epoch to accept. Both are read again as they change
@@ -56,7 +56,7 @@ pub struct ServerArgs {
         value_name = "FOLDER",
         required_unless_present = "insecure_no_authentication"
     )]
-    pub config_dir: Option<PathBuf>,
+    config_dir: Option<PathBuf>,
 
     /// Audience that a token must have: `deals.torpor.dev/NAMESPACE/KIND/NAME`
     #[arg(
@@ -65,7 +65,7 @@ pub struct ServerArgs {
         value_name = "AUDIENCE",
         required_unless_present = "insecure_no_authentication"
     )]
-    pub audience: Option<String>,
+    audience: Option<String>,
 
     /// Issuer that a token must have: the cluster's
     #[arg(
@@ -74,7 +74,7 @@ pub struct ServerArgs {
         value_name = "URL",
         required_unless_present = "insecure_no_authentication"
     )]
-    pub issuer: Option<String>,
+    issuer: Option<String>,
 
     /// Subject that a token must have: `system:serviceaccount:NAMESPACE:NAME`, the operator's account
     #[arg(
@@ -83,19 +83,19 @@ pub struct ServerArgs {
         value_name = "SUBJECT",
         required_unless_present = "insecure_no_authentication"
     )]
-    pub subject: Option<String>,
+    subject: Option<String>,
 
     /// Answer everybody who can reach the listener, which must be a loopback address. To try by hand
     #[arg(long, conflicts_with_all = ["audience", "issuer", "subject"])]
-    pub insecure_no_authentication: bool,
+    insecure_no_authentication: bool,
 
     /// How log lines are written
     #[arg(long, env = "TORPOR_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
-    pub log_format: Format,
+    log_format: Format,
 
     /// What is logged: a level, or a filter such as info,torpor=debug. `RUST_LOG` beats it
     #[arg(long, env = "TORPOR_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
-    pub log_level: String,
+    log_level: String,
 }
 
 impl ServerArgs {
@@ -136,7 +136,7 @@ impl ServerArgs {
         Ok(Some(Verifier::new(expected.0, expected.1)))
     }
 
-    /// Serves a market until the process is told to end.
+    /// Serves a market until the process is signalled to end.
     pub(super) async fn run<M: Market>(self, market: M) -> Result<(), Error> {
         let shared = Arc::new(Shared {
             verifier: self.verifier()?,
@@ -151,7 +151,7 @@ impl ServerArgs {
         tracing::info!(%address, authentication, "the bridge listens");
 
         let (end, ends) = tokio::sync::watch::channel(false);
-        let told = async move {
+        let signalled = async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
@@ -164,14 +164,14 @@ impl ServerArgs {
             .with_graceful_shutdown(async move { drop(until.wait_for(|end| *end).await) });
         let mut deadline = ends;
         tokio::select! {
-            result = async { tokio::join!(told, server).1 } => result.map_err(Error::Serve)?,
+            result = async { tokio::join!(signalled, server).1 } => result.map_err(Error::Serve)?,
             () = async {
                 drop(deadline.wait_for(|end| *end).await);
-                tokio::time::sleep(END_TIMEOUT).await;
+                tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
             } => {}
         }
         // What it has begun is seen by the next look, whoever asks for it.
-        drop(timeout(END_TIMEOUT, shared.changes.end()).await);
+        drop(timeout(SHUTDOWN_TIMEOUT, shared.changes.end()).await);
         Ok(())
     }
 }
@@ -225,7 +225,7 @@ async fn authenticate<M: Market>(
 }
 
 async fn commitments<M: Market>(State(shared): State<Arc<Shared<M>>>) -> Result<Response, Problem> {
-    let seen = shared.changes.look().await.inspect_err(report)?;
+    let seen = shared.changes.observe().await.inspect_err(report)?;
     let body = serde_json::to_vec(&seen)
         .map_err(|_| Kind::MarketInvalid.because("what was seen cannot be written as JSON"))?;
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response())

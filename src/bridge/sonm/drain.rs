@@ -18,7 +18,7 @@ use crate::bridge::changes::Progress;
 use crate::deals::types::{Drain, Id, cleaned};
 
 /// How often it is looked whether something that was left open has been done.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 
 /// How long after its end a term still counts as running: the chain's clock is not this one's.
 const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(60);
@@ -54,7 +54,7 @@ impl Sonm {
     /// with their deals: a supplier has no other way.
     pub(super) async fn carry_out(&self, what: &Drain, progress: &Progress) {
         for id in what.orders.as_slice() {
-            if !progress.goes_on() {
+            if !progress.may_continue() {
                 return;
             }
             if let Err(why) = self.withdraw(id, progress).await {
@@ -62,7 +62,7 @@ impl Sonm {
             }
         }
         for id in what.deals.as_slice() {
-            if !progress.goes_on() {
+            if !progress.may_continue() {
                 return;
             }
             if let Err(why) = self.close(id, progress).await {
@@ -133,8 +133,8 @@ impl Sonm {
     async fn remove(&self, id: &str, progress: &Progress) -> Result<(), NotRemoved> {
         let otherwise = |why: String| Err(NotRemoved::Otherwise(why));
         let request = Name { id: id.to_owned() };
-        let patience = self.removal_patience;
-        let removed = self.node.call("WorkerManagement", "RemoveAskPlan", &request, patience).await;
+        let call_timeout = self.removal_timeout;
+        let removed = self.node.call("WorkerManagement", "RemoveAskPlan", &request, call_timeout).await;
         match removed {
             Ok(Empty {}) => Ok(()),
             Err(error) if error.leaves_open() => {
@@ -168,9 +168,9 @@ impl Sonm {
     /// Closes a deal whose plan is no more. Nobody is blacklisted.
     async fn finish(&self, number: &Number, progress: &Progress) -> Result<(), Why> {
         let request = FinishRequest { deal_info: [FinishOne { id: number }] };
-        let patience = self.removal_patience;
+        let call_timeout = self.removal_timeout;
         let finished: Result<FinishReply, CallError> =
-            self.node.call("DealManagement", "FinishDeals", &request, patience).await;
+            self.node.call("DealManagement", "FinishDeals", &request, call_timeout).await;
         match finished {
             Ok(reply) => match reply.response.iter().find(|one| one.id == *number) {
                 Some(one) if one.error.is_empty() => Ok(()),
@@ -190,16 +190,16 @@ impl Sonm {
 
     /// Looks until it is gone, for as long as a removal may take.
     async fn until_gone(&self, target: Target<'_>, progress: &Progress) -> bool {
-        let end = Instant::now() + self.removal_patience;
+        let end = Instant::now() + self.removal_timeout;
         loop {
             let gone = match target {
                 Target::Plan(id) => self.plans().await.is_ok_and(|plans| !plans.contains_key(id)),
                 Target::Deal(number) => matches!(self.deal(number).await, Ok(None)),
             };
-            if gone || Instant::now() >= end || !progress.goes_on() {
+            if gone || Instant::now() >= end || !progress.may_continue() {
                 return gone;
             }
-            sleep(LOOK_EVERY).await;
+            sleep(CONFIRM_EVERY).await;
         }
     }
 

@@ -21,7 +21,7 @@ const ORDER: [u8; KEY_LENGTH] = [
 
 /// A key file that cannot be used. None of its bytes are in here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum KeyError {
+pub(super) enum KeyError {
     /// An encrypted keystore.
     #[error(
         "the key file is a JSON keystore, which has a passphrase: put the plain key, 64 hexadecimal \
@@ -39,11 +39,11 @@ pub enum KeyError {
 /// No random bytes could be had.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the system gives no random bytes")]
-pub struct RandomError;
+pub(super) struct RandomError;
 
 /// Seals and opens messages.
 #[derive(Clone)]
-pub struct Envelope {
+pub(super) struct Envelope {
     key: [u8; 32],
 }
 
@@ -55,7 +55,7 @@ impl fmt::Debug for Envelope {
 
 impl Envelope {
     /// By what a key file holds.
-    pub fn of_key_file(text: &str) -> Result<Self, KeyError> {
+    pub(super) fn of_key_file(text: &str) -> Result<Self, KeyError> {
         let text = text.trim();
         if text.starts_with('{') {
             return Err(KeyError::Keystore);
@@ -81,7 +81,7 @@ impl Envelope {
     }
 
     /// Hides a message.
-    pub fn seal(&self, message: &[u8]) -> Result<Vec<u8>, RandomError> {
+    pub(super) fn seal(&self, message: &[u8]) -> Result<Vec<u8>, RandomError> {
         let mut iv = [0; IV_LENGTH];
         SystemRandom::new().fill(&mut iv).map_err(|_| RandomError)?;
         Ok(self.seal_with(iv, message))
@@ -95,7 +95,7 @@ impl Envelope {
     }
 
     /// What was hidden, or nonsense if it was hidden by another key. `None`: it is too short.
-    pub fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
         let (iv, hidden) = sealed.split_first_chunk::<IV_LENGTH>()?;
         let mut message = hidden.to_vec();
         cfb_mode::Decryptor::<Aes256>::new(&self.key.into(), &(*iv).into()).decrypt(&mut message);

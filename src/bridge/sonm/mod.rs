@@ -25,7 +25,7 @@ use crate::deals::types::{Commitments, Drain, Id, Order};
 
 mod drain;
 mod envelope;
-mod look;
+mod observe;
 mod node;
 mod resume;
 mod wire;
@@ -51,14 +51,14 @@ Deals with a fixed term are never touched before it has run out.";
 
 /// The node, the worker and the key.
 #[derive(Clone, Debug, Args)]
-pub struct SonmArgs {
+pub(super) struct SonmArgs {
     /// REST interface of the SONM Node
     #[arg(long, env = "TORPOR_BRIDGE_SONM_NODE", value_name = "URL")]
-    pub node: String,
+    node: String,
 
     /// The worker, as sonmcli takes it: 0xADDRESS, or 0xADDRESS@HOST:PORT to reach it directly
     #[arg(long, env = "TORPOR_BRIDGE_SONM_WORKER", value_name = "WORKER")]
-    pub worker: String,
+    worker: String,
 
     /// File with the node's private key as 64 hexadecimal digits, with or without 0x
     #[arg(
@@ -67,46 +67,46 @@ pub struct SonmArgs {
         value_name = "FILE",
         required_unless_present = "insecure_node"
     )]
-    pub key_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
 
     /// The node runs with `allow_insecure_connection`: nothing is encrypted
     #[arg(long, env = "TORPOR_BRIDGE_SONM_INSECURE_NODE", conflicts_with = "key_file")]
-    pub insecure_node: bool,
+    insecure_node: bool,
 
     /// How long one call to the node may take
     #[arg(long, env = "TORPOR_BRIDGE_SONM_CALL_TIMEOUT", value_name = "DURATION",
           default_value = "15s", value_parser = super::duration)]
-    pub call_timeout: Duration,
+    call_timeout: Duration,
 
     /// How long the removal of one plan may take: the worker waits for the chain meanwhile
     #[arg(long, env = "TORPOR_BRIDGE_SONM_REMOVAL_TIMEOUT", value_name = "DURATION",
           default_value = "5m", value_parser = super::duration)]
-    pub removal_timeout: Duration,
+    removal_timeout: Duration,
 }
 
 /// A worker, through its node.
 #[derive(Debug)]
-pub struct Sonm {
+pub(super) struct Sonm {
     node: Node,
     worker: Address,
     /// How long a whole look may take: several calls, one after the other.
-    look_patience: Duration,
-    removal_patience: Duration,
+    observation_timeout: Duration,
+    removal_timeout: Duration,
     /// Tasks that the worker failed to end and lists no longer (defect 4).
     lost: Mutex<BTreeSet<Id>>,
-    last: Mutex<Last>,
+    last: Mutex<LastObservation>,
 }
 
 /// What the last look saw, for the next one to be held against.
 #[derive(Clone, Debug, Default)]
-struct Last {
+struct LastObservation {
     orders: BTreeSet<Number>,
     deals: BTreeSet<Number>,
 }
 
 impl Sonm {
     /// Checks what it is started with. Nothing is asked of the node yet.
-    pub fn new(args: &SonmArgs) -> Result<Self, Error> {
+    pub(super) fn new(args: &SonmArgs) -> Result<Self, Error> {
         let wrong = |text: String| Error::Configuration(text);
         let (address, endpoint) = match args.worker.split_once('@') {
             None => (args.worker.as_str(), None),
@@ -137,8 +137,8 @@ impl Sonm {
         Ok(Self {
             node,
             worker,
-            look_patience: args.call_timeout * 4,
-            removal_patience: args.removal_timeout,
+            observation_timeout: args.call_timeout * 4,
+            removal_timeout: args.removal_timeout,
             lost: Mutex::default(),
             last: Mutex::default(),
         })
@@ -146,8 +146,8 @@ impl Sonm {
 }
 
 impl Market for Sonm {
-    async fn look(&self) -> Result<Commitments, Problem> {
-        let look = tokio::time::timeout(self.look_patience, self.commitments());
+    async fn observe(&self) -> Result<Commitments, Problem> {
+        let look = tokio::time::timeout(self.observation_timeout, self.commitments());
         look.await.unwrap_or_else(|_| {
             Err(Kind::MarketTimeout.because("the node and the worker took too long to answer all"))
         })

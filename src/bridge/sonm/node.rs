@@ -88,7 +88,7 @@ pub(super) struct Node {
     worker: String,
     /// `None` where the node runs with `allow_insecure_connection`.
     envelope: Option<Envelope>,
-    patience: Duration,
+    call_timeout: Duration,
 }
 
 /// The error that the node answers instead.
@@ -103,7 +103,7 @@ impl Node {
         url: &str,
         worker: String,
         envelope: Option<Envelope>,
-        patience: Duration,
+        call_timeout: Duration,
     ) -> Result<Self, String> {
         let parsed: Uri = url.parse().map_err(|_| "--node is not a URL".to_owned())?;
         if parsed.scheme_str() != Some("http") {
@@ -124,16 +124,16 @@ impl Node {
             // A connection that the node has closed meanwhile would look like a call that broke.
             .pool_max_idle_per_host(0)
             .build(connector);
-        Ok(Self { client, url: format!("http://{authority}"), worker, envelope, patience })
+        Ok(Self { client, url: format!("http://{authority}"), worker, envelope, call_timeout })
     }
 
-    /// Asks the worker, with the usual patience.
+    /// Asks the worker, with the usual call_timeout.
     pub(super) async fn worker<B: Serialize + ?Sized, A: DeserializeOwned>(
         &self,
         method: &str,
         body: &B,
     ) -> Result<A, CallError> {
-        self.call("WorkerManagement", method, body, self.patience).await
+        self.call("WorkerManagement", method, body, self.call_timeout).await
     }
 
     /// Asks the node.
@@ -143,21 +143,21 @@ impl Node {
         method: &str,
         body: &B,
     ) -> Result<A, CallError> {
-        self.call(service, method, body, self.patience).await
+        self.call(service, method, body, self.call_timeout).await
     }
 
-    /// Asks with a patience of its own.
+    /// Asks with a call_timeout of its own.
     pub(super) async fn call<B: Serialize + ?Sized, A: DeserializeOwned>(
         &self,
         service: &str,
         method: &str,
         body: &B,
-        patience: Duration,
+        call_timeout: Duration,
     ) -> Result<A, CallError> {
         let what = format!("{service}.{method}");
         let message = serde_json::to_vec(body)
             .map_err(|_| CallError::Invalid(format!("{what}: the request is no JSON")))?;
-        let answer = timeout(patience, self.send(service, method, message)).await;
+        let answer = timeout(call_timeout, self.send(service, method, message)).await;
         let (status, answer) = answer.unwrap_or(Err(CallError::Timeout)).inspect_err(|error| {
             tracing::debug!(call = what, %error, "no answer");
         })?;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::Sonm;
-use super::look::Payload;
+use super::observe::Payload;
 use super::wire::{Name, Plan};
 use crate::deals::problem::{Kind, Problem};
 use crate::deals::types::Order;

@@ -16,7 +16,7 @@ use super::wire::{
     ACCEPTED, AskPlans, CLOSED, Deal, DealReply, DealsReply, DealsRequest, Empty, Name, Number,
     Order, Plan, Status, Tasks, canonical,
 };
-use super::{Last, Sonm};
+use super::{LastObservation, Sonm};
 use crate::deals::problem::{Kind, Problem};
 use crate::deals::types::{self, Commitments, Complete, Failure, Id, List, Restore, Term};
 
@@ -25,7 +25,7 @@ const CALLS: usize = 8;
 /// Entries of one page of the index: the most that it gives.
 const PAGE: usize = 200;
 /// Passes over the index before it is said that it does not come to rest.
-const PASSES: usize = 5;
+const ATTEMPTS: usize = 5;
 /// A maintenance that is further away is none: the worker's default is a hundred years.
 const NO_MAINTENANCE: SignedDuration = SignedDuration::from_hours(50 * 366 * 24);
 
@@ -72,7 +72,7 @@ impl Sonm {
         let deals: Vec<Option<(Number, Deal)>> =
             stream::iter(asked).buffer_unordered(CALLS).try_collect().await?;
         let deals: BTreeMap<Number, Deal> = deals.into_iter().flatten().collect();
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = LastObservation {
             orders: plans.values().filter_map(|plan| plan.order.clone()).collect(),
             deals: deals.keys().cloned().collect(),
         };
@@ -135,7 +135,7 @@ impl Sonm {
         &self,
         plans: &BTreeMap<String, Plan>,
     ) -> Result<BTreeSet<Number>, Problem> {
-        let Last { orders, mut deals } =
+        let LastObservation { orders, mut deals } =
             self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let listed: BTreeSet<&Number> =
             plans.values().filter_map(|plan| plan.order.as_ref()).collect();
@@ -201,8 +201,8 @@ impl Sonm {
     /// read, so that more than one page is read until two passes see the same.
     async fn indexed(&self) -> Result<BTreeSet<Number>, Problem> {
         let mut before = None;
-        for _ in 0..PASSES {
-            let Some((found, pages)) = self.pass_over_index().await? else { continue };
+        for _ in 0..ATTEMPTS {
+            let Some((found, pages)) = self.read_index_once().await? else { continue };
             if pages <= 1 || before.as_ref() == Some(&found) {
                 return Ok(found);
             }
@@ -212,7 +212,7 @@ impl Sonm {
     }
 
     /// `None` where the pages don't add up to what the index says that it has.
-    async fn pass_over_index(&self) -> Result<Option<(BTreeSet<Number>, usize)>, Problem> {
+    async fn read_index_once(&self) -> Result<Option<(BTreeSet<Number>, usize)>, Problem> {
         let mut found = BTreeSet::new();
         let mut pages = 0;
         loop {
@@ -246,7 +246,7 @@ impl Sonm {
     /// Tasks that have not ended, and those that the worker has lost sight of. Two of the worker's
     /// answers have to agree, since `{}` would also be the answer of one who knows nothing.
     pub(super) async fn open_tasks(&self) -> Result<BTreeSet<Id>, Problem> {
-        for _ in 0..PASSES {
+        for _ in 0..ATTEMPTS {
             let status: Status = self.node.worker("Status", &Empty {}).await?;
             if status.eth_addr != self.worker {
                 return Err(nonsense(format!(
