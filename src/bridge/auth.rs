@@ -141,7 +141,10 @@ impl Verifier {
         let _ = PROVIDER.install_default();
         let verifier = Self { file: folder.join(files::KEYS), expected, keys: Mutex::default() };
         if !verifier.has_keys() {
-            tracing::warn!(file = files::KEYS, "the key file has no usable key yet: the bridge refuses every token");
+            tracing::warn!(
+                file = files::KEYS,
+                "the key file has no usable key yet: the bridge refuses every token"
+            );
         }
         verifier
     }
@@ -167,7 +170,9 @@ impl Verifier {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
         else {
-            return refused("the request lacks a token: send exactly one header `Authorization: Bearer TOKEN`");
+            return refused(
+                "the request lacks a token: send exactly one header `Authorization: Bearer TOKEN`",
+            );
         };
         if token.len() > LONGEST_TOKEN {
             return refused("the token is longer than 16 KiB");
@@ -223,7 +228,11 @@ impl Verifier {
                     .map_err(|_| "not a JSON Web Key Set".to_owned())
             });
         match published {
-            Err(problem) => tracing::warn!(file = files::KEYS, problem, "the key file cannot be read: the bridge keeps the keys that it has"),
+            Err(problem) => tracing::warn!(
+                file = files::KEYS,
+                problem,
+                "the key file cannot be read: the bridge keeps the keys that it has"
+            ),
             Ok(published) => {
                 keys.by_id = published
                     .keys
@@ -247,7 +256,9 @@ fn cause(error: &ErrorKind) -> &'static str {
         ErrorKind::InvalidSubject => "the token belongs to another service account",
         ErrorKind::InvalidAlgorithm => "the token's algorithm does not match its key",
         ErrorKind::InvalidSignature => "the token's signature does not match its key",
-        ErrorKind::MissingRequiredClaim(_) => "the token lacks one of the claims exp, nbf, aud, iss and sub",
+        ErrorKind::MissingRequiredClaim(_) => {
+            "the token lacks one of the claims exp, nbf, aud, iss and sub"
+        }
         _ => "the token cannot be parsed",
     }
 }

@@ -177,8 +177,7 @@ fn once_each(orders: List<Order>) -> Result<Vec<Order>, Problem> {
             }
             Some(&place) if once[place] == order => {}
             Some(_) => {
-                return Err(Kind::InvalidRequest
-                    .because(format!(
+                return Err(Kind::InvalidRequest.because(format!(
                     "order {} is listed twice with different `restore`: send each order once",
                     order.id
                 )));

@@ -43,10 +43,8 @@ impl Epochs {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
             Err(error) => {
-                let detail = format!(
-                    "the file '{EPOCH}' in --config-dir cannot be read: {}",
-                    error.kind()
-                );
+                let detail =
+                    format!("the file '{EPOCH}' in --config-dir cannot be read: {}", error.kind());
                 return Err(Kind::Misconfigured.because(detail));
             }
         };

@@ -101,8 +101,9 @@ impl Postgres {
         let url = match &args.url_file {
             Some(file) => std::fs::read_to_string(file)
                 .map_err(|error| wrong(format!("--url-file cannot be read: {}", error.kind())))?,
-            None => std::env::var(crate::truncate::URL_VARIABLE)
-                .map_err(|_| wrong("the database's URL is missing: set DATABASE_URL or --url-file".to_owned()))?,
+            None => std::env::var(crate::truncate::URL_VARIABLE).map_err(|_| {
+                wrong("the database's URL is missing: set DATABASE_URL or --url-file".to_owned())
+            })?,
         };
         let access = Access::new(&url, args.ca_file.as_deref()).map_err(wrong)?;
         let bridge = Self {
@@ -120,7 +121,10 @@ impl Postgres {
                 return Err(wrong(problem.detail));
             }
             Err(problem) => {
-                tracing::warn!(detail = problem.detail, "the database cannot check the statements yet: each call checks its statement");
+                tracing::warn!(
+                    detail = problem.detail,
+                    "the database cannot check the statements yet: each call checks its statement"
+                );
             }
         }
         Ok(bridge)
@@ -165,7 +169,8 @@ impl Postgres {
         };
         timeout(self.statement_timeout + OVERHEAD, session).await.unwrap_or_else(|_| {
             let limit = (self.statement_timeout + OVERHEAD).as_secs();
-            Err(Kind::MarketTimeout.because(format!("the database did not finish within {limit} s")))
+            Err(Kind::MarketTimeout
+                .because(format!("the database did not finish within {limit} s")))
         })
     }
 
@@ -198,7 +203,8 @@ impl Postgres {
     ) -> Result<(), Problem> {
         self.transaction("BEGIN READ WRITE", statement, async |connection, parameters| {
             let arguments = bind(parameters).map_err(|_| {
-                Kind::InvalidRequest.because("the time is out of the range of PostgreSQL's timestamptz")
+                Kind::InvalidRequest
+                    .because("the time is out of the range of PostgreSQL's timestamptz")
             })?;
             let query = sqlx::query_with(AssertSqlSafe(statement.sql.clone()), arguments);
             let done = query.execute(connection).await;

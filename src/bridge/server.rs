@@ -211,7 +211,11 @@ async fn ready<M: Market>(State(shared): State<Arc<Shared<M>>>) -> Response {
     if shared.verifier.as_ref().is_none_or(Verifier::has_keys) {
         return "ok\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "jwks.json has no usable key: write the keys of /openid/v1/jwks to it\n").into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "jwks.json has no usable key: write the keys of /openid/v1/jwks to it\n",
+    )
+        .into_response()
 }
 
 async fn authenticate<M: Market>(
@@ -222,7 +226,11 @@ async fn authenticate<M: Market>(
     if let Some(verifier) = &shared.verifier
         && let Err(problem) = verifier.verify(request.headers())
     {
-        tracing::info!(problem = problem.kind.name(), detail = problem.detail, "request refused: not authenticated");
+        tracing::info!(
+            problem = problem.kind.name(),
+            detail = problem.detail,
+            "request refused: not authenticated"
+        );
         return problem.into_response();
     }
     next.run(request).await
@@ -285,8 +293,12 @@ async fn carry_out(
     change: impl Future<Output = Result<(), Problem>> + Send + 'static,
 ) -> Result<(), Problem> {
     let done = tokio::spawn(change).await;
-    done.unwrap_or_else(|_| Err(Kind::Misconfigured.because("the bridge crashed while it carried out the change: see the log of the bridge")))
-        .inspect_err(report)
+    done.unwrap_or_else(|_| {
+        Err(Kind::Misconfigured.because(
+            "the bridge crashed while it carried out the change: see the log of the bridge",
+        ))
+    })
+    .inspect_err(report)
 }
 
 fn report(problem: &Problem) {
@@ -298,7 +310,9 @@ async fn change<T: DeserializeOwned>(request: Request) -> Result<(u64, T), Probl
     let (parts, body) = request.into_parts();
     let epoch = epoch(&parts.headers)?;
     if !is_of_type(&parts.headers, MEDIA_TYPE) {
-        return Err(Kind::UnsupportedMediaType.because("the header Content-Type is not application/json"));
+        return Err(
+            Kind::UnsupportedMediaType.because("the header Content-Type is not application/json")
+        );
     }
     let body = read(body).await?;
     let body = serde_json::from_slice(&body)
@@ -315,8 +329,9 @@ fn epoch(headers: &HeaderMap) -> Result<u64, Problem> {
         .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| {
-            Kind::InvalidRequest
-                .because("a change needs the header Torpor-Epoch once, with a number from 0 to 2^64-1")
+            Kind::InvalidRequest.because(
+                "a change needs the header Torpor-Epoch once, with a number from 0 to 2^64-1",
+            )
         })
 }
 
@@ -327,7 +342,9 @@ async fn read(body: Body) -> Result<Vec<u8>, Problem> {
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(Kind::BodyTooLarge.because(format!("the limit is {LONGEST_BODY} bytes")))
         }
-        Ok(Err(_)) => Err(Kind::InvalidRequest.because("the connection broke before the end of the body")),
+        Ok(Err(_)) => {
+            Err(Kind::InvalidRequest.because("the connection broke before the end of the body"))
+        }
         Err(_) => Err(Kind::InvalidRequest.because("the body did not arrive within 10 s")),
     }
 }

@@ -110,9 +110,11 @@ fn fits(kind: &str, wanted: &str) -> bool {
 
 fn check_parameters(change: Change, parameters: &[String]) -> Result<(), String> {
     let (text, most, kind) = match change {
-        Change::Announce => {
-            ("--announce takes $1 timestamptz, or null to withdraw the announcement", 1, "timestamptz")
-        }
+        Change::Announce => (
+            "--announce takes $1 timestamptz, or null to withdraw the announcement",
+            1,
+            "timestamptz",
+        ),
         Change::Drain => {
             ("--drain takes $1 text[] orders, $2 text[] deals, $3 text[] tasks", 3, "text[]")
         }
@@ -120,7 +122,10 @@ fn check_parameters(change: Change, parameters: &[String]) -> Result<(), String>
     };
     if parameters.is_empty() || parameters.len() > most {
         let count = parameters.len();
-        return Err(format!("{text}; the first is required, and this statement has {}", counted(count)));
+        return Err(format!(
+            "{text}; the first is required, and this statement has {}",
+            counted(count)
+        ));
     }
     match parameters.iter().position(|parameter| parameter != kind) {
         None => Ok(()),
@@ -213,10 +218,11 @@ impl Fields {
         let id = self.id.ok_or_else(|| refuse("its id is null".to_owned()))?;
         let id = Id::try_from(id).map_err(|error| refuse(format!("its id is invalid: {error}")))?;
         let restore = self.restore.map(Restore::try_from).transpose();
-        let restore = restore.map_err(|error| refuse(format!("its restore is invalid: {error}")))?;
+        let restore =
+            restore.map_err(|error| refuse(format!("its restore is invalid: {error}")))?;
         let counterparty = self.counterparty.map(Id::try_from).transpose();
-        let counterparty =
-            counterparty.map_err(|error| refuse(format!("its counterparty is invalid: {error}")))?;
+        let counterparty = counterparty
+            .map_err(|error| refuse(format!("its counterparty is invalid: {error}")))?;
         let only_deal = self.term.is_some() || self.ends_at.is_some() || counterparty.is_some();
         match self.kind.as_deref() {
             Some("deal") => {
@@ -227,7 +233,9 @@ impl Fields {
                         return Err(refuse("a deal with term Fixed needs ends_at".to_owned()));
                     }
                     (Some("Open"), Some(_)) => {
-                        return Err(refuse("a deal with term Open has no ends_at: select null".to_owned()));
+                        return Err(refuse(
+                            "a deal with term Open has no ends_at: select null".to_owned(),
+                        ));
                     }
                     (other, _) => {
                         let other = other.unwrap_or("null");
@@ -238,7 +246,8 @@ impl Fields {
                 Ok(Row::Deal(Deal { id, term, counterparty, restore }))
             }
             Some("order" | "task") if only_deal => Err(refuse(
-                "only deals have term, ends_at and counterparty: select null for orders and tasks".to_owned(),
+                "only deals have term, ends_at and counterparty: select null for orders and tasks"
+                    .to_owned(),
             )),
             Some("order") => {
                 let nothing = || Restore::try_from(String::new());
