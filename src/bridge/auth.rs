@@ -1,5 +1,8 @@
-//! Who may ask: the bearer of a service account's token for exactly this bridge, verified offline by
-//! the cluster's published keys.
+//! Authentication: a request carries a service account's token for exactly this bridge, which is
+//! verified offline with the cluster's published keys.
+//!
+//! `jsonwebtoken` parses keys, tokens and claims. `ring` verifies the signatures by hand below, because
+//! the crate's own backends would bring a second crypto library beside the `ring` of rustls.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +12,8 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, header};
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, new_error};
-use jsonwebtoken::signature::{self, Verifier as Signature};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::signature::{self, Verifier as SignatureVerifier};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Validation};
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
@@ -19,40 +23,39 @@ use serde::Deserialize;
 use crate::deals::files;
 use crate::deals::problem::{Kind, Problem};
 
-/// The file is read for an unknown key no more often than this.
+/// Tokens with unknown keys make the bridge read the file at most this often.
 const READ_EVERY: Duration = Duration::from_secs(1);
 
-/// The file is read again after this, so that a key that was withdrawn is not accepted for ever.
+/// The bridge reads the file again after this time, so that it stops accepting a withdrawn key.
 const STALE_AFTER: Duration = Duration::from_mins(1);
 
-/// Seconds by which clocks may differ.
+/// Tolerated clock skew in seconds.
 const LEEWAY: u64 = 10;
 
-/// Longest token that is looked at.
+/// Maximum length of a token in bytes.
 const LONGEST_TOKEN: usize = 16 * 1024;
 
-/// Verifies with `ring`; there is nothing here that signs.
+/// Verifies with `ring`. A bridge never signs, so there is no signer.
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(new_error(ErrorKind::UnsupportedAlgorithm)),
     verifier_factory: |algorithm, key| {
-        Ok(Box::new(ByRing { algorithm: *algorithm, key: key.kind().clone() }))
+        Ok(Box::new(RingVerifier { algorithm: *algorithm, key: key.kind().clone() }))
     },
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// A key and the one algorithm that it is for.
-struct ByRing {
+struct RingVerifier {
     algorithm: Algorithm,
     key: DecodingKeyKind,
 }
 
-impl JwtVerifier for ByRing {
+impl JwtVerifier for RingVerifier {
     fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 }
 
-impl Signature<Vec<u8>> for ByRing {
+impl SignatureVerifier<Vec<u8>> for RingVerifier {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
         let verified = match (self.algorithm, &self.key) {
             (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
@@ -71,27 +74,23 @@ impl Signature<Vec<u8>> for ByRing {
     }
 }
 
-/// What a token must say.
+/// The claims that a token must carry.
 #[derive(Clone, Debug)]
-pub struct Expected {
-    /// Its only audience.
-    pub audience: String,
-    /// Its issuer.
-    pub issuer: String,
-    /// Its subject.
-    pub subject: String,
+pub(super) struct Expected {
+    pub(super) audience: String,
+    pub(super) issuer: String,
+    pub(super) subject: String,
 }
 
 impl Expected {
-    /// Whether something is missing, so that anything might pass.
-    pub fn has_empty(&self) -> bool {
+    /// Returns whether a claim is empty, which would weaken the check.
+    pub(super) fn has_empty(&self) -> bool {
         [&self.audience, &self.issuer, &self.subject].iter().any(|text| text.is_empty())
     }
 }
 
-/// Verifies tokens.
 #[derive(Debug)]
-pub struct Verifier {
+pub(super) struct Verifier {
     file: PathBuf,
     expected: Expected,
     keys: Mutex<Keys>,
@@ -103,66 +102,55 @@ struct Keys {
     read: Option<Instant>,
 }
 
-/// A set as it is published. Keys of other kinds may be in it; they are passed over.
+/// A JSON Web Key Set. `JwkSet` would refuse the whole set for one malformed key; here a key that the
+/// bridge cannot use is skipped.
 #[derive(Deserialize)]
 struct PublishedKeys {
     keys: Vec<serde_json::Value>,
 }
 
-#[derive(Deserialize)]
-struct PublishedKey {
-    kid: String,
-    kty: String,
-    #[serde(rename = "use")]
-    usage: Option<String>,
-    alg: Option<String>,
-    n: Option<String>,
-    e: Option<String>,
-    crv: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
+/// Returns the key with its ID and the one algorithm that it verifies, or `None` for a key of another
+/// type or use.
+fn usable(key: Jwk) -> Option<(String, (Algorithm, DecodingKey))> {
+    let (algorithm, name) = match &key.algorithm {
+        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
+        AlgorithmParameters::EllipticCurve(parameters)
+            if parameters.curve == EllipticCurve::P256 =>
+        {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
+        _ => return None,
+    };
+    let decoding_key = DecodingKey::from_jwk(&key).ok()?;
+    let common = key.common;
+    let fits = common.key_algorithm.is_none_or(|algorithm| algorithm == name)
+        && common.public_key_use.is_none_or(|usage| usage == PublicKeyUse::Signature);
+    common.key_id.filter(|_| fits).map(|id| (id, (algorithm, decoding_key)))
 }
 
-impl PublishedKey {
-    fn usable(&self) -> Option<(Algorithm, DecodingKey)> {
-        let (algorithm, key) = match (self.kty.as_str(), self.crv.as_deref()) {
-            ("RSA", _) => (
-                Algorithm::RS256,
-                DecodingKey::from_rsa_components(self.n.as_deref()?, self.e.as_deref()?),
-            ),
-            ("EC", Some("P-256")) => (
-                Algorithm::ES256,
-                DecodingKey::from_ec_components(self.x.as_deref()?, self.y.as_deref()?),
-            ),
-            _ => return None,
-        };
-        let name = if algorithm == Algorithm::RS256 { "RS256" } else { "ES256" };
-        let for_this = self.alg.as_deref().is_none_or(|alg| alg == name)
-            && self.usage.as_deref().is_none_or(|usage| usage == "sig");
-        Some((algorithm, key.ok().filter(|_| for_this)?))
-    }
-}
-
-/// The claim that is looked at here; the others are checked by [`Validation`].
+/// The claim that [`Verifier::verify`] checks itself; [`Validation`] checks the others.
 #[derive(Deserialize)]
 struct Claims {
     aud: serde_json::Value,
 }
 
 impl Verifier {
-    /// With the keys in that folder.
-    pub fn new(folder: &Path, expected: Expected) -> Self {
-        // Another verifier of this process may have done it before.
+    /// Creates a verifier with the keys in `folder`.
+    pub(super) fn new(folder: &Path, expected: Expected) -> Self {
+        // This fails where another verifier of the process has installed the provider already.
         let _ = PROVIDER.install_default();
         let verifier = Self { file: folder.join(files::KEYS), expected, keys: Mutex::default() };
         if !verifier.has_keys() {
-            tracing::warn!(file = files::KEYS, "there is no usable key yet");
+            tracing::warn!(
+                file = files::KEYS,
+                "the key file has no usable key yet: the bridge refuses every token"
+            );
         }
         verifier
     }
 
-    /// Whether there is any key to verify with.
-    pub fn has_keys(&self) -> bool {
+    /// Returns whether the bridge has a key to verify tokens with.
+    pub(super) fn has_keys(&self) -> bool {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if keys.by_id.is_empty() {
             self.read(&mut keys);
@@ -170,8 +158,8 @@ impl Verifier {
         !keys.by_id.is_empty()
     }
 
-    /// Whether the request may be answered.
-    pub fn verify(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    /// Returns an error unless the request carries a valid token.
+    pub(super) fn verify(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let refused = |why: &str| Err(Kind::Unauthenticated.because(why));
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let Some(token) = values
@@ -182,20 +170,24 @@ impl Verifier {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
         else {
-            return refused("one header Authorization: Bearer TOKEN is needed");
+            return refused(
+                "the request lacks a token: send exactly one header `Authorization: Bearer TOKEN`",
+            );
         };
         if token.len() > LONGEST_TOKEN {
-            return refused("the token is too long");
+            return refused("the token is longer than 16 KiB");
         }
         let Ok(header) = jsonwebtoken::decode_header(token) else {
-            return refused("the token is no JSON Web Token signed by RS256 or ES256");
+            return refused("the token is not a JSON Web Token signed with RS256 or ES256");
         };
         if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256) || header.crit.is_some() {
-            return refused("the token is no JSON Web Token signed by RS256 or ES256");
+            return refused("the token is not a JSON Web Token signed with RS256 or ES256");
         }
-        let Some(id) = header.kid else { return refused("the token names no key") };
+        let Some(id) = header.kid else { return refused("the token's header has no key ID (kid)") };
         let Some((algorithm, key)) = self.key(&id) else {
-            return Err(Kind::UnknownKey.because("its key is not in jwks.json"));
+            return Err(Kind::UnknownKey.because(
+                "the token's key is not in jwks.json: update the file from /openid/v1/jwks",
+            ));
         };
 
         let mut validation = Validation::new(algorithm);
@@ -207,11 +199,11 @@ impl Verifier {
         validation.leeway = LEEWAY;
         let claims: Claims = match jsonwebtoken::decode(token, &key, &validation) {
             Ok(token) => token.claims,
-            Err(error) => return refused(in_words(error.kind())),
+            Err(error) => return refused(cause(error.kind())),
         };
-        // One for several bridges could be passed on from one to the other.
+        // One bridge could replay a token for several bridges to another bridge.
         let alone = claims.aud.as_array().is_none_or(|all| all.len() == 1);
-        if alone { Ok(()) } else { refused("the token is for other audiences as well") }
+        if alone { Ok(()) } else { refused("the token has more than one audience") }
     }
 
     fn key(&self, id: &str) -> Option<(Algorithm, DecodingKey)> {
@@ -223,7 +215,8 @@ impl Verifier {
         keys.by_id.get(id).cloned()
     }
 
-    /// Reads the file, unless that was a moment ago. What cannot be read changes nothing.
+    /// Reads the file, at most once in [`READ_EVERY`]. A file that cannot be read leaves the keys as
+    /// they were.
     fn read(&self, keys: &mut Keys) {
         if keys.read.is_some_and(|read| read.elapsed() < READ_EVERY) {
             return;
@@ -231,16 +224,21 @@ impl Verifier {
         keys.read = Some(Instant::now());
         let published =
             std::fs::read(&self.file).map_err(|error| error.kind().to_string()).and_then(|text| {
-                serde_json::from_slice::<PublishedKeys>(&text).map_err(|_| "no key set".to_owned())
+                serde_json::from_slice::<PublishedKeys>(&text)
+                    .map_err(|_| "not a JSON Web Key Set".to_owned())
             });
         match published {
-            Err(problem) => tracing::warn!(file = files::KEYS, problem, "the keys cannot be read"),
+            Err(problem) => tracing::warn!(
+                file = files::KEYS,
+                problem,
+                "the key file cannot be read: the bridge keeps the keys that it has"
+            ),
             Ok(published) => {
                 keys.by_id = published
                     .keys
                     .into_iter()
-                    .filter_map(|key| serde_json::from_value::<PublishedKey>(key).ok())
-                    .filter_map(|key| Some((key.kid.clone(), key.usable()?)))
+                    .filter_map(|key| serde_json::from_value::<Jwk>(key).ok())
+                    .filter_map(usable)
                     .collect();
                 tracing::info!(file = files::KEYS, keys = keys.by_id.len(), "keys read");
             }
@@ -248,16 +246,19 @@ impl Verifier {
     }
 }
 
-fn in_words(error: &ErrorKind) -> &'static str {
+/// Returns the message for a token that the library refuses, without a part of the token.
+fn cause(error: &ErrorKind) -> &'static str {
     match error {
         ErrorKind::ExpiredSignature => "the token has expired",
-        ErrorKind::ImmatureSignature => "the token is not valid yet",
+        ErrorKind::ImmatureSignature => "the token is not valid yet (nbf): compare the clocks",
         ErrorKind::InvalidAudience => "the token is for another audience",
-        ErrorKind::InvalidIssuer => "the token is of another issuer",
-        ErrorKind::InvalidSubject => "the token is of another account",
-        ErrorKind::InvalidAlgorithm => "the token's algorithm is not that of its key",
-        ErrorKind::InvalidSignature => "the token's signature is not that of its key",
-        ErrorKind::MissingRequiredClaim(_) => "the token lacks one of exp, nbf, aud, iss, sub",
-        _ => "the token cannot be read",
+        ErrorKind::InvalidIssuer => "the token is from another issuer",
+        ErrorKind::InvalidSubject => "the token belongs to another service account",
+        ErrorKind::InvalidAlgorithm => "the token's algorithm does not match its key",
+        ErrorKind::InvalidSignature => "the token's signature does not match its key",
+        ErrorKind::MissingRequiredClaim(_) => {
+            "the token lacks one of the claims exp, nbf, aud, iss and sub"
+        }
+        _ => "the token cannot be parsed",
     }
 }

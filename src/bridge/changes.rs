@@ -1,5 +1,5 @@
-//! Changes, one after the other: epochs, the drain that runs in the background, and what it could
-//! not do.
+//! Changes to the market, one at a time: [`Changes`] checks the epoch, runs the drain in the background
+//! and keeps the failures of the last drain.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,12 +13,12 @@ use crate::deals::types::{
     Announcement, Commitments, Drain, Failure, Id, List, Order, Resume, cleaned,
 };
 
-/// Most failures of a drain that are told.
+/// Maximum number of failures that an observation reports.
 const MOST_FAILURES: usize = 100;
 
-/// A drain under way, as the market's side sees it: what it asks before each step and tells after.
+/// The handle of a running drain: the market asks it before each step and reports failures to it.
 #[derive(Clone, Debug)]
-pub struct Progress {
+pub(super) struct Progress {
     epoch: u64,
     epochs: Arc<Epochs>,
     stopped: Arc<AtomicBool>,
@@ -26,15 +26,15 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Whether another step may be begun. False once a newer change or leader has come.
-    pub fn goes_on(&self) -> bool {
+    /// Returns whether the drain may begin another step: no newer change or leader has stopped it.
+    pub(super) fn may_continue(&self) -> bool {
         !self.stopped.load(Ordering::SeqCst) && self.epochs.check(self.epoch).is_ok()
     }
 
-    /// Tells what could not be done, and why.
-    pub fn failed(&self, id: &Id, why: &str) {
-        let detail = cleaned(why);
-        tracing::warn!(%id, %detail, "not drained");
+    /// Records that the order, deal or task was not drained, and the cause.
+    pub(super) fn failed(&self, id: &Id, cause: &str) {
+        let detail = cleaned(cause);
+        tracing::warn!(%id, %detail, "the bridge could not drain this order, deal or task");
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() < MOST_FAILURES {
             failures.push(Failure { id: id.clone(), detail });
@@ -45,38 +45,37 @@ impl Progress {
 #[derive(Debug)]
 struct Draining {
     stopped: Arc<AtomicBool>,
-    /// Closed when it has ended, however it did.
+    /// Closes when the drain ends, also by a panic.
     ended: watch::Receiver<()>,
 }
 
 impl Draining {
-    /// Asks it to stop. The step under way ends first, since nobody could tell otherwise what has
-    /// become of it. Returns what to wait for, if it runs at all.
+    /// Asks the drain to stop after its current step, because the result of a step that is cut off is
+    /// unknown. Returns a receiver that closes when the drain has ended, or `None` if it has already.
     fn stop(&self) -> Option<watch::Receiver<()>> {
         self.stopped.store(true, Ordering::SeqCst);
         self.ended.has_changed().is_ok().then(|| self.ended.clone())
     }
 }
 
-/// Returns when that drain has ended.
+/// Waits until the drain has ended.
 async fn end_of(mut drain: watch::Receiver<()>) {
     while drain.changed().await.is_ok() {}
 }
 
-/// Where all changes go through.
+/// Carries out all changes of one market.
 #[derive(Debug)]
-pub struct Changes<M> {
+pub(super) struct Changes<M> {
     market: Arc<M>,
     epochs: Arc<Epochs>,
-    /// Held for as long as a change is answered; the drain's own work goes on after that.
+    /// Locked until a change is answered. A drain is answered at once and works on after that.
     turn: tokio::sync::Mutex<Option<Draining>>,
-    /// Of the last drain.
+    /// The failures of the last drain, which a running drain still adds to.
     failures: Mutex<Arc<Mutex<Vec<Failure>>>>,
 }
 
 impl<M: Market> Changes<M> {
-    /// Changes of this market.
-    pub fn new(market: Arc<M>, epochs: Epochs) -> Self {
+    pub(super) fn new(market: Arc<M>, epochs: Epochs) -> Self {
         Self {
             market,
             epochs: Arc::new(epochs),
@@ -85,31 +84,35 @@ impl<M: Market> Changes<M> {
         }
     }
 
-    /// All that binds at the moment.
-    pub async fn look(&self) -> Result<Commitments, Problem> {
-        let mut seen = self.market.look().await?;
-        seen.failures = self.failures();
-        Ok(seen)
+    /// Returns the commitments of the market, with the failures of the last drain.
+    pub(super) async fn observe(&self) -> Result<Commitments, Problem> {
+        let mut observed = self.market.observe().await?;
+        observed.failures = self.failures();
+        Ok(observed)
     }
 
-    /// What the last drain could not do.
     fn failures(&self) -> List<Failure> {
         let last = self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let failures = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // They are far fewer than a list may have.
+        // MOST_FAILURES is far below the limit of a list.
         List::try_from(failures).unwrap_or_default()
     }
 
-    /// Announces the maintenance, or takes it back.
-    pub async fn announce(&self, epoch: u64, what: Option<Announcement>) -> Result<(), Problem> {
+    /// Announces the maintenance to the market; `None` withdraws the announcement.
+    pub(super) async fn announce(
+        &self,
+        epoch: u64,
+        announcement: Option<Announcement>,
+    ) -> Result<(), Problem> {
         self.epochs.admit(epoch)?;
         let _turn = self.turn.lock().await;
         self.epochs.check(epoch)?;
-        self.market.announce(what.map(|announcement| announcement.at)).await
+        self.market.announce(announcement.map(|announcement| announcement.at)).await
     }
 
-    /// Begins a drain and returns at once. One that runs already is ended first.
-    pub async fn drain(&self, epoch: u64, what: Drain) -> Result<(), Problem> {
+    /// Begins a drain in the background and returns at once. The drain waits until a running drain
+    /// has ended.
+    pub(super) async fn drain(&self, epoch: u64, drain: Drain) -> Result<(), Problem> {
         self.epochs.admit(epoch)?;
         let mut turn = self.turn.lock().await;
         self.epochs.check(epoch)?;
@@ -128,21 +131,21 @@ impl<M: Market> Changes<M> {
             if let Some(before) = before {
                 end_of(before).await;
             }
-            market.drain(what, progress).await;
+            market.drain(drain, progress).await;
             drop(running);
         });
         Ok(())
     }
 
-    /// Offers orders again, after the drain that runs has ended. Without orders it does only that.
-    pub async fn resume(&self, epoch: u64, what: Resume) -> Result<(), Problem> {
+    /// Ends the running drain, then offers the orders again. An empty list only ends the drain.
+    pub(super) async fn resume(&self, epoch: u64, resume: Resume) -> Result<(), Problem> {
         self.epochs.admit(epoch)?;
-        let orders = once_each(what.orders)?;
+        let orders = once_each(resume.orders)?;
         loop {
             let turn = self.turn.lock().await;
             self.epochs.check(epoch)?;
             if let Some(drain) = turn.as_ref().and_then(Draining::stop) {
-                // A step can take minutes. An announcement need not wait for it.
+                // A step can take minutes, and an announcement must not wait for it.
                 drop(turn);
                 end_of(drain).await;
             } else if orders.is_empty() {
@@ -153,8 +156,8 @@ impl<M: Market> Changes<M> {
         }
     }
 
-    /// Ends the drain that runs.
-    pub async fn end(&self) {
+    /// Stops the running drain and waits until it has ended.
+    pub(super) async fn end(&self) {
         let drain = self.turn.lock().await.as_ref().and_then(Draining::stop);
         if let Some(drain) = drain {
             end_of(drain).await;
@@ -162,7 +165,7 @@ impl<M: Market> Changes<M> {
     }
 }
 
-/// An order that is in the list twice is offered once.
+/// Returns each order once. Fails if one order is listed with two different payloads.
 fn once_each(orders: List<Order>) -> Result<Vec<Order>, Problem> {
     let mut once: Vec<Order> = Vec::new();
     let mut places = std::collections::HashMap::new();
@@ -174,8 +177,10 @@ fn once_each(orders: List<Order>) -> Result<Vec<Order>, Problem> {
             }
             Some(&place) if once[place] == order => {}
             Some(_) => {
-                return Err(Kind::InvalidRequest
-                    .because(format!("the order {} is there twice, and differs", order.id)));
+                return Err(Kind::InvalidRequest.because(format!(
+                    "order {} is listed twice with different `restore`: send each order once",
+                    order.id
+                )));
             }
         }
     }

@@ -7,7 +7,7 @@ use super::*;
 use crate::bridge::folder::Folder;
 use crate::deals::types::{Complete, Restore};
 
-/// Writes down what is asked of it; a step of a drain takes as long as a permit is awaited.
+/// Records each call. A step of a drain waits for a permit.
 #[derive(Debug)]
 struct Recorder {
     done: Mutex<Vec<String>>,
@@ -23,7 +23,7 @@ impl Recorder {
         self.done.lock().unwrap().clone()
     }
 
-    /// Waits until it was asked for that.
+    /// Waits until the market has recorded `what`.
     async fn until(&self, what: &str) {
         let seen = async {
             while !self.done().iter().any(|done| done == what) {
@@ -36,7 +36,7 @@ impl Recorder {
 }
 
 impl Market for Recorder {
-    async fn look(&self) -> Result<Commitments, Problem> {
+    async fn observe(&self) -> Result<Commitments, Problem> {
         Ok(Commitments {
             as_of: Timestamp::UNIX_EPOCH,
             complete: Complete,
@@ -49,13 +49,13 @@ impl Market for Recorder {
     }
 
     async fn announce(&self, at: Option<Timestamp>) -> Result<(), Problem> {
-        self.note(at.map_or("taken back".to_owned(), |at| format!("announced {at}")));
+        self.note(at.map_or("withdrawn".to_owned(), |at| format!("announced {at}")));
         Ok(())
     }
 
     async fn drain(&self, what: Drain, progress: Progress) {
         for id in what.orders.as_slice() {
-            if !progress.goes_on() {
+            if !progress.may_continue() {
                 self.note(format!("stopped before {id}"));
                 return;
             }
@@ -98,7 +98,7 @@ fn resume(orders: &[(&str, &str)]) -> Resume {
 }
 
 #[tokio::test]
-async fn a_drain_is_answered_at_once_and_goes_on() {
+async fn a_drain_is_answered_at_once_and_may_continue() {
     let (changes, market) = changes(None);
     changes.drain(1, drain(&["a", "b"])).await.unwrap();
     market.until("begins a").await;
@@ -108,16 +108,16 @@ async fn a_drain_is_answered_at_once_and_goes_on() {
 }
 
 #[tokio::test]
-async fn what_the_last_drain_could_not_do_is_in_the_looks() {
+async fn observations_report_the_failures_of_the_last_drain() {
     let (changes, market) = changes(None);
     market.steps.add_permits(3);
     changes.drain(1, drain(&["!a", "b"])).await.unwrap();
     market.until("ended b").await;
     changes.end().await;
     let failure = Failure { id: id("!a"), detail: "it  resists".to_owned() };
-    assert_eq!(changes.look().await.unwrap().failures.as_slice(), [failure]);
+    assert_eq!(changes.observe().await.unwrap().failures.as_slice(), [failure]);
     changes.drain(1, drain(&["c"])).await.unwrap();
-    assert_eq!(changes.look().await.unwrap().failures.as_slice(), []);
+    assert_eq!(changes.observe().await.unwrap().failures.as_slice(), []);
 }
 
 #[tokio::test]
@@ -129,17 +129,17 @@ async fn a_resume_waits_for_the_step_under_way_and_ends_the_drain() {
         let changes = changes.clone();
         async move { changes.resume(1, resume(&[("x", ""), ("x", "")])).await }
     });
-    // An announcement is not held up by it.
+    // The announcement does not wait for the drain.
     changes.announce(1, None).await.unwrap();
     tokio::task::yield_now().await;
-    assert_eq!(market.done(), ["begins a", "taken back"]);
+    assert_eq!(market.done(), ["begins a", "withdrawn"]);
     market.steps.add_permits(9);
     resumed.await.unwrap().unwrap();
     assert_eq!(market.done()[2..], ["ended a", "stopped before b", "resumed x"]);
 }
 
 #[tokio::test]
-async fn a_newer_drain_takes_the_place_of_the_one_that_runs() {
+async fn a_newer_drain_replaces_the_running_drain() {
     let (changes, market) = changes(None);
     changes.drain(1, drain(&["a", "b"])).await.unwrap();
     market.until("begins a").await;
@@ -150,7 +150,7 @@ async fn a_newer_drain_takes_the_place_of_the_one_that_runs() {
 }
 
 #[tokio::test]
-async fn a_drain_stops_when_a_newer_epoch_has_been_seen() {
+async fn a_drain_stops_at_a_newer_epoch() {
     let (changes, market) = changes(None);
     changes.drain(1, drain(&["a", "b"])).await.unwrap();
     market.until("begins a").await;
@@ -172,7 +172,7 @@ async fn a_drain_stops_when_the_floor_rises() {
 }
 
 #[tokio::test]
-async fn a_change_that_became_old_while_it_waited_is_refused() {
+async fn a_change_whose_epoch_turned_stale_while_it_waited_is_refused() {
     let (changes, market) = changes(None);
     changes.drain(1, drain(&["a"])).await.unwrap();
     market.until("begins a").await;
@@ -180,7 +180,7 @@ async fn a_change_that_became_old_while_it_waited_is_refused() {
         let changes = changes.clone();
         async move { changes.resume(1, resume(&[("x", "")])).await }
     });
-    // It is admitted, and waits for the drain.
+    // The resume is admitted, and waits for the drain.
     tokio::task::yield_now().await;
     changes.announce(2, None).await.unwrap();
     market.steps.add_permits(9);
@@ -205,5 +205,5 @@ async fn failures_are_bounded() {
     changes.drain(1, drain(&many.iter().map(String::as_str).collect::<Vec<_>>())).await.unwrap();
     market.until(&format!("ended !{MOST_FAILURES}")).await;
     changes.end().await;
-    assert_eq!(changes.look().await.unwrap().failures.as_slice().len(), MOST_FAILURES);
+    assert_eq!(changes.observe().await.unwrap().failures.as_slice().len(), MOST_FAILURES);
 }

@@ -1,5 +1,5 @@
-//! Epochs: each leader of the operator has a higher one than those before, and a change of an older
-//! one is refused.
+//! Epochs: each leader of the operator has a higher epoch than the leaders before it. A bridge refuses
+//! the changes of an older epoch.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,52 +7,60 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::deals::files::EPOCH;
 use crate::deals::problem::{Kind, Problem};
 
-/// The highest epoch that has been seen.
+/// The highest epoch that the bridge knows.
 #[derive(Debug)]
-pub struct Epochs {
-    /// The floor: where it is, a bridge that was started anew still knows what is old.
+pub(super) struct Epochs {
+    /// The file with the floor, the oldest accepted epoch. With it a restarted bridge still refuses
+    /// older epochs.
     file: Option<PathBuf>,
     seen: AtomicU64,
 }
 
 impl Epochs {
-    /// With the floor in that folder, if there is one.
-    pub fn new(folder: Option<&std::path::Path>) -> Self {
+    /// Creates the check with the floor in `folder`, if there is a folder.
+    pub(super) fn new(folder: Option<&std::path::Path>) -> Self {
         Self { file: folder.map(|folder| folder.join(EPOCH)), seen: AtomicU64::new(0) }
     }
 
-    /// Refuses an epoch that is older than one that has been seen. Otherwise it has now been seen.
-    pub fn admit(&self, epoch: u64) -> Result<(), Problem> {
+    /// Fails if the epoch is older than the highest known epoch, else remembers the epoch.
+    pub(super) fn admit(&self, epoch: u64) -> Result<(), Problem> {
         self.check(epoch)?;
         let before = self.seen.fetch_max(epoch, Ordering::SeqCst);
         if before > epoch { Err(stale(epoch, before)) } else { Ok(()) }
     }
 
-    /// Refuses an epoch that has become old meanwhile.
-    pub fn check(&self, epoch: u64) -> Result<(), Problem> {
+    /// Fails if the epoch is older than the highest known epoch.
+    pub(super) fn check(&self, epoch: u64) -> Result<(), Problem> {
         let newest = self.floor()?.max(self.seen.load(Ordering::SeqCst));
         if newest > epoch { Err(stale(epoch, newest)) } else { Ok(()) }
     }
 
-    /// The file is read each time: changes are rare, and an old floor would be no floor.
+    /// Returns the floor. Reads the file each time: changes are rare, and a stale floor would accept
+    /// the changes of a former leader.
     fn floor(&self) -> Result<u64, Problem> {
         let Some(file) = &self.file else { return Ok(0) };
         let text = match std::fs::read_to_string(file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
             Err(error) => {
-                let detail = format!("the file '{EPOCH}' cannot be read: {}", error.kind());
+                let detail =
+                    format!("the file '{EPOCH}' in --config-dir cannot be read: {}", error.kind());
                 return Err(Kind::Misconfigured.because(detail));
             }
         };
         text.trim().parse().map_err(|_| {
-            Kind::Misconfigured.because(format!("the file '{EPOCH}' does not hold a number"))
+            Kind::Misconfigured.because(format!(
+                "the file '{EPOCH}' in --config-dir does not hold a number: write the oldest epoch to \
+                 accept, or remove the file"
+            ))
         })
     }
 }
 
 fn stale(epoch: u64, newest: u64) -> Problem {
-    Kind::StaleEpoch.because(format!("epoch {epoch} is older than {newest}, which has been seen"))
+    Kind::StaleEpoch.because(format!(
+        "epoch {epoch} is older than {newest}: a newer leader of the operator is in charge"
+    ))
 }
 
 #[cfg(test)]
@@ -61,7 +69,7 @@ mod tests {
     use crate::bridge::folder::Folder;
 
     #[test]
-    fn an_epoch_older_than_one_seen_is_refused() {
+    fn an_epoch_older_than_the_highest_known_is_refused() {
         let epochs = Epochs::new(None);
         for epoch in [3, 3, 5] {
             epochs.admit(epoch).unwrap();
@@ -85,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_floor_that_cannot_be_read_lets_nobody_through() {
+    fn a_floor_that_cannot_be_read_refuses_every_change() {
         let folder = Folder::new();
         folder.write(EPOCH, "many");
         let epochs = Epochs::new(Some(folder.path()));

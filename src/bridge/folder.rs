@@ -1,9 +1,8 @@
-//! A folder for a test, gone with it.
+//! A temporary folder for a test, removed on drop.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::{Path, PathBuf};
 
-/// The folder.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {

@@ -1,8 +1,8 @@
-//! Bridges: servers of the Deals API, each of which translates it for one kind of market and holds
-//! that market's credentials.
+//! Bridges: servers of the Deals API. Each bridge translates the API for one type of market and holds
+//! the credentials of that market.
 //!
-//! The way through one: [`server`] takes a request, [`auth`] says whose it is, [`changes`] puts
-//! changes in order, and [`sonm`] or [`postgres`] does what is asked.
+//! [`server`] receives a request, [`auth`] authenticates it, [`changes`] serializes changes, and [`sonm`]
+//! or [`postgres`] calls the market.
 
 use std::time::Duration;
 
@@ -14,57 +14,57 @@ use self::server::ServerArgs;
 use crate::deals::problem::Problem;
 use crate::deals::types::{Commitments, Drain, Order};
 
-pub mod auth;
-pub mod changes;
-pub mod epoch;
+mod auth;
+mod changes;
+mod epoch;
 #[cfg(test)]
 mod folder;
-pub mod postgres;
-pub mod server;
-pub mod sonm;
+mod postgres;
+mod server;
+mod sonm;
 
-/// A market, as a bridge sees it.
-pub trait Market: Send + Sync + 'static {
-    /// All that binds at the moment. Whoever cannot see all of it answers a problem. The failures
-    /// of the last drain are added by the caller.
-    fn look(&self) -> impl Future<Output = Result<Commitments, Problem>> + Send;
+/// The calls of the Deals API, implemented for one type of market.
+trait Market: Send + Sync + 'static {
+    /// Returns all commitments of the market, or a problem if it cannot observe all of them. The caller
+    /// adds the failures of the last drain.
+    fn observe(&self) -> impl Future<Output = Result<Commitments, Problem>> + Send;
 
-    /// Tells the market when the maintenance begins; `None` takes back what was told.
+    /// Announces when the maintenance begins; `None` withdraws the announcement.
     fn announce(&self, at: Option<Timestamp>) -> impl Future<Output = Result<(), Problem>> + Send;
 
-    /// Withdraws orders, closes deals, ends tasks. Asks before each step whether it may go on.
-    fn drain(&self, what: Drain, progress: Progress) -> impl Future<Output = ()> + Send;
+    /// Withdraws orders, closes deals and ends tasks. Asks `progress` before each step.
+    fn drain(&self, drain: Drain, progress: Progress) -> impl Future<Output = ()> + Send;
 
-    /// Offers again those orders that are not on the market.
+    /// Offers the orders again that are not on the market.
     fn resume(&self, orders: Vec<Order>) -> impl Future<Output = Result<(), Problem>> + Send;
 }
 
-/// Why a bridge ended.
+/// The error that ends a bridge.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Something that it was started with cannot be used.
+    /// A flag, an environment variable or a file that a flag names is invalid.
     #[error("{0}")]
     Configuration(String),
-    /// The address is taken, for example.
-    #[error("the listener at {address}: {source}")]
+    /// The address is in use, for example.
+    #[error("the bridge cannot listen at {address} (--listen): {source}")]
     Listen {
-        /// Where it was to listen.
+        /// The address of `--listen`.
         address: std::net::SocketAddr,
-        /// What was answered.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// Serving ended.
-    #[error("the server: {0}")]
+    /// The server ended by itself.
+    #[error("the HTTP server failed: {0}")]
     Serve(std::io::Error),
-    /// Shutdown signals could not be listened to.
-    #[error("signals: {0}")]
+    /// The handlers of SIGTERM and SIGINT could not be installed.
+    #[error("the signal handlers cannot be installed: {0}")]
     Signals(std::io::Error),
-    /// Logging could not be set up.
+    /// Logging could not be started.
     #[error(transparent)]
     Logging(#[from] crate::logging::LoggingError),
 }
 
-/// `torpor bridge`.
+/// The arguments of `torpor bridge`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct BridgeArgs {
@@ -99,30 +99,30 @@ struct PostgresCommand {
 }
 
 const AFTER_HELP: &str = "\
-A bridge serves the Deals API: what binds at the moment (GET /v1/commitments), announcing a maintenance,
-draining, and offering orders again. docs/bridges.md explains it.
+A bridge serves the Deals API of one market: it lists the open deals, orders and tasks
+(GET /v1/commitments), announces a maintenance, drains, and offers orders again. docs/bridges.md explains it.
 
 Examples:
-  Look at a SONM worker, by hand:
+  List the commitments of a SONM worker:
       torpor bridge sonm --node http://127.0.0.1:15031 --worker 0x8125...@10.0.0.7:15010 \\
           --key-file master.key --listen 127.0.0.1:8080 --insecure-no-authentication
       curl http://127.0.0.1:8080/v1/commitments
-  Look at the open orders of an application:
+  List the open orders of an application:
       torpor bridge postgres --listen 127.0.0.1:8080 --insecure-no-authentication \\
           --query \"SELECT id::text, 'order' AS kind, NULL AS term, NULL::timestamptz AS ends_at
                    FROM execution_orders WHERE closed_at IS NULL\"";
 
-/// A flag's value.
+/// Parses the duration of a flag.
 fn duration(text: &str) -> Result<Duration, String> {
-    let wanted = "a duration from 100ms to 1h, such as 15s";
-    let duration: SignedDuration = text.parse().map_err(|_| wanted.to_owned())?;
+    let expected = "expected a duration from 100ms to 1h, such as 15s";
+    let duration: SignedDuration = text.parse().map_err(|_| expected.to_owned())?;
     if duration < SignedDuration::from_millis(100) || duration > SignedDuration::from_hours(1) {
-        return Err(wanted.to_owned());
+        return Err(expected.to_owned());
     }
-    duration.try_into().map_err(|_| wanted.to_owned())
+    duration.try_into().map_err(|_| expected.to_owned())
 }
 
-/// Runs a bridge until it is told to end.
+/// Runs a bridge until SIGTERM or SIGINT.
 pub async fn run(args: BridgeArgs) -> Result<(), Error> {
     match args.market {
         MarketArgs::Sonm(SonmCommand { market, server }) => {

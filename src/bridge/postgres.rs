@@ -1,8 +1,8 @@
-//! Bridge to an application that keeps its orders, deals and tasks in PostgreSQL: a query says what
-//! binds, and optional statements announce, drain and resume.
+//! Bridge to an application that keeps its orders, deals and tasks in PostgreSQL. A query returns the
+//! commitments; optional statements announce, drain and resume.
 //!
-//! What is read is read in a READ ONLY transaction; what is changed, in one transaction for each
-//! change. Every value goes in as a bound parameter.
+//! The query runs in a READ ONLY transaction, each change in a transaction of its own. All values are
+//! bound parameters.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -26,83 +26,84 @@ use crate::truncate::access::Access;
 mod statement;
 mod time;
 
-/// How long a look or a change may take besides its statement: connection, checks, COMMIT.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Time for an observation or a change besides its statement: connection, checks, COMMIT.
+const OVERHEAD: Duration = Duration::from_secs(15);
 
-/// What follows the options in the help.
+/// The end of the help of `torpor bridge postgres`.
 pub(super) const AFTER_HELP: &str = "\
 Environment:
-  DATABASE_URL  The database, as the application names it: postgresql://, or with a driver as in
-                postgresql+asyncpg://. No part of it is ever shown.
+  DATABASE_URL  URL of the database, as in the application's configuration: postgresql://, or with a
+                driver, as in postgresql+asyncpg://. The bridge never shows a part of the URL.
 
-The query returns a row for each thing that binds, in columns of these names and types:
-  id         text         its name
+The query returns a row for each open deal, order or task, with columns of these names and types:
+  id         text         the id, unique for its kind
   kind       text         deal, order or task
   term       text         Fixed or Open for a deal, null for others
   ends_at    timestamptz  the end of a Fixed term, else null
-  counterparty, restore   text, optional; restore goes back to --resume
+  counterparty, restore   text, optional; --resume gets restore back
 
-Example, with the orders of an application that is to finish or withdraw them before it sleeps:
+Example for an application whose open orders are withdrawn before it hibernates:
       torpor bridge postgres --listen 127.0.0.1:8080 --insecure-no-authentication \\
           --query \"SELECT id::text, 'order' AS kind, NULL AS term, NULL::timestamptz AS ends_at
                    FROM orders WHERE state = 'open'\" \\
           --drain \"UPDATE orders SET state = 'withdrawn' WHERE id::text = ANY(\\$1)\" \\
           --resume \"UPDATE orders SET state = 'open' WHERE id::text = ANY(\\$1)\"";
 
-/// The database and what to run in it.
+/// The flags of `torpor bridge postgres`.
 #[derive(Clone, Debug, Args)]
-pub struct PostgresArgs {
-    /// Query for what binds at the moment
+pub(super) struct PostgresArgs {
+    /// Query that returns the open deals, orders and tasks
     #[arg(long, env = "TORPOR_BRIDGE_POSTGRES_QUERY", value_name = "SQL")]
-    pub query: String,
+    query: String,
 
-    /// Statement that announces the maintenance: $1 timestamptz, null when it is taken back
+    /// Statement that announces the maintenance: $1 timestamptz, or null to withdraw the announcement
     #[arg(long, env = "TORPOR_BRIDGE_POSTGRES_ANNOUNCE", value_name = "SQL")]
-    pub announce: Option<String>,
+    announce: Option<String>,
 
     /// Statement that drains: $1 text[] orders, $2 text[] deals, $3 text[] tasks, by id
     #[arg(long, env = "TORPOR_BRIDGE_POSTGRES_DRAIN", value_name = "SQL", requires = "resume")]
-    pub drain: Option<String>,
+    drain: Option<String>,
 
-    /// Statement that offers orders again: $1 text[] ids, $2 text[] their restore. It may be run
-    /// again for some that are back
+    /// Statement that offers orders again: $1 text[] ids, $2 text[] their restore. The bridge may
+    /// run it again for orders that are offered already
     #[arg(long, env = "TORPOR_BRIDGE_POSTGRES_RESUME", value_name = "SQL", requires = "drain")]
-    pub resume: Option<String>,
+    resume: Option<String>,
 
-    /// How long a statement may take, by the database's clock
+    /// `statement_timeout` of the database for each statement
     #[arg(long, env = "TORPOR_BRIDGE_POSTGRES_STATEMENT_TIMEOUT", value_name = "DURATION",
           default_value = "15s", value_parser = super::duration)]
-    pub statement_timeout: Duration,
+    statement_timeout: Duration,
 
-    /// Read the database's URL from this file instead of `DATABASE_URL`. It is read at the start
+    /// File with the database's URL, instead of `DATABASE_URL`. The bridge reads it once, at the start
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]
-    pub url_file: Option<PathBuf>,
+    url_file: Option<PathBuf>,
 
-    /// Trust this certificate authority (PEM) for TLS to the database
+    /// Certificate authority (PEM) to trust for TLS to the database
     #[arg(long, env = "DATABASE_CA_FILE", value_name = "FILE")]
-    pub ca_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
 }
 
-/// A database, and the statements.
-pub struct Postgres {
+/// The bridge: access to a database, and the statements.
+pub(super) struct Postgres {
     access: Access,
     statement_timeout: Duration,
     query: Statement,
     announce: Option<Statement>,
-    /// Both or none: what is withdrawn has to come back.
+    /// Both or none: a drain without a resume would lose the orders.
     drain_and_resume: Option<(Statement, Statement)>,
 }
 
 impl Postgres {
-    /// Takes the URL apart and looks at the statements. A database that cannot be reached now may be
-    /// there later: the looks say so until then.
-    pub async fn new(args: PostgresArgs) -> Result<Self, Error> {
+    /// Creates the bridge and checks the statements. If the database cannot be reached yet, the bridge
+    /// starts all the same, and observations fail until it can.
+    pub(super) async fn new(args: PostgresArgs) -> Result<Self, Error> {
         let wrong = Error::Configuration;
         let url = match &args.url_file {
             Some(file) => std::fs::read_to_string(file)
                 .map_err(|error| wrong(format!("--url-file cannot be read: {}", error.kind())))?,
-            None => std::env::var(crate::truncate::URL_VARIABLE)
-                .map_err(|_| wrong("neither DATABASE_URL nor --url-file is given".to_owned()))?,
+            None => std::env::var(crate::truncate::URL_VARIABLE).map_err(|_| {
+                wrong("the database's URL is missing: set DATABASE_URL or --url-file".to_owned())
+            })?,
         };
         let access = Access::new(&url, args.ca_file.as_deref()).map_err(wrong)?;
         let bridge = Self {
@@ -120,13 +121,16 @@ impl Postgres {
                 return Err(wrong(problem.detail));
             }
             Err(problem) => {
-                tracing::warn!(detail = problem.detail, "the statements could not be checked yet");
+                tracing::warn!(
+                    detail = problem.detail,
+                    "the database cannot check the statements yet: each call checks its statement"
+                );
             }
         }
         Ok(bridge)
     }
 
-    /// Looks at every statement without running it.
+    /// Prepares and checks every statement without running it.
     async fn check(&self) -> Result<(), Problem> {
         self.session(async |connection| {
             let changes = self.drain_and_resume.iter().flat_map(|(one, other)| [one, other]);
@@ -138,7 +142,7 @@ impl Postgres {
         .await
     }
 
-    /// Whether it returns and takes what it should, as the database understands it now.
+    /// Prepares the statement and checks its columns and parameters. Returns the number of parameters.
     async fn prepare(
         &self,
         connection: &mut PgConnection,
@@ -150,7 +154,7 @@ impl Postgres {
         statement.check(&prepared).map_err(|text| Kind::Misconfigured.because(text))
     }
 
-    /// With a connection of its own, within the time for all.
+    /// Runs `work` with a connection of its own, within [`OVERHEAD`] and the statement timeout.
     async fn session<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Problem>,
@@ -159,16 +163,18 @@ impl Postgres {
             let connected = self.access.connect().await;
             let mut connection = connected.map_err(|text| Kind::MarketUnreachable.because(text))?;
             let done = work(&mut connection).await;
-            // Where it doesn't go politely, the socket is closed all the same.
+            // An error does not matter: dropping the connection closes its socket.
             drop(connection.close().await);
             done
         };
-        timeout(self.statement_timeout + PATIENCE, session).await.unwrap_or_else(|_| {
-            Err(Kind::MarketTimeout.because("the database took too long in all"))
+        timeout(self.statement_timeout + OVERHEAD, session).await.unwrap_or_else(|_| {
+            let limit = (self.statement_timeout + OVERHEAD).as_secs();
+            Err(Kind::MarketTimeout
+                .because(format!("the database did not finish within {limit} s")))
         })
     }
 
-    /// Begins a transaction, runs, commits.
+    /// Runs `work` in a transaction that `begin` opens.
     async fn transaction<T>(
         &self,
         begin: &'static str,
@@ -189,7 +195,7 @@ impl Postgres {
         .await
     }
 
-    /// Runs a statement that changes something.
+    /// Runs a statement of a change in a transaction.
     async fn change(
         &self,
         statement: &Statement,
@@ -197,7 +203,8 @@ impl Postgres {
     ) -> Result<(), Problem> {
         self.transaction("BEGIN READ WRITE", statement, async |connection, parameters| {
             let arguments = bind(parameters).map_err(|_| {
-                Kind::InvalidRequest.because("the time is out of the database's range")
+                Kind::InvalidRequest
+                    .because("the time is out of the range of PostgreSQL's timestamptz")
             })?;
             let query = sqlx::query_with(AssertSqlSafe(statement.sql.clone()), arguments);
             let done = query.execute(connection).await;
@@ -206,6 +213,7 @@ impl Postgres {
         .await
     }
 
+    /// Returns the problem for a database error, by its SQLSTATE.
     fn problem(&self, statement: &Statement, error: &sqlx::Error) -> Problem {
         let kind = match error {
             sqlx::Error::Database(error) => match error.code().as_deref().unwrap_or_default() {
@@ -216,7 +224,7 @@ impl Postgres {
                 {
                     Kind::MarketUnreachable
                 }
-                // Syntax, names, types, rights, or writing while reading.
+                // Syntax, names, types, privileges, or a write in the read-only transaction.
                 code if ["42", "25", "0A"].iter().any(|class| code.starts_with(class)) => {
                     Kind::Misconfigured
                 }
@@ -232,24 +240,28 @@ impl Postgres {
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 impl Market for Postgres {
-    async fn look(&self) -> Result<Commitments, Problem> {
+    async fn observe(&self) -> Result<Commitments, Problem> {
         let as_of = Timestamp::now();
         let (mut deals, mut orders, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         self.transaction(READ, &self.query, async |connection, _| {
-            let mut seen = BTreeSet::new();
+            let mut ids = BTreeSet::new();
             let mut rows = sqlx::query(AssertSqlSafe(self.query.sql.clone())).fetch(connection);
             while let Some(row) =
                 rows.try_next().await.map_err(|error| self.problem(&self.query, &error))?
             {
-                if seen.len() == LONGEST_LIST {
-                    let text = format!("--query returns more than {LONGEST_LIST} rows");
+                if ids.len() == LONGEST_LIST {
+                    let text = format!("--query returns more than {LONGEST_LIST} rows: narrow it");
                     return Err(Kind::MarketInvalid.because(text));
                 }
                 let row = statement::Row::of(&row).map_err(|RowError(text)| {
-                    Kind::MarketInvalid.because(format!("--query, row {}: {text}", seen.len() + 1))
+                    Kind::MarketInvalid.because(format!("--query, row {}: {text}", ids.len() + 1))
                 })?;
-                if !seen.insert((row.kind(), row.id().clone())) {
-                    let text = format!("--query returns the {} {} twice", row.kind(), row.id());
+                if !ids.insert((row.kind(), row.id().clone())) {
+                    let text = format!(
+                        "--query returns the {} {} twice: ids are unique for each kind",
+                        row.kind(),
+                        row.id()
+                    );
                     return Err(Kind::MarketInvalid.because(text));
                 }
                 match row {
@@ -273,21 +285,24 @@ impl Market for Postgres {
     }
 
     async fn announce(&self, at: Option<Timestamp>) -> Result<(), Problem> {
-        // Without a statement there is nobody to tell.
+        // Without --announce the application does not want to know.
         let Some(statement) = &self.announce else { return Ok(()) };
         self.change(statement, |_| statement::arguments([at.map(Instant)])).await
     }
 
-    async fn drain(&self, what: Drain, progress: Progress) {
-        let all = [&what.orders, &what.deals, &what.tasks].map(List::as_slice);
+    async fn drain(&self, drain: Drain, progress: Progress) {
+        let all = [&drain.orders, &drain.deals, &drain.tasks].map(List::as_slice);
         let Some((statement, _)) = &self.drain_and_resume else {
             for id in all.into_iter().flatten() {
-                progress
-                    .failed(id, "the bridge has no --drain: the application ends this by itself");
+                progress.failed(
+                    id,
+                    "the bridge has no --drain: wait until the application ends this, or set --drain \
+                     and --resume",
+                );
             }
             return;
         };
-        if !progress.goes_on() {
+        if !progress.may_continue() {
             return;
         }
         let mut taken = 0;
@@ -301,7 +316,11 @@ impl Market for Postgres {
                 match &drained {
                     Err(problem) => progress.failed(id, &problem.detail),
                     Ok(()) if place >= taken => {
-                        let text = format!("--drain has no ${}: it ends none of these", place + 1);
+                        let text = format!(
+                            "--drain has no parameter ${}: add it, or wait until the application \
+                             ends this",
+                            place + 1
+                        );
                         progress.failed(id, &text);
                     }
                     Ok(()) => {}
@@ -311,7 +330,7 @@ impl Market for Postgres {
     }
 
     async fn resume(&self, orders: Vec<Order>) -> Result<(), Problem> {
-        // Nothing was withdrawn, then.
+        // Without --drain no order was withdrawn.
         let Some((_, statement)) = &self.drain_and_resume else { return Ok(()) };
         let ids = orders.iter().map(|order| order.id.as_str().to_owned()).collect::<Vec<_>>();
         let restores = orders.iter().map(|order| order.restore.as_str().to_owned()).collect();

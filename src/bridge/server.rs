@@ -1,4 +1,4 @@
-//! The Deals API over HTTP: routes, bodies, the order of checks, start and end.
+//! The Deals API over HTTP: routes, request bodies, start and shutdown.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,52 +29,52 @@ use crate::deals::types::{
 };
 use crate::logging::{self, Format};
 
-/// How long the body of a request may take to arrive.
+/// Timeout for the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long those who have asked before, and the step of a drain, are waited for at the end.
-const END_TIMEOUT: Duration = Duration::from_secs(10);
+/// At shutdown, the timeout for open requests and then for the current step of a drain.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What every bridge is started with.
+/// The flags that every bridge has.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Server")]
-pub struct ServerArgs {
-    /// Where the API is served. Port 0 takes a free one, which is logged
+pub(super) struct ServerArgs {
+    /// Address at which the API is served. Port 0 picks a free port, which the bridge logs
     #[arg(
         long,
         env = "TORPOR_BRIDGE_LISTEN",
         default_value = "0.0.0.0:8080",
         value_name = "ADDRESS"
     )]
-    pub listen: SocketAddr,
+    listen: SocketAddr,
 
-    /// Folder with `jwks.json`, the keys that tokens are signed with, and optionally `epoch`, the
-    /// oldest epoch to accept. Both are read again as they change
+    /// Folder with `jwks.json`, the cluster's public keys, and optionally `epoch`, the oldest epoch to
+    /// accept. The bridge notices when they change
     #[arg(
         long,
         env = "TORPOR_BRIDGE_CONFIG_DIR",
         value_name = "FOLDER",
         required_unless_present = "insecure_no_authentication"
     )]
-    pub config_dir: Option<PathBuf>,
+    config_dir: Option<PathBuf>,
 
-    /// Audience that a token must have: `deals.torpor.dev/NAMESPACE/KIND/NAME`
+    /// The only audience that a token may have: `deals.torpor.dev/NAMESPACE/KIND/NAME`
     #[arg(
         long,
         env = "TORPOR_BRIDGE_AUDIENCE",
         value_name = "AUDIENCE",
         required_unless_present = "insecure_no_authentication"
     )]
-    pub audience: Option<String>,
+    audience: Option<String>,
 
-    /// Issuer that a token must have: the cluster's
+    /// Issuer that a token must have: the issuer of the cluster's service account tokens
     #[arg(
         long,
         env = "TORPOR_BRIDGE_ISSUER",
         value_name = "URL",
         required_unless_present = "insecure_no_authentication"
     )]
-    pub issuer: Option<String>,
+    issuer: Option<String>,
 
     /// Subject that a token must have: `system:serviceaccount:NAMESPACE:NAME`, the operator's account
     #[arg(
@@ -83,29 +83,28 @@ pub struct ServerArgs {
         value_name = "SUBJECT",
         required_unless_present = "insecure_no_authentication"
     )]
-    pub subject: Option<String>,
+    subject: Option<String>,
 
-    /// Answer everybody who can reach the listener, which must be a loopback address. To try by hand
+    /// Answer every request without a token, for a try by hand. --listen must be a loopback address
     #[arg(long, conflicts_with_all = ["audience", "issuer", "subject"])]
-    pub insecure_no_authentication: bool,
+    insecure_no_authentication: bool,
 
-    /// How log lines are written
+    /// Format of the log lines
     #[arg(long, env = "TORPOR_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
-    pub log_format: Format,
+    log_format: Format,
 
-    /// What is logged: a level, or a filter such as info,torpor=debug. `RUST_LOG` beats it
+    /// Log level, or a filter such as info,torpor=debug. `RUST_LOG` overrides this flag
     #[arg(long, env = "TORPOR_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
-    pub log_level: String,
+    log_level: String,
 }
 
 impl ServerArgs {
-    /// Starts logging in this process.
     pub(super) fn start_logging(&self) -> Result<(), Error> {
         let rust_log = std::env::var("RUST_LOG").ok();
         Ok(logging::init(self.log_format, &self.log_level, rust_log.as_deref())?)
     }
 
-    /// `None` means that nobody is asked for a token, which only a listener on loopback may do.
+    /// Returns the verifier of tokens, or `None` for a bridge on loopback without authentication.
     fn verifier(&self) -> Result<Option<Verifier>, Error> {
         let expected = match (&self.config_dir, &self.audience, &self.issuer, &self.subject) {
             _ if self.insecure_no_authentication && self.listen.ip().is_loopback() => {
@@ -113,7 +112,8 @@ impl ServerArgs {
             }
             _ if self.insecure_no_authentication => {
                 return Err(Error::Configuration(format!(
-                    "--insecure-no-authentication is for a loopback address, and --listen is {}",
+                    "--insecure-no-authentication is for a loopback address, and --listen is {}: use 127.0.0.1 or \
+                     remove the flag",
                     self.listen
                 )));
             }
@@ -130,13 +130,17 @@ impl ServerArgs {
                 }
                 (folder, expected)
             }
-            // The parser asks for all of them.
-            _ => return Err(Error::Configuration("authentication is not configured".to_owned())),
+            // Clap requires all four flags.
+            _ => {
+                return Err(Error::Configuration(
+                    "--config-dir, --audience, --issuer and --subject are required".to_owned(),
+                ));
+            }
         };
         Ok(Some(Verifier::new(expected.0, expected.1)))
     }
 
-    /// Serves a market until the process is told to end.
+    /// Serves a market until SIGTERM or SIGINT.
     pub(super) async fn run<M: Market>(self, market: M) -> Result<(), Error> {
         let shared = Arc::new(Shared {
             verifier: self.verifier()?,
@@ -151,12 +155,12 @@ impl ServerArgs {
         tracing::info!(%address, authentication, "the bridge listens");
 
         let (end, ends) = tokio::sync::watch::channel(false);
-        let told = async move {
+        let signalled = async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            tracing::info!("ending");
+            tracing::info!("the bridge is shutting down");
             end.send_replace(true);
         };
         let mut until = ends.clone();
@@ -164,14 +168,14 @@ impl ServerArgs {
             .with_graceful_shutdown(async move { drop(until.wait_for(|end| *end).await) });
         let mut deadline = ends;
         tokio::select! {
-            result = async { tokio::join!(told, server).1 } => result.map_err(Error::Serve)?,
+            result = async { tokio::join!(signalled, server).1 } => result.map_err(Error::Serve)?,
             () = async {
                 drop(deadline.wait_for(|end| *end).await);
-                tokio::time::sleep(END_TIMEOUT).await;
+                tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
             } => {}
         }
-        // What it has begun is seen by the next look, whoever asks for it.
-        drop(timeout(END_TIMEOUT, shared.changes.end()).await);
+        // A step that is cut off here shows in the next observation.
+        drop(timeout(SHUTDOWN_TIMEOUT, shared.changes.end()).await);
         Ok(())
     }
 }
@@ -181,23 +185,23 @@ struct Shared<M> {
     changes: Changes<M>,
 }
 
-/// All routes. Nothing but the probes is answered without a token.
+/// Returns all routes. Only the probes are answered without a token.
 fn router<M: Market>(shared: Arc<Shared<M>>) -> Router {
     let api = Router::new()
         .route("/v1/commitments", get(commitments::<M>))
-        .route("/v1/maintenance", put(announce::<M>).delete(take_back::<M>))
+        .route("/v1/maintenance", put(announce::<M>).delete(withdraw_announcement::<M>))
         .route("/v1/drain", post(drain::<M>))
         .route("/v1/resume", post(resume::<M>))
-        .fallback(async || Kind::NotFound.because("docs/deals-api.yaml lists the paths"))
+        .fallback(async || Kind::NotFound.because("docs/deals-api.yaml lists the paths of the API"))
         .method_not_allowed_fallback(async || {
-            Kind::MethodNotAllowed.because("the header Allow says which methods it knows")
+            Kind::MethodNotAllowed.because("the header Allow lists the methods of this path")
         })
         .layer(middleware::from_fn_with_state(shared.clone(), authenticate::<M>));
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready::<M>))
         .method_not_allowed_fallback(async || {
-            Kind::MethodNotAllowed.because("the header Allow says which methods it knows")
+            Kind::MethodNotAllowed.because("the header Allow lists the methods of this path")
         })
         .merge(api)
         .with_state(shared)
@@ -207,7 +211,11 @@ async fn ready<M: Market>(State(shared): State<Arc<Shared<M>>>) -> Response {
     if shared.verifier.as_ref().is_none_or(Verifier::has_keys) {
         return "ok\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "there is no usable key in jwks.json\n").into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "jwks.json has no usable key: write the keys of /openid/v1/jwks to it\n",
+    )
+        .into_response()
 }
 
 async fn authenticate<M: Market>(
@@ -218,16 +226,20 @@ async fn authenticate<M: Market>(
     if let Some(verifier) = &shared.verifier
         && let Err(problem) = verifier.verify(request.headers())
     {
-        tracing::info!(problem = problem.kind.name(), detail = problem.detail, "not let in");
+        tracing::info!(
+            problem = problem.kind.name(),
+            detail = problem.detail,
+            "request refused: not authenticated"
+        );
         return problem.into_response();
     }
     next.run(request).await
 }
 
 async fn commitments<M: Market>(State(shared): State<Arc<Shared<M>>>) -> Result<Response, Problem> {
-    let seen = shared.changes.look().await.inspect_err(report)?;
-    let body = serde_json::to_vec(&seen)
-        .map_err(|_| Kind::MarketInvalid.because("what was seen cannot be written as JSON"))?;
+    let observed = shared.changes.observe().await.inspect_err(report)?;
+    let body = serde_json::to_vec(&observed)
+        .map_err(|_| Kind::MarketInvalid.because("the commitments cannot be written as JSON"))?;
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response())
 }
 
@@ -238,17 +250,17 @@ async fn announce<M: Market>(
     let (epoch, body): (u64, Announcement) = change(request).await?;
     let at = body.at;
     carry_out(async move { shared.changes.announce(epoch, Some(body)).await }).await?;
-    tracing::info!(epoch, %at, "announced");
+    tracing::info!(epoch, %at, "maintenance announced");
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn take_back<M: Market>(
+async fn withdraw_announcement<M: Market>(
     State(shared): State<Arc<Shared<M>>>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let epoch = epoch(&headers)?;
     carry_out(async move { shared.changes.announce(epoch, None).await }).await?;
-    tracing::info!(epoch, "announcement taken back");
+    tracing::info!(epoch, "announcement withdrawn");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -260,7 +272,7 @@ async fn drain<M: Market>(
     let [orders, deals, tasks] =
         [&body.orders, &body.deals, &body.tasks].map(|ids| ids.as_slice().len());
     carry_out(async move { shared.changes.drain(epoch, body).await }).await?;
-    tracing::info!(epoch, orders, deals, tasks, "drain begun");
+    tracing::info!(epoch, orders, deals, tasks, "drain started");
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -271,34 +283,40 @@ async fn resume<M: Market>(
     let (epoch, body): (u64, Resume) = change(request).await?;
     let orders = body.orders.as_slice().len();
     carry_out(async move { shared.changes.resume(epoch, body).await }).await?;
-    tracing::info!(epoch, orders, "resumed");
+    tracing::info!(epoch, orders, "orders resumed");
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Carries a change out to its end, also where the caller hangs up: half of it would be worse, and
-/// the next change must not begin before.
+/// Completes a change even if the caller closes the connection: the next change must not begin on a
+/// half of this change.
 async fn carry_out(
     change: impl Future<Output = Result<(), Problem>> + Send + 'static,
 ) -> Result<(), Problem> {
     let done = tokio::spawn(change).await;
-    done.unwrap_or_else(|_| Err(Kind::Misconfigured.because("the bridge failed; see its log")))
-        .inspect_err(report)
+    done.unwrap_or_else(|_| {
+        Err(Kind::Misconfigured.because(
+            "the bridge crashed while it carried out the change: see the log of the bridge",
+        ))
+    })
+    .inspect_err(report)
 }
 
 fn report(problem: &Problem) {
-    tracing::warn!(problem = problem.kind.name(), detail = problem.detail, "not done");
+    tracing::warn!(problem = problem.kind.name(), detail = problem.detail, "request failed");
 }
 
-/// What a change carries.
+/// Returns the epoch and the body of a change.
 async fn change<T: DeserializeOwned>(request: Request) -> Result<(u64, T), Problem> {
     let (parts, body) = request.into_parts();
     let epoch = epoch(&parts.headers)?;
     if !is_of_type(&parts.headers, MEDIA_TYPE) {
-        return Err(Kind::UnsupportedMediaType.because("the header Content-Type says otherwise"));
+        return Err(
+            Kind::UnsupportedMediaType.because("the header Content-Type is not application/json")
+        );
     }
     let body = read(body).await?;
     let body = serde_json::from_slice(&body)
-        .map_err(|error| Kind::InvalidRequest.because(format!("the body: {error}")))?;
+        .map_err(|error| Kind::InvalidRequest.because(format!("the body is invalid: {error}")))?;
     Ok((epoch, body))
 }
 
@@ -307,12 +325,13 @@ fn epoch(headers: &HeaderMap) -> Result<u64, Problem> {
     let epoch = values.next().filter(|_| values.next().is_none());
     epoch
         .and_then(|value| value.to_str().ok())
-        // A sign would be taken too.
+        // `parse` accepts a plus sign.
         .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| {
-            Kind::InvalidRequest
-                .because("a change carries the header Torpor-Epoch once, a number from 0 to 2^64-1")
+            Kind::InvalidRequest.because(
+                "a change needs the header Torpor-Epoch once, with a number from 0 to 2^64-1",
+            )
         })
 }
 
@@ -321,9 +340,11 @@ async fn read(body: Body) -> Result<Vec<u8>, Problem> {
     match timeout(BODY_TIMEOUT, body.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Kind::BodyTooLarge.because(format!("it may have {LONGEST_BODY} bytes")))
+            Err(Kind::BodyTooLarge.because(format!("the limit is {LONGEST_BODY} bytes")))
         }
-        Ok(Err(_)) => Err(Kind::InvalidRequest.because("the body broke off")),
-        Err(_) => Err(Kind::InvalidRequest.because("the body did not arrive in time")),
+        Ok(Err(_)) => {
+            Err(Kind::InvalidRequest.because("the connection broke before the end of the body"))
+        }
+        Err(_) => Err(Kind::InvalidRequest.because("the body did not arrive within 10 s")),
     }
 }

@@ -1,4 +1,4 @@
-//! What a statement has to take and return, and what a row means.
+//! Checks the columns and parameters of a statement, and parses the rows of the query.
 
 use jiff::Timestamp;
 use sqlx::error::BoxDynError;
@@ -8,7 +8,7 @@ use sqlx::{Arguments as _, Column as _, Either, Row as _, Statement as _, TypeIn
 use super::time::Instant;
 use crate::deals::types::{Deal, Id, Order, Restore, Task, Term};
 
-/// Columns of the query: name, type, and whether it has to be there.
+/// Columns of the query: name, type, and whether the column is required.
 const COLUMNS: [(&str, &str, bool); 6] = [
     ("id", "text", true),
     ("kind", "text", true),
@@ -18,7 +18,7 @@ const COLUMNS: [(&str, &str, bool); 6] = [
     ("restore", "text", false),
 ];
 
-/// The statements that change something.
+/// The type of a statement that makes a change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Change {
     Announce,
@@ -26,7 +26,7 @@ pub(super) enum Change {
     Resume,
 }
 
-/// A statement and where it comes from.
+/// A statement and the flag that set it.
 #[derive(Clone, Debug)]
 pub(super) struct Statement {
     pub(super) option: &'static str,
@@ -48,7 +48,7 @@ impl Statement {
         Self { option, sql, change: Some(change) }
     }
 
-    /// Compares with what the database makes of it. Tells how many parameters it takes.
+    /// Checks the prepared statement's columns and parameters. Returns the number of parameters.
     pub(super) fn check(&self, prepared: &PgStatement) -> Result<usize, String> {
         let parameters: Vec<String> = match prepared.parameters() {
             Some(Either::Left(types)) => {
@@ -79,16 +79,16 @@ fn check_query(columns: &[(String, String)], parameters: &[String]) -> Result<()
         })
         .collect();
     let refuse = |text: String| {
-        Err(format!("--query has to return the columns {}; {text}", wanted.join(", ")))
+        Err(format!("--query must return the columns {}, but {text}", wanted.join(", ")))
     };
     if !parameters.is_empty() {
-        return refuse("and it takes no parameters".to_owned());
+        return refuse("it has parameters, and a query takes no parameters".to_owned());
     }
     for (name, kind) in columns {
         match COLUMNS.iter().find(|(known, _, _)| known == name) {
-            None => return refuse(format!("it returns {name} as well")),
+            None => return refuse(format!("it also returns {name}: remove that column")),
             Some((_, wanted, _)) if !fits(kind, wanted) => {
-                return refuse(format!("its {name} is {kind}: cast it, {name}::{wanted}"));
+                return refuse(format!("its column {name} is {kind}: cast it, {name}::{wanted}"));
             }
             Some(_) if columns.iter().filter(|(other, _)| other == name).count() > 1 => {
                 return refuse(format!("it returns {name} twice"));
@@ -110,9 +110,11 @@ fn fits(kind: &str, wanted: &str) -> bool {
 
 fn check_parameters(change: Change, parameters: &[String]) -> Result<(), String> {
     let (text, most, kind) = match change {
-        Change::Announce => {
-            ("--announce takes $1 timestamptz, null when it is taken back", 1, "timestamptz")
-        }
+        Change::Announce => (
+            "--announce takes $1 timestamptz, or null to withdraw the announcement",
+            1,
+            "timestamptz",
+        ),
         Change::Drain => {
             ("--drain takes $1 text[] orders, $2 text[] deals, $3 text[] tasks", 3, "text[]")
         }
@@ -120,18 +122,25 @@ fn check_parameters(change: Change, parameters: &[String]) -> Result<(), String>
     };
     if parameters.is_empty() || parameters.len() > most {
         let count = parameters.len();
-        return Err(format!("{text}, at least the first of them; it has {count} parameters"));
+        return Err(format!(
+            "{text}; the first is required, and this statement has {}",
+            counted(count)
+        ));
     }
     match parameters.iter().position(|parameter| parameter != kind) {
         None => Ok(()),
         Some(at) => {
             let (number, found) = (at + 1, &parameters[at]);
-            Err(format!("{text}; its ${number} is {found}: cast it, ${number}::{kind}"))
+            Err(format!("{text}, but its ${number} is {found}: cast it, ${number}::{kind}"))
         }
     }
 }
 
-/// Binds values in their order.
+fn counted(parameters: usize) -> String {
+    format!("{parameters} parameter{}", if parameters == 1 { "" } else { "s" })
+}
+
+/// Returns the values as bound parameters, in their order.
 pub(super) fn arguments<T>(values: impl IntoIterator<Item = T>) -> Result<PgArguments, BoxDynError>
 where
     T: for<'q> sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
@@ -143,14 +152,14 @@ where
     Ok(arguments)
 }
 
-/// One thing that binds.
+/// A row of the query.
 pub(super) enum Row {
     Deal(Deal),
     Order(Order),
     Task(Task),
 }
 
-/// A row that means nothing.
+/// The message for a row that cannot be used.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct RowError(pub(super) String);
 
@@ -160,10 +169,10 @@ impl Row {
             if row.columns().iter().all(|column| column.name() != name) {
                 return Ok(None);
             }
-            row.try_get(name).map_err(|_| RowError(format!("its {name} cannot be read")))
+            row.try_get(name).map_err(|_| RowError(format!("its column {name} cannot be decoded")))
         };
         let ends_at: Option<Instant> = row.try_get("ends_at").map_err(|_| {
-            RowError("its ends_at cannot be read; infinity is not a time".to_owned())
+            RowError("its ends_at cannot be decoded: infinity is not a time".to_owned())
         })?;
         Fields {
             id: optional("id")?,
@@ -207,12 +216,13 @@ impl Fields {
     fn into_row(self) -> Result<Row, RowError> {
         let refuse = |text: String| RowError(text);
         let id = self.id.ok_or_else(|| refuse("its id is null".to_owned()))?;
-        let id = Id::try_from(id).map_err(|error| refuse(format!("its id: {error}")))?;
+        let id = Id::try_from(id).map_err(|error| refuse(format!("its id is invalid: {error}")))?;
         let restore = self.restore.map(Restore::try_from).transpose();
-        let restore = restore.map_err(|error| refuse(format!("its restore: {error}")))?;
+        let restore =
+            restore.map_err(|error| refuse(format!("its restore is invalid: {error}")))?;
         let counterparty = self.counterparty.map(Id::try_from).transpose();
-        let counterparty =
-            counterparty.map_err(|error| refuse(format!("its counterparty: {error}")))?;
+        let counterparty = counterparty
+            .map_err(|error| refuse(format!("its counterparty is invalid: {error}")))?;
         let only_deal = self.term.is_some() || self.ends_at.is_some() || counterparty.is_some();
         match self.kind.as_deref() {
             Some("deal") => {
@@ -220,21 +230,24 @@ impl Fields {
                     (Some("Fixed"), Some(ends_at)) => Term::Fixed { ends_at },
                     (Some("Open"), None) => Term::Open,
                     (Some("Fixed"), None) => {
-                        return Err(refuse("a deal of the term Fixed needs ends_at".to_owned()));
+                        return Err(refuse("a deal with term Fixed needs ends_at".to_owned()));
                     }
                     (Some("Open"), Some(_)) => {
-                        return Err(refuse("a deal of the term Open has no ends_at".to_owned()));
+                        return Err(refuse(
+                            "a deal with term Open has no ends_at: select null".to_owned(),
+                        ));
                     }
                     (other, _) => {
                         let other = other.unwrap_or("null");
-                        let text = format!("the term of a deal is Fixed or Open, and not {other}");
+                        let text = format!("the term of a deal is Fixed or Open, not {other}");
                         return Err(refuse(text));
                     }
                 };
                 Ok(Row::Deal(Deal { id, term, counterparty, restore }))
             }
             Some("order" | "task") if only_deal => Err(refuse(
-                "term, ends_at and counterparty are of deals: null for others".to_owned(),
+                "only deals have term, ends_at and counterparty: select null for orders and tasks"
+                    .to_owned(),
             )),
             Some("order") => {
                 let nothing = || Restore::try_from(String::new());
@@ -244,7 +257,7 @@ impl Fields {
             Some("task") => Ok(Row::Task(Task { id })),
             other => {
                 let other = other.unwrap_or("null");
-                Err(refuse(format!("its kind is deal, order or task, and not {other}")))
+                Err(refuse(format!("its kind is deal, order or task, not {other}")))
             }
         }
     }

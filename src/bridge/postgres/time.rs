@@ -1,4 +1,4 @@
-//! `timestamptz` as PostgreSQL sends it: microseconds since the year 2000.
+//! Encodes and decodes `timestamptz`: microseconds since the year 2000.
 
 use jiff::Timestamp;
 use sqlx::encode::IsNull;
@@ -9,7 +9,7 @@ use sqlx::{Decode, Encode, Postgres, Type};
 /// 2000-01-01T00:00:00Z in microseconds since 1970.
 const EPOCH: i64 = 946_684_800_000_000;
 
-/// A point in time in the database.
+/// A value of type `timestamptz`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Instant(pub(super) Timestamp);
 
@@ -28,7 +28,7 @@ impl Encode<'_, Postgres> for Instant {
 impl Decode<'_, Postgres> for Instant {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
         let since = <i64 as Decode<Postgres>>::decode(value)?;
-        // `infinity` and `-infinity` are the ends of the range, and out of it here.
+        // PostgreSQL sends `infinity` and `-infinity` as the ends of the range; this refuses them.
         let micros = since.checked_add(EPOCH).ok_or("it is infinite")?;
         Ok(Self(Timestamp::from_microsecond(micros)?))
     }

@@ -1,8 +1,8 @@
-//! The drain: plans come off the market one by one, orders before deals.
+//! The drain: it removes ask plans one by one, orders before deals.
 //!
-//! Removing a plan marks it for deletion irrevocably before anything else is looked at. So each is
-//! looked at again right before: one whose deal has a term that still runs is never touched, and
-//! there is no purge.
+//! The worker marks a plan for deletion before it checks anything, and cannot undo the mark. So the drain
+//! checks each plan right before the removal and never touches a deal whose term still runs. It never
+//! purges.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -17,67 +17,67 @@ use super::wire::{Empty, FinishOne, FinishReply, FinishRequest, Name, Number};
 use crate::bridge::changes::Progress;
 use crate::deals::types::{Drain, Id, cleaned};
 
-/// How often it is looked whether something that was left open has been done.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Interval between two checks whether an unanswered call has taken effect.
+const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 
-/// How long after its end a term still counts as running: the chain's clock is not this one's.
+/// A term counts as running for this time after its end, because the chain's clock may be behind.
 const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(60);
 
-/// Why something was not drained, for a person.
-type Why = String;
+/// The reason why an order or a deal was not drained, for a person.
+type Cause = String;
 
-/// What is on its way out.
+/// The object that a call closes.
 #[derive(Clone, Copy)]
 enum Target<'a> {
     Plan(&'a str),
     Deal(&'a Number),
 }
 
-/// Why a plan was not removed.
+/// A removal of a plan that failed.
 enum NotRemoved {
-    /// The worker tried, and failed.
-    Failed(Why),
-    /// Anything else.
-    Otherwise(Why),
+    /// The worker reports a failure, maybe halfway through.
+    Failed(Cause),
+    /// Any other reason: no answer, or a refusal before the worker did anything.
+    Otherwise(Cause),
 }
 
-impl From<NotRemoved> for Why {
-    fn from(not: NotRemoved) -> Self {
-        match not {
-            NotRemoved::Failed(why) | NotRemoved::Otherwise(why) => why,
+impl From<NotRemoved> for Cause {
+    fn from(not_removed: NotRemoved) -> Self {
+        match not_removed {
+            NotRemoved::Failed(cause) | NotRemoved::Otherwise(cause) => cause,
         }
     }
 }
 
 impl Sonm {
-    /// Orders first, so that they don't become deals meanwhile (defect 1), then deals. Tasks end
-    /// with their deals: a supplier has no other way.
-    pub(super) async fn carry_out(&self, what: &Drain, progress: &Progress) {
-        for id in what.orders.as_slice() {
-            if !progress.goes_on() {
+    /// Withdraws orders first, so that they do not become deals meanwhile (defect 1), then closes
+    /// deals. Tasks end with their deals: a supplier has no call that ends a task.
+    pub(super) async fn carry_out(&self, drain: &Drain, progress: &Progress) {
+        for id in drain.orders.as_slice() {
+            if !progress.may_continue() {
                 return;
             }
-            if let Err(why) = self.withdraw(id, progress).await {
-                progress.failed(id, &why);
+            if let Err(cause) = self.withdraw(id, progress).await {
+                progress.failed(id, &cause);
             }
         }
-        for id in what.deals.as_slice() {
-            if !progress.goes_on() {
+        for id in drain.deals.as_slice() {
+            if !progress.may_continue() {
                 return;
             }
-            if let Err(why) = self.close(id, progress).await {
-                progress.failed(id, &why);
+            if let Err(cause) = self.close(id, progress).await {
+                progress.failed(id, &cause);
             }
         }
     }
 
-    /// Takes an order off the market with its plan.
-    async fn withdraw(&self, id: &Id, progress: &Progress) -> Result<(), Why> {
+    /// Withdraws an order by removing its plan.
+    async fn withdraw(&self, id: &Id, progress: &Progress) -> Result<(), Cause> {
         let plans = self.plans().await.map_err(|problem| problem.to_string())?;
         let Some(plan) = plans.get(id.as_str()) else { return Ok(()) };
         if let Some(deal) = self.deal_of(plan).await.map_err(|error| error.to_string())? {
-            // Removed before the worker has registered the deal, it would block itself (defect 5).
-            // The next look shows the deal instead of the order, and what it is.
+            // Removing the plan before the worker registers the deal would block the worker (defect 5).
+            // The next observation lists the deal instead of the order.
             let in_force = self.deal(&deal).await.map_err(|error| error.to_string())?.is_some();
             if in_force || plan.deal.is_none() {
                 tracing::info!(order = %id, deal = deal.as_str(), "the order has become a deal");
@@ -87,10 +87,10 @@ impl Sonm {
         Ok(self.remove(id.as_str(), progress).await?)
     }
 
-    /// Closes a deal with its plan.
-    async fn close(&self, id: &Id, progress: &Progress) -> Result<(), Why> {
+    /// Closes a deal by removing its plan, or by itself if it has no plan any more.
+    async fn close(&self, id: &Id, progress: &Progress) -> Result<(), Cause> {
         let number = Number::try_from(id.as_str().to_owned()).ok().and_then(Number::given);
-        let Some(number) = number else { return Err("there is no such deal".to_owned()) };
+        let Some(number) = number else { return Err("this is not the id of a deal".to_owned()) };
         let plans = self.plans().await.map_err(|problem| problem.to_string())?;
         let mut plan = None;
         for (id, candidate) in &plans {
@@ -102,21 +102,21 @@ impl Sonm {
             }
         }
         let before = self.listed_tasks().await.map_err(|problem| problem.to_string())?;
-        // The last look before the irrevocable.
+        // The last check before the call that cannot be undone.
         let Some(deal) = self.deal(&number).await.map_err(|error| error.to_string())? else {
             return Ok(());
         };
         if let Some(end) = deal.ends_at()
             && end.checked_add(CLOCK_MARGIN).unwrap_or(Timestamp::MAX) > Timestamp::now()
         {
-            return Err(format!("its term runs until {end}: it is not touched"));
+            return Err(format!("its term runs until {end}: drain it after that"));
         }
         match plan {
             None => self.finish(&number, progress).await,
-            // Taken for an order, its removal would fail, or block the worker for good (defect 5).
+            // The worker still takes the deal for an order. Removing the plan would fail, or block
+            // the worker for good (defect 5).
             Some((_, plan)) if plan.deal.is_none() => {
-                Err("the worker has not registered this deal yet; the next drain closes it"
-                    .to_owned())
+                Err("the worker has not registered this deal yet: drain it again".to_owned())
             }
             Some((id, _)) => {
                 let removed = self.remove(id, progress).await;
@@ -129,16 +129,16 @@ impl Sonm {
         }
     }
 
-    /// Removes a plan. The worker waits for the chain meanwhile, longer than a client may.
+    /// Removes a plan. The worker waits for the chain, maybe longer than `removal_timeout`.
     async fn remove(&self, id: &str, progress: &Progress) -> Result<(), NotRemoved> {
-        let otherwise = |why: String| Err(NotRemoved::Otherwise(why));
+        let otherwise = |cause: Cause| Err(NotRemoved::Otherwise(cause));
         let request = Name { id: id.to_owned() };
-        let patience = self.removal_patience;
-        let removed = self.node.call("WorkerManagement", "RemoveAskPlan", &request, patience).await;
+        let timeout = self.removal_timeout;
+        let removed = self.node.call("WorkerManagement", "RemoveAskPlan", &request, timeout).await;
         match removed {
             Ok(Empty {}) => Ok(()),
-            Err(error) if error.leaves_open() => {
-                // Asked again it would only wait behind the first (defect 8).
+            Err(error) if error.may_take_effect() => {
+                // A second call would only wait behind the first (defect 8).
                 if self.until_gone(Target::Plan(id), progress).await {
                     Ok(())
                 } else {
@@ -152,32 +152,40 @@ impl Sonm {
                 } else if says("order already have deal")
                     || says("concurrent order or deal was placed")
                 {
-                    // Struck at this very moment (defect 2). The next look shows what it has become.
+                    // A deal was struck during the removal (defect 2). The next observation lists it.
                     tracing::info!(plan = id, "the order has become a deal");
                     Ok(())
                 } else if says("deal is forward") {
-                    otherwise("the worker says that its term still runs".to_owned())
+                    otherwise(
+                        "the worker reports that its term still runs: drain it after its end"
+                            .to_owned(),
+                    )
                 } else {
-                    Err(NotRemoved::Failed(format!("the worker refuses: {description}")))
+                    Err(NotRemoved::Failed(format!(
+                        "the worker refuses to remove the plan: {description}"
+                    )))
                 }
             }
             Err(error) => otherwise(error.to_string()),
         }
     }
 
-    /// Closes a deal whose plan is no more. Nobody is blacklisted.
-    async fn finish(&self, number: &Number, progress: &Progress) -> Result<(), Why> {
+    /// Closes a deal whose plan is gone, without blacklisting the consumer.
+    async fn finish(&self, number: &Number, progress: &Progress) -> Result<(), Cause> {
         let request = FinishRequest { deal_info: [FinishOne { id: number }] };
-        let patience = self.removal_patience;
+        let timeout = self.removal_timeout;
         let finished: Result<FinishReply, CallError> =
-            self.node.call("DealManagement", "FinishDeals", &request, patience).await;
+            self.node.call("DealManagement", "FinishDeals", &request, timeout).await;
         match finished {
             Ok(reply) => match reply.response.iter().find(|one| one.id == *number) {
                 Some(one) if one.error.is_empty() => Ok(()),
-                Some(one) => Err(format!("the node refuses: {}", cleaned(&one.error))),
-                None => Err("the node does not say whether it has closed it".to_owned()),
+                Some(one) => {
+                    Err(format!("the node refuses to close the deal: {}", cleaned(&one.error)))
+                }
+                None => Err("the node does not say whether it has closed the deal: drain it again"
+                    .to_owned()),
             },
-            Err(error) if error.leaves_open() => {
+            Err(error) if error.may_take_effect() => {
                 if self.until_gone(Target::Deal(number), progress).await {
                     Ok(())
                 } else {
@@ -188,37 +196,37 @@ impl Sonm {
         }
     }
 
-    /// Looks until it is gone, for as long as a removal may take.
+    /// Polls until the plan or deal is gone, at most for `removal_timeout`.
     async fn until_gone(&self, target: Target<'_>, progress: &Progress) -> bool {
-        let end = Instant::now() + self.removal_patience;
+        let end = Instant::now() + self.removal_timeout;
         loop {
             let gone = match target {
                 Target::Plan(id) => self.plans().await.is_ok_and(|plans| !plans.contains_key(id)),
                 Target::Deal(number) => matches!(self.deal(number).await, Ok(None)),
             };
-            if gone || Instant::now() >= end || !progress.goes_on() {
+            if gone || Instant::now() >= end || !progress.may_continue() {
                 return gone;
             }
-            sleep(LOOK_EVERY).await;
+            sleep(CONFIRM_EVERY).await;
         }
     }
 
-    /// The worker forgets containers before it kills them. If that failed, they may still run while
-    /// it lists nothing (defect 4): what was open right before, and is gone after a removal that
-    /// failed, stays in every look until a person has seen to it.
+    /// Remembers the tasks of `open` that the worker no longer lists after a failed removal. The worker
+    /// forgets a container before it kills the container, so these may still run (defect 4). Every
+    /// observation lists them until a person has ended them and restarts the bridge.
     async fn note_lost(&self, open: BTreeSet<Id>, progress: &Progress) {
         let Ok(listed) = self.listed_tasks().await else { return };
         for id in open.into_iter().filter(|id| !listed.contains_key(id)) {
             progress.failed(
                 &id,
-                "the worker failed to end this task and has lost sight of it, so that it may still \
-                 run: see to its container on the worker's machine, then restart the bridge",
+                "the worker failed to end this task and lists it no longer, so its container may still \
+                 run: stop the container on the worker's machine, then restart the bridge",
             );
             self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         }
     }
 }
 
-fn not_confirmed(error: &CallError) -> Why {
-    format!("not confirmed yet ({error}); the worker goes on with it")
+fn not_confirmed(error: &CallError) -> Cause {
+    format!("not confirmed yet ({error}): the worker may still complete the call, observe again")
 }

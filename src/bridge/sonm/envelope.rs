@@ -1,5 +1,5 @@
-//! How a SONM Node's REST interface hides what it is told: 16 random bytes, then AES-256 in CFB mode
-//! with segments of 128 bits. There is no authentication tag; a wrong key shows as nonsense.
+//! The encryption of a SONM Node's REST interface: 16 random bytes, then AES-256 in CFB mode with
+//! segments of 128 bits. There is no authentication tag: a wrong key decrypts to random bytes.
 
 use std::fmt;
 
@@ -8,9 +8,7 @@ use aes::cipher::KeyIvInit as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of a private key.
 const KEY_LENGTH: usize = 32;
-/// Bytes of the initialisation vector.
 const IV_LENGTH: usize = 16;
 
 /// The order of the curve secp256k1: a private key is a number from 1 to one less.
@@ -19,31 +17,31 @@ const ORDER: [u8; KEY_LENGTH] = [
     0xba, 0xae, 0xdc, 0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
 ];
 
-/// A key file that cannot be used. None of its bytes are in here.
+/// The error for a key file that cannot be used. It holds no byte of the file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum KeyError {
-    /// An encrypted keystore.
+pub(super) enum KeyError {
+    /// The file is an encrypted keystore.
     #[error(
-        "the key file is a JSON keystore, which has a passphrase: put the plain key, 64 hexadecimal \
+        "the key file is a JSON keystore, which needs a passphrase: put the plain key, 64 hexadecimal \
          digits, into the file instead (go-ethereum's `ethkey inspect --private KEYSTORE` shows it)"
     )]
     Keystore,
-    /// Something else.
+    /// The file has another form.
     #[error("the key file does not hold a private key: 64 hexadecimal digits, with or without 0x")]
     Form,
-    /// Zero, or too large.
+    /// The number is zero, or too large.
     #[error("the number in the key file is not a private key of the curve secp256k1")]
     Range,
 }
 
-/// No random bytes could be had.
+/// The system's random number generator failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the system gives no random bytes")]
-pub struct RandomError;
+#[error("the system's random number generator failed")]
+pub(super) struct RandomError;
 
-/// Seals and opens messages.
+/// Encrypts and decrypts messages.
 #[derive(Clone)]
-pub struct Envelope {
+pub(super) struct Envelope {
     key: [u8; 32],
 }
 
@@ -54,8 +52,8 @@ impl fmt::Debug for Envelope {
 }
 
 impl Envelope {
-    /// By what a key file holds.
-    pub fn of_key_file(text: &str) -> Result<Self, KeyError> {
+    /// Creates an envelope with the key of a key file.
+    pub(super) fn of_key_file(text: &str) -> Result<Self, KeyError> {
         let text = text.trim();
         if text.starts_with('{') {
             return Err(KeyError::Keystore);
@@ -74,14 +72,14 @@ impl Envelope {
         Ok(Self::of_private_key(&key))
     }
 
-    /// The Node hashes Go's `big.Int.Bytes()` of the key, which has no leading zeros.
+    /// Hashes the key without its leading zeros, as the Node does with Go's `big.Int.Bytes()`.
     fn of_private_key(key: &[u8]) -> Self {
         let zeros = key.iter().take_while(|byte| **byte == 0).count();
         Self { key: Sha256::digest(&key[zeros..]).into() }
     }
 
-    /// Hides a message.
-    pub fn seal(&self, message: &[u8]) -> Result<Vec<u8>, RandomError> {
+    /// Encrypts a message.
+    pub(super) fn seal(&self, message: &[u8]) -> Result<Vec<u8>, RandomError> {
         let mut iv = [0; IV_LENGTH];
         SystemRandom::new().fill(&mut iv).map_err(|_| RandomError)?;
         Ok(self.seal_with(iv, message))
@@ -94,8 +92,8 @@ impl Envelope {
         sealed
     }
 
-    /// What was hidden, or nonsense if it was hidden by another key. `None`: it is too short.
-    pub fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+    /// Decrypts a message. Returns random bytes if the key is wrong, `None` if the message is too short.
+    pub(super) fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
         let (iv, hidden) = sealed.split_first_chunk::<IV_LENGTH>()?;
         let mut message = hidden.to_vec();
         cfb_mode::Decryptor::<Aes256>::new(&self.key.into(), &(*iv).into()).decrypt(&mut message);
@@ -112,7 +110,7 @@ fn digit(byte: u8) -> Result<u8, KeyError> {
 mod tests {
     use super::*;
 
-    /// Made by another implementation: `tests/local/bridge/envelope_vectors.py`.
+    /// Vectors of another implementation: `tests/local/bridge/envelope_vectors.py`.
     const VECTORS: &str = include_str!("../../../tests/local/bridge/envelope_vectors.json");
 
     #[derive(serde::Deserialize)]
@@ -129,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn it_seals_and_opens_as_another_implementation_does() {
+    fn envelopes_are_those_of_another_implementation() {
         let vectors: Vec<Vector> = serde_json::from_str(VECTORS).unwrap();
         assert!(vectors.iter().any(|vector| vector.private_key.starts_with("0000")));
         assert!(vectors.iter().any(|vector| vector.message.is_empty()));
@@ -161,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_said_and_not_shown() {
+    fn an_invalid_key_file_is_refused_and_not_shown() {
         let error = |text: &str| Envelope::of_key_file(text).unwrap_err();
         assert_eq!(error(r#"{"address":"8125","crypto":{}}"#), KeyError::Keystore);
         for text in ["", "0x", "secret", &"g".repeat(64), &"1".repeat(63), &"1".repeat(66)] {

@@ -1,11 +1,10 @@
-//! Bridge to a worker of the SONM marketplace, by way of a SONM Node's REST interface.
+//! Bridge to a worker of the SONM marketplace, through the REST interface of a SONM Node.
 //!
-//! The way through it: [`look`] puts together what binds from worker, chain and index, [`drain`]
-//! takes plans off the market one by one, [`resume`] offers them again; all of them talk through
-//! [`node`] in the words of [`wire`], hidden by [`envelope`].
+//! [`observe`] puts the commitments together from worker, chain and index. [`drain`] removes plans one by
+//! one. [`resume`] offers them again. All three call the Node through [`node`] with the types of [`wire`],
+//! encrypted by [`envelope`].
 //!
-//! The worker has defects that are designed around, each named in `docs/bridges.md` and where it
-//! matters here.
+//! The worker has eight known defects. `docs/bridges.md` numbers them; comments here refer to the numbers.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -25,40 +24,40 @@ use crate::deals::types::{Commitments, Drain, Id, Order};
 
 mod drain;
 mod envelope;
-mod look;
 mod node;
+mod observe;
 mod resume;
 mod wire;
 
-/// What takes an announcement back: a time that is never reached. (An empty one would be 1970, and
-/// the maintenance would begin at once.)
+/// Withdrawing an announcement announces a time this far away. The worker reads an empty time as 1970
+/// and would begin the maintenance at once.
 const NEVER: SignedDuration = SignedDuration::from_hours(100 * 366 * 24);
 
-/// What follows the options in the help.
+/// The end of the help of `torpor bridge sonm`.
 pub(super) const AFTER_HELP: &str = "\
 Examples:
-  By hand, beside a node that runs here:
+  Try it by hand, with a Node on this machine:
       torpor bridge sonm --node http://127.0.0.1:15031 --worker 0x8125...@10.0.0.7:15010 \\
           --key-file master.key --listen 127.0.0.1:8080 --insecure-no-authentication --log-format text
-  What binds:
+  List the open deals, orders and tasks:
       curl http://127.0.0.1:8080/v1/commitments
-  sonmcli worker maintenance 12h35m20s:
+  Announce a maintenance, like sonmcli worker maintenance 12h35m20s:
       curl -X PUT http://127.0.0.1:8080/v1/maintenance -H 'Torpor-Epoch: 1' \\
           -H 'Content-Type: application/json' -d '{\"at\": \"2026-12-01T02:00:00Z\"}'
 
-The key file holds the key of the node, which has to be the worker's master or admin: 64 hexadecimal digits.
-Deals with a fixed term are never touched before it has run out.";
+The key file holds the node's key as 64 hexadecimal digits. The key must belong to the worker's master or
+admin. The bridge never closes a deal before its fixed term has ended.";
 
-/// The node, the worker and the key.
+/// The flags of `torpor bridge sonm`.
 #[derive(Clone, Debug, Args)]
-pub struct SonmArgs {
-    /// REST interface of the SONM Node
+pub(super) struct SonmArgs {
+    /// URL of the SONM Node's REST interface: `http://HOST:PORT`
     #[arg(long, env = "TORPOR_BRIDGE_SONM_NODE", value_name = "URL")]
-    pub node: String,
+    node: String,
 
-    /// The worker, as sonmcli takes it: 0xADDRESS, or 0xADDRESS@HOST:PORT to reach it directly
+    /// The worker, as for sonmcli: 0xADDRESS, or 0xADDRESS@HOST:PORT to connect to it directly
     #[arg(long, env = "TORPOR_BRIDGE_SONM_WORKER", value_name = "WORKER")]
-    pub worker: String,
+    worker: String,
 
     /// File with the node's private key as 64 hexadecimal digits, with or without 0x
     #[arg(
@@ -67,46 +66,46 @@ pub struct SonmArgs {
         value_name = "FILE",
         required_unless_present = "insecure_node"
     )]
-    pub key_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
 
-    /// The node runs with `allow_insecure_connection`: nothing is encrypted
+    /// Call the node unencrypted: it runs with `allow_insecure_connection`
     #[arg(long, env = "TORPOR_BRIDGE_SONM_INSECURE_NODE", conflicts_with = "key_file")]
-    pub insecure_node: bool,
+    insecure_node: bool,
 
-    /// How long one call to the node may take
+    /// Timeout for one call to the node
     #[arg(long, env = "TORPOR_BRIDGE_SONM_CALL_TIMEOUT", value_name = "DURATION",
           default_value = "15s", value_parser = super::duration)]
-    pub call_timeout: Duration,
+    call_timeout: Duration,
 
-    /// How long the removal of one plan may take: the worker waits for the chain meanwhile
+    /// Timeout for the removal of one plan, during which the worker waits for the chain
     #[arg(long, env = "TORPOR_BRIDGE_SONM_REMOVAL_TIMEOUT", value_name = "DURATION",
           default_value = "5m", value_parser = super::duration)]
-    pub removal_timeout: Duration,
+    removal_timeout: Duration,
 }
 
-/// A worker, through its node.
+/// The bridge: a worker, and the node that leads to it.
 #[derive(Debug)]
-pub struct Sonm {
+pub(super) struct Sonm {
     node: Node,
     worker: Address,
-    /// How long a whole look may take: several calls, one after the other.
-    look_patience: Duration,
-    removal_patience: Duration,
-    /// Tasks that the worker failed to end and lists no longer (defect 4).
+    /// Timeout for a whole observation, which makes several calls in sequence.
+    observation_timeout: Duration,
+    removal_timeout: Duration,
+    /// Tasks that the worker failed to end and no longer lists (defect 4).
     lost: Mutex<BTreeSet<Id>>,
-    last: Mutex<Last>,
+    last: Mutex<LastObservation>,
 }
 
-/// What the last look saw, for the next one to be held against.
+/// The orders and deals of the last observation, which the next observation is checked against.
 #[derive(Clone, Debug, Default)]
-struct Last {
+struct LastObservation {
     orders: BTreeSet<Number>,
     deals: BTreeSet<Number>,
 }
 
 impl Sonm {
-    /// Checks what it is started with. Nothing is asked of the node yet.
-    pub fn new(args: &SonmArgs) -> Result<Self, Error> {
+    /// Creates the bridge from its flags, without a call to the node.
+    pub(super) fn new(args: &SonmArgs) -> Result<Self, Error> {
         let wrong = |text: String| Error::Configuration(text);
         let (address, endpoint) = match args.worker.split_once('@') {
             None => (args.worker.as_str(), None),
@@ -121,7 +120,9 @@ impl Sonm {
             })
         });
         let (Ok(worker), true) = (worker, endpoint_fits) else {
-            return Err(wrong("--worker is 0xADDRESS or 0xADDRESS@HOST:PORT".to_owned()));
+            return Err(wrong(
+                "--worker is invalid: write 0xADDRESS or 0xADDRESS@HOST:PORT".to_owned(),
+            ));
         };
         let envelope = match &args.key_file {
             None => None,
@@ -137,8 +138,8 @@ impl Sonm {
         Ok(Self {
             node,
             worker,
-            look_patience: args.call_timeout * 4,
-            removal_patience: args.removal_timeout,
+            observation_timeout: args.call_timeout * 4,
+            removal_timeout: args.removal_timeout,
             lost: Mutex::default(),
             last: Mutex::default(),
         })
@@ -146,28 +147,30 @@ impl Sonm {
 }
 
 impl Market for Sonm {
-    async fn look(&self) -> Result<Commitments, Problem> {
-        let look = tokio::time::timeout(self.look_patience, self.commitments());
-        look.await.unwrap_or_else(|_| {
-            Err(Kind::MarketTimeout.because("the node and the worker took too long to answer all"))
+    async fn observe(&self) -> Result<Commitments, Problem> {
+        let observation = tokio::time::timeout(self.observation_timeout, self.commitments());
+        observation.await.unwrap_or_else(|_| {
+            Err(Kind::MarketTimeout.because("the node and the worker did not answer all calls in time (four times --call-timeout)"))
         })
     }
 
     async fn announce(&self, at: Option<Timestamp>) -> Result<(), Problem> {
         let at = match at {
-            // The worker knows whole seconds, and must not begin before what was asked for.
+            // The worker takes whole seconds, and must not begin before the announced time.
             Some(at) => {
                 Timestamp::from_second(at.as_second() + i64::from(at.subsec_nanosecond() > 0))
             }
             None => Timestamp::now().checked_add(NEVER),
         };
-        let at = at.map_err(|_| Kind::InvalidRequest.because("the time is out of range"))?;
+        let at = at.map_err(|_| {
+            Kind::InvalidRequest.because("the time of the maintenance is out of range")
+        })?;
         let Empty {} = self.node.worker("ScheduleMaintenance", &at.to_string()).await?;
         Ok(())
     }
 
-    async fn drain(&self, what: Drain, progress: Progress) {
-        self.carry_out(&what, &progress).await;
+    async fn drain(&self, drain: Drain, progress: Progress) {
+        self.carry_out(&drain, &progress).await;
     }
 
     async fn resume(&self, orders: Vec<Order>) -> Result<(), Problem> {

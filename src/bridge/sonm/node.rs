@@ -16,33 +16,32 @@ use super::envelope::Envelope;
 use crate::deals::problem::{Kind, Problem};
 use crate::deals::types::cleaned;
 
-/// Says which worker is meant; `0xADDRESS` or `0xADDRESS@host:port`.
+/// The header that selects the worker: `0xADDRESS` or `0xADDRESS@host:port`.
 const WORKER_HEADER: &str = "x-worker-eth-addr";
 
-/// Most bytes of an answer.
+/// Maximum bytes of an answer.
 const LONGEST_ANSWER: usize = 8 * 1024 * 1024;
 
-/// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A call that did not bring what it should.
+/// The error of a call to the node.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum CallError {
-    /// No connection, so that nothing was asked.
+    /// There was no connection, so the node did not get the call.
     #[error("the node cannot be reached: {0}")]
     Unreachable(String),
-    /// There was no answer in time. What was asked may still be done (defect 8).
+    /// There was no answer in time. The call may still take effect (defect 8).
     #[error("the node did not answer in time")]
     Timeout,
-    /// The connection broke. What was asked may still be done.
+    /// The connection broke. The call may still take effect.
     #[error("the connection to the node broke before it answered")]
     Broken,
-    /// The node or the worker said no.
+    /// The node or the worker answered with an error.
     #[error("{description}")]
     Refused {
-        /// gRPC's code, as the node writes it: `Unavailable`.
+        /// The gRPC code, as the node writes it: `Unavailable`.
         code: String,
-        /// Its words, cleaned.
+        /// The message of the error, cleaned.
         description: String,
     },
     /// The answer cannot be used.
@@ -51,8 +50,8 @@ pub(super) enum CallError {
 }
 
 impl CallError {
-    /// Whether what was asked may be done all the same, now or later.
-    pub(super) fn leaves_open(&self) -> bool {
+    /// Returns whether the call may take effect despite the error, now or later.
+    pub(super) fn may_take_effect(&self) -> bool {
         match self {
             Self::Timeout | Self::Broken => true,
             Self::Refused { code, .. } => {
@@ -69,7 +68,7 @@ impl From<CallError> for Problem {
             CallError::Unreachable(_) | CallError::Broken => Kind::MarketUnreachable,
             CallError::Timeout => Kind::MarketTimeout,
             CallError::Refused { code, .. } => match code.as_str() {
-                // The node answers, and the worker or the chain behind it doesn't.
+                // The node answers, but the worker or the chain behind it does not.
                 "Unavailable" => Kind::MarketUnreachable,
                 "DeadlineExceeded" => Kind::MarketTimeout,
                 _ => Kind::MarketRefused,
@@ -80,88 +79,92 @@ impl From<CallError> for Problem {
     }
 }
 
-/// A Node, and the worker behind it.
+/// A client for one worker behind a SONM Node.
 #[derive(Debug)]
 pub(super) struct Node {
     client: Client<HttpConnector, Full<Bytes>>,
     url: String,
     worker: String,
-    /// `None` where the node runs with `allow_insecure_connection`.
+    /// `None` if the node runs with `allow_insecure_connection`.
     envelope: Option<Envelope>,
-    patience: Duration,
+    call_timeout: Duration,
 }
 
-/// The error that the node answers instead.
+/// The body of an error.
 #[derive(serde::Deserialize)]
 struct Refusal {
     error: String,
 }
 
 impl Node {
-    /// A node at `http://host:port`, which is all that a URL of it may say.
+    /// Creates a client for the node at `http://HOST:PORT`.
     pub(super) fn new(
         url: &str,
         worker: String,
         envelope: Option<Envelope>,
-        patience: Duration,
+        call_timeout: Duration,
     ) -> Result<Self, String> {
-        let parsed: Uri = url.parse().map_err(|_| "--node is not a URL".to_owned())?;
+        let parsed: Uri =
+            url.parse().map_err(|_| "--node is not a URL: write http://HOST:PORT".to_owned())?;
         if parsed.scheme_str() != Some("http") {
-            return Err("--node begins with http://: the REST interface has no TLS; its own \
-                        encryption goes by the key"
-                .to_owned());
+            return Err(
+                "--node must begin with http://: the REST interface has no TLS, and encrypts \
+                        with the key of --key-file"
+                    .to_owned(),
+            );
         }
         let plain = matches!(parsed.path(), "" | "/") && parsed.query().is_none();
         let authority = parsed.authority().filter(|_| plain);
         let Some(authority) = authority.filter(|authority| !authority.as_str().contains('@'))
         else {
-            return Err("--node is http://HOST:PORT and nothing else".to_owned());
+            return Err("--node must be http://HOST:PORT and nothing else".to_owned());
         };
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
-            // A connection that the node has closed meanwhile would look like a call that broke.
+            // A pooled connection that the node has closed would look like a call that broke.
             .pool_max_idle_per_host(0)
             .build(connector);
-        Ok(Self { client, url: format!("http://{authority}"), worker, envelope, patience })
+        Ok(Self { client, url: format!("http://{authority}"), worker, envelope, call_timeout })
     }
 
-    /// Asks the worker, with the usual patience.
+    /// Calls a method of the worker, with the usual timeout.
     pub(super) async fn worker<B: Serialize + ?Sized, A: DeserializeOwned>(
         &self,
         method: &str,
         body: &B,
     ) -> Result<A, CallError> {
-        self.call("WorkerManagement", method, body, self.patience).await
+        self.call("WorkerManagement", method, body, self.call_timeout).await
     }
 
-    /// Asks the node.
+    /// Calls a method of the node, with the usual timeout.
     pub(super) async fn ask<B: Serialize + ?Sized, A: DeserializeOwned>(
         &self,
         service: &str,
         method: &str,
         body: &B,
     ) -> Result<A, CallError> {
-        self.call(service, method, body, self.patience).await
+        self.call(service, method, body, self.call_timeout).await
     }
 
-    /// Asks with a patience of its own.
+    /// Calls a method with a timeout of its own.
     pub(super) async fn call<B: Serialize + ?Sized, A: DeserializeOwned>(
         &self,
         service: &str,
         method: &str,
         body: &B,
-        patience: Duration,
+        call_timeout: Duration,
     ) -> Result<A, CallError> {
-        let what = format!("{service}.{method}");
-        let message = serde_json::to_vec(body)
-            .map_err(|_| CallError::Invalid(format!("{what}: the request is no JSON")))?;
-        let answer = timeout(patience, self.send(service, method, message)).await;
-        let (status, answer) = answer.unwrap_or(Err(CallError::Timeout)).inspect_err(|error| {
-            tracing::debug!(call = what, %error, "no answer");
+        let name = format!("{service}.{method}");
+        let message = serde_json::to_vec(body).map_err(|_| {
+            CallError::Invalid(format!("{name}: the request cannot be written as JSON"))
         })?;
-        tracing::debug!(call = what, status = status.as_u16(), "answered");
+        let answer = timeout(call_timeout, self.send(service, method, message)).await;
+        let (status, answer) = answer.unwrap_or(Err(CallError::Timeout)).inspect_err(|error| {
+            tracing::debug!(call = name, %error, "the node did not answer");
+        })?;
+        tracing::debug!(call = name, status = status.as_u16(), "the node answered");
         let opened = match &self.envelope {
             None => Some(answer.to_vec()),
             Some(envelope) => envelope.open(&answer),
@@ -170,19 +173,26 @@ impl Node {
         if status.is_success() {
             return serde_json::from_slice(&opened).map_err(|error| {
                 self.unreadable(&answer, &opened, false).unwrap_or_else(|| {
-                    CallError::Invalid(cleaned(&format!("the answer to {what}: {error}")))
+                    CallError::Invalid(cleaned(&format!(
+                        "the answer to {name} is invalid: {error}"
+                    )))
                 })
             });
         }
         if status.is_redirection() {
-            return Err(CallError::Invalid(format!("{what}: the node answers with a redirect")));
+            return Err(CallError::Invalid(format!(
+                "{name}: the node answers with a redirect, which the bridge does not follow"
+            )));
         }
         match serde_json::from_slice::<Refusal>(&opened) {
             Ok(refusal) => Err(refused(status, &refusal.error)),
             Err(_) => Err(self
                 .unreadable(&answer, &opened, status == StatusCode::INTERNAL_SERVER_ERROR)
                 .unwrap_or_else(|| {
-                    CallError::Invalid(format!("{what}: the node answers {}", status.as_u16()))
+                    CallError::Invalid(format!(
+                        "{name}: the node answers with status {}",
+                        status.as_u16()
+                    ))
                 })),
         }
     }
@@ -193,7 +203,7 @@ impl Node {
         method: &str,
         message: Vec<u8>,
     ) -> Result<(StatusCode, Bytes), CallError> {
-        let invalid = |what: &str| CallError::Invalid(what.to_owned());
+        let invalid = |text: &str| CallError::Invalid(text.to_owned());
         let (message, kind) = match &self.envelope {
             None => (message, "application/json"),
             Some(envelope) => {
@@ -226,7 +236,7 @@ impl Node {
         }
     }
 
-    /// What it means that an answer is no JSON after opening, where that can be told.
+    /// Returns the error for an answer that is not JSON after decryption, or `None` if it is JSON.
     fn unreadable(&self, answer: &[u8], opened: &[u8], server_error: bool) -> Option<CallError> {
         let is_json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).is_ok();
         if is_json(opened) {
@@ -234,21 +244,21 @@ impl Node {
         }
         let text = if self.envelope.is_some() && is_json(answer) {
             "the node does not encrypt (allow_insecure_connection): use --insecure-node instead of \
-             a key"
+             --key-file"
         } else if self.envelope.is_some() && server_error {
-            "the node's answer cannot be decrypted: the key is probably wrong"
+            "the node's answer cannot be decrypted: the key is probably wrong (--key-file)"
         } else if self.envelope.is_some() {
-            "the node's answer cannot be decrypted, or is no JSON"
+            "the node's answer cannot be decrypted, or is not JSON"
         } else if server_error {
-            "the node's answer is no JSON: it probably wants a key (--key-file)"
+            "the node's answer is not JSON: it probably wants a key (--key-file)"
         } else {
-            "the node's answer is no JSON"
+            "the node's answer is not JSON"
         };
         Some(CallError::Invalid(text.to_owned()))
     }
 }
 
-/// `rpc error: code = Unknown desc = ...`, or a plain text.
+/// Parses the text of an error: `rpc error: code = Unknown desc = ...`, or a plain text.
 fn refused(status: StatusCode, error: &str) -> CallError {
     let parts = error
         .strip_prefix("rpc error: code = ")
@@ -267,7 +277,7 @@ fn refused(status: StatusCode, error: &str) -> CallError {
     CallError::Refused { code, description: cleaned(description) }
 }
 
-/// The innermost error: the outer ones only say that there was one.
+/// Returns the innermost error, which has the cause.
 fn root(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
@@ -297,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_taken_apart() {
+    fn an_error_is_parsed() {
         let refused = |status: u16, text| refused(StatusCode::from_u16(status).unwrap(), text);
         let CallError::Refused { code, description } =
             refused(500, "rpc error: code = Unknown desc = specified ask-plan does not exist")
@@ -319,7 +329,7 @@ mod tests {
         }
         let slow =
             refused(500, "rpc error: code = DeadlineExceeded desc = context deadline exceeded");
-        assert!(slow.leaves_open());
+        assert!(slow.may_take_effect());
         assert_eq!(Problem::from(slow).kind, Kind::MarketTimeout);
     }
 }

@@ -1,28 +1,32 @@
-//! Offering again: plans are single-shot, so each is created anew unless it is there already.
+//! The resume: a plan serves one deal, so the bridge creates each withdrawn plan anew, unless an equal
+//! plan is live.
 //!
-//! A plan gets a new name each time. So what is compared is what it offers: as many equal plans as
-//! were withdrawn have to be live, those with a deal included, since one may be sold at once.
+//! A plan gets a new id each time, so the bridge compares the offers of plans. As many equal plans as were
+//! withdrawn must be live. Plans with a deal count, because a new plan may be sold at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use super::Sonm;
-use super::look::Payload;
+use super::observe::Payload;
 use super::wire::{Name, Plan};
 use crate::deals::problem::{Kind, Problem};
 use crate::deals::types::Order;
 
 impl Sonm {
-    /// Offers again what is not live. After an error some may be back: the whole list is asked for
-    /// again, and compared anew.
+    /// Creates the plans that are not live. After an error some of them may be live; the caller repeats
+    /// the call with the whole list.
     pub(super) async fn offer_again(&self, orders: &[Order]) -> Result<(), Problem> {
         let wanted = orders
             .iter()
             .map(|order| {
                 let payload: Payload =
                     serde_json::from_str(order.restore.as_str()).map_err(|_| {
-                        Kind::InvalidRestore.because(format!("of the order {}", order.id))
+                        Kind::InvalidRestore.because(format!(
+                            "`restore` of order {} is not from this bridge: send it unchanged",
+                            order.id
+                        ))
                     })?;
                 let plan = payload.of.clone().unwrap_or_else(|| order.id.as_str().to_owned());
                 Ok((plan, payload))
@@ -33,12 +37,15 @@ impl Sonm {
         for (done, payload) in missing.into_iter().enumerate() {
             let created: Result<Name, _> = self.node.worker("CreateAskPlan", &payload.plan).await;
             match created {
-                Ok(Name { id }) => tracing::info!(plan = id, "offered again"),
+                Ok(Name { id }) => tracing::info!(plan = id, "ask plan created"),
                 Err(error) => {
-                    // After a timeout it may be there all the same (defect 8); the next try sees.
+                    // After a timeout the plan may exist all the same (defect 8): the next resume
+                    // compares again.
                     let problem = Problem::from(error);
-                    let detail =
-                        format!("{done} of {count} were offered again; then: {}", problem.detail);
+                    let detail = format!(
+                        "{done} of {count} ask plans were created, then one failed: {}",
+                        problem.detail
+                    );
                     return Err(problem.kind.because(detail));
                 }
             }
@@ -47,18 +54,18 @@ impl Sonm {
     }
 }
 
-/// What has to be created of these plans.
+/// Returns the wanted plans that are not live.
 fn missing<'a>(
     wanted: &'a BTreeMap<String, Payload>,
     live: &BTreeMap<String, Plan>,
 ) -> Vec<&'a Payload> {
-    // One that is marked for deletion is as good as gone.
+    // A plan that is marked for deletion counts as gone.
     let live: BTreeMap<&str, Map<String, Value>> = live
         .iter()
-        .filter(|(_, plan)| !plan.going)
+        .filter(|(_, plan)| !plan.pending_deletion)
         .map(|(id, plan)| (id.as_str(), plan.offer()))
         .collect();
-    // Those that never went stand for themselves.
+    // A plan that was never removed counts as itself only.
     let mut taken: BTreeSet<&str> =
         wanted.keys().filter_map(|id| live.get_key_value(id.as_str()).map(|(id, _)| *id)).collect();
     let mut missing = Vec::new();
@@ -113,22 +120,22 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_that_never_went_stands_for_itself_only() {
+    fn a_plan_that_was_never_removed_counts_as_itself_only() {
         let two = [wanted("a", "1", &[]), wanted("b", "1", &[])];
         assert_eq!(count(&two, &[("a", "1", 0)]), 1);
         assert_eq!(count(&two, &[("b", "1", 0), ("a", "1", 0)]), 0);
-        // Changed by nobody knows whom, it is still there.
+        // The plan has changed, but it is still live.
         assert_eq!(count(&two[..1], &[("a", "9", 0)]), 0);
     }
 
     #[test]
-    fn a_plan_marked_for_deletion_is_as_good_as_gone() {
+    fn a_plan_marked_for_deletion_counts_as_gone() {
         assert_eq!(count(&[wanted("a", "1", &[])], &[("a", "1", 1)]), 1);
         assert_eq!(count(&[wanted("a", "1", &[])], &[("x", "1", 1)]), 1);
     }
 
     #[test]
-    fn an_equal_plan_that_stayed_with_its_deal_stands_for_nobody_else() {
+    fn an_equal_plan_that_stayed_with_its_deal_does_not_count() {
         assert_eq!(count(&[wanted("a", "1", &["forward"])], &[("forward", "1", 0)]), 1);
         let back = [("forward", "1", 0), ("new", "1", 0)];
         assert_eq!(count(&[wanted("a", "1", &["forward"])], &back), 0);

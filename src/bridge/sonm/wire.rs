@@ -1,5 +1,5 @@
-//! What the SONM Node's JSON holds, as Go's `encoding/json` writes it with `omitempty`: scalars that
-//! are zero are absent, big numbers are decimal strings, enums are numbers.
+//! The JSON types of the SONM Node, as Go's `encoding/json` writes them with `omitempty`: zero scalars
+//! are absent, big numbers are decimal strings, enums are numbers.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +7,19 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// `{}`, which the REST interface wants where there is nothing to say, and answers so.
+/// `{}`, the empty request and the empty answer.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Empty {}
 
-/// `ID`.
+/// The message `ID`.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Name {
     pub(super) id: String,
 }
 
-/// A positive `BigInt`: a name on the chain. Zero is none.
+/// A `BigInt` that is an id on the chain. Zero means that there is no id.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String")]
 pub(super) struct Number(String);
@@ -41,13 +41,13 @@ impl Number {
         &self.0
     }
 
-    /// `None` for zero.
+    /// Returns `None` for zero.
     pub(super) fn given(self) -> Option<Self> {
         (self.0 != "0").then_some(self)
     }
 }
 
-/// `StatusReply`, as far as it matters. The address tells a worker's answer from `{}`.
+/// The used fields of `StatusReply`. The address distinguishes a worker's answer from `{}`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
@@ -64,14 +64,14 @@ pub(super) struct AskPlans {
     pub(super) ask_plans: BTreeMap<String, Plan>,
 }
 
-/// `AskPlan`: what is looked at, and all of it, for it is offered again as it was.
+/// `AskPlan`: the used fields, and the whole plan, which is offered again unchanged.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub(super) struct Plan {
     pub(super) order: Option<Number>,
     pub(super) deal: Option<Number>,
-    /// `PENDING_DELETION`: marked irrevocably, and not gone yet.
-    pub(super) going: bool,
+    /// `PENDING_DELETION`: the worker has marked the plan, which cannot be undone.
+    pub(super) pending_deletion: bool,
     id: Option<String>,
     whole: Map<String, Value>,
 }
@@ -88,7 +88,7 @@ struct PlanFields {
     status: u8,
 }
 
-/// What the worker gives a plan by itself, and refuses to be told (`CreateAskPlan`).
+/// The fields that the worker sets itself. `CreateAskPlan` refuses them.
 const GIVEN_BY_WORKER: [&str; 6] =
     ["ID", "orderID", "dealID", "status", "createTime", "lastOrderPlacedTime"];
 
@@ -99,12 +99,12 @@ impl TryFrom<Map<String, Value>> for Plan {
         let fields = PlanFields::deserialize(Value::Object(whole.clone()))
             .map_err(|error| error.to_string())?;
         if fields.status > 1 {
-            return Err(format!("an ask plan of the unknown status {}", fields.status));
+            return Err(format!("an ask plan has the unknown status {}", fields.status));
         }
         Ok(Self {
             order: fields.order.and_then(Number::given),
             deal: fields.deal.and_then(Number::given),
-            going: fields.status == 1,
+            pending_deletion: fields.status == 1,
             id: fields.id,
             whole,
         })
@@ -112,12 +112,12 @@ impl TryFrom<Map<String, Value>> for Plan {
 }
 
 impl Plan {
-    /// Whether it is the plan of that name.
+    /// Returns whether the plan's id, if the plan has one, is `id`.
     pub(super) fn is(&self, id: &str) -> bool {
         self.id.as_deref().is_none_or(|own| own == id)
     }
 
-    /// What to create so that it is offered again, unknown fields included.
+    /// Returns the plan for `CreateAskPlan`, unknown fields included.
     pub(super) fn offer(&self) -> Map<String, Value> {
         let mut offer = self.whole.clone();
         offer.retain(|key, _| !GIVEN_BY_WORKER.contains(&key.as_str()));
@@ -125,7 +125,7 @@ impl Plan {
     }
 }
 
-/// The one text for equal JSON: keys in order, no space.
+/// Returns the same text for equal JSON: sorted keys, no spaces.
 pub(super) fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
@@ -145,7 +145,7 @@ pub(super) fn canonical(value: &Value) -> String {
     }
 }
 
-/// `Order`, as far as it matters.
+/// The used fields of `Order`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Order {
     pub(super) id: Number,
@@ -156,7 +156,7 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// `ORDER_ACTIVE`: it is on the market.
+    /// Returns whether the order is on the market (`ORDER_ACTIVE`).
     pub(super) fn is_active(&self) -> bool {
         self.status == 2
     }
@@ -190,15 +190,15 @@ pub(super) struct DealsReply {
     pub(super) count: usize,
 }
 
-/// `DWHDeal` and `DealInfoReply`, which both have more around it.
+/// The used field of `DWHDeal` and of `DealInfoReply`.
 #[derive(Debug, Deserialize)]
 pub(super) struct DealReply {
     pub(super) deal: Deal,
 }
 
-/// `Deal.status`: in force.
+/// `Deal.status` of a deal in force.
 pub(super) const ACCEPTED: u8 = 1;
-/// `Deal.status`: over.
+/// `Deal.status` of a closed deal.
 pub(super) const CLOSED: u8 = 2;
 
 /// `Deal`.
@@ -210,7 +210,7 @@ pub(super) struct Deal {
     pub(super) supplier: Address,
     #[serde(rename = "consumerID")]
     pub(super) consumer: Address,
-    /// Seconds; 0 for a Spot deal.
+    /// The term in seconds; 0 for a Spot deal.
     #[serde(default)]
     pub(super) duration: u64,
     pub(super) start_time: Timestamp,
@@ -219,8 +219,8 @@ pub(super) struct Deal {
 }
 
 impl Deal {
-    /// When its term ends; `None` for a Spot deal. Judged by the deal and never by its plan, which
-    /// may have offered more. The latest time there is stands for whatever is later.
+    /// Returns the end of the deal's term, at most `Timestamp::MAX`, or `None` for a Spot deal. The term
+    /// of the deal's plan does not count: the plan may have offered more.
     pub(super) fn ends_at(&self) -> Option<Timestamp> {
         let term = i64::try_from(self.duration).unwrap_or(i64::MAX);
         (term > 0).then(|| {
@@ -245,13 +245,13 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// FINISHED, BROKEN and `KILLED_OOM` have ended. What is not known has not.
+    /// Returns whether the status is FINISHED, BROKEN or `KILLED_OOM`. An unknown status counts as open.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.status, 4..=6)
     }
 }
 
-/// `DealsFinishRequest` for one deal, nobody blacklisted (that is 0, so it is left out).
+/// `DealsFinishRequest` for one deal. The blacklist type is 0 (nobody), so it is absent.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct FinishRequest<'a> {
@@ -272,7 +272,7 @@ pub(super) struct FinishReply {
     pub(super) response: Vec<Finished>,
 }
 
-/// One of them; without an error it is done.
+/// The result for one deal. An empty error means success.
 #[derive(Debug, Deserialize)]
 pub(super) struct Finished {
     pub(super) id: Number,
@@ -280,7 +280,7 @@ pub(super) struct Finished {
     pub(super) error: String,
 }
 
-/// An Ethereum address: `0x` and 40 hexadecimal digits, whose case means nothing here.
+/// An Ethereum address: `0x` and 40 hexadecimal digits, compared without case.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub(super) struct Address(String);
@@ -322,7 +322,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_is_kept_but_for_what_the_worker_gives_it() {
+    fn an_offer_keeps_all_but_the_fields_that_the_worker_sets() {
         let plan: Plan = serde_json::from_value(json!({
             "ID": "p", "orderID": "12", "dealID": "0", "status": 1, "createTime": "2026-01-01T00:00:00Z",
             "lastOrderPlacedTime": "2026-01-01T00:00:00Z", "price": {"perSecond": "7"},
@@ -330,7 +330,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(
-            (plan.order.clone().unwrap().as_str(), plan.deal.clone(), plan.going),
+            (plan.order.clone().unwrap().as_str(), plan.deal.clone(), plan.pending_deletion),
             ("12", None, true)
         );
         assert!(plan.is("p") && !plan.is("q"));
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_that_is_none_is_an_error() {
+    fn an_invalid_plan_is_an_error() {
         for plan in
             [json!({"status": 2}), json!({"dealID": 34}), json!({"dealID": "-1"}), json!([])]
         {
@@ -370,13 +370,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_status_that_says_so_is_an_end() {
+    fn an_unknown_status_is_not_an_end() {
         let open: Vec<u8> = (0..=9).filter(|&status| !Task { status }.has_ended()).collect();
         assert_eq!(open, [0, 1, 2, 3, 7, 8, 9]);
     }
 
     #[test]
-    fn nonsense_is_none_of_it() {
+    fn invalid_answers_are_errors() {
         assert!(serde_json::from_value::<Status>(json!({})).is_err());
         assert!(serde_json::from_value::<AskPlans>(json!({"error": "x"})).is_err());
         assert!(serde_json::from_value::<AskPlans>(json!({"askPlans": null})).is_err());

@@ -67,7 +67,10 @@ async fn cornices_open_orders_are_withdrawn_and_offered_again() {
     bridge.drain(1, &json!({"orders": ["1", "3", "99", "x' OR true --"], "deals": ["d"]})).await;
     let drained =
         bridge.until("drained", |seen| orders(seen) == ["2"] && !failures(seen).is_empty());
-    assert_eq!(failures(&drained.await), [("d", "--drain has no $2: it ends none of these")]);
+    assert_eq!(
+        failures(&drained.await),
+        [("d", "--drain has no parameter $2: add it, or wait until the application ends this")]
+    );
     const STATES: &str =
         "SELECT string_agg(id || state, ' ' ORDER BY id) FROM execution_orders WHERE id < 5";
     assert_eq!(db.text(STATES).await, "1withdrawn 2open 3withdrawn 4filled");
@@ -109,16 +112,16 @@ async fn a_row_that_makes_no_sense_is_a_problem_that_says_why() {
     let bridge = bridge(&db, &["--query", "SELECT * FROM t"]).await;
     for (values, text) in [
         ("(NULL, 'task', NULL, NULL)", "row 1: its id is null"),
-        ("('', 'task', NULL, NULL)", "its id: an id has 1 to 256"),
-        ("('1', 'Task', NULL, NULL)", "its kind is deal, order or task, and not Task"),
-        ("('1', NULL, NULL, NULL)", "and not null"),
-        ("('1', 'deal', NULL, NULL)", "the term of a deal is Fixed or Open, and not null"),
-        ("('1', 'deal', 'Forward', now())", "and not Forward"),
+        ("('', 'task', NULL, NULL)", "its id is invalid: an id has 1 to 256"),
+        ("('1', 'Task', NULL, NULL)", "its kind is deal, order or task, not Task"),
+        ("('1', NULL, NULL, NULL)", "deal, order or task, not null"),
+        ("('1', 'deal', NULL, NULL)", "the term of a deal is Fixed or Open, not null"),
+        ("('1', 'deal', 'Forward', now())", "Fixed or Open, not Forward"),
         ("('1', 'deal', 'Fixed', NULL)", "needs ends_at"),
         ("('1', 'deal', 'Open', now())", "has no ends_at"),
         ("('1', 'deal', 'Fixed', 'infinity')", "infinity is not a time"),
-        ("('1', 'order', 'Open', NULL)", "null for others"),
-        ("('1', 'task', NULL, now())", "null for others"),
+        ("('1', 'order', 'Open', NULL)", "only deals have term, ends_at and counterparty"),
+        ("('1', 'task', NULL, now())", "only deals have term, ends_at and counterparty"),
         ("('1', 'task', NULL, NULL), ('1', 'task', NULL, NULL)", "the task 1 twice"),
     ] {
         db.run(&format!("TRUNCATE t; INSERT INTO t VALUES {values}")).await;
@@ -134,7 +137,7 @@ async fn a_row_that_makes_no_sense_is_a_problem_that_says_why() {
     db.run("ALTER TABLE t RENAME COLUMN kind TO sort").await;
     let answer = bridge.observe().await;
     assert_eq!(problem(&answer), (500, "misconfigured".to_owned()));
-    assert!(detail(&answer).contains("it returns sort as well"), "{answer:?}");
+    assert!(detail(&answer).contains("it also returns sort: remove that column"), "{answer:?}");
 }
 
 #[tokio::test]
@@ -143,7 +146,7 @@ async fn statements_that_do_not_fit_are_refused_at_the_start() {
     db.run("CREATE TABLE t (id text, at timestamp)").await;
     let good = row("'1'", "'task'", "NULL", "NULL::timestamptz");
     let cases: Vec<(Vec<&str>, &str)> = vec![
-        (vec!["SELECT 1"], "has to return the columns id text, kind text"),
+        (vec!["SELECT 1"], "must return the columns id text, kind text"),
         (vec!["SELECT '1' AS id, 'task' AS kind, NULL AS term"], "does not return ends_at"),
         (
             vec!["SELECT 1 AS id, 'task' AS kind, NULL AS term, now() AS ends_at"],
@@ -161,14 +164,14 @@ async fn statements_that_do_not_fit_are_refused_at_the_start() {
             vec![
                 "SELECT '1' AS id, 'task' AS kind, NULL AS term, now() AS ends_at, 1 AS counter_party",
             ],
-            "returns counter_party as well",
+            "it also returns counter_party: remove that column",
         ),
         (
             vec!["SELECT $1 AS id, 'task' AS kind, NULL AS term, now() AS ends_at"],
             "takes no parameters",
         ),
         (vec!["SELECT 1; DROP TABLE t"], "cannot insert multiple commands"),
-        (vec!["COMMIT"], "has to return the columns"),
+        (vec!["COMMIT"], "must return the columns"),
         (vec!["SELEC"], "syntax error"),
         (vec!["SELECT * FROM missing"], "missing"),
         (vec![&good, "--announce", "UPDATE t SET id = 'x'"], "--announce takes $1 timestamptz"),
@@ -176,7 +179,10 @@ async fn statements_that_do_not_fit_are_refused_at_the_start() {
             vec![&good, "--announce", "UPDATE t SET at = $1"],
             "its $1 is timestamp: cast it, $1::timestamptz",
         ),
-        (vec![&good, "--announce", "SELECT $1::timestamptz, $2::text"], "it has 2 parameters"),
+        (
+            vec![&good, "--announce", "SELECT $1::timestamptz, $2::text"],
+            "this statement has 2 parameters",
+        ),
         (
             vec![&good, "--drain", "DELETE FROM t", "--resume", "SELECT $1::text[]"],
             "--drain takes $1 text[] orders",
@@ -295,7 +301,9 @@ async fn schemathesis_finds_nothing() {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{errors}\n{}", bridge.log());
-    for operation in ["announced", "announcement taken back", "drain begun", "resumed"] {
+    for operation in
+        ["maintenance announced", "announcement withdrawn", "drain started", "orders resumed"]
+    {
         assert!(bridge.log().contains(operation), "{operation} was never reached");
     }
 }

@@ -156,5 +156,5 @@ async fn what_cannot_be_listened_on_is_said() {
     let (status, text) =
         ends(second.args(["--insecure-no-authentication", "--listen", &taken])).await;
     assert_eq!(status, 1);
-    assert!(text.contains(&format!("the listener at {taken}")), "{text}");
+    assert!(text.contains(&format!("cannot listen at {taken}")), "{text}");
 }

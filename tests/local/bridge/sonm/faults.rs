@@ -129,7 +129,7 @@ async fn faults_of_the_node_are_problems_and_it_goes_on_when_they_are_over() {
             empty("WorkerManagementServer/AskPlans"),
             502,
             "market-invalid",
-            "is on the market",
+            "is on the market, but the worker lists no plan with it",
         ),
         ("deal {}", empty("DealManagementServer/Status"), 502, "market-invalid", "missing field"),
         ("time {}", empty("WorkerManagementServer/NextMaintenance"), 502, "market-invalid", ""),
@@ -183,7 +183,7 @@ async fn an_observation_is_held_against_itself() {
             "WorkerManagement",
             "Status",
             json!({"ethAddr": other}),
-            "not to the one",
+            "not to the worker of --worker",
         ),
         (
             "more tasks",
@@ -197,7 +197,7 @@ async fn an_observation_is_held_against_itself() {
             "WorkerManagement",
             "AskPlans",
             json!({"askPlans": {"a": {"ID": "b"}}}),
-            "by another name",
+            "under another id",
         ),
         (
             "plan's status",
@@ -226,17 +226,29 @@ async fn an_observation_is_held_against_itself() {
             "DWH",
             "GetDeals",
             json!({"deals": [deal("7", WORKER, 1)], "count": 2}),
-            "does not add up",
+            "is inconsistent",
         ),
         (
             "no count",
             "DWH",
             "GetDeals",
             json!({"deals": [deal("7", WORKER, 1)]}),
-            "does not add up",
+            "is inconsistent",
         ),
-        ("another deal", "DealManagement", "Status", deal("8", WORKER, 1), "tells of another"),
-        ("deal of another", "DealManagement", "Status", deal("7", other, 1), "tells of another"),
+        (
+            "another deal",
+            "DealManagement",
+            "Status",
+            deal("8", WORKER, 1),
+            "answers with another deal",
+        ),
+        (
+            "deal of another",
+            "DealManagement",
+            "Status",
+            deal("7", other, 1),
+            "answers with another deal",
+        ),
         ("deal's status", "DealManagement", "Status", deal("7", WORKER, 0), "unknown status 0"),
         ("no time", "WorkerManagement", "NextMaintenance", json!("soon"), "NextMaintenance"),
     ] {
@@ -302,7 +314,7 @@ async fn what_does_not_exist_is_not_drained_and_not_a_failure_where_it_is_gone()
     script.deal("34", 2);
     bridge.drain(1, &json!({"orders": ["gone"], "deals": ["34", "x", "0"], "tasks": ["t"]})).await;
     let seen = bridge.until("the failure is reported", |seen| failures(seen).len() == 2).await;
-    assert_eq!(failures(&seen), [("x", "there is no such deal"), ("0", "there is no such deal")]);
+    assert_eq!(failures(&seen), ["x", "0"].map(|id| (id, "this is not the id of a deal")));
     // A plan that disappears between the observation and the removal.
     script.say("WorkerManagement", "AskPlans", &json!({"askPlans": {"p": {"ID": "p"}}}));
     let gone =
@@ -317,7 +329,10 @@ async fn what_does_not_exist_is_not_drained_and_not_a_failure_where_it_is_gone()
     script.raw("WorkerManagement", "RemoveAskPlan", 500, &forward.to_string());
     bridge.drain(1, &json!({"orders": ["p"]})).await;
     let seen = bridge.until("the failure is reported", |seen| !failures(seen).is_empty()).await;
-    assert_eq!(failures(&seen), [("p", "the worker says that its term still runs")]);
+    assert_eq!(
+        failures(&seen),
+        [("p", "the worker reports that its term still runs: drain it after its end")]
+    );
 }
 
 #[tokio::test]

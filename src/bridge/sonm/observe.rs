@@ -1,8 +1,8 @@
-//! A look: what binds the worker, put together from the worker, the chain and the index.
+//! An observation: the worker's commitments, put together from the worker, the chain and the index.
 //!
-//! Each of them alone can be wrong: after a restart the worker's plans lack their deals (defect 3),
-//! the index lags, and the chain can be asked only about what is known. So all of them are asked,
-//! and the chain says what is still in force and for how long.
+//! Each of the three alone can be wrong. After a restart the worker's plans lack their deals (defect 3),
+//! the index lags, and the chain answers only for known ids. So the bridge asks all three, and the chain
+//! decides which deals are in force and for how long.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -16,39 +16,41 @@ use super::wire::{
     ACCEPTED, AskPlans, CLOSED, Deal, DealReply, DealsReply, DealsRequest, Empty, Name, Number,
     Order, Plan, Status, Tasks, canonical,
 };
-use super::{Last, Sonm};
+use super::{LastObservation, Sonm};
 use crate::deals::problem::{Kind, Problem};
 use crate::deals::types::{self, Commitments, Complete, Failure, Id, List, Restore, Term};
 
-/// Most calls at once.
+/// Maximum number of concurrent calls.
 const CALLS: usize = 8;
-/// Entries of one page of the index: the most that it gives.
+/// Entries of one page: the maximum of the index.
 const PAGE: usize = 200;
-/// Passes over the index before it is said that it does not come to rest.
-const PASSES: usize = 5;
-/// A maintenance that is further away is none: the worker's default is a hundred years.
+/// Attempts to get two answers that agree.
+const ATTEMPTS: usize = 5;
+/// A maintenance further away than this means that none is announced: the worker's default is a
+/// hundred years.
 const NO_MAINTENANCE: SignedDuration = SignedDuration::from_hours(50 * 366 * 24);
 
-fn nonsense(text: impl AsRef<str>) -> Problem {
+fn invalid(text: impl AsRef<str>) -> Problem {
     Kind::MarketInvalid.because(text)
 }
 
-/// What is offered again, and how to know that it is there.
+/// The content of `restore`: the plan to offer again, and how to recognize it on the market.
 #[derive(Clone, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Payload {
-    /// The plan without what the worker gives it.
+    /// The plan without the fields that the worker sets.
     pub(super) plan: serde_json::Map<String, Value>,
-    /// Its name: a deal and what is left of it once it is closed are of one plan, which comes back once.
+    /// The id of the plan. A deal and the order left after it can be of one plan, which is offered again
+    /// once.
     #[serde(default)]
     pub(super) of: Option<String>,
-    /// Equal plans which stay, since their deals cannot be closed: they don't stand for this one.
+    /// Equal plans that stay because their deals cannot be closed. They do not count as this plan.
     #[serde(default)]
     pub(super) besides: BTreeSet<String>,
 }
 
 impl Sonm {
-    /// Everything, or a problem.
+    /// Returns all commitments of the worker, or a problem.
     pub(super) async fn commitments(&self) -> Result<Commitments, Problem> {
         let as_of = Timestamp::now();
         let tasks = self.open_tasks().await?;
@@ -72,7 +74,7 @@ impl Sonm {
         let deals: Vec<Option<(Number, Deal)>> =
             stream::iter(asked).buffer_unordered(CALLS).try_collect().await?;
         let deals: BTreeMap<Number, Deal> = deals.into_iter().flatten().collect();
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = LastObservation {
             orders: plans.values().filter_map(|plan| plan.order.clone()).collect(),
             deals: deals.keys().cloned().collect(),
         };
@@ -99,8 +101,9 @@ impl Sonm {
             let equal = offers.get(id.as_str()).and_then(|offer| staying.get(offer.as_str()));
             let restore = restore(id, plan, equal.map_or(&[][..], Vec::as_slice))?;
             match in_force(id) {
-                // Who removed it knows why: it would not be offered again.
-                Some((deal, _)) if !plan.going => drop(restores.insert(deal, restore)),
+                // A plan that is marked for deletion was removed on purpose: its deal gets no
+                // `restore`.
+                Some((deal, _)) if !plan.pending_deletion => drop(restores.insert(deal, restore)),
                 Some(_) => {}
                 None => orders.push(types::Order { id: name(id)?, restore }),
             }
@@ -128,14 +131,14 @@ impl Sonm {
         })
     }
 
-    /// Deals that may be in force although nobody tells of them now: the chain decides. An order of
-    /// the last look whose plan is gone has to be off the market, or the worker's list is not to be
-    /// believed: one who knows nothing answers `{}` as well.
+    /// Returns the deals of the last observation, which may be in force although no list has them now:
+    /// the chain decides. Fails if an order of the last observation is on the market without a plan:
+    /// then the worker's `{}` means that it knows nothing, not that it has no plans.
     async fn remembered(
         &self,
         plans: &BTreeMap<String, Plan>,
     ) -> Result<BTreeSet<Number>, Problem> {
-        let Last { orders, mut deals } =
+        let LastObservation { orders, mut deals } =
             self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let listed: BTreeSet<&Number> =
             plans.values().filter_map(|plan| plan.order.as_ref()).collect();
@@ -143,7 +146,9 @@ impl Sonm {
             let order = self.order(id).await?;
             if order.is_active() {
                 let id = id.as_str();
-                return Err(nonsense(format!("order {id} is on the market, and no plan has it")));
+                return Err(invalid(format!(
+                    "order {id} is on the market, but the worker lists no plan with it: its list is incomplete"
+                )));
             }
             deals.extend(order.deal.and_then(Number::given));
         }
@@ -154,36 +159,36 @@ impl Sonm {
         let request = Name { id: id.as_str().to_owned() };
         let order: Order = self.node.ask("Market", "GetOrderByID", &request).await?;
         if order.id != *id {
-            return Err(CallError::Invalid(
-                "the node tells of another order than asked".to_owned(),
-            ));
+            return Err(CallError::Invalid("the node answers with another order".to_owned()));
         }
         Ok(order)
     }
 
-    /// The worker's plans by name.
+    /// Returns the worker's plans by id.
     pub(super) async fn plans(&self) -> Result<BTreeMap<String, Plan>, Problem> {
         let AskPlans { ask_plans } = self.node.worker("AskPlans", &Empty {}).await?;
         match ask_plans.iter().find(|(id, plan)| !plan.is(id)) {
-            Some((id, _)) => Err(nonsense(format!("the ask plan {id} is listed by another name"))),
+            Some((id, _)) => {
+                Err(invalid(format!("the worker lists ask plan {id} under another id")))
+            }
             None => Ok(ask_plans),
         }
     }
 
-    /// The deal that a plan has become. After a restart of the worker its plan has forgotten it
-    /// (defect 3), and one that was just struck is not registered yet (defect 2); the order knows.
+    /// Returns the deal of a plan. Asks the order where the plan has none: after a restart the worker has
+    /// forgotten the deal (defect 3), and it registers a new deal late (defect 2).
     pub(super) async fn deal_of(&self, plan: &Plan) -> Result<Option<Number>, CallError> {
         let (None, Some(id)) = (&plan.deal, &plan.order) else { return Ok(plan.deal.clone()) };
         let order = self.order(id).await?;
         Ok(order.deal.and_then(Number::given))
     }
 
-    /// A deal as the chain has it; `None` once it is closed.
+    /// Returns the deal from the chain, or `None` if the deal is closed.
     pub(super) async fn deal(&self, id: &Number) -> Result<Option<Deal>, CallError> {
         let DealReply { deal } = self.node.ask("DealManagement", "Status", id).await?;
         if deal.id != *id || deal.supplier != self.worker {
             return Err(CallError::Invalid(format!(
-                "asked about deal {} of this worker, the node tells of another",
+                "the node answers with another deal than deal {} of this worker",
                 id.as_str()
             )));
         }
@@ -197,22 +202,22 @@ impl Sonm {
         }
     }
 
-    /// All deals of the worker that the index knows. Entries move between pages while they are
-    /// read, so that more than one page is read until two passes see the same.
+    /// Returns the worker's deals in the index. Entries move between pages during a read, so more than
+    /// one page is read until two reads agree.
     async fn indexed(&self) -> Result<BTreeSet<Number>, Problem> {
         let mut before = None;
-        for _ in 0..PASSES {
-            let Some((found, pages)) = self.pass_over_index().await? else { continue };
+        for _ in 0..ATTEMPTS {
+            let Some((found, pages)) = self.read_index_once().await? else { continue };
             if pages <= 1 || before.as_ref() == Some(&found) {
                 return Ok(found);
             }
             before = Some(found);
         }
-        Err(nonsense("the index of deals (DWH) does not add up: its pages and its count differ"))
+        Err(invalid("the index of deals (DWH) is inconsistent: its pages and its count differ"))
     }
 
-    /// `None` where the pages don't add up to what the index says that it has.
-    async fn pass_over_index(&self) -> Result<Option<(BTreeSet<Number>, usize)>, Problem> {
+    /// Returns the deals and the number of pages, or `None` if the deals differ from the index's count.
+    async fn read_index_once(&self) -> Result<Option<(BTreeSet<Number>, usize)>, Problem> {
         let mut found = BTreeSet::new();
         let mut pages = 0;
         loop {
@@ -228,14 +233,14 @@ impl Sonm {
             if let Some(other) = page.deals.iter().find(|reply| reply.deal.supplier != self.worker)
             {
                 let id = other.deal.id.as_str();
-                return Err(nonsense(format!(
-                    "the index gives deal {id}, which is not this worker's"
+                return Err(invalid(format!(
+                    "the index (DWH) lists deal {id}, which is not this worker's"
                 )));
             }
             let last = page.deals.len() < PAGE;
             found.extend(page.deals.into_iter().map(|reply| reply.deal.id));
             if found.len() > types::LONGEST_LIST {
-                return Err(nonsense("the index gives more deals than can be told"));
+                return Err(invalid("the index (DWH) lists more deals than the Deals API allows"));
             }
             if last {
                 return Ok((found.len() == page.count).then_some((found, pages)));
@@ -243,14 +248,14 @@ impl Sonm {
         }
     }
 
-    /// Tasks that have not ended, and those that the worker has lost sight of. Two of the worker's
-    /// answers have to agree, since `{}` would also be the answer of one who knows nothing.
+    /// Returns the open tasks and the lost tasks. The worker's list must agree with the worker's count,
+    /// because a worker that knows nothing also answers `{}`.
     pub(super) async fn open_tasks(&self) -> Result<BTreeSet<Id>, Problem> {
-        for _ in 0..PASSES {
+        for _ in 0..ATTEMPTS {
             let status: Status = self.node.worker("Status", &Empty {}).await?;
             if status.eth_addr != self.worker {
-                return Err(nonsense(format!(
-                    "the node leads to the worker {}, not to the one asked for",
+                return Err(invalid(format!(
+                    "the node leads to worker {}, not to the worker of --worker",
                     status.eth_addr.as_str()
                 )));
             }
@@ -264,17 +269,17 @@ impl Sonm {
             open.extend(lost.iter().cloned());
             return Ok(open);
         }
-        Err(nonsense("the worker counts more tasks than it lists"))
+        Err(invalid("the worker counts more tasks than it lists: its list is incomplete"))
     }
 
-    /// Every task that the worker lists, and whether it has ended.
+    /// Returns every task that the worker lists, and whether the task has ended.
     pub(super) async fn listed_tasks(&self) -> Result<BTreeMap<Id, bool>, Problem> {
         let Tasks { info } = self.node.worker("Tasks", &Empty {}).await?;
         info.into_iter().map(|(id, task)| Ok((name(&id)?, task.has_ended()))).collect()
     }
 }
 
-/// The payload of a plan. Equal ones that stay are named in it.
+/// Returns the payload of a plan. It names the equal plans that stay.
 fn restore(id: &str, plan: &Plan, staying: &[&str]) -> Result<Restore, Problem> {
     let besides: Vec<&str> = staying.iter().copied().filter(|other| *other != id).collect();
     let mut payload = json!({"plan": plan.offer(), "of": id});
@@ -282,14 +287,16 @@ fn restore(id: &str, plan: &Plan, staying: &[&str]) -> Result<Restore, Problem> 
         payload["besides"] = json!(besides);
     }
     Restore::try_from(canonical(&payload))
-        .map_err(|_| nonsense(format!("the ask plan {id} is too long to be kept for later")))
+        .map_err(|_| invalid(format!("ask plan {id} is too long for `restore`")))
 }
 
 fn name(text: &str) -> Result<Id, Problem> {
-    Id::try_from(text.to_owned())
-        .map_err(|error| nonsense(format!("a name that cannot be used: {error}")))
+    Id::try_from(text.to_owned()).map_err(|error| {
+        invalid(format!("the worker uses an id that the Deals API does not allow: {error}"))
+    })
 }
 
 fn bounded<T>(entries: Vec<T>) -> Result<List<T>, Problem> {
-    List::try_from(entries).map_err(|error| nonsense(format!("more than can be told: {error}")))
+    List::try_from(entries)
+        .map_err(|error| invalid(format!("the market has more than the Deals API allows: {error}")))
 }
