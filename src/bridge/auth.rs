@@ -17,7 +17,7 @@ use ring::signature::{
 use serde::Deserialize;
 
 use crate::deals::files;
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 
 /// The file is read for an unknown key no more often than this.
 const READ_EVERY: Duration = Duration::from_secs(1);
@@ -172,7 +172,7 @@ impl Verifier {
 
     /// Whether the request may be answered.
     pub fn verify(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let refused = |why: &str| Err(Kind::Unauthenticated.because(why));
+        let refused = |why: &str| Err(ProblemType::Unauthenticated.because(why));
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let Some(token) = values
             .next()
@@ -195,7 +195,7 @@ impl Verifier {
         }
         let Some(id) = header.kid else { return refused("the token names no key") };
         let Some((algorithm, key)) = self.key(&id) else {
-            return Err(Kind::UnknownKey.because("its key is not in jwks.json"));
+            return Err(ProblemType::UnknownKey.because("its key is not in jwks.json"));
         };
 
         let mut validation = Validation::new(algorithm);

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::Market;
 use super::epoch::Epochs;
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{
     Announcement, Commitments, Drain, Failure, Id, List, Order, Resume, cleaned,
 };
@@ -174,7 +174,7 @@ fn once_each(orders: List<Order>) -> Result<Vec<Order>, Problem> {
             }
             Some(&place) if once[place] == order => {}
             Some(_) => {
-                return Err(Kind::InvalidRequest
+                return Err(ProblemType::InvalidRequest
                     .because(format!("the order {} is there twice, and differs", order.id)));
             }
         }

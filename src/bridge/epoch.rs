@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::deals::files::EPOCH;
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 
 /// The highest epoch that has been seen.
 #[derive(Debug)]
@@ -42,17 +42,18 @@ impl Epochs {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
             Err(error) => {
                 let detail = format!("the file '{EPOCH}' cannot be read: {}", error.kind());
-                return Err(Kind::Misconfigured.because(detail));
+                return Err(ProblemType::Misconfigured.because(detail));
             }
         };
         text.trim().parse().map_err(|_| {
-            Kind::Misconfigured.because(format!("the file '{EPOCH}' does not hold a number"))
+            ProblemType::Misconfigured.because(format!("the file '{EPOCH}' does not hold a number"))
         })
     }
 }
 
 fn stale(epoch: u64, newest: u64) -> Problem {
-    Kind::StaleEpoch.because(format!("epoch {epoch} is older than {newest}, which has been seen"))
+    ProblemType::StaleEpoch
+        .because(format!("epoch {epoch} is older than {newest}, which has been seen"))
 }
 
 #[cfg(test)]
@@ -66,8 +67,8 @@ mod tests {
         for epoch in [3, 3, 5] {
             epochs.admit(epoch).unwrap();
         }
-        assert_eq!(epochs.admit(4).unwrap_err().kind, Kind::StaleEpoch);
-        assert_eq!(epochs.check(3).unwrap_err().kind, Kind::StaleEpoch);
+        assert_eq!(epochs.admit(4).unwrap_err().kind, ProblemType::StaleEpoch);
+        assert_eq!(epochs.check(3).unwrap_err().kind, ProblemType::StaleEpoch);
         epochs.check(5).unwrap();
     }
 
@@ -77,11 +78,11 @@ mod tests {
         let epochs = Epochs::new(Some(folder.path()));
         epochs.admit(1).unwrap();
         folder.write(EPOCH, "7\n");
-        assert_eq!(epochs.admit(6).unwrap_err().kind, Kind::StaleEpoch);
-        assert_eq!(epochs.check(1).unwrap_err().kind, Kind::StaleEpoch);
+        assert_eq!(epochs.admit(6).unwrap_err().kind, ProblemType::StaleEpoch);
+        assert_eq!(epochs.check(1).unwrap_err().kind, ProblemType::StaleEpoch);
         epochs.admit(7).unwrap();
         folder.write(EPOCH, "8");
-        assert_eq!(epochs.check(7).unwrap_err().kind, Kind::StaleEpoch);
+        assert_eq!(epochs.check(7).unwrap_err().kind, ProblemType::StaleEpoch);
     }
 
     #[test]
@@ -89,6 +90,6 @@ mod tests {
         let folder = Folder::new();
         folder.write(EPOCH, "many");
         let epochs = Epochs::new(Some(folder.path()));
-        assert_eq!(epochs.admit(9).unwrap_err().kind, Kind::Misconfigured);
+        assert_eq!(epochs.admit(9).unwrap_err().kind, ProblemType::Misconfigured);
     }
 }

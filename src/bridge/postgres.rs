@@ -19,7 +19,7 @@ use self::statement::{Change, RowError, Statement};
 use self::time::Instant;
 use super::changes::Progress;
 use super::{Error, Market};
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{Commitments, Complete, Drain, Failure, Id, LONGEST_LIST, List, Order};
 use crate::truncate::access::Access;
 
@@ -116,7 +116,7 @@ impl Postgres {
         };
         match bridge.check().await {
             Ok(()) => {}
-            Err(problem) if problem.kind == Kind::Misconfigured => {
+            Err(problem) if problem.kind == ProblemType::Misconfigured => {
                 return Err(wrong(problem.detail));
             }
             Err(problem) => {
@@ -147,7 +147,7 @@ impl Postgres {
         let sql = AssertSqlSafe(statement.sql.clone());
         let prepared = connection.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await;
         let prepared = prepared.map_err(|error| self.problem(statement, &error))?;
-        statement.check(&prepared).map_err(|text| Kind::Misconfigured.because(text))
+        statement.check(&prepared).map_err(|text| ProblemType::Misconfigured.because(text))
     }
 
     /// With a connection of its own, within the time for all.
@@ -157,14 +157,15 @@ impl Postgres {
     ) -> Result<T, Problem> {
         let session = async {
             let connected = self.access.connect().await;
-            let mut connection = connected.map_err(|text| Kind::MarketUnreachable.because(text))?;
+            let mut connection =
+                connected.map_err(|text| ProblemType::MarketUnreachable.because(text))?;
             let done = work(&mut connection).await;
             // Where it doesn't go politely, the socket is closed all the same.
             drop(connection.close().await);
             done
         };
         timeout(self.statement_timeout + PATIENCE, session).await.unwrap_or_else(|_| {
-            Err(Kind::MarketTimeout.because("the database took too long in all"))
+            Err(ProblemType::MarketTimeout.because("the database took too long in all"))
         })
     }
 
@@ -197,7 +198,7 @@ impl Postgres {
     ) -> Result<(), Problem> {
         self.transaction("BEGIN READ WRITE", statement, async |connection, parameters| {
             let arguments = bind(parameters).map_err(|_| {
-                Kind::InvalidRequest.because("the time is out of the database's range")
+                ProblemType::InvalidRequest.because("the time is out of the database's range")
             })?;
             let query = sqlx::query_with(AssertSqlSafe(statement.sql.clone()), arguments);
             let done = query.execute(connection).await;
@@ -209,21 +210,21 @@ impl Postgres {
     fn problem(&self, statement: &Statement, error: &sqlx::Error) -> Problem {
         let kind = match error {
             sqlx::Error::Database(error) => match error.code().as_deref().unwrap_or_default() {
-                "57014" | "55P03" | "25P03" => Kind::MarketTimeout,
+                "57014" | "55P03" | "25P03" => ProblemType::MarketTimeout,
                 code if ["08", "53", "57", "58", "40"]
                     .iter()
                     .any(|class| code.starts_with(class)) =>
                 {
-                    Kind::MarketUnreachable
+                    ProblemType::MarketUnreachable
                 }
                 // Syntax, names, types, rights, or writing while reading.
                 code if ["42", "25", "0A"].iter().any(|class| code.starts_with(class)) => {
-                    Kind::Misconfigured
+                    ProblemType::Misconfigured
                 }
-                _ => Kind::MarketRefused,
+                _ => ProblemType::MarketRefused,
             },
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) => Kind::MarketUnreachable,
-            _ => Kind::MarketInvalid,
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) => ProblemType::MarketUnreachable,
+            _ => ProblemType::MarketInvalid,
         };
         kind.because(format!("{}: {}", statement.option, self.access.in_words(error)))
     }
@@ -243,14 +244,15 @@ impl Market for Postgres {
             {
                 if seen.len() == LONGEST_LIST {
                     let text = format!("--query returns more than {LONGEST_LIST} rows");
-                    return Err(Kind::MarketInvalid.because(text));
+                    return Err(ProblemType::MarketInvalid.because(text));
                 }
                 let row = statement::Row::of(&row).map_err(|RowError(text)| {
-                    Kind::MarketInvalid.because(format!("--query, row {}: {text}", seen.len() + 1))
+                    ProblemType::MarketInvalid
+                        .because(format!("--query, row {}: {text}", seen.len() + 1))
                 })?;
                 if !seen.insert((row.kind(), row.id().clone())) {
                     let text = format!("--query returns the {} {} twice", row.kind(), row.id());
-                    return Err(Kind::MarketInvalid.because(text));
+                    return Err(ProblemType::MarketInvalid.because(text));
                 }
                 match row {
                     statement::Row::Deal(deal) => deals.push(deal),
@@ -323,7 +325,7 @@ impl Market for Postgres {
 }
 
 fn bounded<T>(entries: Vec<T>) -> Result<List<T>, Problem> {
-    List::try_from(entries).map_err(|error| Kind::MarketInvalid.because(error.to_string()))
+    List::try_from(entries).map_err(|error| ProblemType::MarketInvalid.because(error.to_string()))
 }
 
 fn texts(ids: &[Id]) -> Vec<String> {

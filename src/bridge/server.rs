@@ -23,7 +23,7 @@ use super::auth::{Expected, Verifier};
 use super::changes::Changes;
 use super::epoch::Epochs;
 use super::{Error, Market};
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{
     Announcement, Drain, EPOCH_HEADER, LONGEST_BODY, MEDIA_TYPE, Resume, is_of_type,
 };
@@ -188,16 +188,16 @@ fn router<M: Market>(shared: Arc<Shared<M>>) -> Router {
         .route("/v1/maintenance", put(announce::<M>).delete(take_back::<M>))
         .route("/v1/drain", post(drain::<M>))
         .route("/v1/resume", post(resume::<M>))
-        .fallback(async || Kind::NotFound.because("docs/deals-api.yaml lists the paths"))
+        .fallback(async || ProblemType::NotFound.because("docs/deals-api.yaml lists the paths"))
         .method_not_allowed_fallback(async || {
-            Kind::MethodNotAllowed.because("the header Allow says which methods it knows")
+            ProblemType::MethodNotAllowed.because("the header Allow says which methods it knows")
         })
         .layer(middleware::from_fn_with_state(shared.clone(), authenticate::<M>));
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready::<M>))
         .method_not_allowed_fallback(async || {
-            Kind::MethodNotAllowed.because("the header Allow says which methods it knows")
+            ProblemType::MethodNotAllowed.because("the header Allow says which methods it knows")
         })
         .merge(api)
         .with_state(shared)
@@ -226,8 +226,9 @@ async fn authenticate<M: Market>(
 
 async fn commitments<M: Market>(State(shared): State<Arc<Shared<M>>>) -> Result<Response, Problem> {
     let seen = shared.changes.look().await.inspect_err(report)?;
-    let body = serde_json::to_vec(&seen)
-        .map_err(|_| Kind::MarketInvalid.because("what was seen cannot be written as JSON"))?;
+    let body = serde_json::to_vec(&seen).map_err(|_| {
+        ProblemType::MarketInvalid.because("what was seen cannot be written as JSON")
+    })?;
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response())
 }
 
@@ -281,8 +282,10 @@ async fn carry_out(
     change: impl Future<Output = Result<(), Problem>> + Send + 'static,
 ) -> Result<(), Problem> {
     let done = tokio::spawn(change).await;
-    done.unwrap_or_else(|_| Err(Kind::Misconfigured.because("the bridge failed; see its log")))
-        .inspect_err(report)
+    done.unwrap_or_else(|_| {
+        Err(ProblemType::Misconfigured.because("the bridge failed; see its log"))
+    })
+    .inspect_err(report)
 }
 
 fn report(problem: &Problem) {
@@ -294,11 +297,13 @@ async fn change<T: DeserializeOwned>(request: Request) -> Result<(u64, T), Probl
     let (parts, body) = request.into_parts();
     let epoch = epoch(&parts.headers)?;
     if !is_of_type(&parts.headers, MEDIA_TYPE) {
-        return Err(Kind::UnsupportedMediaType.because("the header Content-Type says otherwise"));
+        return Err(
+            ProblemType::UnsupportedMediaType.because("the header Content-Type says otherwise")
+        );
     }
     let body = read(body).await?;
     let body = serde_json::from_slice(&body)
-        .map_err(|error| Kind::InvalidRequest.because(format!("the body: {error}")))?;
+        .map_err(|error| ProblemType::InvalidRequest.because(format!("the body: {error}")))?;
     Ok((epoch, body))
 }
 
@@ -311,7 +316,7 @@ fn epoch(headers: &HeaderMap) -> Result<u64, Problem> {
         .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| {
-            Kind::InvalidRequest
+            ProblemType::InvalidRequest
                 .because("a change carries the header Torpor-Epoch once, a number from 0 to 2^64-1")
         })
 }
@@ -321,9 +326,9 @@ async fn read(body: Body) -> Result<Vec<u8>, Problem> {
     match timeout(BODY_TIMEOUT, body.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Kind::BodyTooLarge.because(format!("it may have {LONGEST_BODY} bytes")))
+            Err(ProblemType::BodyTooLarge.because(format!("it may have {LONGEST_BODY} bytes")))
         }
-        Ok(Err(_)) => Err(Kind::InvalidRequest.because("the body broke off")),
-        Err(_) => Err(Kind::InvalidRequest.because("the body did not arrive in time")),
+        Ok(Err(_)) => Err(ProblemType::InvalidRequest.because("the body broke off")),
+        Err(_) => Err(ProblemType::InvalidRequest.because("the body did not arrive in time")),
     }
 }

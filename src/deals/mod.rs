@@ -8,6 +8,7 @@ pub mod clearance;
 pub mod client;
 pub mod files;
 pub mod hosted;
+pub mod market_state;
 mod open;
 pub mod payloads;
 pub mod problem;

@@ -16,7 +16,7 @@ use crate::apiserver::request::{self, call, patch_params, post_params};
 use crate::hold::record::Holder;
 
 /// The key of the ConfigMap: the body of a `POST /v1/resume`, so that what is kept fits into one.
-const KEY: &str = "orders.json";
+pub(super) const KEY: &str = "orders.json";
 /// Most bytes of it: a ConfigMap has room for 1 MiB in all.
 pub const LONGEST: usize = 900 * 1024;
 /// What the requests are about.

@@ -16,10 +16,10 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 /// Seconds after which to ask again where the market cannot be reached.
 const RETRY_AFTER: u32 = 5;
 
-/// The kinds of problems. What each means is in [`Kind::title`].
+/// The kinds of problems. What each means is in [`ProblemType::title`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[allow(missing_docs, reason = "each has its title below")]
-pub enum Kind {
+pub enum ProblemType {
     InvalidRequest,
     InvalidRestore,
     Unauthenticated,
@@ -36,7 +36,7 @@ pub enum Kind {
     MarketTimeout,
 }
 
-impl Kind {
+impl ProblemType {
     /// Every kind.
     pub const ALL: [Self; 14] = [
         Self::InvalidRequest,
@@ -124,7 +124,7 @@ impl Kind {
 #[error("{}: {detail}", kind.title())]
 pub struct Problem {
     /// What kind it is.
-    pub kind: Kind,
+    pub kind: ProblemType,
     /// This occurrence of it, for a person.
     pub detail: String,
 }
@@ -158,13 +158,13 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         match self.kind {
-            Kind::MarketUnreachable => {
+            ProblemType::MarketUnreachable => {
                 headers.insert(header::RETRY_AFTER, RETRY_AFTER.into());
             }
-            Kind::Unauthenticated => {
+            ProblemType::Unauthenticated => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Kind::UnknownKey => {
+            ProblemType::UnknownKey => {
                 const CHALLENGE: &str = "Bearer error=\"invalid_token\"";
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
             }

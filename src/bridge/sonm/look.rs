@@ -17,7 +17,7 @@ use super::wire::{
     Order, Plan, Status, Tasks, canonical,
 };
 use super::{Last, Sonm};
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{self, Commitments, Complete, Failure, Id, List, Restore, Term};
 
 /// Most calls at once.
@@ -30,7 +30,7 @@ const PASSES: usize = 5;
 const NO_MAINTENANCE: SignedDuration = SignedDuration::from_hours(50 * 366 * 24);
 
 fn nonsense(text: impl AsRef<str>) -> Problem {
-    Kind::MarketInvalid.because(text)
+    ProblemType::MarketInvalid.because(text)
 }
 
 /// What is offered again, and how to know that it is there.

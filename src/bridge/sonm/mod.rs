@@ -20,7 +20,7 @@ use self::node::Node;
 use self::wire::{Address, Empty, Number};
 use super::changes::Progress;
 use super::{Error, Market};
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{Commitments, Drain, Id, Order};
 
 mod drain;
@@ -149,7 +149,8 @@ impl Market for Sonm {
     async fn look(&self) -> Result<Commitments, Problem> {
         let look = tokio::time::timeout(self.look_patience, self.commitments());
         look.await.unwrap_or_else(|_| {
-            Err(Kind::MarketTimeout.because("the node and the worker took too long to answer all"))
+            Err(ProblemType::MarketTimeout
+                .because("the node and the worker took too long to answer all"))
         })
     }
 
@@ -161,7 +162,7 @@ impl Market for Sonm {
             }
             None => Timestamp::now().checked_add(NEVER),
         };
-        let at = at.map_err(|_| Kind::InvalidRequest.because("the time is out of range"))?;
+        let at = at.map_err(|_| ProblemType::InvalidRequest.because("the time is out of range"))?;
         let Empty {} = self.node.worker("ScheduleMaintenance", &at.to_string()).await?;
         Ok(())
     }

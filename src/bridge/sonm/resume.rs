@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::Sonm;
 use super::look::Payload;
 use super::wire::{Name, Plan};
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::Order;
 
 impl Sonm {
@@ -22,7 +22,7 @@ impl Sonm {
             .map(|order| {
                 let payload: Payload =
                     serde_json::from_str(order.restore.as_str()).map_err(|_| {
-                        Kind::InvalidRestore.because(format!("of the order {}", order.id))
+                        ProblemType::InvalidRestore.because(format!("of the order {}", order.id))
                     })?;
                 let plan = payload.of.clone().unwrap_or_else(|| order.id.as_str().to_owned());
                 Ok((plan, payload))
