@@ -180,13 +180,13 @@ impl Broker<'_> {
                 deals.announce(&server, epoch, None).await?;
                 state.notified = Some(None);
             }
-            Action::SavePayloads(orders) => self.payloads().keep(self.holder, orders).await?,
+            Action::SavePayloads(orders) => self.payloads().save(self.holder, orders).await?,
             Action::Drain(drain) => {
                 deals.drain(&server, epoch, drain).await?;
                 state.drained = Some((drain.clone(), Timestamp::now()));
             }
             Action::Resume(orders) => deals.resume(&server, epoch, orders.clone()).await?,
-            Action::DeletePayloads => self.payloads().forget(self.holder, kept).await?,
+            Action::DeletePayloads => self.payloads().delete(self.holder, kept).await?,
             Action::RemoveBridge => {
                 state.bridge_gone = !self.hosting()?.remove(self.holder).await?;
             }

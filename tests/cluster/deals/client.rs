@@ -98,7 +98,7 @@ async fn the_operators_tokens_are_good_for_its_objects_bridge_alone() {
 
     let without = source("absent");
     let nowhere = Server { holder: &window, source: &without };
-    refused(&client, nowhere, "ServiceNotFound", "no Service absent").await;
+    refused(&client, nowhere, "ServiceNotFound", "Service absent does not exist").await;
     for (name, spec) in [
         ("external", json!({"type": "ExternalName", "externalName": "example.org"})),
         ("headless", json!({"clusterIP": "None", "ports": [{"port": PORT}]})),
