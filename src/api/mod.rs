@@ -8,6 +8,7 @@ pub mod hibernation;
 pub mod hold_state;
 pub mod labels;
 pub mod maintenance_window;
+pub(crate) mod pod;
 pub mod reason;
 pub mod schedule;
 pub mod workload;

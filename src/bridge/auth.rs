@@ -21,7 +21,7 @@ use ring::signature::{
 use serde::Deserialize;
 
 use crate::deals::files;
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 
 /// Tokens with unknown keys make the bridge read the file at most this often.
 const READ_EVERY: Duration = Duration::from_secs(1);
@@ -160,7 +160,7 @@ impl Verifier {
 
     /// Returns an error unless the request carries a valid token.
     pub(super) fn verify(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let refused = |why: &str| Err(Kind::Unauthenticated.because(why));
+        let refused = |why: &str| Err(ProblemType::Unauthenticated.because(why));
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let Some(token) = values
             .next()
@@ -185,7 +185,7 @@ impl Verifier {
         }
         let Some(id) = header.kid else { return refused("the token's header has no key ID (kid)") };
         let Some((algorithm, key)) = self.key(&id) else {
-            return Err(Kind::UnknownKey.because(
+            return Err(ProblemType::UnknownKey.because(
                 "the token's key is not in jwks.json: update the file from /openid/v1/jwks",
             ));
         };

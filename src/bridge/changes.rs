@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::Market;
 use super::epoch::Epochs;
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{
     Announcement, Commitments, Drain, Failure, Id, List, Order, Resume, cleaned,
 };
@@ -177,7 +177,7 @@ fn once_each(orders: List<Order>) -> Result<Vec<Order>, Problem> {
             }
             Some(&place) if once[place] == order => {}
             Some(_) => {
-                return Err(Kind::InvalidRequest.because(format!(
+                return Err(ProblemType::InvalidRequest.because(format!(
                     "order {} is listed twice with different `restore`: send each order once",
                     order.id
                 )));

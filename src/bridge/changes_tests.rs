@@ -184,8 +184,8 @@ async fn a_change_whose_epoch_turned_stale_while_it_waited_is_refused() {
     tokio::task::yield_now().await;
     changes.announce(2, None).await.unwrap();
     market.steps.add_permits(9);
-    assert_eq!(old.await.unwrap().unwrap_err().kind, Kind::StaleEpoch);
-    assert_eq!(changes.drain(1, drain(&[])).await.unwrap_err().kind, Kind::StaleEpoch);
+    assert_eq!(old.await.unwrap().unwrap_err().kind, ProblemType::StaleEpoch);
+    assert_eq!(changes.drain(1, drain(&[])).await.unwrap_err().kind, ProblemType::StaleEpoch);
     assert!(!market.done().contains(&"resumed x".to_owned()));
 }
 
@@ -193,7 +193,7 @@ async fn a_change_whose_epoch_turned_stale_while_it_waited_is_refused() {
 async fn one_order_with_two_payloads_is_refused() {
     let (changes, market) = changes(None);
     let twice = resume(&[("x", "one"), ("x", "other")]);
-    assert_eq!(changes.resume(1, twice).await.unwrap_err().kind, Kind::InvalidRequest);
+    assert_eq!(changes.resume(1, twice).await.unwrap_err().kind, ProblemType::InvalidRequest);
     assert!(market.done().is_empty());
 }
 

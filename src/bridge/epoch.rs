@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::deals::files::EPOCH;
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 
 /// The highest epoch that the bridge knows.
 #[derive(Debug)]
@@ -45,11 +45,11 @@ impl Epochs {
             Err(error) => {
                 let detail =
                     format!("the file '{EPOCH}' in --config-dir cannot be read: {}", error.kind());
-                return Err(Kind::Misconfigured.because(detail));
+                return Err(ProblemType::Misconfigured.because(detail));
             }
         };
         text.trim().parse().map_err(|_| {
-            Kind::Misconfigured.because(format!(
+            ProblemType::Misconfigured.because(format!(
                 "the file '{EPOCH}' in --config-dir does not hold a number: write the oldest epoch to \
                  accept, or remove the file"
             ))
@@ -58,7 +58,7 @@ impl Epochs {
 }
 
 fn stale(epoch: u64, newest: u64) -> Problem {
-    Kind::StaleEpoch.because(format!(
+    ProblemType::StaleEpoch.because(format!(
         "epoch {epoch} is older than {newest}: a newer leader of the operator is in charge"
     ))
 }
@@ -74,8 +74,8 @@ mod tests {
         for epoch in [3, 3, 5] {
             epochs.admit(epoch).unwrap();
         }
-        assert_eq!(epochs.admit(4).unwrap_err().kind, Kind::StaleEpoch);
-        assert_eq!(epochs.check(3).unwrap_err().kind, Kind::StaleEpoch);
+        assert_eq!(epochs.admit(4).unwrap_err().kind, ProblemType::StaleEpoch);
+        assert_eq!(epochs.check(3).unwrap_err().kind, ProblemType::StaleEpoch);
         epochs.check(5).unwrap();
     }
 
@@ -85,11 +85,11 @@ mod tests {
         let epochs = Epochs::new(Some(folder.path()));
         epochs.admit(1).unwrap();
         folder.write(EPOCH, "7\n");
-        assert_eq!(epochs.admit(6).unwrap_err().kind, Kind::StaleEpoch);
-        assert_eq!(epochs.check(1).unwrap_err().kind, Kind::StaleEpoch);
+        assert_eq!(epochs.admit(6).unwrap_err().kind, ProblemType::StaleEpoch);
+        assert_eq!(epochs.check(1).unwrap_err().kind, ProblemType::StaleEpoch);
         epochs.admit(7).unwrap();
         folder.write(EPOCH, "8");
-        assert_eq!(epochs.check(7).unwrap_err().kind, Kind::StaleEpoch);
+        assert_eq!(epochs.check(7).unwrap_err().kind, ProblemType::StaleEpoch);
     }
 
     #[test]
@@ -97,6 +97,6 @@ mod tests {
         let folder = Folder::new();
         folder.write(EPOCH, "many");
         let epochs = Epochs::new(Some(folder.path()));
-        assert_eq!(epochs.admit(9).unwrap_err().kind, Kind::Misconfigured);
+        assert_eq!(epochs.admit(9).unwrap_err().kind, ProblemType::Misconfigured);
     }
 }

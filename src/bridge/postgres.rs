@@ -19,7 +19,7 @@ use self::statement::{Change, RowError, Statement};
 use self::time::Instant;
 use super::changes::Progress;
 use super::{Error, Market};
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{Commitments, Complete, Drain, Failure, Id, LONGEST_LIST, List, Order};
 use crate::truncate::access::Access;
 
@@ -117,7 +117,7 @@ impl Postgres {
         };
         match bridge.check().await {
             Ok(()) => {}
-            Err(problem) if problem.kind == Kind::Misconfigured => {
+            Err(problem) if problem.kind == ProblemType::Misconfigured => {
                 return Err(wrong(problem.detail));
             }
             Err(problem) => {
@@ -151,7 +151,7 @@ impl Postgres {
         let sql = AssertSqlSafe(statement.sql.clone());
         let prepared = connection.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await;
         let prepared = prepared.map_err(|error| self.problem(statement, &error))?;
-        statement.check(&prepared).map_err(|text| Kind::Misconfigured.because(text))
+        statement.check(&prepared).map_err(|text| ProblemType::Misconfigured.because(text))
     }
 
     /// Runs `work` with a connection of its own, within [`OVERHEAD`] and the statement timeout.
@@ -161,7 +161,8 @@ impl Postgres {
     ) -> Result<T, Problem> {
         let session = async {
             let connected = self.access.connect().await;
-            let mut connection = connected.map_err(|text| Kind::MarketUnreachable.because(text))?;
+            let mut connection =
+                connected.map_err(|text| ProblemType::MarketUnreachable.because(text))?;
             let done = work(&mut connection).await;
             // An error does not matter: dropping the connection closes its socket.
             drop(connection.close().await);
@@ -169,7 +170,7 @@ impl Postgres {
         };
         timeout(self.statement_timeout + OVERHEAD, session).await.unwrap_or_else(|_| {
             let limit = (self.statement_timeout + OVERHEAD).as_secs();
-            Err(Kind::MarketTimeout
+            Err(ProblemType::MarketTimeout
                 .because(format!("the database did not finish within {limit} s")))
         })
     }
@@ -203,7 +204,7 @@ impl Postgres {
     ) -> Result<(), Problem> {
         self.transaction("BEGIN READ WRITE", statement, async |connection, parameters| {
             let arguments = bind(parameters).map_err(|_| {
-                Kind::InvalidRequest
+                ProblemType::InvalidRequest
                     .because("the time is out of the range of PostgreSQL's timestamptz")
             })?;
             let query = sqlx::query_with(AssertSqlSafe(statement.sql.clone()), arguments);
@@ -217,21 +218,21 @@ impl Postgres {
     fn problem(&self, statement: &Statement, error: &sqlx::Error) -> Problem {
         let kind = match error {
             sqlx::Error::Database(error) => match error.code().as_deref().unwrap_or_default() {
-                "57014" | "55P03" | "25P03" => Kind::MarketTimeout,
+                "57014" | "55P03" | "25P03" => ProblemType::MarketTimeout,
                 code if ["08", "53", "57", "58", "40"]
                     .iter()
                     .any(|class| code.starts_with(class)) =>
                 {
-                    Kind::MarketUnreachable
+                    ProblemType::MarketUnreachable
                 }
                 // Syntax, names, types, privileges, or a write in the read-only transaction.
                 code if ["42", "25", "0A"].iter().any(|class| code.starts_with(class)) => {
-                    Kind::Misconfigured
+                    ProblemType::Misconfigured
                 }
-                _ => Kind::MarketRefused,
+                _ => ProblemType::MarketRefused,
             },
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) => Kind::MarketUnreachable,
-            _ => Kind::MarketInvalid,
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) => ProblemType::MarketUnreachable,
+            _ => ProblemType::MarketInvalid,
         };
         kind.because(format!("{}: {}", statement.option, self.access.in_words(error)))
     }
@@ -251,10 +252,11 @@ impl Market for Postgres {
             {
                 if ids.len() == LONGEST_LIST {
                     let text = format!("--query returns more than {LONGEST_LIST} rows: narrow it");
-                    return Err(Kind::MarketInvalid.because(text));
+                    return Err(ProblemType::MarketInvalid.because(text));
                 }
                 let row = statement::Row::of(&row).map_err(|RowError(text)| {
-                    Kind::MarketInvalid.because(format!("--query, row {}: {text}", ids.len() + 1))
+                    ProblemType::MarketInvalid
+                        .because(format!("--query, row {}: {text}", ids.len() + 1))
                 })?;
                 if !ids.insert((row.kind(), row.id().clone())) {
                     let text = format!(
@@ -262,7 +264,7 @@ impl Market for Postgres {
                         row.kind(),
                         row.id()
                     );
-                    return Err(Kind::MarketInvalid.because(text));
+                    return Err(ProblemType::MarketInvalid.because(text));
                 }
                 match row {
                     statement::Row::Deal(deal) => deals.push(deal),
@@ -342,7 +344,7 @@ impl Market for Postgres {
 }
 
 fn bounded<T>(entries: Vec<T>) -> Result<List<T>, Problem> {
-    List::try_from(entries).map_err(|error| Kind::MarketInvalid.because(error.to_string()))
+    List::try_from(entries).map_err(|error| ProblemType::MarketInvalid.because(error.to_string()))
 }
 
 fn texts(ids: &[Id]) -> Vec<String> {

@@ -23,7 +23,7 @@ use super::auth::{Expected, Verifier};
 use super::changes::Changes;
 use super::epoch::Epochs;
 use super::{Error, Market};
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{
     Announcement, Drain, EPOCH_HEADER, LONGEST_BODY, MEDIA_TYPE, Resume, is_of_type,
 };
@@ -192,16 +192,18 @@ fn router<M: Market>(shared: Arc<Shared<M>>) -> Router {
         .route("/v1/maintenance", put(announce::<M>).delete(withdraw_announcement::<M>))
         .route("/v1/drain", post(drain::<M>))
         .route("/v1/resume", post(resume::<M>))
-        .fallback(async || Kind::NotFound.because("docs/deals-api.yaml lists the paths of the API"))
+        .fallback(async || {
+            ProblemType::NotFound.because("docs/deals-api.yaml lists the paths of the API")
+        })
         .method_not_allowed_fallback(async || {
-            Kind::MethodNotAllowed.because("the header Allow lists the methods of this path")
+            ProblemType::MethodNotAllowed.because("the header Allow lists the methods of this path")
         })
         .layer(middleware::from_fn_with_state(shared.clone(), authenticate::<M>));
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready::<M>))
         .method_not_allowed_fallback(async || {
-            Kind::MethodNotAllowed.because("the header Allow lists the methods of this path")
+            ProblemType::MethodNotAllowed.because("the header Allow lists the methods of this path")
         })
         .merge(api)
         .with_state(shared)
@@ -238,8 +240,9 @@ async fn authenticate<M: Market>(
 
 async fn commitments<M: Market>(State(shared): State<Arc<Shared<M>>>) -> Result<Response, Problem> {
     let observed = shared.changes.observe().await.inspect_err(report)?;
-    let body = serde_json::to_vec(&observed)
-        .map_err(|_| Kind::MarketInvalid.because("the commitments cannot be written as JSON"))?;
+    let body = serde_json::to_vec(&observed).map_err(|_| {
+        ProblemType::MarketInvalid.because("the commitments cannot be written as JSON")
+    })?;
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response())
 }
 
@@ -294,7 +297,7 @@ async fn carry_out(
 ) -> Result<(), Problem> {
     let done = tokio::spawn(change).await;
     done.unwrap_or_else(|_| {
-        Err(Kind::Misconfigured.because(
+        Err(ProblemType::Misconfigured.because(
             "the bridge crashed while it carried out the change: see the log of the bridge",
         ))
     })
@@ -310,13 +313,13 @@ async fn change<T: DeserializeOwned>(request: Request) -> Result<(u64, T), Probl
     let (parts, body) = request.into_parts();
     let epoch = epoch(&parts.headers)?;
     if !is_of_type(&parts.headers, MEDIA_TYPE) {
-        return Err(
-            Kind::UnsupportedMediaType.because("the header Content-Type is not application/json")
-        );
+        return Err(ProblemType::UnsupportedMediaType
+            .because("the header Content-Type is not application/json"));
     }
     let body = read(body).await?;
-    let body = serde_json::from_slice(&body)
-        .map_err(|error| Kind::InvalidRequest.because(format!("the body is invalid: {error}")))?;
+    let body = serde_json::from_slice(&body).map_err(|error| {
+        ProblemType::InvalidRequest.because(format!("the body is invalid: {error}"))
+    })?;
     Ok((epoch, body))
 }
 
@@ -329,7 +332,7 @@ fn epoch(headers: &HeaderMap) -> Result<u64, Problem> {
         .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| {
-            Kind::InvalidRequest.because(
+            ProblemType::InvalidRequest.because(
                 "a change needs the header Torpor-Epoch once, with a number from 0 to 2^64-1",
             )
         })
@@ -340,11 +343,12 @@ async fn read(body: Body) -> Result<Vec<u8>, Problem> {
     match timeout(BODY_TIMEOUT, body.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Kind::BodyTooLarge.because(format!("the limit is {LONGEST_BODY} bytes")))
+            Err(ProblemType::BodyTooLarge.because(format!("the limit is {LONGEST_BODY} bytes")))
         }
         Ok(Err(_)) => {
-            Err(Kind::InvalidRequest.because("the connection broke before the end of the body"))
+            Err(ProblemType::InvalidRequest
+                .because("the connection broke before the end of the body"))
         }
-        Err(_) => Err(Kind::InvalidRequest.because("the body did not arrive within 10 s")),
+        Err(_) => Err(ProblemType::InvalidRequest.because("the body did not arrive within 10 s")),
     }
 }

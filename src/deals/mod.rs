@@ -1,13 +1,14 @@
-//! The Deals API: the one small HTTP contract between Torpor and whoever knows a market.
+//! The Deals API: the HTTP contract between Torpor and the server of a market, `docs/deals-api.yaml`.
 //!
-//! The contract is `docs/deals-api.yaml`. Here are the types that travel, the problems that are
-//! answered, the operator's client, the bridges that it runs, what it keeps of what was withdrawn, and
-//! what it asks of a market before anything stops; who serves the API is in [`crate::bridge`].
+//! [`types`] and [`problem`] are the contract, [`client`] the operator's client, [`hosted`] the bridges that the
+//! operator runs, [`payloads`] the saved payloads of withdrawn orders. [`session`] and [`clearance`] plan the
+//! calls before and after a stop. The servers are in [`crate::bridge`].
 
 pub mod clearance;
 pub mod client;
 pub mod files;
 pub mod hosted;
+pub mod market_state;
 mod open;
 pub mod payloads;
 pub mod problem;

@@ -1,7 +1,7 @@
-//! What the market has to be offered again, kept beside the object until it is back: without it a
-//! withdrawn order would be known nowhere.
+//! Payloads from which withdrawn orders can be offered again, saved in a ConfigMap until the orders are
+//! back on the market.
 //!
-//! The ConfigMap has no ownerReferences, so that no deletion takes it along.
+//! The ConfigMap has no ownerReferences, so that no deletion of the object deletes it too.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, Patch, Preconditions};
@@ -15,50 +15,52 @@ use crate::api::reason::Reason;
 use crate::apiserver::request::{self, call, patch_params, post_params};
 use crate::hold::record::Holder;
 
-/// The key of the ConfigMap: the body of a `POST /v1/resume`, so that what is kept fits into one.
-const KEY: &str = "orders.json";
-/// Most bytes of it: a ConfigMap has room for 1 MiB in all.
+/// Key of the ConfigMap. The value is a body of `POST /v1/resume`, so that all of it fits into one request.
+pub(super) const KEY: &str = "orders.json";
+/// Most bytes of the value. A ConfigMap holds at most 1 MiB.
 pub const LONGEST: usize = 900 * 1024;
-/// What the requests are about.
+/// Name of the ConfigMap in errors of requests.
 const WHAT: &str = "the ConfigMap of withdrawn orders";
 
-/// Why payloads could not be read or kept.
+/// Payloads could not be read, saved or deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// They are there, and cannot be read. They are never taken for none.
+    /// The ConfigMap exists and cannot be read. It never counts as empty.
     #[error(
-        "ConfigMap {name} keeps the withdrawn orders and cannot be read ({problem}): mend its key {KEY}; or delete it, \
-         and offer by hand what was withdrawn"
+        "the withdrawn orders in ConfigMap {name} cannot be read: {problem}. Correct its key {KEY}; or \
+         delete it, and offer the orders again by hand"
     )]
     Unreadable {
-        /// The ConfigMap.
+        /// Name of the ConfigMap.
         name: String,
-        /// What is wrong with it.
+        /// The cause.
         problem: String,
     },
-    /// More than can be kept, so nothing of it may be withdrawn.
+    /// The payloads do not fit into the ConfigMap, so no order may be withdrawn.
     #[error(
-        "{orders} orders and what offers them again take {bytes} bytes, and {LONGEST} can be kept"
+        "the payloads of {orders} order{s} take {bytes} bytes, and a ConfigMap has room for {LONGEST}: \
+         nothing is withdrawn. Reduce the number of open orders",
+        s = if *orders == 1 { "" } else { "s" }
     )]
     TooLarge {
-        /// How many.
+        /// Number of orders.
         orders: usize,
-        /// Their size as it would be kept.
+        /// Size of the value.
         bytes: usize,
     },
-    /// Somebody else has changed them since they were read.
-    #[error("ConfigMap {0} has changed since it was read")]
+    /// The ConfigMap has changed since it was read.
+    #[error("ConfigMap {0} has changed since it was read; the next iteration reads it again")]
     Changed(String),
-    /// A request.
+    /// A request to the API server failed.
     #[error(transparent)]
     Request(#[from] request::Error),
-    /// What is no JSON: a defect of this program.
-    #[error("writing withdrawn orders: {0}")]
+    /// The payloads cannot be written as JSON: a defect of this program.
+    #[error("the withdrawn orders cannot be written as JSON, which is a defect of Torpor: {0}")]
     Manifest(#[from] serde_json::Error),
 }
 
 impl Error {
-    /// The reason of the condition.
+    /// Returns the reason of the condition.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Unreadable { .. } => Reason::PayloadsUnreadable,
@@ -69,31 +71,31 @@ impl Error {
     }
 }
 
-/// What is kept.
+/// The saved payloads.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kept {
     /// Orders to offer again.
     pub orders: Vec<Order>,
-    /// Where they were read; none where nothing is kept.
+    /// Version of the ConfigMap that was read; `None` without a ConfigMap.
     pub version: Option<Version>,
 }
 
-/// Exactly one state of one ConfigMap.
+/// One version of one ConfigMap.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Version {
-    /// Its uid.
+    /// The uid.
     pub uid: String,
-    /// Its resourceVersion.
+    /// The resourceVersion.
     pub resource_version: String,
 }
 
-/// Keeps payloads.
+/// Reads, saves and deletes payloads.
 pub struct Payloads {
     /// The client.
     pub client: Client,
 }
 
-/// The name of an object's ConfigMap.
+/// Returns the name of an object's ConfigMap.
 pub fn name(holder: &Holder) -> String {
     format!("torpor-{}-{}-withdrawn", holder.kind.to_lowercase(), holder.name)
 }
@@ -103,7 +105,7 @@ impl Payloads {
         Api::namespaced(self.client.clone(), &holder.namespace)
     }
 
-    /// What is kept of an object. Nothing, where there is no such ConfigMap.
+    /// Reads the payloads of an object. Returns none for a ConfigMap that does not exist.
     pub async fn read(&self, holder: &Holder) -> Result<Kept, Error> {
         match call(WHAT, self.api(holder).get_opt(&name(holder))).await? {
             None => Ok(Kept::default()),
@@ -111,9 +113,9 @@ impl Payloads {
         }
     }
 
-    /// Keeps these orders, and no others. What is there and cannot be read is not replaced, and what
-    /// has changed meanwhile is not either.
-    pub async fn keep(&self, holder: &Holder, orders: &[Order]) -> Result<(), Error> {
+    /// Saves the payloads of these orders, and of no others. An unreadable ConfigMap is not replaced, nor one that
+    /// changes meanwhile.
+    pub async fn save(&self, holder: &Holder, orders: &[Order]) -> Result<(), Error> {
         let name = name(holder);
         let document = document(orders)?;
         let before = self.read(holder).await?;
@@ -138,8 +140,8 @@ impl Payloads {
         changed(name, written.map(drop), &[404, 409])
     }
 
-    /// Deletes what is kept, if it is still what was read.
-    pub async fn forget(&self, holder: &Holder, kept: &Kept) -> Result<(), Error> {
+    /// Deletes the ConfigMap, if it has not changed since it was read.
+    pub async fn delete(&self, holder: &Holder, kept: &Kept) -> Result<(), Error> {
         let Some(Version { uid, resource_version }) = kept.version.clone() else { return Ok(()) };
         let name = name(holder);
         let params = DeleteParams {
@@ -156,7 +158,7 @@ impl Payloads {
     }
 }
 
-/// An answer that means that it is not what was read any more has its own error.
+/// Turns these status codes into [`Error::Changed`].
 fn changed(name: String, answer: Result<(), request::Error>, codes: &[u16]) -> Result<(), Error> {
     match answer {
         Err(error) if error.code().is_some_and(|code| codes.contains(&code)) => {
@@ -166,7 +168,7 @@ fn changed(name: String, answer: Result<(), request::Error>, codes: &[u16]) -> R
     }
 }
 
-/// The orders as they are kept.
+/// Returns the value of the ConfigMap.
 fn document(orders: &[Order]) -> Result<String, Error> {
     let resume = List::try_from(orders.to_vec()).map(|orders| Resume { orders });
     let document = match &resume {

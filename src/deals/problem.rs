@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::types::cleaned;
 
-/// Where the types of problems are.
+/// Prefix of the problems' type URIs.
 pub const TYPES: &str = "https://torpor.dev/problems/";
 
-/// The media type of a problem.
+/// Media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// Seconds after which to ask again where the market cannot be reached.
+/// Value of Retry-After, in seconds, for a market that cannot be reached.
 const RETRY_AFTER: u32 = 5;
 
-/// The kinds of problems. What each means is in [`Kind::title`].
+/// Type of a problem. [`ProblemType::title`] has the meaning of each.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[allow(missing_docs, reason = "each has its title below")]
-pub enum Kind {
+pub enum ProblemType {
     InvalidRequest,
     InvalidRestore,
     Unauthenticated,
@@ -36,8 +36,8 @@ pub enum Kind {
     MarketTimeout,
 }
 
-impl Kind {
-    /// Every kind.
+impl ProblemType {
+    /// Every type.
     pub const ALL: [Self; 14] = [
         Self::InvalidRequest,
         Self::InvalidRestore,
@@ -55,7 +55,7 @@ impl Kind {
         Self::MarketTimeout,
     ];
 
-    /// The last part of its type.
+    /// Returns the last part of the type URI.
     pub fn name(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid-request",
@@ -75,27 +75,27 @@ impl Kind {
         }
     }
 
-    /// What it means.
+    /// Returns the title.
     pub fn title(self) -> &'static str {
         match self {
-            Self::InvalidRequest => "The request is not as the API describes it",
-            Self::InvalidRestore => "A restore payload is none that this bridge has given",
-            Self::Unauthenticated => "There is no token, or not one that this bridge accepts",
-            Self::UnknownKey => "The token is signed with a key that this bridge does not know",
-            Self::NotFound => "There is nothing at this path",
-            Self::MethodNotAllowed => "This path does not know that method",
-            Self::StaleEpoch => "Somebody newer is in charge",
+            Self::InvalidRequest => "The request does not follow the Deals API",
+            Self::InvalidRestore => "The bridge did not issue this restore payload",
+            Self::Unauthenticated => "The token is missing, or the bridge does not accept it",
+            Self::UnknownKey => "The bridge does not know the key that the token is signed with",
+            Self::NotFound => "The path does not exist",
+            Self::MethodNotAllowed => "The path does not support this method",
+            Self::StaleEpoch => "A newer leader is in charge",
             Self::BodyTooLarge => "The body is too large",
-            Self::UnsupportedMediaType => "The body has to be application/json",
+            Self::UnsupportedMediaType => "The body must be application/json",
             Self::Misconfigured => "The bridge's own configuration cannot be used",
             Self::MarketInvalid => "The market's answer cannot be used",
-            Self::MarketRefused => "The market refused",
+            Self::MarketRefused => "The market refused the request",
             Self::MarketUnreachable => "The market cannot be reached",
-            Self::MarketTimeout => "The market took too long",
+            Self::MarketTimeout => "The market did not answer in time",
         }
     }
 
-    /// Its status.
+    /// Returns the HTTP status.
     pub fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
@@ -113,33 +113,33 @@ impl Kind {
         }
     }
 
-    /// A problem of this kind. The text is cleaned and bounded here.
+    /// Creates a problem of this type, with its detail cleaned and bounded.
     pub fn because(self, detail: impl AsRef<str>) -> Problem {
         Problem { kind: self, detail: cleaned(detail.as_ref()) }
     }
 }
 
-/// An error that is answered.
+/// A problem, as the server answers it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{}: {detail}", kind.title())]
 pub struct Problem {
-    /// What kind it is.
-    pub kind: Kind,
-    /// This occurrence of it, for a person.
+    /// The type.
+    pub kind: ProblemType,
+    /// Cause of this occurrence, for a person.
     pub detail: String,
 }
 
-/// The members of a problem.
+/// The JSON of a problem.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProblemBody {
-    /// The kind's URI.
+    /// URI of the type.
     pub r#type: String,
-    /// The kind's title.
+    /// Title of the type.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// This occurrence.
+    /// Cause of this occurrence.
     pub detail: String,
 }
 
@@ -152,19 +152,19 @@ impl IntoResponse for Problem {
             status: status.as_u16(),
             detail: self.detail,
         };
-        // Text and a number always make JSON.
+        // Strings and a number always serialise.
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (status, Body::from(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         match self.kind {
-            Kind::MarketUnreachable => {
+            ProblemType::MarketUnreachable => {
                 headers.insert(header::RETRY_AFTER, RETRY_AFTER.into());
             }
-            Kind::Unauthenticated => {
+            ProblemType::Unauthenticated => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Kind::UnknownKey => {
+            ProblemType::UnknownKey => {
                 const CHALLENGE: &str = "Bearer error=\"invalid_token\"";
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
             }

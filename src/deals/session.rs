@@ -1,60 +1,61 @@
-//! The market's part of one plan: what is recorded before it is done, and what is taken back by whom
-//! it was told. What is asked and told is decided in [`super::clearance`].
+//! The market's part of one plan: records the server in the status before the first call, and restores
+//! the market through the recorded server. [`super::clearance`] decides the calls.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::clearance::{Action, Clear, Clearance, MarketError, Memory, Rules, Seen, Verdict};
+use super::clearance::Clearance;
+use super::market_state::{
+    Action, DealsClear, MarketError, MarketObservation, MarketState, Rules, Verdict,
+};
 use super::{hosted, payloads};
 use crate::api::condition::{Conditions, DEALS_CLEAR};
-use crate::api::deals::{
-    DealsSource, DealsStatus, ForwardDeals, OpenOrders, SourceStatus, SpotDeals,
-};
+use crate::api::deals::{DealsStatus, ForwardDeals, SourceStatus};
 use crate::api::reason::Reason;
 use crate::hold::record::Holder;
 
-/// What is said of a market, as a plan is made.
+/// A plan's calls to the market of one object.
 #[derive(Debug)]
 pub struct Session<'a> {
     holder: &'a Holder,
     rules: Option<&'a Rules>,
-    seen: Option<&'a Seen>,
+    observed: Option<&'a MarketObservation>,
     now: Timestamp,
-    /// What the status is to say; none where there is no market.
+    /// `status.deals`; `None` for an object without a market.
     pub status: Option<DealsStatus>,
-    /// What is to be remembered.
-    pub memory: Memory,
-    /// What is to be done, in order.
+    /// State for the next iteration.
+    pub state: MarketState,
+    /// The planned calls.
     pub actions: Vec<Action>,
-    /// What `DealsClear` is to say; none where it stays as it is.
-    pub clear: Option<Clear>,
-    /// The market has to be seen first.
-    pub needs_look: bool,
+    /// The condition; `None` leaves it unchanged.
+    pub condition: Option<DealsClear>,
+    /// Whether the market has to be observed before the plan can be made.
+    pub needs_observation: bool,
 }
 
-/// Whether a market may be spoken to.
+/// Whether calls to the market may be planned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Prepared {
-    /// It may.
+    /// The status names the server.
     Yes,
-    /// Where it is served is recorded now: the status has to be written first.
+    /// This plan puts the server into the status; calls follow once the status is written.
     Recorded,
-    /// Another one is still to take back what it was told.
+    /// The market of the former server is not restored yet.
     Waiting,
 }
 
-/// When something is to stop, as far as a market is concerned.
+/// The start of a maintenance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Start {
-    /// When.
+    /// The time of the start.
     pub at: Timestamp,
-    /// Until when it makes sense to wait for it; none for ever.
+    /// The start does not happen if Forward deals last until then; `None` waits without a limit.
     pub until: Option<Timestamp>,
 }
 
 impl Start {
-    /// What to announce of it: never earlier than the last Forward deal's end, and nothing where it will
-    /// not come.
+    /// Returns the time to announce: the start, or the end of the last Forward deal if that is later. Returns
+    /// `None` for a start that will not happen.
     fn announced(self, forward: ForwardDeals, earliest: Option<Timestamp>) -> Option<Timestamp> {
         let Some(earliest) = earliest.filter(|earliest| *earliest > self.at) else {
             return Some(self.at);
@@ -68,22 +69,10 @@ impl Start {
     }
 }
 
-/// What is done while a market is forgotten.
-pub const TAKING_BACK: &str = "taking back what was announced, offering again what was withdrawn";
+/// Message of the conditions while the market is being restored.
+pub const RESTORING: &str = "withdrawing the announcement and offering the withdrawn orders again";
 
-/// For what was begun under a spec that no longer says anything of deals.
-fn without_rules() -> Rules {
-    Rules {
-        source: DealsSource::default(),
-        forward: ForwardDeals::default(),
-        spot: SpotDeals::default(),
-        orders: OpenOrders::default(),
-        restore_orders: true,
-        settle: SignedDuration::ZERO,
-    }
-}
-
-/// Whether another set of settings is served at the same place.
+/// Returns whether two sources differ in nothing but the settings of the bridge.
 fn same_server(known: &SourceStatus, wanted: &SourceStatus) -> bool {
     let SourceStatus { service, port, ca_config_map_ref, bridge } = wanted;
     known.service == *service
@@ -93,61 +82,62 @@ fn same_server(known: &SourceStatus, wanted: &SourceStatus) -> bool {
 }
 
 impl<'a> Session<'a> {
-    /// With what the status says and what was seen.
+    /// Creates a session from the status and the observation.
     pub fn new(
         holder: &'a Holder,
         rules: Option<&'a Rules>,
         status: Option<DealsStatus>,
-        seen: Option<&'a Seen>,
-        memory: Memory,
+        observed: Option<&'a MarketObservation>,
+        state: MarketState,
         now: Timestamp,
     ) -> Self {
         Self {
             holder,
             rules,
-            seen,
+            observed,
             now,
             status,
-            memory,
+            state,
             actions: Vec::new(),
-            clear: None,
-            needs_look: false,
+            condition: None,
+            needs_observation: false,
         }
     }
 
-    /// Whether the source is recorded, so that the market may be spoken to.
+    /// Puts the server of the spec into the status, once the market of a former server is restored. Returns whether
+    /// calls may be planned.
     pub fn prepared(&mut self) -> Prepared {
         let Some(rules) = self.rules else { return Prepared::Waiting };
         let wanted = hosted::source(self.holder, &rules.source);
         match self.status.as_ref().and_then(|deals| deals.source.clone()) {
             Some(known) if known == wanted => return Prepared::Yes,
-            // What was told by another has to be taken back by it.
-            Some(known) if !same_server(&known, &wanted) && !self.forgotten(true) => {
+            // Only the former server can withdraw its announcement and offer its orders again.
+            Some(known) if !same_server(&known, &wanted) && !self.restore(true) => {
                 return Prepared::Waiting;
             }
             _ => {}
         }
         let deals = self.status.get_or_insert_default();
-        // Something may be kept from before, of an object of the same name. A look will tell.
+        // A former object of this name may have left payloads. An observation finds out.
         deals.withdrawn |= deals.source.is_none();
         deals.source = Some(wanted);
         Prepared::Recorded
     }
 
-    /// Whether the market has been looked at in this pass. Where it has not, it will be.
-    pub fn looked(&mut self) -> bool {
-        self.needs_look |= self.seen.is_none();
-        self.seen.is_some()
+    /// Returns whether this iteration has observed the market. Requests an observation otherwise.
+    pub fn observed(&mut self) -> bool {
+        self.needs_observation |= self.observed.is_none();
+        self.observed.is_some()
     }
 
-    /// When the last deal with a fixed term runs out, as far as the last look tells.
+    /// Returns the end of the last Forward deal, as of the last observation.
     pub fn earliest(&self) -> Option<Time> {
         self.status.as_ref()?.forward.first().map(|deal| deal.ends_at.clone())
     }
 
-    /// Before the start: the market knows of it, and everything is offered. `start` may depend on when the last
-    /// Forward deal ends. Returns when to look again.
-    pub fn ahead(
+    /// Plans the calls before the start: announces it and offers withdrawn orders again. `start` gets the end of
+    /// the last Forward deal and returns the start. Returns the time until the next iteration.
+    pub fn before_start(
         &mut self,
         planned: Timestamp,
         start: impl Fn(Option<Timestamp>) -> Start,
@@ -155,62 +145,65 @@ impl<'a> Session<'a> {
     ) -> SignedDuration {
         let left = planned.duration_since(self.now);
         let mut again = left;
-        self.with_gate(|gate| {
-            let unfinished = gate.status.withdrawn
-                || gate.status.announcement.as_ref().is_none_or(|announced| !announced.made);
-            let due = gate.look_is_due(left);
-            if gate.seen.is_some() {
-                let earliest = gate.earliest();
+        self.with_clearance(|clearance| {
+            let announcement = clearance.status.announcement.as_ref();
+            let unfinished = clearance.status.withdrawn
+                || announcement.is_none_or(|announcement| !announcement.made);
+            let due = clearance.observation_is_due(left);
+            if clearance.observed.is_some() {
+                let earliest = clearance.last_forward_end();
                 let start = start(earliest);
-                let announced = start.announced(gate.rules.forward, earliest);
-                let refused = gate.would_be_refused(start.at);
-                let told = announced.filter(|_| !refused);
-                gate.announce(told);
-                if !told.is_some_and(|at| gate.is_near(at)) && awake {
-                    gate.offer_again();
+                let announced = start.announced(clearance.rules.forward, earliest);
+                let refused = clearance.would_be_refused(start.at);
+                let announced = announced.filter(|_| !refused);
+                clearance.announce(announced);
+                if !announced.is_some_and(|at| clearance.is_near(at)) && awake {
+                    clearance.resume();
                 }
             }
-            let busy = !gate.actions.is_empty() || gate.trouble().is_some();
+            let busy = !clearance.actions.is_empty() || clearance.error().is_some();
             if busy {
-                again = again.min(gate.again());
+                again = again.min(clearance.retry_after());
             }
-            if let Some(next) = gate.memory.next_look {
-                again = again.min(next.duration_since(gate.now));
+            if let Some(next) = clearance.state.next_observation {
+                again = again.min(next.duration_since(clearance.now));
             }
-            gate.seen.is_none() && (due || unfinished)
+            clearance.observed.is_none() && (due || unfinished)
         });
         again.max(SignedDuration::from_secs(1))
     }
 
-    /// Whether the market permits that something stops. Until it does, what may be ended is, and the
-    /// market knows why. With it, when to look again.
-    pub fn permits(&mut self, start: Start) -> (Verdict, SignedDuration) {
-        let mut verdict = Verdict::Draining("looking".to_owned());
+    /// Plans the calls of a start that is due: announces it and drains the market. Returns whether the
+    /// workloads may stop, and the time until the next iteration.
+    pub fn clear_to_stop(&mut self, start: Start) -> (Verdict, SignedDuration) {
+        let mut verdict = Verdict::Draining("observing the market".to_owned());
         let mut again = SignedDuration::ZERO;
-        self.with_gate(|gate| {
-            verdict = gate.clear();
-            again = gate.between_looks().min(gate.again());
+        self.with_clearance(|clearance| {
+            verdict = clearance.clear();
+            again = clearance.until_next_observation().min(clearance.retry_after());
             match &verdict {
                 Verdict::Draining(_) => {
-                    let known = gate.status.announcement.as_ref();
-                    if known.is_none_or(|known| known.at.0 > gate.now || !known.made) {
-                        // Told before the drain, so that nobody offers again what is withdrawn; and after
-                        // what is kept: from its start on, the market may close deals by itself.
+                    let known = clearance.status.announcement.as_ref();
+                    if known.is_none_or(|known| known.at.0 > clearance.now || !known.made) {
+                        // The announcement comes before the drain, so that nobody offers withdrawn orders
+                        // again; and after the payloads are saved, as the market may then close deals by itself.
                         let drain =
-                            gate.actions.pop_if(|action| matches!(action, Action::Drain(_)));
-                        gate.announce(Some(start.at));
-                        gate.actions.extend(drain);
+                            clearance.actions.pop_if(|action| matches!(action, Action::Drain(_)));
+                        clearance.announce(Some(start.at));
+                        clearance.actions.extend(drain);
                     }
                 }
                 Verdict::Forward(earliest, _) => {
-                    let announced = start.announced(gate.rules.forward, Some(*earliest));
-                    // From the announced time on a market may close by itself what is not to be touched.
-                    let refused = gate.would_be_refused(*earliest);
-                    gate.announce(announced.filter(|_| !refused));
-                    let left = earliest.duration_since(gate.now).as_secs() / 10;
+                    let announced = start.announced(clearance.rules.forward, Some(*earliest));
+                    // From the announced time on the market may close deals that the rules refuse to close.
+                    let refused = clearance.would_be_refused(*earliest);
+                    clearance.announce(announced.filter(|_| !refused));
+                    let left = earliest.duration_since(clearance.now).as_secs() / 10;
                     again = SignedDuration::from_secs(left.clamp(1, 30));
                 }
-                Verdict::Unknown(_) => again = gate.again().max(SignedDuration::from_secs(2)),
+                Verdict::Unknown(_) => {
+                    again = clearance.retry_after().max(SignedDuration::from_secs(2));
+                }
                 Verdict::Clear | Verdict::Refused(_) => {}
             }
             false
@@ -218,49 +211,50 @@ impl<'a> Session<'a> {
         (verdict, again)
     }
 
-    /// What was said of the market last stays said: it can't be told now, and need not be.
-    pub fn as_before(&mut self) {
-        self.clear = None;
+    /// Leaves the condition as it is: an error of this iteration no longer matters.
+    pub fn keep_condition(&mut self) {
+        self.condition = None;
     }
 
-    /// Takes in what was seen, and does nothing.
-    pub fn only_look(&mut self) {
-        self.with_gate(|_| false);
+    /// Puts the observation into the status, and plans no calls.
+    pub fn only_observe(&mut self) {
+        self.with_clearance(|_| false);
     }
 
-    /// Whether nothing is withdrawn and nothing announced any more; `wholly`: nor is there a bridge.
-    pub fn forgotten(&mut self, wholly: bool) -> bool {
+    /// Plans to withdraw the announcement, to offer withdrawn orders again and, if `wholly`, to remove the
+    /// bridge. Returns whether all of it is done.
+    pub fn restore(&mut self, wholly: bool) -> bool {
         let Some(deals) = &self.status else { return true };
         let Some(source) = deals.source.clone() else {
             self.status = None;
             return true;
         };
-        if self.seen.is_none() && (deals.withdrawn || deals.announcement.is_some()) {
-            self.needs_look = true;
+        if self.observed.is_none() && (deals.withdrawn || deals.announcement.is_some()) {
+            self.needs_observation = true;
             return false;
         }
-        let mut left = false;
+        let mut restored = false;
         let mut gone = false;
-        self.with_gate(|gate| {
-            left = gate.leave();
-            gone = gate.memory.bridge_gone || source.bridge.is_none();
-            if left && wholly && !gone {
-                gate.actions.push(Action::RemoveBridge);
+        self.with_clearance(|clearance| {
+            restored = clearance.restore();
+            gone = clearance.state.bridge_gone || source.bridge.is_none();
+            if restored && wholly && !gone {
+                clearance.actions.push(Action::RemoveBridge);
             }
             false
         });
-        if !left || (wholly && !gone) {
+        if !restored || (wholly && !gone) {
             return false;
         }
         if wholly {
             self.status = None;
-            self.clear = None;
-            self.memory = Memory::default();
+            self.condition = None;
+            self.state = MarketState::default();
         }
         true
     }
 
-    /// Takes the bridge away, whatever may still be to be told.
+    /// Plans to remove the bridge, even though the market is not restored.
     pub fn abandon(&mut self) {
         let hosted = |deals: &DealsStatus| {
             deals.source.as_ref().is_some_and(|source| source.bridge.is_some())
@@ -270,55 +264,56 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What there is to say when the object goes though something is off the market that was to be offered
-    /// again.
+    /// Returns the message for an object that is deleted while withdrawn orders are not back on the market.
     pub fn left_behind(&self) -> Option<MarketError> {
         self.status.as_ref().filter(|deals| deals.withdrawn)?;
-        let kept = payloads::name(self.holder);
+        let name = payloads::name(self.holder);
         Some(MarketError {
             reason: Reason::LeftBehind,
             message: format!(
-                "what was withdrawn is not back on the market: ConfigMap {kept} has what it takes"
+                "the withdrawn orders are not back on the market: offer them again by hand, from key {} of \
+                 ConfigMap {name}",
+                payloads::KEY
             ),
         })
     }
 
-    /// How soon there is something to do again.
-    pub fn again(&self) -> SignedDuration {
-        self.memory.again(self.now)
+    /// Returns the delay before the next iteration.
+    pub fn retry_after(&self) -> SignedDuration {
+        self.state.retry_after(self.now)
     }
 
-    /// Sets `DealsClear`, or takes it away where there is no market any more.
+    /// Sets the condition `DealsClear`, or removes it from an object without a market.
     pub fn set_condition(&self, conditions: &mut Vec<Condition>, generation: Option<i64>) {
         let mut conditions = Conditions::new(conditions, generation, self.now);
-        match &self.clear {
-            Some(Clear { status, reason, message }) => {
+        match &self.condition {
+            Some(DealsClear { status, reason, message }) => {
                 conditions.set(DEALS_CLEAR, *status, reason, message);
             }
             None if self.status.is_none() => conditions.remove(DEALS_CLEAR),
-            // As it was last seen.
             None => {}
         }
     }
 
-    /// What the market has answered, where the last call or look failed.
-    pub fn trouble(&self) -> Option<MarketError> {
-        let look = self.seen.and_then(|seen| seen.look.as_ref().err());
-        let call = self.memory.trouble.as_ref().map(|(trouble, _)| trouble);
-        call.or(look).cloned()
+    /// Returns the error of the last call, else that of the observation.
+    pub fn error(&self) -> Option<MarketError> {
+        let observation = self.observed.and_then(|observed| observed.commitments.as_ref().err());
+        let call = self.state.error.as_ref().map(|(error, _)| error);
+        call.or(observation).cloned()
     }
 
-    /// Lets the gate decide; where it says so, the market has to be seen first.
-    fn with_gate(&mut self, decide: impl FnOnce(&mut Clearance) -> bool) {
-        let without = without_rules();
-        let rules = self.rules.unwrap_or(&without);
+    /// Runs `decide` and takes its plan over. `decide` returns whether the market has to be observed first.
+    fn with_clearance(&mut self, decide: impl FnOnce(&mut Clearance) -> bool) {
+        let without_spec = Rules::without_spec();
+        let rules = self.rules.unwrap_or(&without_spec);
         let status = self.status.clone().unwrap_or_default();
-        let mut gate = Clearance::new(rules, status, self.seen, self.memory.clone(), self.now);
-        self.needs_look |= decide(&mut gate);
-        let Clearance { status, memory, actions, clear, .. } = gate;
+        let mut clearance =
+            Clearance::new(rules, status, self.observed, self.state.clone(), self.now);
+        self.needs_observation |= decide(&mut clearance);
+        let Clearance { status, state, actions, condition, .. } = clearance;
         self.status = Some(status);
-        self.memory = memory;
+        self.state = state;
         self.actions.extend(actions);
-        self.clear = clear.or(self.clear.take());
+        self.condition = condition.or(self.condition.take());
     }
 }

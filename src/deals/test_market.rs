@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::clearance::{Action, MarketError, Memory, Seen};
-use super::client::Look;
+use super::client::Observation;
+use super::market_state::{Action, MarketError, MarketObservation, MarketState};
 use super::types::{Commitments, Complete, Deal, Drain, Id, List, Order, Restore, Task, Term};
 
 /// Time, as the tests write it: seconds after the object was created.
@@ -13,22 +13,22 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
     "2026-12-01T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
 }
 
-/// Everything that is on the market, by what it was offered with. A plan is good for one deal.
+/// Everything on the market, by the plan with which it was offered. A plan is good for one deal.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Market {
-    /// Ids of orders, and what they are offered again with.
+    /// Ids of orders, each with its plan.
     pub(crate) orders: BTreeMap<String, String>,
-    /// Ids of deals, when their term runs out (none: an open one), and what they came from.
+    /// Ids of deals, each with the end of its term (`None` for a Spot deal) and the plan of its order.
     pub(crate) deals: BTreeMap<String, (Option<Timestamp>, String)>,
     pub(crate) tasks: Vec<String>,
     /// No call is answered.
     pub(crate) down: bool,
     pub(crate) announced: Option<Timestamp>,
-    /// What was taken off it, and was not offered again.
+    /// Plans that were taken off the market, and not offered again.
     pub(crate) withdrawn: Vec<String>,
-    /// What is kept of it.
+    /// Saved payloads.
     pub(crate) kept: Vec<Order>,
-    /// How many resumes have offered something.
+    /// Number of resumes that offered something.
     pub(crate) resumed: u32,
     counter: u32,
 }
@@ -46,16 +46,16 @@ impl Market {
         true
     }
 
-    /// What runs out of itself does, and what the worker closes for its maintenance.
+    /// Ends the deals whose term is over, and those that the worker closes for its maintenance.
     pub(crate) fn pass(&mut self, now: Timestamp) {
         let ended = |ends_at: &Option<Timestamp>| ends_at.is_some_and(|ends_at| ends_at <= now);
         self.deals.retain(|_, (ends_at, _)| !ended(ends_at));
-        // What nobody has seen in time can't be kept.
+        // Payloads of deals that no iteration has observed in time cannot be saved.
         self.close_for_maintenance(now);
     }
 
-    /// From the announced time on the worker closes its open deals by itself. Returns what has come off the
-    /// market with them, and is not kept.
+    /// Closes the open deals from the announced time on, as a worker does by itself. Returns the plans that
+    /// came off the market with them and whose payloads are not saved.
     fn close_for_maintenance(&mut self, now: Timestamp) -> Vec<String> {
         if self.announced.is_none_or(|at| at > now) {
             return Vec::new();
@@ -68,7 +68,7 @@ impl Market {
         lost
     }
 
-    /// How often what was offered with that plan is on the market.
+    /// Returns how often a plan is on the market.
     pub(crate) fn live(&self, plan: &str) -> usize {
         let deals = self.deals.values().filter(|(_, from)| from == plan);
         self.orders.values().filter(|from| *from == plan).count() + deals.count()
@@ -104,42 +104,43 @@ impl Market {
         }
     }
 
-    /// What an operator sees.
-    pub(crate) fn seen(&self, reachable: bool, now: Timestamp) -> Seen {
-        let look = Look { commitments: self.commitments(now), began: now, complete: now };
-        let look = if reachable { Ok(look) } else { Err(unreachable()) };
-        Seen { look, kept: Ok(self.kept.clone()) }
+    /// Returns the operator's observation.
+    pub(crate) fn observed(&self, reachable: bool, now: Timestamp) -> MarketObservation {
+        let observation =
+            Observation { commitments: self.commitments(now), began: now, complete: now };
+        let observation = if reachable { Ok(observation) } else { Err(unreachable()) };
+        MarketObservation { commitments: observation, withdrawn: Ok(self.kept.clone()) }
     }
 
-    /// Does what an operator asks for. False where it fails.
+    /// Answers a call of the operator. Returns false for a failure.
     pub(crate) fn call(
         &mut self,
         action: &Action,
         reachable: bool,
-        memory: &mut Memory,
+        state: &mut MarketState,
         now: Timestamp,
     ) -> bool {
         match action {
-            Action::Keep(orders) => self.kept.clone_from(orders),
-            Action::Forget => self.kept.clear(),
-            Action::RemoveBridge => memory.bridge_gone = true,
+            Action::SavePayloads(orders) => self.kept.clone_from(orders),
+            Action::DeletePayloads => self.kept.clear(),
+            Action::RemoveBridge => state.bridge_gone = true,
             _ if !reachable => {
-                memory.failed(unreachable(), now);
+                state.failed(unreachable(), now);
                 return false;
             }
             Action::Announce(start) => {
                 self.announced = Some(*start);
                 let lost = self.close_for_maintenance(now);
                 assert!(lost.is_empty(), "{lost:?} are closed as it is announced, and not kept");
-                memory.told = Some(Some(*start));
+                state.notified = Some(Some(*start));
             }
-            Action::TakeBack => {
+            Action::WithdrawAnnouncement => {
                 self.announced = None;
-                memory.told = Some(None);
+                state.notified = Some(None);
             }
             Action::Drain(drain) => {
                 self.drain(drain);
-                memory.drained = Some((drain.clone(), now));
+                state.drained = Some((drain.clone(), now));
             }
             Action::Resume(orders) => {
                 for order in orders {
@@ -152,7 +153,7 @@ impl Market {
                 }
             }
         }
-        memory.succeeded();
+        state.succeeded();
         true
     }
 

@@ -1,5 +1,5 @@
-//! What travels over the Deals API. It is read strictly: a field that is unknown, missing, too long
-//! or of another form is an error, never a default.
+//! Types of the Deals API's requests and answers. They are read strictly: a field that is unknown, missing,
+//! too long or malformed is an error, never a default.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub const LONGEST_BODY: usize = 1024 * 1024;
 /// The header that carries the epoch of a change.
 pub const EPOCH_HEADER: &str = "torpor-epoch";
 
-/// The media type of what travels.
+/// Media type of requests and answers.
 pub const MEDIA_TYPE: &str = "application/json";
 
 /// A value that breaks one of the bounds.
@@ -34,13 +34,13 @@ pub enum BoundError {
     /// A payload that is too long or has a NUL.
     #[error("a restore payload has at most {LONGEST_RESTORE} bytes, none of them NUL")]
     Restore,
-    /// Too many of something.
+    /// A list that is too long.
     #[error("a list has at most {LONGEST_LIST} entries")]
     List,
-    /// A term and an end that don't go together.
-    #[error("a deal of the term Fixed has an endsAt, and one of the term Open has null there")]
+    /// A term and an end that contradict each other.
+    #[error("a deal of term Fixed has an endsAt, and a deal of term Open has `endsAt: null`")]
     Term,
-    /// An incomplete answer, which must not be used.
+    /// An incomplete list of commitments, which must not be used.
     #[error("complete is not true")]
     Incomplete,
 }
@@ -51,7 +51,7 @@ pub enum BoundError {
 pub struct Id(String);
 
 impl Id {
-    /// It as text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -74,13 +74,13 @@ impl fmt::Display for Id {
     }
 }
 
-/// What a bridge needs to offer an order again. Only the bridge that made it knows what it means.
+/// Payload from which a bridge offers an order again. Only the bridge that made it can read it.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String")]
 pub struct Restore(String);
 
 impl Restore {
-    /// It as text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -95,15 +95,15 @@ impl TryFrom<String> for Restore {
     }
 }
 
-/// How long a deal binds.
+/// The term of a deal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Term {
-    /// Until then it cannot be ended without breaking a promise.
+    /// Ending the deal before its end would break a promise.
     Fixed {
-        /// When it ends by itself.
+        /// End of the deal.
         ends_at: Timestamp,
     },
-    /// It may be ended at any time.
+    /// Either side may end the deal at any time.
     Open,
 }
 
@@ -111,13 +111,13 @@ pub enum Term {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(try_from = "DealOnTheWire", into = "DealOnTheWire")]
 pub struct Deal {
-    /// Its name.
+    /// The market's name for it.
     pub id: Id,
-    /// How long it binds.
+    /// The term.
     pub term: Term,
-    /// Who has bought.
+    /// The buyer.
     pub counterparty: Option<Id>,
-    /// Offers again what the deal came from, where closing the deal takes that off the market.
+    /// Offers the deal's order again, if closing the deal takes the order off the market.
     pub restore: Option<Restore>,
 }
 
@@ -132,7 +132,7 @@ enum TermOnTheWire {
 struct DealOnTheWire {
     id: Id,
     term: TermOnTheWire,
-    // Given a function of its own, serde takes an absent field for missing rather than for null.
+    // With `deserialize_with`, serde reports an absent field as missing and does not read it as null.
     #[serde(deserialize_with = "Option::deserialize")]
     ends_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
@@ -141,7 +141,7 @@ struct DealOnTheWire {
     restore: Option<Restore>,
 }
 
-/// A field that may be absent and, if it is there, is not null.
+/// Reads a field that may be absent and must not be null.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
 }
@@ -173,27 +173,27 @@ impl From<Deal> for DealOnTheWire {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
-    /// Its name.
+    /// The market's name for it.
     pub id: Id,
-    /// Offers it again.
+    /// Offers the order again.
     pub restore: Restore,
 }
 
-/// Work that has not ended.
+/// A task that has not ended.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
-    /// Its name.
+    /// The market's name for it.
     pub id: Id,
 }
 
-/// Something that the last drain could not do.
+/// A deal, order or task that the last drain could not end.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
     /// The deal, order or task.
     pub id: Id,
-    /// Why, for a person.
+    /// The cause, for a person.
     pub detail: String,
 }
 
@@ -209,12 +209,12 @@ impl<T> Default for List<T> {
 }
 
 impl<T> List<T> {
-    /// The entries.
+    /// Returns the entries.
     pub fn as_slice(&self) -> &[T] {
         &self.0
     }
 
-    /// The entries.
+    /// Returns the entries.
     pub fn into_vec(self) -> Vec<T> {
         self.0
     }
@@ -259,7 +259,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     }
 }
 
-/// `complete`, of which there is one value only: who cannot see everything answers a problem.
+/// `complete`, whose only value is true: a server that cannot list everything answers with a problem.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "bool", into = "bool")]
 pub struct Complete;
@@ -278,24 +278,24 @@ impl From<Complete> for bool {
     }
 }
 
-/// All that binds at the moment: the answer to `GET /v1/commitments`.
+/// Open deals, orders and tasks: the answer to `GET /v1/commitments`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Commitments {
-    /// When the look began, by the bridge's clock.
+    /// Start of the observation, by the bridge's clock.
     pub as_of: Timestamp,
-    /// That nothing is left out.
+    /// The lists are complete.
     pub complete: Complete,
     /// Deals in force.
     pub deals: List<Deal>,
     /// Orders on the market that are no deal yet.
     pub orders: List<Order>,
-    /// Work that has not ended.
+    /// Tasks that have not ended.
     pub tasks: List<Task>,
-    /// The maintenance that the market has been told of.
+    /// The announced maintenance.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub next_maintenance: Option<Timestamp>,
-    /// What the last drain could not do.
+    /// Deals, orders and tasks that the last drain could not end.
     #[serde(default, skip_serializing_if = "List::is_empty")]
     pub failures: List<Failure>,
 }
@@ -304,7 +304,7 @@ pub struct Commitments {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Announcement {
-    /// When the maintenance begins.
+    /// Start of the maintenance.
     pub at: Timestamp,
 }
 
@@ -314,7 +314,7 @@ pub struct Announcement {
 pub struct Drain {
     /// Orders to withdraw.
     pub orders: List<Id>,
-    /// Deals of an open term, or whose term has run out, to close.
+    /// Deals to close: of term Open, or past their end.
     pub deals: List<Id>,
     /// Tasks to end.
     pub tasks: List<Id>,
@@ -324,11 +324,11 @@ pub struct Drain {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
-    /// Orders to offer again, each with what a look gave.
+    /// Orders to offer again, each with the payload from an observation.
     pub orders: List<Order>,
 }
 
-/// Whether the body is said to be of a media type, whatever its parameters.
+/// Returns whether Content-Type has this media type, with any parameters.
 pub fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
     headers
         .get(header::CONTENT_TYPE)
@@ -337,7 +337,7 @@ pub fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
         .is_some_and(|value| value.trim().eq_ignore_ascii_case(media_type))
 }
 
-/// Text from a market or database as it may be shown: without control characters, and bounded.
+/// Returns text of a market or database for messages: without control characters, and bounded.
 pub fn cleaned(text: &str) -> String {
     let mut clean: String = text
         .chars()

@@ -10,8 +10,8 @@ use crate::api::hibernation::OnDelete;
 use crate::api::hold_state::StepStatus;
 use crate::api::reason::Reason;
 use crate::api::schedule::DesiredState;
-use crate::deals::clearance::{MarketError, Verdict};
-use crate::deals::session::{Prepared, Session, Start, TAKING_BACK};
+use crate::deals::market_state::{MarketError, Verdict};
+use crate::deals::session::{Prepared, RESTORING, Session, Start};
 use crate::transition;
 use crate::transition::plan::{Action, Next, Place, Transition};
 use crate::transition::standing::Standing;
@@ -48,22 +48,22 @@ impl<'a> Draft<'a> {
             self.prepare(&mut up, session, prepared);
             return up;
         }
-        if !session.looked() {
+        if !session.observed() {
             return up;
         }
         if !under_way && !up.standing.is_reached() {
             // Nothing is withdrawn for workloads that could not be held then.
-            session.only_look();
+            session.only_observe();
             return up;
         }
         let until = self.desired.next.as_ref().map(|next| next.at);
-        let (verdict, again) = session.permits(Start { at: self.input.now, until });
+        let (verdict, again) = session.clear_to_stop(Start { at: self.input.now, until });
         let rules = self.input.spec.hold.deals.as_ref();
         let (stalled, error) = match verdict {
             Verdict::Clear => return down,
             // From the first hold on, a stopped workload may be the one that serves the market.
             Verdict::Unknown(_) if down.finds_all_stopped(&self.hold()) => {
-                session.as_before();
+                session.keep_condition();
                 return down;
             }
             Verdict::Forward(_, message) => {
@@ -80,10 +80,10 @@ impl<'a> Draft<'a> {
         };
         if stalled {
             // It stays awake, and the market is to be as if nobody had asked.
-            session.forgotten(false);
+            session.restore(false);
             self.say(&mut up, true, &error);
-        } else if let Some(trouble) = session.trouble() {
-            self.say(&mut up, trouble.needs_a_person(), &trouble);
+        } else if let Some(error) = session.error() {
+            self.say(&mut up, error.needs_a_person(), &error);
         } else {
             self.say(&mut up, false, &error);
         }
@@ -122,9 +122,9 @@ impl<'a> Draft<'a> {
             return transition;
         }
         let start = |_: Option<Timestamp>| Start { at: edge, until: None };
-        let again = session.ahead(edge, start, true);
-        if let Some(trouble) = session.trouble() {
-            self.say(&mut transition, trouble.needs_a_person(), &trouble);
+        let again = session.before_start(edge, start, true);
+        if let Some(error) = session.error() {
+            self.say(&mut transition, error.needs_a_person(), &error);
         }
         if session.actions.is_empty() && transition.actions.is_empty() {
             if transition.next == Next::AtRest {
@@ -151,7 +151,7 @@ impl<'a> Draft<'a> {
                 if let Some(left) = session.left_behind() {
                     self.say(transition, true, &left);
                 }
-                session.needs_look = false;
+                session.needs_observation = false;
                 session.abandon();
                 transition.keep_finalizer();
                 transition.actions.push(Action::RemoveFinalizer);
@@ -162,17 +162,17 @@ impl<'a> Draft<'a> {
 
     /// Withdraws the announcement and offers orders again; until then the finalizer stays.
     fn leave(&mut self, transition: &mut Transition, session: &mut Session) {
-        if session.forgotten(true) {
+        if session.restore(true) {
             return;
         }
         transition.keep_finalizer();
-        let error = session.trouble().unwrap_or_else(|| MarketError {
+        let error = session.error().unwrap_or_else(|| MarketError {
             reason: Reason::Restoring,
-            message: TAKING_BACK.to_owned(),
+            message: RESTORING.to_owned(),
         });
         self.say(transition, error.needs_a_person(), &error);
         if transition.next == Next::AtRest {
-            transition.next = Next::Wait(session.again());
+            transition.next = Next::Wait(session.retry_after());
         }
     }
 
@@ -182,11 +182,11 @@ impl<'a> Draft<'a> {
             transition.actions.push(Action::AddFinalizer);
         }
         if prepared == Prepared::Waiting {
-            if let Some(trouble) = session.trouble() {
-                self.say(transition, trouble.needs_a_person(), &trouble);
+            if let Some(error) = session.error() {
+                self.say(transition, error.needs_a_person(), &error);
             }
             if transition.next == Next::AtRest {
-                transition.next = Next::Wait(session.again());
+                transition.next = Next::Wait(session.retry_after());
             }
         } else if prepared == Prepared::Recorded || !self.input.finalizer {
             transition.next = Next::Again;

@@ -117,7 +117,7 @@ impl World {
                 }
                 Next::ObserveMarket => {
                     assert!(self.finalizer && self.status.deals.is_some());
-                    market = Some(self.market.seen(reachable, self.now));
+                    market = Some(self.market.observed(reachable, self.now));
                 }
                 _ => break planned,
             }

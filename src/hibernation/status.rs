@@ -28,11 +28,11 @@ impl Draft<'_> {
             (Vec::new(), memory.market.clone(), transition.next);
         if let Some(session) = self.session.take() {
             session.set_condition(&mut status.conditions, status.observed_generation);
-            if session.needs_look {
+            if session.needs_observation {
                 next = Next::ObserveMarket;
             }
             status.earliest_start = session.earliest();
-            (status.deals, calls, market) = (session.status, session.actions, session.memory);
+            (status.deals, calls, market) = (session.status, session.actions, session.state);
         }
         if next == Next::AtRest && !(calls.is_empty() && transition.actions.is_empty()) {
             next = Next::Again;

@@ -7,7 +7,7 @@ use super::validate::Begins;
 use crate::api::condition::shorten;
 use crate::api::maintenance_window::{LastWindow, WindowPhase, WindowStatus};
 use crate::api::reason::Reason;
-use crate::deals::clearance::MarketError;
+use crate::deals::market_state::MarketError;
 use crate::transition::plan::{Action, Next};
 use crate::transition::standing::Standing;
 
@@ -118,7 +118,7 @@ impl Draft<'_> {
             if let Some(MarketError { reason, message }) = self.session.left_behind() {
                 self.stall(reason, message);
             }
-            self.session.needs_look = false;
+            self.session.needs_observation = false;
             self.session.abandon();
             self.actions.push(Action::RemoveFinalizer);
         }

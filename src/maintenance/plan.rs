@@ -13,8 +13,8 @@ use crate::api::maintenance_window::{
     MaintenanceWindowStatus, NextWindowTransition, WindowPhase, WindowState, WindowStatus,
 };
 use crate::api::reason::Reason;
-use crate::deals::clearance::{MarketError, Verdict};
-use crate::deals::session::{Prepared, Session, Start, TAKING_BACK};
+use crate::deals::market_state::{MarketError, Verdict};
+use crate::deals::session::{Prepared, RESTORING, Session, Start};
 use crate::transition::plan::{Action, Confirmations, HoldInput, Next, Place, Plan, Transition};
 use crate::transition::standing::Standing;
 use crate::transition::{self, Begin, plan};
@@ -133,7 +133,7 @@ impl<'a> Draft<'a> {
             };
             Start { at, until: window.end.as_ref().map(|end| end.0) }
         };
-        let again = self.session.ahead(window.start.0, start, up.reached);
+        let again = self.session.before_start(window.start.0, start, up.reached);
         if self.input.market.is_some() {
             self.status.earliest_start = self.session.earliest();
             self.move_to(start(self.status.earliest_start.as_ref().map(|time| time.0)).at);
@@ -169,14 +169,14 @@ impl<'a> Draft<'a> {
         if episode.is_some_and(|episode| episode.waking_since.is_none()) && !down.holds() {
             return self.go_down();
         }
-        if !self.session.looked() {
+        if !self.session.observed() {
             return;
         }
         if episode.is_none() {
             let up = held(&transition::up(self.hold()));
             if up.standing.is_stalled() {
                 // Nothing is withdrawn for workloads that could not be held then.
-                self.session.only_look();
+                self.session.only_observe();
                 self.phase = WindowPhase::Blocked;
                 self.take_up();
                 self.standing = up.standing;
@@ -184,13 +184,13 @@ impl<'a> Draft<'a> {
             }
         }
         let start = Start { at: window.start.0, until: window.end.as_ref().map(|end| end.0) };
-        let (verdict, again) = self.session.permits(start);
+        let (verdict, again) = self.session.clear_to_stop(start);
         self.status.earliest_start = self.session.earliest();
         match verdict {
             Verdict::Clear => self.go_down(),
             // From the first hold on, a stopped workload may be the one that serves the market.
             Verdict::Unknown(_) if down.finds_all_stopped(&self.hold()) => {
-                self.session.as_before();
+                self.session.keep_condition();
                 self.go_down();
             }
             Verdict::Forward(earliest, message) => {
@@ -299,15 +299,15 @@ impl<'a> Draft<'a> {
 
     /// Restores the market to how it was before. `wholly`: and removes its bridge. Returns whether it is so.
     pub(super) fn forget_market(&mut self, wholly: bool) -> bool {
-        if self.session.forgotten(wholly) {
+        if self.session.restore(wholly) {
             if wholly {
                 self.status.earliest_start = None;
             }
             return true;
         }
-        self.at("Market", Reason::Restoring, TAKING_BACK.to_owned());
+        self.at("Market", Reason::Restoring, RESTORING.to_owned());
         self.report_market("Market");
-        self.wait(self.session.again());
+        self.wait(self.session.retry_after());
         false
     }
 
@@ -320,7 +320,7 @@ impl<'a> Draft<'a> {
             Prepared::Recorded => self.next = Next::Again,
             Prepared::Waiting => {
                 self.report_market("Market");
-                self.wait(self.session.again());
+                self.wait(self.session.retry_after());
             }
         }
         prepared == Prepared::Yes && finalizer
@@ -388,7 +388,7 @@ impl<'a> Draft<'a> {
 
     /// Reports the error of the market, where its last call or observation failed.
     fn report_market(&mut self, step: &str) {
-        if let Some(error) = self.session.trouble() {
+        if let Some(error) = self.session.error() {
             self.report_error(step, error);
         }
     }

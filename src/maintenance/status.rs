@@ -17,7 +17,7 @@ impl Draft<'_> {
     /// Completes the status and returns the plan.
     pub(super) fn finish(mut self) -> Plan<MaintenanceWindowStatus> {
         self.status.deals.clone_from(&self.session.status);
-        if self.next != Next::ObservePods && !self.session.needs_look {
+        if self.next != Next::ObservePods && !self.session.needs_observation {
             self.report();
             self.record_history();
         }
@@ -26,7 +26,7 @@ impl Draft<'_> {
         if next == Next::AtRest && !(calls.is_empty() && self.actions.is_empty()) {
             next = Next::Again;
         }
-        if self.session.needs_look {
+        if self.session.needs_observation {
             next = Next::ObserveMarket;
         }
         let watches = self.status.hold.episode.is_some() || !self.standing.is_reached();
@@ -36,7 +36,7 @@ impl Draft<'_> {
             actions: self.actions,
             next,
             confirmations: self.confirmations,
-            market: self.session.memory,
+            market: self.session.state,
             watches,
         }
     }

@@ -10,7 +10,7 @@ use super::plan::{Input, plan};
 use super::validate::{Valid, validate};
 use crate::api::deals::{AnnouncementStatus, DealsStatus};
 use crate::api::maintenance_window::{MaintenanceWindowStatus, WindowPhase};
-use crate::deals::clearance::{self, Seen};
+use crate::deals::market_state::{self, MarketObservation};
 use crate::deals::test_market::{Market, at};
 use crate::hold::plan::Desired;
 use crate::hold::record::Holder;
@@ -153,7 +153,7 @@ impl World {
                     assert!(market.is_none());
                     assert!(self.finalizer, "a market is spoken to before that is recorded");
                     assert!(self.status.deals.is_some());
-                    market = Some(self.market.seen(self.reachable(), self.now));
+                    market = Some(self.market.observed(self.reachable(), self.now));
                 }
                 _ => break planned,
             }
@@ -167,7 +167,11 @@ impl World {
         planned
     }
 
-    fn planned(&self, observed: &Observed, market: Option<&Seen>) -> Plan<MaintenanceWindowStatus> {
+    fn planned(
+        &self,
+        observed: &Observed,
+        market: Option<&MarketObservation>,
+    ) -> Plan<MaintenanceWindowStatus> {
         plan(Input {
             holder: &self.holder,
             generation: Some(self.generation),
@@ -225,7 +229,7 @@ impl World {
         assert!(!self.market.binds(), "{name} stops at {}: {:?}", self.now, self.market);
     }
 
-    fn call(&mut self, action: &clearance::Action) -> bool {
+    fn call(&mut self, action: &market_state::Action) -> bool {
         let reachable = self.reachable();
         self.market.call(action, reachable, &mut self.memory.market, self.now)
     }

@@ -1,5 +1,4 @@
-//! Looks at an object's market, and does what a plan says of it: through the Deals API, wherever that
-//! is served.
+//! Observes an object's market through the Deals API, and makes the calls of a plan.
 
 use jiff::Timestamp;
 
@@ -7,22 +6,22 @@ use super::context::Context;
 use crate::api::deals::{DealsSource, DealsStatus, SourceStatus};
 use crate::api::reason::Reason;
 use crate::apiserver::request::{self, NotPermitted};
-use crate::deals::clearance::{Action, MarketError, Memory, Rules, Seen};
 use crate::deals::client::{self, Server};
 use crate::deals::hosted::{self, Hosting};
+use crate::deals::market_state::{Action, MarketError, MarketObservation, MarketState, Rules};
 use crate::deals::payloads::{self, Kept, Payloads};
 use crate::hold::record::Holder;
 
-/// An object's market in one pass.
+/// An object's market in one iteration.
 pub struct Market<'a> {
     broker: Option<Broker<'a>>,
-    /// What was seen of it; none before it was looked at.
-    pub observed: Option<Seen>,
+    /// The observation of this iteration, if there was one.
+    pub observed: Option<MarketObservation>,
     kept: Kept,
 }
 
 impl<'a> Market<'a> {
-    /// The market that the status names, if it does; with the rules as the spec has them now.
+    /// Creates the market from the source in the status and from the rules of the spec.
     pub fn new(
         context: &'a Context,
         holder: &'a Holder,
@@ -40,28 +39,28 @@ impl<'a> Market<'a> {
         Self { broker, observed: None, kept: Kept::default() }
     }
 
-    /// Looks at it. False where there is nothing to look at.
-    pub async fn observe(&mut self, memory: &mut Memory) -> bool {
+    /// Observes the market. Returns whether the object has a market.
+    pub async fn observe(&mut self, state: &mut MarketState) -> bool {
         let Some(broker) = &self.broker else { return false };
-        let (seen, kept) = broker.observe(memory).await;
-        (self.observed, self.kept) = (Some(seen), kept);
+        let (observed, kept) = broker.observe(state).await;
+        (self.observed, self.kept) = (Some(observed), kept);
         true
     }
 
-    /// Tells it these, in this order, up to the first that fails.
-    pub async fn notify(&self, actions: &[Action], memory: &mut Memory) {
+    /// Makes these calls in order, up to the first failure.
+    pub async fn notify(&self, actions: &[Action], state: &mut MarketState) {
         let Some(broker) = &self.broker else { return };
-        broker.act(actions, &self.kept, memory).await;
+        broker.act(actions, &self.kept, state).await;
     }
 }
 
-/// Speaks to a market.
+/// The connection to a market.
 struct Broker<'a> {
     context: &'a Context,
     holder: &'a Holder,
-    /// Where it is served, as the status has it.
+    /// The server of the Deals API, from the status.
     source: &'a SourceStatus,
-    /// What the spec says of that, where it still says the same.
+    /// The source in the spec, if it still names the same server.
     spec: Option<&'a DealsSource>,
 }
 
@@ -88,33 +87,37 @@ fn not_leading() -> MarketError {
 }
 
 impl Broker<'_> {
-    /// One look at the market, and at what was withdrawn from it. What does not let itself be seen is
-    /// part of what was seen.
-    async fn observe(&self, memory: &mut Memory) -> (Seen, Kept) {
+    /// Reads the open deals, orders and tasks from the market, and the withdrawn orders from their ConfigMap. An
+    /// error is part of the observation.
+    async fn observe(&self, state: &mut MarketState) -> (MarketObservation, Kept) {
         let kept = self.payloads().read(self.holder).await;
-        let look = match self.bridge_is_ready(memory).await {
-            Ok(()) => self.look(memory).await,
-            Err(trouble) => Err(trouble),
+        let commitments = match self.bridge_is_ready(state).await {
+            Ok(()) => self.commitments(state).await,
+            Err(error) => Err(error),
         };
-        match kept {
-            Ok(kept) => (Seen { look, kept: Ok(kept.orders.clone()) }, kept),
-            Err(error) => (Seen { look, kept: Err(error.into()) }, Kept::default()),
-        }
+        let (withdrawn, kept) = match kept {
+            Ok(kept) => (Ok(kept.orders.clone()), kept),
+            Err(error) => (Err(error.into()), Kept::default()),
+        };
+        (MarketObservation { commitments, withdrawn }, kept)
     }
 
-    async fn look(&self, memory: &mut Memory) -> Result<client::Look, MarketError> {
-        let looked = self.context.deals.look(&self.server()).await;
-        // The bridge is given the keys before the next look.
-        memory.unknown_key = looked.as_ref().is_err_and(client::Error::unknown_key);
-        Ok(looked?)
+    async fn commitments(
+        &self,
+        state: &mut MarketState,
+    ) -> Result<client::Observation, MarketError> {
+        let observation = self.context.deals.observe(&self.server()).await;
+        // The next iteration gives the cluster's new keys to the bridge.
+        state.unknown_key = observation.as_ref().is_err_and(client::Error::unknown_key);
+        Ok(observation?)
     }
 
-    /// Makes the bridge that the operator is to run as it is to be.
-    async fn bridge_is_ready(&self, memory: &mut Memory) -> Result<(), MarketError> {
+    /// Applies the objects of a bridge that the operator runs, and fails until the bridge is ready.
+    async fn bridge_is_ready(&self, state: &mut MarketState) -> Result<(), MarketError> {
         let Some(source) = self.spec.filter(|_| self.source.bridge.is_some()) else {
             return Ok(());
         };
-        let hosted = self.hosting()?.ensure(self.holder, source, memory.unknown_key).await?;
+        let hosted = self.hosting()?.ensure(self.holder, source, state.unknown_key).await?;
         if hosted.ready {
             return Ok(());
         }
@@ -139,17 +142,17 @@ impl Broker<'_> {
         Server { holder: self.holder, source: self.source }
     }
 
-    /// Does these, in this order, up to the first that fails.
-    async fn act(&self, actions: &[Action], kept: &Kept, memory: &mut Memory) {
+    /// Makes these calls in order, up to the first failure.
+    async fn act(&self, actions: &[Action], kept: &Kept, state: &mut MarketState) {
         for action in actions {
-            match self.one(action, kept, memory).await {
-                Ok(()) => memory.succeeded(),
-                Err(trouble) => {
+            match self.one(action, kept, state).await {
+                Ok(()) => state.succeeded(),
+                Err(error) => {
                     tracing::warn!(
-                        holder = %self.holder, reason = %trouble.reason, message = trouble.message,
-                        "a market was not told"
+                        holder = %self.holder, reason = %error.reason, message = error.message,
+                        "a call about a market failed"
                     );
-                    memory.failed(trouble, Timestamp::now());
+                    state.failed(error, Timestamp::now());
                     return;
                 }
             }
@@ -160,7 +163,7 @@ impl Broker<'_> {
         &self,
         action: &Action,
         kept: &Kept,
-        memory: &mut Memory,
+        state: &mut MarketState,
     ) -> Result<(), MarketError> {
         let _turn = match action {
             Action::Resume(_) => Some(self.context.turn(&self.holder.namespace).await),
@@ -171,21 +174,21 @@ impl Broker<'_> {
         match action {
             Action::Announce(at) => {
                 deals.announce(&server, epoch, Some(*at)).await?;
-                memory.told = Some(Some(*at));
+                state.notified = Some(Some(*at));
             }
-            Action::TakeBack => {
+            Action::WithdrawAnnouncement => {
                 deals.announce(&server, epoch, None).await?;
-                memory.told = Some(None);
+                state.notified = Some(None);
             }
-            Action::Keep(orders) => self.payloads().keep(self.holder, orders).await?,
+            Action::SavePayloads(orders) => self.payloads().save(self.holder, orders).await?,
             Action::Drain(drain) => {
                 deals.drain(&server, epoch, drain).await?;
-                memory.drained = Some((drain.clone(), Timestamp::now()));
+                state.drained = Some((drain.clone(), Timestamp::now()));
             }
             Action::Resume(orders) => deals.resume(&server, epoch, orders.clone()).await?,
-            Action::Forget => self.payloads().forget(self.holder, kept).await?,
+            Action::DeletePayloads => self.payloads().delete(self.holder, kept).await?,
             Action::RemoveBridge => {
-                memory.bridge_gone = !self.hosting()?.remove(self.holder).await?;
+                state.bridge_gone = !self.hosting()?.remove(self.holder).await?;
             }
         }
         Ok(())

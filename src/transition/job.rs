@@ -6,6 +6,7 @@ use super::spec::DatabaseEntry;
 use crate::api::database::SecretKeyRef;
 use crate::api::hold_state::Attempt;
 use crate::api::labels::{MANAGED_BY, TORPOR};
+use crate::api::pod::hardened;
 use crate::truncate::table_name::TableNames;
 use crate::truncate::{CA_VARIABLE, URL_VARIABLE};
 
@@ -103,20 +104,12 @@ pub fn manifest(
             ]},
             "template": {
                 "metadata": {"labels": labels, "annotations": pod.annotations},
-                "spec": {
+                "spec": hardened(json!({
                     "restartPolicy": "Never",
-                    "automountServiceAccountToken": false,
-                    "enableServiceLinks": false,
                     "terminationGracePeriodSeconds": 10,
                     "nodeSelector": pod.node_selector,
                     "tolerations": pod.tolerations,
                     "imagePullSecrets": pod.image_pull_secrets,
-                    "securityContext": {
-                        "runAsNonRoot": true,
-                        "runAsUser": 65532,
-                        "runAsGroup": 65532,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
                     "containers": [{
                         "name": CONTAINER,
                         "image": image,
@@ -126,13 +119,8 @@ pub fn manifest(
                             "key": database.spec.secret_ref.key,
                         }}}],
                         "resources": resources,
-                        "securityContext": {
-                            "allowPrivilegeEscalation": false,
-                            "readOnlyRootFilesystem": true,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
                     }],
-                },
+                })),
             },
         },
     });

@@ -14,7 +14,7 @@ use super::observe::Observed;
 use super::spec::Spec;
 use super::standing::Standing;
 use crate::api::hold_state::{Attempt, DatabaseState, HoldState};
-use crate::deals::clearance;
+use crate::deals::market_state;
 use crate::hold::record::Holder;
 use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::Subject;
@@ -42,7 +42,7 @@ pub struct Input<'a, V, S> {
     /// What was observed of its namespace.
     pub observed: &'a Observed,
     /// What was observed of its market in this iteration.
-    pub market: Option<&'a clearance::Seen>,
+    pub market: Option<&'a market_state::MarketObservation>,
     /// What earlier iterations left.
     pub memory: &'a PlanMemory,
     /// The time, in whole seconds.
@@ -68,7 +68,7 @@ pub struct PlanMemory {
     /// Field managers that change held fields, and rejected writes.
     pub contests: Contests,
     /// What is remembered of a market.
-    pub market: clearance::Memory,
+    pub market: market_state::MarketState,
 }
 
 /// What to do next about one object.
@@ -77,7 +77,7 @@ pub struct Plan<S> {
     /// The status, written first, where it differs.
     pub status: S,
     /// Calls to the market, made next, in this order.
-    pub calls: Vec<clearance::Action>,
+    pub calls: Vec<market_state::Action>,
     /// Actions in the cluster, taken last, in this order.
     pub actions: Vec<Action>,
     /// What follows them.
@@ -85,7 +85,7 @@ pub struct Plan<S> {
     /// For the next plan.
     pub confirmations: Confirmations,
     /// For the next plan.
-    pub market: clearance::Memory,
+    pub market: market_state::MarketState,
     /// Whether a change in the namespace may change the plan.
     pub watches: bool,
 }

@@ -11,7 +11,7 @@ use crate::api::database::Database;
 use crate::api::deals::Deals;
 use crate::api::reason::Reason;
 use crate::api::workload::{Action, ConfigMapOverride, MissedRuns, Workload};
-use crate::deals::clearance::Rules;
+use crate::deals::market_state::Rules;
 use crate::hold::lever::{self, Kind, WORKLOADS};
 use crate::hold::subject::Subject;
 

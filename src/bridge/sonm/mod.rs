@@ -19,7 +19,7 @@ use self::node::Node;
 use self::wire::{Address, Empty, Number};
 use super::changes::Progress;
 use super::{Error, Market};
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{Commitments, Drain, Id, Order};
 
 mod drain;
@@ -150,7 +150,7 @@ impl Market for Sonm {
     async fn observe(&self) -> Result<Commitments, Problem> {
         let observation = tokio::time::timeout(self.observation_timeout, self.commitments());
         observation.await.unwrap_or_else(|_| {
-            Err(Kind::MarketTimeout.because("the node and the worker did not answer all calls in time (four times --call-timeout)"))
+            Err(ProblemType::MarketTimeout.because("the node and the worker did not answer all calls in time (four times --call-timeout)"))
         })
     }
 
@@ -163,7 +163,7 @@ impl Market for Sonm {
             None => Timestamp::now().checked_add(NEVER),
         };
         let at = at.map_err(|_| {
-            Kind::InvalidRequest.because("the time of the maintenance is out of range")
+            ProblemType::InvalidRequest.because("the time of the maintenance is out of range")
         })?;
         let Empty {} = self.node.worker("ScheduleMaintenance", &at.to_string()).await?;
         Ok(())

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::envelope::Envelope;
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::cleaned;
 
 /// The header that selects the worker: `0xADDRESS` or `0xADDRESS@host:port`.
@@ -65,15 +65,15 @@ impl CallError {
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
         let kind = match &error {
-            CallError::Unreachable(_) | CallError::Broken => Kind::MarketUnreachable,
-            CallError::Timeout => Kind::MarketTimeout,
+            CallError::Unreachable(_) | CallError::Broken => ProblemType::MarketUnreachable,
+            CallError::Timeout => ProblemType::MarketTimeout,
             CallError::Refused { code, .. } => match code.as_str() {
                 // The node answers, but the worker or the chain behind it does not.
-                "Unavailable" => Kind::MarketUnreachable,
-                "DeadlineExceeded" => Kind::MarketTimeout,
-                _ => Kind::MarketRefused,
+                "Unavailable" => ProblemType::MarketUnreachable,
+                "DeadlineExceeded" => ProblemType::MarketTimeout,
+                _ => ProblemType::MarketRefused,
             },
-            CallError::Invalid(_) => Kind::MarketInvalid,
+            CallError::Invalid(_) => ProblemType::MarketInvalid,
         };
         kind.because(error.to_string())
     }
@@ -319,17 +319,17 @@ mod tests {
             ("Unknown", "specified ask-plan does not exist")
         );
         for (status, kind) in [
-            (401, Kind::MarketRefused),
-            (403, Kind::MarketRefused),
-            (404, Kind::MarketRefused),
-            (500, Kind::MarketRefused),
-            (503, Kind::MarketUnreachable),
+            (401, ProblemType::MarketRefused),
+            (403, ProblemType::MarketRefused),
+            (404, ProblemType::MarketRefused),
+            (500, ProblemType::MarketRefused),
+            (503, ProblemType::MarketUnreachable),
         ] {
             assert_eq!(Problem::from(refused(status, "no")).kind, kind, "{status}");
         }
         let slow =
             refused(500, "rpc error: code = DeadlineExceeded desc = context deadline exceeded");
         assert!(slow.may_take_effect());
-        assert_eq!(Problem::from(slow).kind, Kind::MarketTimeout);
+        assert_eq!(Problem::from(slow).kind, ProblemType::MarketTimeout);
     }
 }

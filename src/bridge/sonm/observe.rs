@@ -17,7 +17,7 @@ use super::wire::{
     Order, Plan, Status, Tasks, canonical,
 };
 use super::{LastObservation, Sonm};
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{self, Commitments, Complete, Failure, Id, List, Restore, Term};
 
 /// Maximum number of concurrent calls.
@@ -31,7 +31,7 @@ const ATTEMPTS: usize = 5;
 const NO_MAINTENANCE: SignedDuration = SignedDuration::from_hours(50 * 366 * 24);
 
 fn invalid(text: impl AsRef<str>) -> Problem {
-    Kind::MarketInvalid.because(text)
+    ProblemType::MarketInvalid.because(text)
 }
 
 /// The content of `restore`: the plan to offer again, and how to recognize it on the market.

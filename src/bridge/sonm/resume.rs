@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::Sonm;
 use super::observe::Payload;
 use super::wire::{Name, Plan};
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::Order;
 
 impl Sonm {
@@ -23,7 +23,7 @@ impl Sonm {
             .map(|order| {
                 let payload: Payload =
                     serde_json::from_str(order.restore.as_str()).map_err(|_| {
-                        Kind::InvalidRestore.because(format!(
+                        ProblemType::InvalidRestore.because(format!(
                             "`restore` of order {} is not from this bridge: send it unchanged",
                             order.id
                         ))

@@ -1,77 +1,77 @@
-//! Why a call has not brought what it should, each with the reason of a condition.
+//! Errors of the client, each with the reason of a condition.
 
 use std::time::Duration;
 
 use crate::api::reason::Reason;
-use crate::deals::problem::{Kind, Problem};
+use crate::deals::problem::{Problem, ProblemType};
 
-/// Why a call has not brought what it should. What was asked for by a change may still be done after
-/// [`Error::Unreachable`], [`Error::Timeout`] and [`Error::Invalid`].
+/// A call failed. After [`Error::Unreachable`], [`Error::Timeout`] and [`Error::Invalid`] the server may
+/// have made the requested change all the same.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// Nobody has said which account the operator runs as.
+    /// The operator was started without a service account.
     #[error(
         "the operator does not know its own service account, by which a server of the Deals API \
          knows it: start it with --service-account NAMESPACE/NAME"
     )]
     NoServiceAccount,
     /// There is no such Service.
-    #[error("there is no Service {0}")]
+    #[error("Service {0} does not exist: create it, or correct `spec.deals.source`")]
     ServiceNotFound(String),
-    /// It is no Service that can be dialled.
-    #[error("the Service {service} {why}")]
+    /// The Service cannot be dialled.
+    #[error("Service {service} {why}")]
     ServiceUnusable {
-        /// Its name.
+        /// Name of the Service.
         service: String,
-        /// What is wrong with it.
+        /// Cause and remedy, after the Service's name.
         why: String,
     },
-    /// The certificate authority cannot be had.
-    #[error("the certificate authority of {place}: {why}")]
+    /// The certificate authority cannot be read.
+    #[error("the certificate authority in {place} cannot be used: {why}")]
     AuthorityUnusable {
         /// ConfigMap and key.
         place: String,
-        /// What is wrong with it.
+        /// The cause.
         why: String,
     },
-    /// The API server gives no token.
-    #[error("no token for the account {account}: {why}")]
+    /// The API server issues no token.
+    #[error("the API server issues no token for service account {account}: {why}")]
     TokenRefused {
         /// `NAMESPACE/NAME`.
         account: String,
-        /// What the API server said.
+        /// Message of the API server.
         why: String,
     },
-    /// The API server did not do what was asked.
-    #[error("{what}: {why}")]
+    /// A request to the API server failed.
+    #[error("{what} failed: {why}")]
     Cluster {
-        /// What was asked.
+        /// The request.
         what: &'static str,
-        /// What became of it.
+        /// The cause.
         why: String,
     },
-    /// The server is not the one that the authority vouches for, or speaks no TLS.
-    #[error("no TLS with the server: {0}")]
+    /// The server's certificate is not of the authority, or the server speaks no TLS.
+    #[error("the TLS handshake with the server of the Deals API failed: {0}")]
     Tls(String),
-    /// No connection, or one that broke before it brought an answer.
-    #[error("the server cannot be reached: {0}")]
+    /// No connection, or one that broke before the answer.
+    #[error("the server of the Deals API cannot be reached: {0}")]
     Unreachable(String),
     /// No answer in time.
-    #[error("the server did not answer within {} s", .0.as_secs())]
+    #[error("the server of the Deals API did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
-    /// The answer cannot be used.
-    #[error("the server's answer cannot be used: {0}")]
+    /// The answer differs from the contract.
+    #[error("the answer of the server of the Deals API does not follow the contract: {0}")]
     Invalid(String),
-    /// The server has told what is wrong.
+    /// The server has answered with a problem.
     #[error(transparent)]
     Problem(Problem),
-    /// More was to be sent than a request may have. Nothing was.
-    #[error("more than one request may have: {0}")]
+    /// A request would be larger than the contract permits. Nothing was sent.
+    #[error("the request is too large for the Deals API, and was not sent: {0}")]
     TooLarge(String),
 }
 
 impl Error {
-    /// The reason of a condition; docs/conditions.md has what to do about each.
+    /// Returns the reason of the condition. docs/conditions.md has a remedy for each.
     pub fn reason(&self) -> Reason {
         match self {
             Self::NoServiceAccount => Reason::NoServiceAccount,
@@ -86,36 +86,36 @@ impl Error {
             Self::Invalid(_) => Reason::MarketInvalid,
             Self::TooLarge(_) => Reason::RequestTooLarge,
             Self::Problem(problem) => match problem.kind {
-                // What the client never gives cause for: the server is of another contract.
-                Kind::InvalidRequest
-                | Kind::NotFound
-                | Kind::MethodNotAllowed
-                | Kind::BodyTooLarge
-                | Kind::UnsupportedMediaType
-                | Kind::MarketInvalid => Reason::MarketInvalid,
-                Kind::InvalidRestore => Reason::InvalidRestore,
-                Kind::Unauthenticated => Reason::Unauthenticated,
-                Kind::UnknownKey => Reason::UnknownKey,
-                Kind::StaleEpoch => Reason::StaleEpoch,
-                Kind::Misconfigured => Reason::BridgeMisconfigured,
-                Kind::MarketRefused => Reason::MarketRefused,
-                Kind::MarketUnreachable => Reason::MarketUnreachable,
-                Kind::MarketTimeout => Reason::MarketTimeout,
+                // The client sends no such requests: the server implements another contract.
+                ProblemType::InvalidRequest
+                | ProblemType::NotFound
+                | ProblemType::MethodNotAllowed
+                | ProblemType::BodyTooLarge
+                | ProblemType::UnsupportedMediaType
+                | ProblemType::MarketInvalid => Reason::MarketInvalid,
+                ProblemType::InvalidRestore => Reason::InvalidRestore,
+                ProblemType::Unauthenticated => Reason::Unauthenticated,
+                ProblemType::UnknownKey => Reason::UnknownKey,
+                ProblemType::StaleEpoch => Reason::StaleEpoch,
+                ProblemType::Misconfigured => Reason::BridgeMisconfigured,
+                ProblemType::MarketRefused => Reason::MarketRefused,
+                ProblemType::MarketUnreachable => Reason::MarketUnreachable,
+                ProblemType::MarketTimeout => Reason::MarketTimeout,
             },
         }
     }
 
-    /// Whether the server does not know the key that the cluster signs tokens with now.
+    /// Returns whether the server does not know the key by which the cluster signs tokens.
     pub fn unknown_key(&self) -> bool {
-        self.is(Kind::UnknownKey)
+        self.is(ProblemType::UnknownKey)
     }
 
-    /// Whether a newer leader has been heard of.
+    /// Returns whether the server has seen the epoch of a newer leader.
     pub fn stale_epoch(&self) -> bool {
-        self.is(Kind::StaleEpoch)
+        self.is(ProblemType::StaleEpoch)
     }
 
-    fn is(&self, kind: Kind) -> bool {
+    fn is(&self, kind: ProblemType) -> bool {
         matches!(self, Self::Problem(problem) if problem.kind == kind)
     }
 }

@@ -1,5 +1,4 @@
-//! One request over one connection. There is no pool, no proxy, no redirect and no host but the
-//! address that is given.
+//! Sends one request over one connection to the given address. There is no pool, no proxy and no redirect.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -23,11 +22,11 @@ use super::token::Token;
 use crate::deals::types::{EPOCH_HEADER, MEDIA_TYPE, cleaned};
 use crate::lease::Epoch;
 
-/// How long a connection may take to come about, TLS included.
+/// Limit for connecting, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Most bytes of a look.
-const LONGEST_LOOK: usize = 8 * 1024 * 1024;
+/// Most bytes of an answer to `GET /v1/commitments`.
+const LONGEST_COMMITMENTS: usize = 8 * 1024 * 1024;
 
 /// Most bytes of any other answer.
 const LONGEST_OTHER: usize = 64 * 1024;
@@ -37,18 +36,18 @@ const LONGEST_HEAD: usize = 64 * 1024;
 
 const USER_AGENT: &str = concat!("torpor/", env!("CARGO_PKG_VERSION"));
 
-/// What is asked for.
+/// A request.
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) path: &'static str,
-    /// The epoch of a change; none of a look.
+    /// The epoch of a change; `None` for an observation.
     pub(super) epoch: Option<Epoch>,
     pub(super) body: Option<Bytes>,
-    /// What it is answered when all went well.
+    /// Status of the answer that means success.
     pub(super) success: StatusCode,
 }
 
-/// What was answered.
+/// An answer.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -59,7 +58,7 @@ pub(super) struct Answer {
     pub(super) complete: Timestamp,
 }
 
-/// Sends a call and reads its answer to the end.
+/// Sends a call and returns its whole answer.
 pub(super) async fn exchange(
     endpoint: &Endpoint,
     call: &Call,
@@ -69,7 +68,7 @@ pub(super) async fn exchange(
     let unreachable = |error: std::io::Error| Error::Unreachable(cleaned(&error.to_string()));
     let connecting = async {
         let stream = TcpStream::connect(endpoint.address).await.map_err(unreachable)?;
-        // Nagle's algorithm saves nothing where everything is there to be sent at once.
+        // The whole request is sent at once: Nagle's algorithm would only delay it.
         stream.set_nodelay(true).map_err(unreachable)?;
         let Some(tls) = &endpoint.tls else { return Ok(Either::Left(stream)) };
         match tls.connector.connect(tls.name.clone(), stream).await {
@@ -100,13 +99,13 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| broken(&error))?;
-    // Aborted, and so closed, when this is dropped: with the answer, or when that is given up.
+    // Dropping the set aborts the task and so closes the connection.
     let mut connections = JoinSet::new();
     connections.spawn(connection);
     let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
     let (head, body) = response.into_parts();
-    let look = call.epoch.is_none() && head.status == call.success;
-    let body = read(body, if look { LONGEST_LOOK } else { LONGEST_OTHER }).await?;
+    let commitments = call.epoch.is_none() && head.status == call.success;
+    let body = read(body, if commitments { LONGEST_COMMITMENTS } else { LONGEST_OTHER }).await?;
     let complete = Timestamp::now();
     if token.is_in(&body) {
         return Err(Error::Invalid("it repeats the token".to_owned()));
@@ -130,11 +129,11 @@ fn request(endpoint: &Endpoint, call: &Call, token: &Token) -> Result<Request<Fu
         request = request.header(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     }
     let body = Full::new(call.body.clone().unwrap_or_default());
-    // Only the host could be in the way, which is made of labels.
+    // Building fails only for an invalid host, and the host consists of labels.
     request.body(body).map_err(|error| Error::Invalid(error.to_string()))
 }
 
-/// What it means that there is no head of an answer.
+/// Returns the error for a connection that ended before the head of an answer.
 fn broken(error: &hyper::Error) -> Error {
     let inner = error.source().map(|inner| format!(": {inner}")).unwrap_or_default();
     let text = cleaned(&format!("{error}{inner}"));

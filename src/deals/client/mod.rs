@@ -1,9 +1,8 @@
-//! The operator's client of the Deals API: it holds no market's credentials, speaks to nobody but the
-//! Service in the object's own namespace, and believes no answer that is not exactly as the contract
-//! has it.
+//! The operator's client of the Deals API. It holds no credentials of a market, connects only to a
+//! Service in the object's own namespace, and refuses every answer that differs from the contract.
 //!
-//! The way through one call: [`service`] finds the server, [`token`] what it knows us by, [`exchange`]
-//! asks, and [`answer`] says what it means.
+//! For each call [`service`] finds the server, [`token`] gets the token, [`exchange`] sends the request and
+//! [`answer`] reads the answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,19 +32,19 @@ mod token;
 pub use self::error::Error;
 pub use self::token::{Account, NotAnAccount, audience};
 
-/// How long a look may take in all: that of a SONM worker takes many calls.
-const LOOK_TIMEOUT: Duration = Duration::from_mins(1);
+/// Limit for an observation in all: the bridge makes many calls to a SONM node for one.
+const OBSERVE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long a change may take in all.
+/// Limit for a change in all.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the API server may take for one request.
+/// Limit for one request to the API server.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The pauses before a look is tried again. No more: whoever called comes again.
-const LOOK_PAUSES: &[Duration] = &[Duration::from_millis(100), Duration::from_millis(400)];
+/// Pauses before an observation is tried again. There are few, as the next iteration observes again.
+const OBSERVE_PAUSES: &[Duration] = &[Duration::from_millis(100), Duration::from_millis(400)];
 
-/// A change is tried again once, and at once.
+/// Pauses before a change is tried again: once, and at once.
 const CHANGE_PAUSES: &[Duration] = &[Duration::ZERO];
 
 /// A client. Cheap to clone; clones share the tokens.
@@ -56,35 +55,35 @@ pub struct Client {
     tokens: Arc<Tokens>,
 }
 
-/// Whom to ask.
+/// A server of the Deals API.
 #[derive(Clone, Copy, Debug)]
 pub struct Server<'a> {
-    /// The object that asks.
+    /// The object with `spec.deals`.
     pub holder: &'a Holder,
-    /// Where its Deals API is served, in its own namespace.
+    /// Service and port, in the object's namespace.
     pub source: &'a SourceStatus,
 }
 
-/// What was seen, and when, by this machine's clock.
+/// Commitments, with the time of their observation by this machine's clock.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Look {
-    /// All that binds.
+pub struct Observation {
+    /// Open deals, orders and tasks.
     pub commitments: Commitments,
-    /// Before it was asked for.
+    /// Before the request was sent.
     pub began: Timestamp,
-    /// After the last of it was read.
+    /// After the last byte of the answer was read.
     pub complete: Timestamp,
 }
 
 impl Client {
-    /// One that is known by the tokens of an account. Without an account each call is
+    /// Creates a client that authenticates by tokens of the account. Without an account each call returns
     /// [`Error::NoServiceAccount`].
     pub fn new(kube: Kube, account: impl Into<Option<Account>>) -> Self {
         Self { kube, account: account.into(), tokens: Arc::default() }
     }
 
-    /// All that binds at the moment.
-    pub async fn look(&self, server: &Server<'_>) -> Result<Look, Error> {
+    /// Returns the open deals, orders and tasks.
+    pub async fn observe(&self, server: &Server<'_>) -> Result<Observation, Error> {
         let call = Call {
             method: Method::GET,
             path: "/v1/commitments",
@@ -93,10 +92,10 @@ impl Client {
             success: StatusCode::OK,
         };
         let answer = self.call(server, &call).await?;
-        answer::look(&call, &answer)
+        answer::observation(&call, &answer)
     }
 
-    /// Announces when the maintenance begins; `None` takes back what was announced.
+    /// Announces the start of the maintenance; `None` withdraws the announcement.
     pub async fn announce(
         &self,
         server: &Server<'_>,
@@ -111,7 +110,7 @@ impl Client {
         self.change(server, Call { method, path, epoch: Some(epoch), body, success }).await
     }
 
-    /// Has orders withdrawn, deals closed and tasks ended. The looks tell when it is done.
+    /// Requests to withdraw orders, close deals and end tasks. Later observations show the progress.
     pub async fn drain(
         &self,
         server: &Server<'_>,
@@ -124,8 +123,8 @@ impl Client {
         self.change(server, Call { method, path, epoch: Some(epoch), body, success }).await
     }
 
-    /// Has orders offered again; none of them only ends a drain that still runs. More than a request may
-    /// have is [`Error::TooLarge`], and nothing is sent.
+    /// Offers orders again; an empty list only ends a drain that still runs. Returns [`Error::TooLarge`] for
+    /// more orders than a request may have, and sends nothing then.
     pub async fn resume(
         &self,
         server: &Server<'_>,
@@ -145,12 +144,12 @@ impl Client {
     }
 
     async fn call(&self, server: &Server<'_>, call: &Call) -> Result<Answer, Error> {
-        let patience = if call.epoch.is_none() { LOOK_TIMEOUT } else { CHANGE_TIMEOUT };
+        let patience = if call.epoch.is_none() { OBSERVE_TIMEOUT } else { CHANGE_TIMEOUT };
         let asked = timeout(patience, self.authenticated(server, call)).await;
         asked.unwrap_or(Err(Error::Timeout(patience)))
     }
 
-    /// Asks with a token that is fresh enough; with a new one, once, where one that was kept is refused.
+    /// Sends a call with a cached token, and once more with a new token if the server refuses the cached one.
     async fn authenticated(&self, server: &Server<'_>, call: &Call) -> Result<Answer, Error> {
         let account = self.account.as_ref().ok_or(Error::NoServiceAccount)?;
         let endpoint = Endpoint::find(&self.kube, server).await?;
@@ -165,11 +164,11 @@ impl Client {
     }
 }
 
-/// Asks, and asks again where the connection did not come about or broke without an answer. Whether a
-/// change was made then is not known, and doesn't matter: each is the same made once or twice.
+/// Sends a call, and sends it again after a failed or broken connection. A change may have been made by
+/// then; repeating it has no further effect.
 async fn ask(endpoint: &Endpoint, call: &Call, token: &Token) -> Result<Answer, Error> {
-    let look = call.epoch.is_none();
-    let mut pauses = if look { LOOK_PAUSES } else { CHANGE_PAUSES }.iter();
+    let observes = call.epoch.is_none();
+    let mut pauses = if observes { OBSERVE_PAUSES } else { CHANGE_PAUSES }.iter();
     loop {
         let outcome = exchange(endpoint, call, token).await;
         let (status, error) = match &outcome {
@@ -179,9 +178,10 @@ async fn ask(endpoint: &Endpoint, call: &Call, token: &Token) -> Result<Answer, 
         tracing::debug!(server = endpoint.host, path = call.path, status, error, "asked");
         let again = match &outcome {
             Err(error) => matches!(error, Error::Unreachable(_)),
-            // Who says when to come again means it.
+            // A Retry-After is longer than the pauses: the next iteration comes after it.
             Ok(answer) => {
-                look && answer.status == StatusCode::SERVICE_UNAVAILABLE
+                observes
+                    && answer.status == StatusCode::SERVICE_UNAVAILABLE
                     && !answer.headers.contains_key(header::RETRY_AFTER)
             }
         };
@@ -196,13 +196,13 @@ fn written(body: &impl Serialize) -> Result<Bytes, Error> {
     // Types whose keys are all strings always make JSON.
     let body = serde_json::to_vec(body).map_err(|error| Error::Invalid(error.to_string()))?;
     if body.len() > LONGEST_BODY {
-        let text = format!("its body has {} bytes, and {LONGEST_BODY} is the most", body.len());
+        let text = format!("its body has {} bytes of at most {LONGEST_BODY}", body.len());
         return Err(Error::TooLarge(text));
     }
     Ok(body.into())
 }
 
-/// What the API server answers.
+/// Returns the API server's answer.
 async fn cluster<T>(
     what: &'static str,
     asked: impl Future<Output = kube::Result<T>>,
@@ -210,7 +210,7 @@ async fn cluster<T>(
     let why = match timeout(CLUSTER_TIMEOUT, asked).await {
         Ok(Ok(answer)) => return Ok(answer),
         Ok(Err(error)) => cleaned(&message(&error)),
-        Err(_) => format!("no answer of the API server in {} s", CLUSTER_TIMEOUT.as_secs()),
+        Err(_) => format!("the API server did not answer within {} s", CLUSTER_TIMEOUT.as_secs()),
     };
     Err(Error::Cluster { what, why })
 }

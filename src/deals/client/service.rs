@@ -1,4 +1,4 @@
-//! Where an object's server is: the `ClusterIP` of a Service in its own namespace, and nowhere else.
+//! Finds the server of an object: the `ClusterIP` of a Service in the object's namespace, and nothing else.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,18 +25,18 @@ pub(super) struct Endpoint {
     pub(super) tls: Option<Tls>,
 }
 
-/// How the server is known.
+/// The server's name and the authority of its certificate.
 pub(super) struct Tls {
     pub(super) connector: TlsConnector,
     pub(super) name: ServerName<'static>,
 }
 
 impl Endpoint {
-    /// Asks the API server where it is now.
+    /// Reads the Service from the API server.
     pub(super) async fn find(kube: &Client, server: &Server<'_>) -> Result<Self, Error> {
         let namespace = &server.holder.namespace;
         let name = &server.source.service;
-        // It becomes part of a path and of a host's name.
+        // The name becomes part of a path and of a host name.
         if !is_label(name) {
             return Err(Error::ServiceNotFound(cleaned(name)));
         }
@@ -54,7 +54,7 @@ impl Endpoint {
     }
 }
 
-/// Whether it can be the name of a Service (RFC 1035).
+/// Returns whether a Service can have this name (RFC 1035).
 fn is_label(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|first: char| first.is_ascii_lowercase())
@@ -63,21 +63,21 @@ fn is_label(name: &str) -> bool {
 
 fn address(service: &ServiceSpec, port: i32) -> Result<SocketAddr, String> {
     if service.type_.as_deref() == Some("ExternalName") {
-        return Err("is an ExternalName, which leads out of the namespace: write one with a \
-                    selector, or with EndpointSlices of your own"
-            .to_owned());
+        return Err(
+            "is of type ExternalName, which leads out of the namespace: create a Service with \
+                    a selector, or with EndpointSlices of your own"
+                .to_owned(),
+        );
     }
     let address = match service.cluster_ip.as_deref() {
         Some("None") => {
-            return Err(
-                "is headless, and only a ClusterIP is dialled: leave out `clusterIP: None`"
-                    .to_owned(),
-            );
+            return Err("is headless, and Torpor dials only a ClusterIP: remove `clusterIP: None`"
+                .to_owned());
         }
         None | Some("") => return Err("has no ClusterIP yet".to_owned()),
-        Some(address) => address
-            .parse::<IpAddr>()
-            .map_err(|_| format!("has the ClusterIP {}, which is no address", cleaned(address)))?,
+        Some(address) => address.parse::<IpAddr>().map_err(|_| {
+            format!("has the ClusterIP {}, which is no IP address", cleaned(address))
+        })?,
     };
     let ports = service.ports.as_deref().unwrap_or_default();
     let tcp = |protocol: Option<&str>| matches!(protocol, None | Some("TCP"));
@@ -89,29 +89,31 @@ fn address(service: &ServiceSpec, port: i32) -> Result<SocketAddr, String> {
             .filter(|one| tcp(one.protocol.as_deref()))
             .map(|one| one.port.to_string())
             .collect();
-        format!("has no TCP port {port}, only: {}", cleaned(&has.join(", ")))
+        format!("has no TCP port {port}; its TCP ports are: {}", cleaned(&has.join(", ")))
     })?;
     Ok(SocketAddr::new(address, number))
 }
 
-/// TLS by the one authority, and none of those that this machine trusts otherwise.
+/// Returns TLS settings that trust this authority alone.
 async fn tls(kube: &Client, namespace: &str, place: &CaStatus, host: &str) -> Result<Tls, Error> {
     let unusable = |why: String| Error::AuthorityUnusable {
         place: cleaned(&format!("ConfigMap {}, key {}", place.name, place.key)),
         why: cleaned(&why),
     };
-    // It becomes part of a path.
+    // The name becomes part of a path.
     if place.name.is_empty() || place.name.split('.').any(|label| !is_part(label)) {
-        return Err(unusable("no ConfigMap can have this name".to_owned()));
+        return Err(unusable(
+            "no ConfigMap can have this name: correct `caConfigMapRef.name`".to_owned(),
+        ));
     }
     let maps: Api<ConfigMap> = Api::namespaced(kube.clone(), namespace);
     let map = cluster("reading the ConfigMap", maps.get_opt(&place.name)).await?;
-    let map = map.ok_or_else(|| unusable("there is no such ConfigMap".to_owned()))?;
+    let map = map.ok_or_else(|| unusable("the ConfigMap does not exist".to_owned()))?;
     let text = map.data.and_then(|mut data| data.remove(&place.key));
-    let text = text.ok_or_else(|| unusable("the ConfigMap has no such key".to_owned()))?;
+    let text = text.ok_or_else(|| unusable("the ConfigMap does not have this key".to_owned()))?;
     let config = trusting(&text).map_err(unusable)?;
     let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| unusable(format!("{host} is no name that a certificate can have")))?;
+        .map_err(|_| unusable(format!("a certificate cannot have the name {host}")))?;
     Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name })
 }
 
@@ -121,15 +123,15 @@ fn is_part(label: &str) -> bool {
 
 fn trusting(authority: &str) -> Result<ClientConfig, String> {
     if authority.len() > LONGEST_AUTHORITY {
-        return Err(format!("it has more than {LONGEST_AUTHORITY} bytes"));
+        return Err(format!("the value has more than {LONGEST_AUTHORITY} bytes"));
     }
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
-        let certificate = certificate.map_err(|error| format!("no PEM: {error}"))?;
+        let certificate = certificate.map_err(|error| format!("the value is no PEM: {error}"))?;
         roots.add(certificate).map_err(|error| error.to_string())?;
     }
     if roots.is_empty() {
-        return Err("there is no certificate in it (PEM)".to_owned());
+        return Err("the value has no PEM certificate".to_owned());
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -165,9 +167,9 @@ mod tests {
             (of("None"), 8080, "headless"),
             (of(""), 8080, "no ClusterIP yet"),
             (json!({"ports": ports}), 8080, "no ClusterIP yet"),
-            (of("example.org"), 8080, "is no address"),
+            (of("example.org"), 8080, "is no IP address"),
             (external, 8080, "ExternalName"),
-            (of("10.96.0.7"), 80, "has no TCP port 80, only: 8080"),
+            (of("10.96.0.7"), 80, "has no TCP port 80; its TCP ports are: 8080"),
             (of("10.96.0.7"), 53, "has no TCP port 53"),
             (json!({"clusterIP": "10.96.0.7", "ports": [{"port": 65537}]}), 65537, "no TCP port"),
         ] {

@@ -1,4 +1,4 @@
-//! Tokens of the operator's own service account, one for each object, kept in memory.
+//! Tokens of the operator's own service account, one for each object, cached in memory.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::apiserver::request::{code, message};
 use crate::deals::types::{MEDIA_TYPE, cleaned};
 use crate::hold::record::Holder;
 
-/// How long a token is asked for: as short as Kubernetes gives them.
+/// Requested lifetime of a token: the shortest that Kubernetes permits.
 const SECONDS: u64 = 600;
 
 const SCHEME: &str = "Bearer ";
@@ -37,7 +37,7 @@ impl fmt::Display for Account {
     }
 }
 
-/// An account is written `NAMESPACE/NAME`.
+/// The text is not `NAMESPACE/NAME`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("write it as NAMESPACE/NAME, for example torpor-system/torpor")]
 pub struct NotAnAccount;
@@ -59,13 +59,13 @@ impl FromStr for Account {
     }
 }
 
-/// The audience of the one server that may take a token: a token that one tenant sees is worth nothing
-/// at another's.
+/// Returns the audience of the one server that may accept a token: a tenant cannot use a token it has seen
+/// at another tenant's server.
 pub fn audience(holder: &Holder) -> String {
     format!("deals.torpor.dev/{}/{}/{}", holder.namespace, holder.kind, holder.name)
 }
 
-/// A header `Authorization` that is never shown: it says that it is sensitive.
+/// The header `Authorization`, marked sensitive so that no log shows it.
 #[derive(Clone, Debug)]
 pub(super) struct Token(HeaderValue);
 
@@ -81,32 +81,32 @@ impl Token {
         self.0.clone()
     }
 
-    /// Whether somebody repeats it, who might be quoted.
+    /// Returns whether a text repeats the token. Messages may quote such a text.
     pub(super) fn is_in(&self, text: &[u8]) -> bool {
         let secret = &self.0.as_bytes()[SCHEME.len()..];
         text.windows(secret.len()).any(|part| part == secret)
     }
 }
 
-/// Whether a token was there before this call.
+/// Whether a token is from the cache.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Age {
     Kept,
     New,
 }
 
-/// The tokens that have been given, by audience.
+/// The cached tokens, by audience.
 #[derive(Debug, Default)]
 pub(super) struct Tokens(Mutex<HashMap<String, Kept>>);
 
 #[derive(Debug)]
 struct Kept {
     token: Token,
-    /// When about half its life is over: then it is as good as gone.
+    /// End of about half the token's lifetime; it is replaced then.
     until: Instant,
 }
 
-/// What is read of a `TokenRequest` (authentication.k8s.io/v1).
+/// The fields of a `TokenRequest` (authentication.k8s.io/v1) that are read.
 #[derive(Deserialize)]
 struct Answer {
     spec: Spec,
@@ -125,7 +125,7 @@ struct Status {
 }
 
 impl Tokens {
-    /// A token for that audience.
+    /// Returns a token for an audience, from the cache if it is fresh enough.
     pub(super) async fn get(
         &self,
         kube: &Client,
@@ -139,7 +139,7 @@ impl Tokens {
         }
     }
 
-    /// A new token for that audience, whatever there is.
+    /// Requests a new token for an audience.
     pub(super) async fn renew(
         &self,
         kube: &Client,
@@ -155,12 +155,12 @@ impl Tokens {
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
-        // A panic elsewhere leaves a map that is still whole.
+        // The map is valid even after a panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Asks the API server for a token. Returns how long it lives, too.
+/// Requests a token from the API server. Returns the token and its lifetime.
 async fn request(
     kube: &Client,
     account: &Account,
@@ -179,7 +179,7 @@ async fn request(
         .header(header::CONTENT_TYPE, MEDIA_TYPE)
         .body(body.to_string().into_bytes())
         .map_err(|_| failed("the request cannot be written"))?;
-    // Not by a type: the client would log an answer that it cannot read, token and all.
+    // As text: the typed client would log an answer that it cannot parse, with the token.
     let asked = cluster(WHAT, async {
         match kube.request_text(request).await {
             Err(no) if matches!(code(&no), Some(400 | 403 | 404 | 422)) => {
@@ -190,9 +190,10 @@ async fn request(
     });
     let refused = |why| Error::TokenRefused { account: account.to_string(), why };
     let text = asked.await?.map_err(refused)?;
-    let answer: Answer =
-        serde_json::from_str(&text).map_err(|_| failed("the API server's answer has no token"))?;
-    let token = Token::new(&answer.status.token).ok_or_else(|| failed("the token is none"))?;
+    let answer: Answer = serde_json::from_str(&text)
+        .map_err(|_| failed("the API server's answer holds no token"))?;
+    let token = Token::new(&answer.status.token)
+        .ok_or_else(|| failed("the API server's token is empty or no header value"))?;
     Ok((token, Duration::from_secs(answer.spec.expiration_seconds.min(SECONDS))))
 }
 

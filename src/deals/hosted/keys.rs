@@ -1,4 +1,5 @@
-//! What a bridge verifies tokens by, as the API server publishes it and as a ConfigMap keeps it.
+//! Keys and issuer of the cluster's tokens, as the API server publishes them and a bridge's ConfigMap keeps
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +8,12 @@ use serde_json::Value;
 
 use crate::deals::files;
 
-/// The key of the ConfigMap with the issuer of the cluster's tokens.
+/// Key of the ConfigMap for the issuer.
 pub(super) const ISSUER: &str = "issuer";
-/// Longest key set that is kept, in bytes: a ConfigMap has no room for more than four of them.
+/// Most bytes of a key set. A ConfigMap holds at most 1 MiB.
 const LONGEST: usize = 256 * 1024;
 
-/// The cluster's published keys, and who issues its tokens.
+/// The cluster's published keys, and the issuer of its tokens.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Keys {
     /// The key set, as JSON.
@@ -27,7 +28,7 @@ struct Discovery {
 }
 
 impl Keys {
-    /// Of what the API server answers.
+    /// Parses the API server's answers.
     pub(super) fn published(discovery: &str, jwks: String) -> Result<Self, &'static str> {
         let discovery: Discovery = serde_json::from_str(discovery)
             .map_err(|_| "the API server's discovery document names no issuer")?;
@@ -35,10 +36,10 @@ impl Keys {
             return Err("the API server's key set is longer than 256 KiB");
         }
         let keys = Self { jwks, issuer: discovery.issuer };
-        if keys.usable() { Ok(keys) } else { Err("the API server publishes none") }
+        if keys.usable() { Ok(keys) } else { Err("the API server publishes no key") }
     }
 
-    /// Of what a ConfigMap holds; none where something is missing.
+    /// Parses the data of a ConfigMap. Returns `None` for missing or unusable data.
     pub(super) fn kept(data: &BTreeMap<String, String>) -> Option<Self> {
         let text = |key: &str| data.get(key).cloned();
         let keys = Self { jwks: text(files::KEYS)?, issuer: text(ISSUER)? };
@@ -52,7 +53,7 @@ impl Keys {
     }
 }
 
-/// The epoch that a ConfigMap holds.
+/// Returns the epoch in the data of a ConfigMap.
 pub(super) fn epoch(data: &BTreeMap<String, String>) -> Option<i32> {
     data.get(files::EPOCH)?.trim().parse().ok()
 }

@@ -1,4 +1,4 @@
-//! What a bridge consists of, as manifests: pure.
+//! Manifests of a bridge. Pure.
 
 use serde_json::{Map, Value, json};
 
@@ -6,6 +6,7 @@ use super::keys::{ISSUER, Keys};
 use crate::api::database::SecretKeyRef;
 use crate::api::deals::{DealsSource, PostgresSource, SonmSource};
 use crate::api::labels::{APP, MANAGED_BY, TORPOR};
+use crate::api::pod::hardened_with_secret_files;
 use crate::deals::client::audience;
 use crate::deals::{Account, files};
 use crate::hold::lever::digest;
@@ -15,27 +16,27 @@ use crate::truncate::{CA_VARIABLE, URL_VARIABLE};
 
 /// The port of every bridge's Service.
 pub const PORT: i32 = 8080;
-/// Its name, and that of the container's.
+/// Name of the port.
 const PORT_NAME: &str = "deals";
-/// The label by which everything of one object is found.
+/// Label of everything that belongs to one object's bridge.
 pub const BRIDGE_OF: &str = "torpor.dev/bridge-of";
-/// The application's name in the labels of a bridge.
+/// Value of the application label of a bridge.
 const BRIDGE: &str = "torpor-bridge";
-/// The container.
+/// Name of the container.
 pub(super) const CONTAINER: &str = "bridge";
-/// The annotation of a pod with the digest of the settings that it runs with.
+/// Annotation of a pod: digest of the settings that it runs with.
 pub const SETTINGS: &str = "torpor.dev/settings";
-/// The annotation with the digest of a manifest as it was written: what an older Torpor has written
-/// and this one does not is seen by it.
+/// Annotation with the digest of the applied manifest. It shows that an older Torpor has applied fields that
+/// this one does not.
 const MANIFEST: &str = "torpor.dev/manifest";
-/// Where keys and epoch are mounted.
+/// Mount path of keys and epoch.
 const CONFIG_DIRECTORY: &str = "/etc/torpor/bridge";
-/// Where a Secret is mounted, in a folder of its name: so messages on its file name it.
+/// Mount path of a Secret, in a folder of its name, so that messages about the file name the Secret.
 const SECRETS_DIRECTORY: &str = "/etc/torpor/secrets";
-/// Fields that mean something else with one entry more: they are compared as a whole.
+/// Fields that are compared as a whole, as one more entry would change their meaning.
 const WHOLE: [&str; 3] = ["selector", "podSelector", "namespaceSelector"];
 
-/// A market that the operator runs the bridge to.
+/// A market for which the operator runs the bridge.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Market<'a> {
     /// `deals.source.sonm`
@@ -45,13 +46,13 @@ pub(super) enum Market<'a> {
 }
 
 impl<'a> Market<'a> {
-    /// None where somebody else serves the API.
+    /// Returns `None` for a server that is not run by the operator.
     pub(super) fn of(source: &'a DealsSource) -> Option<Self> {
         let sonm = source.sonm.as_ref().map(Self::Sonm);
         sonm.or_else(|| source.postgres.as_ref().map(Self::Postgres))
     }
 
-    /// The digest of the settings. They are bounded, and hold no secret.
+    /// Returns the digest of the settings, which hold no secret.
     pub(super) fn digest(self) -> String {
         // Structs of strings always serialise.
         digest(
@@ -70,7 +71,7 @@ impl<'a> Market<'a> {
         }
     }
 
-    /// The Secret that is mounted as a file: that of the node's key, or of the database's authority.
+    /// Returns the Secret to mount: the node's key, or the database's certificate authority.
     fn mounted(self) -> Option<&'a SecretKeyRef> {
         match self {
             Self::Sonm(sonm) => sonm.key_secret_ref.as_ref(),
@@ -119,18 +120,18 @@ impl<'a> Market<'a> {
     }
 }
 
-/// A variable with exactly this value. Kubernetes expands `$(NAME)` and makes one `$` of two, which
-/// SQL has as quotes.
+/// Returns a variable with exactly this value. Kubernetes would expand `$(NAME)` and replace `$$`, which
+/// quotes strings in SQL, by `$`.
 fn literal(name: &str, value: &str) -> Value {
     json!({"name": name, "value": value.replace('$', "$$")})
 }
 
-/// Where the file of a Secret is mounted.
+/// Returns the path of a Secret's file.
 fn file(secret: &SecretKeyRef) -> String {
     format!("{SECRETS_DIRECTORY}/{}/{}", secret.name, secret.key)
 }
 
-/// The name of the Deployment, the Service and the NetworkPolicy.
+/// Returns the name of the Deployment, the Service and the NetworkPolicy.
 pub(super) fn name(holder: &Holder) -> String {
     let kind = match holder.kind.as_str() {
         "MaintenanceWindow" => "mw".to_owned(),
@@ -140,32 +141,31 @@ pub(super) fn name(holder: &Holder) -> String {
     format!("torpor-{kind}-{}", holder.name)
 }
 
-/// The name of the ConfigMap with keys and epoch.
+/// Returns the name of the ConfigMap with keys and epoch.
 pub(super) fn config_name(holder: &Holder) -> String {
     format!("{}-bridge", name(holder))
 }
 
-/// The value of the label [`BRIDGE_OF`].
+/// Returns the value of the label [`BRIDGE_OF`].
 pub(crate) fn bridge_of(holder: &Holder) -> String {
     format!("{}.{}", holder.kind.to_lowercase(), holder.name)
 }
 
-/// The labels of a bridge's pods.
 fn pod_labels(holder: &Holder) -> Value {
     json!({APP: BRIDGE, BRIDGE_OF: bridge_of(holder)})
 }
 
-/// What everything of a bridge is listed by.
+/// Returns the label selector of the bridge's objects.
 pub(super) fn selector(holder: &Holder) -> String {
     format!("{MANAGED_BY}={TORPOR},{}", pod_selector(holder))
 }
 
-/// What its pods are listed by.
+/// Returns the label selector of the bridge's pods.
 pub(super) fn pod_selector(holder: &Holder) -> String {
     format!("{APP}={BRIDGE},{BRIDGE_OF}={}", bridge_of(holder))
 }
 
-/// What an object of a bridge is like, besides its spec.
+/// Returns a manifest with the metadata of a bridge's object and this body.
 fn object(holder: &Holder, kind: (&str, &str), name: &str, body: Value) -> Value {
     let (api_version, kind) = kind;
     let mut manifest = json!({
@@ -184,7 +184,7 @@ fn object(holder: &Holder, kind: (&str, &str), name: &str, body: Value) -> Value
     manifest
 }
 
-/// Keys, issuer and epoch.
+/// Returns the ConfigMap with keys, issuer and epoch.
 pub(super) fn config(holder: &Holder, keys: &Keys, epoch: Epoch) -> Value {
     let data = json!({"data": {
         files::KEYS: keys.jwks,
@@ -194,7 +194,6 @@ pub(super) fn config(holder: &Holder, keys: &Keys, epoch: Epoch) -> Value {
     object(holder, ("v1", "ConfigMap"), &config_name(holder), data)
 }
 
-/// Where it is reached.
 pub(super) fn service(holder: &Holder) -> Value {
     let spec = json!({"spec": {
         "type": "ClusterIP",
@@ -204,8 +203,8 @@ pub(super) fn service(holder: &Holder) -> Value {
     object(holder, ("v1", "Service"), &name(holder), spec)
 }
 
-/// Who may reach it, and whom it may. A market is a host name, of which a policy knows nothing: so it
-/// may go anywhere, also where another policy forbids that to all.
+/// Returns the NetworkPolicy: ingress from the operator alone, egress anywhere, as a policy cannot name the
+/// host of a market.
 pub(super) fn network_policy(holder: &Holder, account: &Account) -> Value {
     let spec = json!({"spec": {
         "podSelector": {"matchLabels": pod_labels(holder)},
@@ -223,7 +222,7 @@ pub(super) fn network_policy(holder: &Holder, account: &Account) -> Value {
     object(holder, ("networking.k8s.io/v1", "NetworkPolicy"), &name(holder), spec)
 }
 
-/// The Deployment, hardened as the truncation Job is.
+/// Returns the Deployment, hardened like the truncation Job.
 pub(super) fn deployment(
     holder: &Holder,
     market: Market,
@@ -250,8 +249,7 @@ pub(super) fn deployment(
     let mut mounts =
         vec![json!({"name": "bridge", "mountPath": CONFIG_DIRECTORY, "readOnly": true})];
     if let Some(SecretKeyRef { name, key }) = market.mounted() {
-        // Not there yet, it is told by the command, which names the file; the mount would only
-        // be waited for.
+        // Optional: the command reports a missing file by name, where the kubelet would only wait.
         volumes.push(json!({"name": "secret", "secret": {
             "secretName": name,
             "optional": true,
@@ -271,7 +269,7 @@ pub(super) fn deployment(
         probe
     };
     let spec = json!({"spec": {
-        // Two would not know of each other's drains.
+        // Two bridges would not know of each other's drains.
         "replicas": 1,
         "strategy": {"type": "Recreate"},
         "selector": {"matchLabels": pod_labels(holder)},
@@ -280,26 +278,15 @@ pub(super) fn deployment(
                 "labels": {MANAGED_BY: TORPOR, APP: BRIDGE, BRIDGE_OF: bridge_of(holder)},
                 "annotations": {SETTINGS: market.digest()},
             },
-            "spec": {
-                "automountServiceAccountToken": false,
-                "enableServiceLinks": false,
+            "spec": hardened_with_secret_files(json!({
                 "terminationGracePeriodSeconds": 30,
-                "securityContext": {
-                    "runAsNonRoot": true,
-                    "runAsUser": 65532,
-                    "runAsGroup": 65532,
-                    // Whose the files of Secrets are.
-                    "fsGroup": 65532,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
                 "containers": [{
                     "name": CONTAINER,
                     "image": image,
                     "args": ["bridge", market.command()],
                     "env": environment,
                     "ports": [{"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"}],
-                    // It listens once it has looked at its statements, or has waited for the database
-                    // in vain.
+                    // The bridge listens once it has checked its statements, or has given up on the database.
                     "livenessProbe": probe("/healthz", json!(
                         {"initialDelaySeconds": 60, "periodSeconds": 10, "failureThreshold": 3})),
                     "readinessProbe": probe("/readyz", json!({"periodSeconds": 2})),
@@ -308,23 +295,18 @@ pub(super) fn deployment(
                         "requests": {"cpu": "10m", "memory": "32Mi"},
                         "limits": {"memory": "128Mi"},
                     },
-                    "securityContext": {
-                        "allowPrivilegeEscalation": false,
-                        "readOnlyRootFilesystem": true,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
                     "volumeMounts": mounts,
                 }],
                 "volumes": volumes,
-            },
+            })),
         },
     }});
     object(holder, ("apps/v1", "Deployment"), &name(holder), spec)
 }
 
-/// Whether all that is wanted is there. What an API server fills in, or somebody else adds beside it (a
-/// container, a variable), is theirs, and an apply would leave it there; but a list without names has no
-/// further entries, and a selector is the one that is wanted.
+/// Returns whether an object has every field of the manifest. Fields and named entries that the API server
+/// or another field manager adds do not count, as an apply would leave them. A list without names and a selector
+/// must be equal.
 pub(super) fn is_so(wanted: &Value, there: &Value) -> bool {
     match (wanted, there) {
         (Value::Object(wanted), Value::Object(there)) => wanted.iter().all(|(key, wanted)| {

@@ -1,8 +1,8 @@
 //! The bridges that the operator runs, for `deals.source.sonm` and `deals.source.postgres`: a Deployment, a
 //! Service, a NetworkPolicy and a ConfigMap beside the object.
 //!
-//! They have no ownerReferences: a deletion in the foreground would take them before the orders are
-//! offered again. They are found by label. The operator never reads the Secrets that they name.
+//! The objects have no ownerReferences: a deletion in the foreground would delete them before the orders are
+//! offered again. The operator finds them by label. It never reads the Secrets that they name.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -33,49 +33,56 @@ mod keys;
 pub mod manifest;
 mod waits;
 
-/// How often an object that others change meanwhile is read again before the next pass takes over.
+/// Attempts to write an object that others change at the same time.
 const TRIES: usize = 5;
-/// Where the API server publishes who issues its tokens (`OpenID` Connect Discovery 1.0).
+/// Path at which the API server publishes the issuer of its tokens (`OpenID` Connect Discovery 1.0).
 const DISCOVERY: &str = "/.well-known/openid-configuration";
-/// Where it publishes the keys that they are signed with.
+/// Path at which the API server publishes the keys of its tokens.
 const KEYS: &str = "/openid/v1/jwks";
 
-/// Why a bridge could not be made or taken away.
+/// A bridge could not be created, updated or deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A newer leader has been there.
-    #[error("epoch {ours} is older than {newest}, which ConfigMap {config} says has begun")]
+    /// A newer leader has written its epoch.
+    #[error(
+        "this operator is no longer the leader: its epoch is {ours}, and ConfigMap {config} has the newer \
+         epoch {newest}"
+    )]
     StaleEpoch {
-        /// Our own.
+        /// Epoch of this operator.
         ours: i32,
-        /// The newest that is known.
+        /// The newest epoch.
         newest: i32,
-        /// Where it is kept.
+        /// The ConfigMap with the newest epoch.
         config: String,
     },
-    /// Somebody else's object has the name of one of the bridge's.
+    /// An object of somebody else has a name that the bridge needs.
     #[error(
-        "the bridge needs a {0} of this name, and there is one that is not Torpor's (it lacks the label \
-         {label}): delete or rename it",
+        "the bridge cannot be applied: {0} exists and is not Torpor's, as it lacks the label {label}. \
+         Delete it, or rename it",
         label = manifest::BRIDGE_OF
     )]
     NameTaken(String),
-    /// The keys that tokens are verified by can't be had.
-    #[error("the cluster's keys: {0}")]
+    /// The API server publishes no usable keys.
+    #[error(
+        "the bridge cannot be applied without the keys that the cluster signs tokens with: {0}"
+    )]
     Keys(String),
-    /// Changed under our hands again and again.
-    #[error("{0} was changed by others each time it was to be written")]
+    /// Every attempt to write an object met a conflict.
+    #[error(
+        "others changed {0} at each of {TRIES} attempts to apply it; the next iteration tries again"
+    )]
     Contended(String),
-    /// A request.
+    /// A request to the API server failed.
     #[error(transparent)]
     Request(#[from] request::Error),
-    /// A manifest that is none: a defect of this program.
-    #[error("building a bridge: {0}")]
+    /// A manifest cannot be written as JSON: a defect of this program.
+    #[error("a manifest of the bridge is not valid JSON, which is a defect of Torpor: {0}")]
     Manifest(#[from] serde_json::Error),
 }
 
 impl Error {
-    /// The reason of the condition.
+    /// Returns the reason of the condition.
     pub fn reason(&self) -> Reason {
         match self {
             Self::StaleEpoch { .. } => Reason::StaleEpoch,
@@ -86,14 +93,14 @@ impl Error {
         }
     }
 
-    /// Whether the API server said no to a request as such: it would say so again.
+    /// Returns whether the API server rejected a request, and would reject it again.
     pub fn is_rejection(&self) -> bool {
         matches!(self, Self::Request(error) if error.is_rejection())
     }
 }
 
-/// Where the Deals API of an object is served: by the Service that the spec names, or by that of the
-/// bridge that the operator runs.
+/// Returns the server of an object's Deals API: the Service in the spec, or the Service of the bridge that
+/// the operator runs.
 pub fn source(holder: &Holder, source: &DealsSource) -> SourceStatus {
     match (&source.service, Market::of(source)) {
         (Some(service), _) => SourceStatus {
@@ -114,33 +121,33 @@ pub fn source(holder: &Holder, source: &DealsSource) -> SourceStatus {
     }
 }
 
-/// How a bridge stands.
+/// State of a bridge.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hosted {
-    /// Whether it can be asked, with the present settings.
+    /// Whether the bridge answers calls with the settings of the spec.
     pub ready: bool,
-    /// What it waits for, for a person; empty when it is ready.
+    /// The cause of the wait; empty for a ready bridge.
     pub message: String,
 }
 
-/// Makes bridges and takes them away.
+/// Applies and deletes bridges.
 pub struct Hosting<'a> {
     /// The client.
     pub client: Client,
-    /// Image of the bridges: the operator's own.
+    /// Image of the bridges, which is the operator's own.
     pub image: &'a str,
-    /// Whom the bridges answer.
+    /// The only service account that the bridges answer.
     pub account: &'a Account,
     /// The epoch of this leader.
     pub epoch: Epoch,
 }
 
 impl Hosting<'_> {
-    /// Creates what is missing and mends what differs; writes nothing where all is as it should be. The
-    /// leader's epoch is written before anything else, and never lowered. The cluster's keys are read where
-    /// there are none yet, or where `refresh_keys` says that the bridge does not know the one it was shown.
+    /// Applies the objects of the bridge that are missing or differ. The leader's epoch is written first, and
+    /// never lowered. The cluster's keys are read for a new bridge, and with `refresh_keys` for a bridge
+    /// that does not know the key of the operator's token.
     ///
-    /// An object whose API somebody else serves needs none of it, and is ready.
+    /// Returns ready for an object with `spec.deals.source.service`, which needs no bridge.
     pub async fn ensure(
         &self,
         holder: &Holder,
@@ -152,13 +159,13 @@ impl Hosting<'_> {
         };
         let keys = self.config(holder, refresh_keys).await?;
         let policy = manifest::network_policy(holder, self.account);
-        self.settle::<NetworkPolicy>("the bridge's NetworkPolicy", holder, policy).await?;
+        self.apply::<NetworkPolicy>("the bridge's NetworkPolicy", holder, policy).await?;
         let service = manifest::service(holder);
-        self.settle::<Service>("the bridge's Service", holder, service).await?;
+        self.apply::<Service>("the bridge's Service", holder, service).await?;
         let deployment =
             manifest::deployment(holder, market, self.account, self.image, &keys.issuer);
         let deployment =
-            self.settle::<Deployment>("the bridge's Deployment", holder, deployment).await?;
+            self.apply::<Deployment>("the bridge's Deployment", holder, deployment).await?;
         if waits::is_ready(&deployment) {
             return Ok(Hosted { ready: true, message: String::new() });
         }
@@ -169,11 +176,11 @@ impl Hosting<'_> {
         Ok(Hosted { ready: false, message: cleaned(&message) })
     }
 
-    /// Deletes all of it, found by label: first what runs, then, in another call, what it was guarded by.
-    /// Returns whether anything is still there.
+    /// Deletes the objects of the bridge: first Deployment and Service, then, in another call, the NetworkPolicy
+    /// and the ConfigMap. Returns whether any object is left.
     pub async fn remove(&self, holder: &Holder) -> Result<bool, Error> {
         use PropagationPolicy::{Background, Foreground};
-        // In the foreground it is gone when its pods are.
+        // Deleted in the foreground, the Deployment outlives its pods.
         let runs = self.delete::<Deployment>("the bridge's Deployment", holder, Foreground).await?;
         let reached = self.delete::<Service>("the bridge's Service", holder, Background).await?;
         if runs || reached {
@@ -185,7 +192,7 @@ impl Hosting<'_> {
         Ok(self.delete::<ConfigMap>(what, holder, Background).await? || guarded)
     }
 
-    /// The ConfigMap with keys, issuer and epoch.
+    /// Applies the ConfigMap with keys, issuer and epoch. Returns the keys.
     async fn config(&self, holder: &Holder, refresh: bool) -> Result<Keys, Error> {
         const WHAT: &str = "the bridge's ConfigMap";
         let name = manifest::config_name(holder);
@@ -194,7 +201,7 @@ impl Hosting<'_> {
             let there = self.get::<ConfigMap>(WHAT, holder, &name).await?;
             let data: BTreeMap<String, String> =
                 there.as_ref().and_then(|there| there.data.clone()).unwrap_or_default();
-            // What is no number would be refused by the bridge: it is replaced.
+            // An epoch that is no number is replaced, as the bridge would refuse it.
             if let Some(newest) = keys::epoch(&data).filter(|newest| *newest > self.epoch.0) {
                 return Err(Error::StaleEpoch { ours: self.epoch.0, newest, config: name });
             }
@@ -211,7 +218,7 @@ impl Hosting<'_> {
         Err(Error::Contended(format!("ConfigMap {name}")))
     }
 
-    /// What the API server publishes of its tokens.
+    /// Reads issuer and keys from the API server.
     async fn published(&self) -> Result<Keys, Error> {
         let get = async |path: &str| {
             let request = http::Request::get(path).body(Vec::new());
@@ -222,8 +229,8 @@ impl Hosting<'_> {
         Keys::published(&discovery, jwks).map_err(|text| Error::Keys(text.to_owned()))
     }
 
-    /// Reads, and writes if something differs.
-    async fn settle<K: Kind>(
+    /// Applies a manifest, and tries again after a conflict.
+    async fn apply<K: BridgeKind>(
         &self,
         what: &'static str,
         holder: &Holder,
@@ -232,14 +239,14 @@ impl Hosting<'_> {
         let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
         for _ in 0..TRIES {
             let there = self.get::<K>(what, holder, name).await?;
-            if let Some(settled) = self.write(what, holder, there, &manifest).await? {
-                return Ok(settled);
+            if let Some(applied) = self.write(what, holder, there, &manifest).await? {
+                return Ok(applied);
             }
         }
         Err(Error::Contended(format!("{} {name}", K::kind(&()))))
     }
 
-    async fn get<K: Kind>(
+    async fn get<K: BridgeKind>(
         &self,
         what: &'static str,
         holder: &Holder,
@@ -249,8 +256,9 @@ impl Hosting<'_> {
         Ok(call(what, api.get_opt(name)).await?)
     }
 
-    /// Makes an object what its manifest says, if it isn't. None where it has changed since it was read.
-    async fn write<K: Kind>(
+    /// Applies a manifest if the object differs from it. Returns `None` for an object that has changed since it
+    /// was read.
+    async fn write<K: BridgeKind>(
         &self,
         what: &'static str,
         holder: &Holder,
@@ -263,7 +271,7 @@ impl Hosting<'_> {
             if there.labels().get(manifest::BRIDGE_OF) != Some(&manifest::bridge_of(holder)) {
                 return Err(Error::NameTaken(format!("{} {name}", K::kind(&()))));
             }
-            // One that is on its way out is made again once it has gone.
+            // An object that is being deleted is created again once it is gone.
             let leaving = there.meta().deletion_timestamp.is_some();
             if leaving || manifest::is_so(manifest, &serde_json::to_value(&there)?) {
                 return Ok(Some(there));
@@ -278,8 +286,8 @@ impl Hosting<'_> {
         }
     }
 
-    /// Deletes every object of a kind that belongs to the bridge. Returns whether one is still there.
-    async fn delete<K: Kind>(
+    /// Deletes every object of a kind that belongs to the bridge. Returns whether any is left.
+    async fn delete<K: BridgeKind>(
         &self,
         what: &'static str,
         holder: &Holder,
@@ -300,7 +308,7 @@ impl Hosting<'_> {
             };
             match call(what, api.delete(&object.name_any(), &params)).await {
                 Err(error) if error.is_not_found() => {}
-                // Another one has its name by now.
+                // Another object has the name by now.
                 Err(error) if error.is_conflict() => any = true,
                 answer => any |= answer?.is_left(),
             }
@@ -309,8 +317,8 @@ impl Hosting<'_> {
     }
 }
 
-/// A kind of which a bridge has an object.
-trait Kind:
+/// A kind of object in a bridge.
+trait BridgeKind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
     + Debug
@@ -319,7 +327,7 @@ trait Kind:
 {
 }
 
-impl<K> Kind for K where
+impl<K> BridgeKind for K where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + Debug

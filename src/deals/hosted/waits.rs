@@ -1,14 +1,14 @@
-//! Whether a bridge runs, and what it waits for: pure.
+//! Tells whether a bridge is ready, and why it is not. Pure.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
 use super::manifest::{CONTAINER, SETTINGS};
 
-/// What a container is said to wait for that is only on its way.
+/// Reasons of a waiting container that is merely starting.
 const ON_THE_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
-/// Whether the pod of the present manifest is available, and no other is left.
+/// Returns whether the pod of the current manifest is available, and no other pod is left.
 pub(super) fn is_ready(deployment: &Deployment) -> bool {
     let Some(status) = &deployment.status else { return false };
     deployment.metadata.deletion_timestamp.is_none()
@@ -18,10 +18,10 @@ pub(super) fn is_ready(deployment: &Deployment) -> bool {
         && status.available_replicas == Some(1)
 }
 
-/// What it waits for.
+/// Returns the cause of the wait for a bridge that is not ready.
 pub(super) fn for_what(deployment: &Deployment, pods: &[Pod], settings: &str) -> String {
     if deployment.metadata.deletion_timestamp.is_some() {
-        return "the bridge that was there before is still ending".to_owned();
+        return "the Deployment of the former bridge is being deleted".to_owned();
     }
     let present = |pod: &&Pod| {
         let annotations = pod.metadata.annotations.as_ref();
@@ -33,12 +33,12 @@ pub(super) fn for_what(deployment: &Deployment, pods: &[Pod], settings: &str) ->
     let starts = "the bridge is starting".to_owned();
     match newest {
         Some(pod) => of_pod(pod).unwrap_or(starts),
-        None if !pods.is_empty() => "the bridge's pod from before is still ending".to_owned(),
+        None if !pods.is_empty() => "the bridge's former pod is still ending".to_owned(),
         None => of_deployment(deployment).unwrap_or(starts),
     }
 }
 
-/// Why no pod can be created: a quota, say, or an admission policy.
+/// Returns why no pod can be created, such as a quota or an admission policy.
 fn of_deployment(deployment: &Deployment) -> Option<String> {
     let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
     let failed = conditions.iter().find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
@@ -52,7 +52,7 @@ fn of_pod(pod: &Pod) -> Option<String> {
     {
         return Some(in_words(unscheduled.reason.as_deref(), unscheduled.message.as_deref()));
     }
-    // A mesh may have put its own beside it.
+    // A service mesh may have added a container.
     let container =
         status.container_statuses.iter().flatten().find(|container| container.name == CONTAINER)?;
     let state = container.state.as_ref()?;
@@ -61,26 +61,29 @@ fn of_pod(pod: &Pod) -> Option<String> {
         if ON_THE_WAY.contains(&reason) {
             return None;
         }
-        // Of a crash, the kubelet tells only how long it waits.
+        // After a crash the kubelet's message only has the back-off.
         let text = ended(container).or_else(|| waiting.message.clone());
         return Some(in_words(Some(reason), text.as_deref()));
     }
     if let Some(end) = &state.terminated {
         return Some(in_words(end.reason.as_deref(), Some(&last_words(end))));
     }
-    Some("the bridge runs and does not say yet that it is ready".to_owned())
+    Some("the bridge runs and is not ready yet".to_owned())
 }
 
-/// How a container ended the last time.
+/// Returns how the container last ended.
 fn ended(container: &ContainerStatus) -> Option<String> {
     Some(last_words(container.last_state.as_ref()?.terminated.as_ref()?))
 }
 
-/// The last line that it wrote, or its exit status.
+/// Returns the last line of the container's log, or its exit status.
 fn last_words(end: &ContainerStateTerminated) -> String {
     let message = end.message.as_deref().unwrap_or_default();
     let last = message.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    last.map_or_else(|| format!("it ended with status {}", end.exit_code), str::to_owned)
+    last.map_or_else(
+        || format!("the container exited with status {}", end.exit_code),
+        str::to_owned,
+    )
 }
 
 fn in_words(reason: Option<&str>, message: Option<&str>) -> String {
@@ -158,13 +161,13 @@ mod tests {
         let killed = json!({"terminated": {"exitCode": 137}});
         assert_eq!(
             of(pod(now(), container(backs_off, killed))),
-            "CrashLoopBackOff: it ended with status 137"
+            "CrashLoopBackOff: the container exited with status 137"
         );
         assert_eq!(of(pod(now(), container(ended, json!({})))), "torpor: no key");
         let creating = json!({"waiting": {"reason": "ContainerCreating"}});
         assert_eq!(of(pod(now(), container(creating, json!({})))), "the bridge is starting");
         let running = container(json!({"running": {}}), json!({}));
-        assert!(of(pod(now(), running)).contains("does not say yet"));
+        assert!(of(pod(now(), running)).contains("is not ready yet"));
         let unscheduled = json!({"conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"},
         ]});

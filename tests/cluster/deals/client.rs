@@ -8,7 +8,7 @@ use torpor::{
     api::deals::SourceStatus,
     deals::{
         client::{Account, Client, Error, Server},
-        problem::Kind,
+        problem::ProblemType,
     },
     hold::record::Holder,
 };
@@ -39,7 +39,7 @@ async fn operator(namespace: &Namespace) -> Kube {
 }
 
 fn let_in(error: &Error) -> bool {
-    matches!(error, Error::Problem(problem) if problem.kind == Kind::MarketUnreachable)
+    matches!(error, Error::Problem(problem) if problem.kind == ProblemType::MarketUnreachable)
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn the_operators_tokens_are_good_for_its_objects_bridge_alone() {
     let until = async |what: &str, holds: fn(&Error) -> bool| {
         wait::poll(what, async || {
             // The market behind the bridge is always down.
-            let error = client.look(&server).await.expect_err("no market");
+            let error = client.observe(&server).await.expect_err("no market");
             holds(&error).then_some(())
         })
         .await;
@@ -80,7 +80,7 @@ async fn the_operators_tokens_are_good_for_its_objects_bridge_alone() {
     until("it knows the cluster's", let_in).await;
 
     let refused = async |client: &Client, server: Server<'_>, reason: &str, says: &str| {
-        let error = client.look(&server).await.expect_err("it is refused");
+        let error = client.observe(&server).await.expect_err("it is refused");
         assert_eq!(error.reason(), reason, "{error}");
         assert!(error.to_string().contains(says), "{error}");
     };
@@ -98,7 +98,7 @@ async fn the_operators_tokens_are_good_for_its_objects_bridge_alone() {
 
     let without = source("absent");
     let nowhere = Server { holder: &window, source: &without };
-    refused(&client, nowhere, "ServiceNotFound", "no Service absent").await;
+    refused(&client, nowhere, "ServiceNotFound", "Service absent does not exist").await;
     for (name, spec) in [
         ("external", json!({"type": "ExternalName", "externalName": "example.org"})),
         ("headless", json!({"clusterIP": "None", "ports": [{"port": PORT}]})),
@@ -110,5 +110,5 @@ async fn the_operators_tokens_are_good_for_its_objects_bridge_alone() {
         let server = Server { holder: &window, source: &source };
         refused(&client, server, "ServiceUnusable", name).await;
     }
-    assert!(let_in(&client.look(&server).await.expect_err("no market")), "as before");
+    assert!(let_in(&client.observe(&server).await.expect_err("no market")), "as before");
 }

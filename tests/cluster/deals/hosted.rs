@@ -180,7 +180,7 @@ async fn a_bridge_outlives_its_object_until_it_is_removed() {
     });
     let window = workload::object(window);
     windows.create(&PostParams::default(), &window).await.expect("the window is created");
-    scene.payloads().keep(&scene.holder, &[]).await.expect("nothing is kept");
+    scene.payloads().save(&scene.holder, &[]).await.expect("nothing is kept");
     scene.until_ready(5, &orders("o-1")).await;
     windows.delete("worker", &DeleteParams::foreground()).await.expect("it is deleted");
     until_window_gone(&windows).await;

@@ -22,31 +22,31 @@ async fn withdrawn_orders_are_kept_until_they_are_forgotten_as_they_were_read() 
     assert_eq!(payloads.read(holder).await.expect("it is read"), Kept::default());
     let orders = [order("o-1", "{\"a\": 1}".to_owned()), order("o-2", "b".repeat(LONGEST_RESTORE))];
     let idle = Payloads { client: scene.idle.clone() };
-    let error = idle.keep(holder, &orders).await.expect_err("it does not lead");
+    let error = idle.save(holder, &orders).await.expect_err("it does not lead");
     assert!(matches!(error, Error::Request(request::Error::NotPermitted(_))), "{error}");
-    payloads.keep(holder, &orders).await.expect("they are kept");
+    payloads.save(holder, &orders).await.expect("they are kept");
     let first = payloads.read(holder).await.expect("it is read");
     assert_eq!(first.orders, orders);
     // Without a change there is no write.
-    payloads.keep(holder, &orders).await.expect("they are kept");
+    payloads.save(holder, &orders).await.expect("they are kept");
     assert_eq!(payloads.read(holder).await.expect("it is read"), first);
-    payloads.keep(holder, &orders[1..]).await.expect("the rest is kept");
+    payloads.save(holder, &orders[1..]).await.expect("the rest is kept");
     let second = payloads.read(holder).await.expect("it is read");
     assert_eq!(second.orders, orders[1..]);
 
     let large: Vec<Order> =
         (0..15).map(|id| order(&format!("o-{id}"), "x".repeat(LONGEST_RESTORE))).collect();
-    let error = payloads.keep(holder, &large).await.expect_err("they are too many");
+    let error = payloads.save(holder, &large).await.expect_err("they are too many");
     assert_eq!(error.reason(), "PayloadsTooLarge");
     assert_eq!(payloads.read(holder).await.expect("it is read"), second);
 
     // A changed ConfigMap is not deleted, and no owner reference deletes it.
-    let error = payloads.forget(holder, &first).await.expect_err("it has changed");
+    let error = payloads.delete(holder, &first).await.expect_err("it has changed");
     assert!(matches!(error, Error::Changed(_)), "{error}");
     let config = scene.namespace.api::<ConfigMap>().get(NAME).await.expect("it is there");
     assert!(config.metadata.owner_references.is_none());
-    payloads.forget(holder, &second).await.expect("it is forgotten");
-    payloads.forget(holder, &second).await.expect("it is gone already");
+    payloads.delete(holder, &second).await.expect("it is forgotten");
+    payloads.delete(holder, &second).await.expect("it is gone already");
     assert_eq!(payloads.read(holder).await.expect("it is read"), Kept::default());
 }
 
@@ -60,7 +60,7 @@ async fn withdrawn_orders_that_cannot_be_read_are_neither_none_nor_replaced() {
     assert_eq!(error.reason(), "PayloadsUnreadable");
     assert!(error.to_string().contains(NAME), "{error}");
     let orders = [order("o-1", String::new())];
-    let error = payloads.keep(holder, &orders).await.expect_err("it cannot be read");
+    let error = payloads.save(holder, &orders).await.expect_err("it cannot be read");
     assert_eq!(error.reason(), "PayloadsUnreadable");
     let now = scene.namespace.api::<ConfigMap>().get(NAME).await.expect("it is there");
     assert_eq!(now.metadata.resource_version, odd.metadata.resource_version);

@@ -46,7 +46,7 @@ async fn a_worker_goes_down_once_its_forward_deal_has_run_out_and_comes_back_as_
     let said = [condition(&status, "DealsClear"), reason(&status, "DealsClear")];
     assert_eq!(said, ["False", "ForwardDeals"]);
     let blocked = message(&status, "DealsClear");
-    assert!(blocked.contains(&format!("{promised} until {earliest}")), "{blocked}");
+    assert!(blocked.contains(&format!("{promised} ends at {earliest}")), "{blocked}");
     assert_eq!(status["deals"]["forward"][0]["id"], promised);
     let is_announced = |truth: &Value| announced(truth) == Some(earliest);
     let market = scene.selling.until("announced, no earlier", is_announced).await;

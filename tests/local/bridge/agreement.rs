@@ -1,7 +1,7 @@
 //! The contract agrees with the types and problems of the code.
 
 use serde_json::{Value, json};
-use torpor::deals::problem::{Kind, TYPES};
+use torpor::deals::problem::{ProblemType, TYPES};
 
 use crate::support::contract::{document, validator};
 
@@ -12,8 +12,8 @@ fn every_problem_is_in_the_contract_and_no_other() {
         .unwrap()
         .clone();
     let mut known: Vec<Value> =
-        Kind::ALL.iter().map(|kind| json!(format!("{TYPES}{}", kind.name()))).collect();
-    for kind in Kind::ALL {
+        ProblemType::ALL.iter().map(|kind| json!(format!("{TYPES}{}", kind.name()))).collect();
+    for kind in ProblemType::ALL {
         let line = format!("`{}` (", kind.name());
         let text = &document()["components"]["schemas"]["Problem"]["properties"]["type"];
         let text = text["description"].as_str().unwrap();

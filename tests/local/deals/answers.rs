@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use torpor::deals::problem::Kind;
+use torpor::deals::problem::ProblemType;
 use torpor::deals::types::Commitments;
 
 use crate::support::stub::{Reply, Stub};
@@ -76,7 +76,7 @@ async fn an_observation_that_is_not_exactly_the_contracts_is_none() {
 async fn a_change_that_is_not_answered_as_the_contract_says_was_not_made() {
     let empty = json!({"orders": [], "deals": [], "tasks": []});
     let page = says(200, "text/html", "<html>ok</html>");
-    let hidden = problem(Kind::MarketRefused, "no");
+    let hidden = problem(ProblemType::MarketRefused, "no");
     let hidden = String::from_utf8(hidden.to_vec()).unwrap().replacen("502", "200", 1);
     for (what, answer, wanted) in [
         ("200", bare(200), "200 without a problem"),

@@ -1,38 +1,38 @@
 //! The client reports the server's problem documents.
 
 use serde_json::{Value, json};
-use torpor::deals::problem::{Kind, TYPES};
+use torpor::deals::problem::{ProblemType, TYPES};
 
 use crate::support::stub::Reply;
 use crate::support::world::{World, failed, problem, says};
 
-fn reason(kind: Kind) -> &'static str {
+fn reason(kind: ProblemType) -> &'static str {
     match kind {
-        Kind::InvalidRequest
-        | Kind::NotFound
-        | Kind::MethodNotAllowed
-        | Kind::BodyTooLarge
-        | Kind::UnsupportedMediaType
-        | Kind::MarketInvalid => "MarketInvalid",
-        Kind::InvalidRestore => "InvalidRestore",
-        Kind::Unauthenticated => "Unauthenticated",
-        Kind::UnknownKey => "UnknownKey",
-        Kind::StaleEpoch => "StaleEpoch",
-        Kind::Misconfigured => "BridgeMisconfigured",
-        Kind::MarketRefused => "MarketRefused",
-        Kind::MarketUnreachable => "MarketUnreachable",
-        Kind::MarketTimeout => "MarketTimeout",
+        ProblemType::InvalidRequest
+        | ProblemType::NotFound
+        | ProblemType::MethodNotAllowed
+        | ProblemType::BodyTooLarge
+        | ProblemType::UnsupportedMediaType
+        | ProblemType::MarketInvalid => "MarketInvalid",
+        ProblemType::InvalidRestore => "InvalidRestore",
+        ProblemType::Unauthenticated => "Unauthenticated",
+        ProblemType::UnknownKey => "UnknownKey",
+        ProblemType::StaleEpoch => "StaleEpoch",
+        ProblemType::Misconfigured => "BridgeMisconfigured",
+        ProblemType::MarketRefused => "MarketRefused",
+        ProblemType::MarketUnreachable => "MarketUnreachable",
+        ProblemType::MarketTimeout => "MarketTimeout",
     }
 }
 
 #[tokio::test]
 async fn a_problem_is_reported_with_its_reason_and_its_words() {
-    for kind in Kind::ALL {
+    for kind in ProblemType::ALL {
         let answer = problem(kind, &format!("worker\u{1b}[2J 7{}", "!".repeat(5000)));
         let (world, _stub) = World::answered(&[Reply::Say(answer)]).await;
         let error = world.change().await.unwrap_err();
-        assert_eq!(error.unknown_key(), kind == Kind::UnknownKey, "{kind:?}");
-        assert_eq!(error.stale_epoch(), kind == Kind::StaleEpoch, "{kind:?}");
+        assert_eq!(error.unknown_key(), kind == ProblemType::UnknownKey, "{kind:?}");
+        assert_eq!(error.stale_epoch(), kind == ProblemType::StaleEpoch, "{kind:?}");
         let (reported, text) = failed(world.change().await);
         assert_eq!(reported, reason(kind), "{text}");
         assert!(text.starts_with(&format!("{}: worker [2J 7!", kind.title())), "{text}");
@@ -77,7 +77,7 @@ async fn a_refusal_that_comes_before_the_body_was_read_is_heard() {
     let orders: Vec<Value> =
         (0..15).map(|id| json!({"id": id.to_string(), "restore": restore})).collect();
     let orders = serde_json::from_value(json!(orders)).unwrap();
-    let reply = Reply::Early(problem(Kind::StaleEpoch, "epoch 7 is older than 8"));
+    let reply = Reply::Early(problem(ProblemType::StaleEpoch, "epoch 7 is older than 8"));
     let (world, _stub) = World::answered(&[reply]).await;
     let epoch = torpor::lease::Epoch(7);
     let error = world.client.resume(&world.server(), epoch, orders).await.unwrap_err();

@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use tokio::time::Instant;
-use torpor::deals::problem::Kind;
+use torpor::deals::problem::ProblemType;
 
 use crate::support::stub::Reply;
 use crate::support::world::{World, bare, commitments, failed, problem, says, tells};
@@ -30,7 +30,7 @@ async fn an_observation_is_taken_again_where_the_connection_broke_or_somebody_wa
 
 #[tokio::test]
 async fn who_says_when_to_come_again_is_not_asked_before() {
-    let answer = problem(Kind::MarketUnreachable, "the chain is away");
+    let answer = problem(ProblemType::MarketUnreachable, "the chain is away");
     let text = String::from_utf8(answer.to_vec()).unwrap();
     let answer = text.replacen("\r\n", "\r\nretry-after: 5\r\n", 1);
     let (world, stub) = World::answered(&[Reply::Say(answer.into())]).await;
@@ -50,7 +50,7 @@ async fn a_change_is_made_again_once_where_no_answer_came() {
     assert_eq!(failed(world.change().await).0, "MarketUnreachable");
     assert_eq!(stub.requests().len(), 2);
 
-    for answer in [busy(), Reply::Say(problem(Kind::MarketTimeout, "late"))] {
+    for answer in [busy(), Reply::Say(problem(ProblemType::MarketTimeout, "late"))] {
         let (world, stub) = World::answered(&[answer]).await;
         failed(world.change().await);
         assert_eq!(stub.requests().len(), 1, "it was answered");

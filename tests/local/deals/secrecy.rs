@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use axum::body::Bytes;
-use torpor::deals::problem::Kind;
+use torpor::deals::problem::ProblemType;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::stub::Reply;
@@ -52,8 +52,8 @@ async fn neither_a_log_nor_an_error_shows_the_token() {
         Reply::Say(bare(204)),
         Reply::Say(Bytes::new()),
         Reply::Say(format!("{SECRET}\r\n\r\n").into()),
-        Reply::Say(problem(Kind::Unauthenticated, &echo)),
-        Reply::Say(problem(Kind::MarketRefused, &echo)),
+        Reply::Say(problem(ProblemType::Unauthenticated, &echo)),
+        Reply::Say(problem(ProblemType::MarketRefused, &echo)),
         Reply::Say(tells(&quoting)),
     ] {
         let (world, _stub) = World::answered(&[reply]).await;

@@ -48,7 +48,7 @@ async fn what_cannot_be_dialled_is_said_and_nobody_is() {
         (with("type", json!("ExternalName")), "ExternalName"),
         (with("clusterIP", json!("None")), "headless"),
         (with("clusterIP", json!("")), "no ClusterIP yet"),
-        (with("ports", json!([{"port": 1}])), "only: 1"),
+        (with("ports", json!([{"port": 1}])), "its TCP ports are: 1"),
         (json!({"metadata": {"name": "market"}}), "no ClusterIP yet"),
     ] {
         world.api.put(SERVICE, changed);
@@ -58,7 +58,13 @@ async fn what_cannot_be_dialled_is_said_and_nobody_is() {
     }
     world.api.remove(SERVICE);
     let (reason, text) = failed(world.change().await);
-    assert_eq!((reason.as_str(), text.as_str()), ("ServiceNotFound", "there is no Service market"));
+    assert_eq!(
+        (reason.as_str(), text.as_str()),
+        (
+            "ServiceNotFound",
+            "Service market does not exist: create it, or correct `spec.deals.source`"
+        )
+    );
 
     // A name that leads out of the namespace is invalid.
     let other = "/api/v1/namespaces/shop/services/../../other/services/market";

@@ -95,8 +95,8 @@ async fn a_server_is_spoken_to_only_if_the_authority_vouches_for_its_name() {
     }
     let mut world = trusting(&stub, &read("ca.crt"));
     for (name, key, says) in [
-        ("authority", "other.crt", "no such key"),
-        ("absent", "ca.crt", "no such ConfigMap"),
+        ("authority", "other.crt", "does not have this key"),
+        ("absent", "ca.crt", "the ConfigMap does not exist"),
         ("../../other/configmaps/authority", "ca.crt", "can have this name"),
     ] {
         let (name, key) = (name.to_owned(), key.to_owned());

@@ -2,7 +2,7 @@
 
 use tokio::time::Duration;
 use torpor::deals::client::{Client, Error};
-use torpor::deals::problem::Kind;
+use torpor::deals::problem::ProblemType;
 
 use crate::support::stub::{Reply, Stub};
 use crate::support::world::{World, bare, commitments, failed, holder, problem, tells};
@@ -21,7 +21,7 @@ async fn each_object_has_a_token_of_its_own_and_keeps_it() {
         world.observe().await.unwrap();
     }
     let clone = world.client.clone();
-    clone.look(&world.server()).await.unwrap();
+    clone.observe(&world.server()).await.unwrap();
     world.holder.kind = "Hibernation".to_owned();
     world.observe().await.unwrap();
     let audience = |kind: &str, name: &str| format!("deals.torpor.dev/shop/{kind}/{name}");
@@ -50,8 +50,8 @@ async fn a_token_is_renewed_when_half_its_life_is_over() {
 async fn a_token_that_was_kept_and_is_refused_is_replaced_once() {
     let refused = |kind| Reply::Say(problem(kind, "no"));
     let good = Reply::Say(bare(204));
-    let unknown = refused(Kind::UnknownKey);
-    let old = refused(Kind::Unauthenticated);
+    let unknown = refused(ProblemType::UnknownKey);
+    let old = refused(ProblemType::Unauthenticated);
     let (world, stub) =
         World::answered(&[good.clone(), unknown, good.clone(), old.clone(), old.clone(), good])
             .await;

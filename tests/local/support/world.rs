@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use serde_json::{Value, json};
 use torpor::api::deals::SourceStatus;
-use torpor::deals::client::{Account, Client, Error, Look, Server};
-use torpor::deals::problem::{Kind, TYPES};
+use torpor::deals::client::{Account, Client, Error, Observation, Server};
+use torpor::deals::problem::{ProblemType, TYPES};
 use torpor::deals::types::Drain;
 use torpor::hold::record::Holder;
 use torpor::lease::Epoch;
@@ -52,8 +52,8 @@ impl World {
         Server { holder: &self.holder, source: &self.source }
     }
 
-    pub(crate) async fn observe(&self) -> Result<Look, Error> {
-        self.client.look(&self.server()).await
+    pub(crate) async fn observe(&self) -> Result<Observation, Error> {
+        self.client.observe(&self.server()).await
     }
 
     /// Sends some change: an announcement.
@@ -111,7 +111,7 @@ pub(crate) fn tells(body: &Value) -> Bytes {
 }
 
 /// Returns a problem of the contract.
-pub(crate) fn problem(kind: Kind, detail: &str) -> Bytes {
+pub(crate) fn problem(kind: ProblemType, detail: &str) -> Bytes {
     let status = kind.status().as_u16();
     let body = json!({
         "type": format!("{TYPES}{}", kind.name()), "title": kind.title(), "status": status,
