@@ -5,7 +5,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::observe::JobView;
 use crate::api::condition::shorten;
 use crate::api::hold_state::{Attempt, AttemptEnd};
-use crate::truncate::Reason;
 use crate::truncate::report::Report;
 
 /// The time that an attempt may take, by the database's clock.
@@ -67,7 +66,11 @@ fn finished(job: &JobView) -> Progress {
         (AttemptEnd::Succeeded, 0)
     } else if let Some((code, report)) = reports.iter().find(|(code, _)| matches!(code, 2 | 3)) {
         (
-            if came_too_late(report.as_ref()) { AttemptEnd::Failed } else { AttemptEnd::Refused },
+            if report.as_ref().is_some_and(Report::came_too_late) {
+                AttemptEnd::Failed
+            } else {
+                AttemptEnd::Refused
+            },
             *code,
         )
     } else {
@@ -82,12 +85,6 @@ fn finished(job: &JobView) -> Progress {
         }
     };
     Progress::Ended { end, message: shorten(&message), report }
-}
-
-/// Returns whether an attempt was refused for its time alone: the next attempt has a new one.
-fn came_too_late(report: Option<&Report>) -> bool {
-    let late = format!("{:?}", Reason::NotAfterPassed);
-    report.is_some_and(|r| !r.refusals.is_empty() && r.refusals.iter().all(|r| r.reason == late))
 }
 
 /// Returns the message of a report, or its refusals.

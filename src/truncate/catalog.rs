@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::commit::Transaction;
-use super::facts::{Facts, Feed, Oid, Sequence};
+use super::facts::{Facts, Feed, ForeignKey, KeyBeyond, Oid, Sequence, Transaction};
 use super::feeds::{FROM_TEXTS, FromText, feeds_by_name};
+use super::plan::family;
 use super::request::Request;
 
 /// First version with publications of whole schemas.
@@ -282,4 +282,53 @@ impl Answers {
         feeds.extend(feeds_by_name(sequences, &texts));
         Ok(feeds)
     }
+}
+
+/// Foreign keys that would lead out next if the tables that refer to ours ($1) were added to the
+/// list, without those of the relations that are in it ($2).
+const KEYS_BEYOND: &str = "
+WITH RECURSIVE reached (oid) AS (
+  SELECT unnest($1::bigint[]::oid[])
+  UNION
+  SELECT n.oid
+  FROM reached r
+  CROSS JOIN LATERAL (
+    SELECT conrelid FROM pg_constraint WHERE contype = 'f' AND confrelid = r.oid
+    UNION ALL
+    SELECT inhrelid FROM pg_inherits WHERE inhparent = r.oid
+  ) AS n (oid)
+  WHERE n.oid <> ALL ($2::bigint[]::oid[])
+)
+SELECT coalesce(json_agg(json_build_object(
+    'name', quote_ident(k.conname),
+    'heldBy', format('%I.%I', s.nspname, c.relname),
+    'refersTo', format('%I.%I', o.nspname, t.relname)
+  ) ORDER BY k.oid), '[]')::text
+FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid
+JOIN pg_namespace s ON s.oid = c.relnamespace
+JOIN pg_class t ON t.oid = k.confrelid
+JOIN pg_namespace o ON o.oid = t.relnamespace
+WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid <> k.confrelid
+  AND k.confrelid IN (SELECT oid FROM reached) AND k.conrelid <> ALL ($2::bigint[]::oid[])";
+
+/// Returns the foreign keys beyond the tables that refer to ours from outside. Such keys are rare, so that
+/// Torpor asks only where it refuses.
+pub(super) async fn keys_beyond(
+    connection: &mut PgConnection,
+    facts: &Facts,
+) -> Result<Vec<KeyBeyond>, CatalogError> {
+    let family = family(facts);
+    let leads_out = |key: &&ForeignKey| family.contains(&key.to) && !family.contains(&key.from);
+    let outside: Vec<Oid> = facts.keys.iter().filter(leads_out).map(|key| key.from).collect();
+    if outside.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text: String = sqlx::query_scalar(KEYS_BEYOND)
+        .persistent(false)
+        .bind(outside)
+        .bind(family.into_iter().collect::<Vec<Oid>>())
+        .fetch_one(connection)
+        .await?;
+    Ok(serde_json::from_str(&text)?)
 }

@@ -3,12 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde::Deserialize;
 use sqlx::postgres::PgConnection;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::connect;
-use super::facts::Oid;
+use super::facts::Transaction;
 use super::fault::Fault;
 use super::outcome::Stop;
 use super::run::{READ_TIMEOUT, Run, SAFE_NAMES};
@@ -19,20 +18,6 @@ const COMMIT_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// How long a cut COMMIT is asked after.
 const INQUIRY_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// A transaction that has truncated, as it is found again on another connection.
-///
-/// A crash may lose what was not yet written out, the use of the id included: the id then belongs to
-/// somebody else's transaction. So a file goes with it, which only this one has made.
-#[derive(Debug, Deserialize)]
-pub(super) struct Transaction {
-    /// `pg_current_xact_id()`.
-    pub(super) id: String,
-    /// One of the tables.
-    pub(super) table: Oid,
-    /// The file that TRUNCATE has given it.
-    pub(super) file: Option<i64>,
-}
 
 impl Run<'_> {
     /// COMMIT, with the fence in the same message. If the answer doesn't come, the database is asked.

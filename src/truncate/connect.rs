@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::time::timeout;
 
 use super::fault::Fault;
-use super::plan::Reason;
+use super::report::Reason;
 use super::report::Refusal;
 use super::secret::Redactor;
 use super::url::Target;

@@ -30,7 +30,7 @@ pub(super) struct Facts {
     /// Columns that take their values from those sequences.
     #[serde(skip)]
     pub(super) feeds: Vec<Feed>,
-    /// Foreign keys that lead on from those that lead out; read apart, see [`super::feeds`].
+    /// Foreign keys that lead on from those that lead out; read apart, see [`super::catalog`].
     #[serde(skip)]
     pub(super) keys_beyond: Vec<KeyBeyond>,
     /// Publications that replicate a truncation.
@@ -156,4 +156,18 @@ pub(super) struct Publication {
     pub(super) all: bool,
     /// Otherwise the relations of this family that it publishes.
     pub(super) relations: Vec<Oid>,
+}
+
+/// A transaction that has truncated, as it is found again on another connection.
+///
+/// A crash may lose what was not yet written out, the use of the id included: the id then belongs to
+/// somebody else's transaction. So a file goes with it, which only this one has made.
+#[derive(Debug, Deserialize)]
+pub(super) struct Transaction {
+    /// `pg_current_xact_id()`.
+    pub(super) id: String,
+    /// One of the tables.
+    pub(super) table: Oid,
+    /// The file that TRUNCATE has given it.
+    pub(super) file: Option<i64>,
 }

@@ -6,7 +6,7 @@
 
 use std::io::ErrorKind;
 
-use super::plan::Reason;
+use super::report::Reason;
 use super::report::bounded;
 use super::secret::Redactor;
 

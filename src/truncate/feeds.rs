@@ -1,12 +1,8 @@
-//! What hangs on the tables by more than one step, or only by a name. The former is rare, and asked
-//! only where something is refused.
+//! Columns that take their values from a sequence by its name: the catalogs record no dependency.
 
 use serde::Deserialize;
-use sqlx::postgres::PgConnection;
 
-use super::catalog::CatalogError;
-use super::facts::{Facts, Feed, ForeignKey, KeyBeyond, Oid, Sequence};
-use super::plan::family;
+use super::facts::{Feed, Oid, Sequence};
 
 /// Defaults outside of the relations `{below}` that may name a sequence in a text:
 /// `nextval('jobs_id_seq'::text)` looks it up when a row comes, and so does a function whose body is a
@@ -45,34 +41,6 @@ JOIN pg_namespace s ON s.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = d.relation AND a.attnum = d.col
 WHERE d.relation <> ALL ('{below}')";
 
-/// Foreign keys that would lead out next if the tables that refer to ours ($1) were added to the
-/// list, without those of the relations that are in it ($2).
-const KEYS_BEYOND: &str = "
-WITH RECURSIVE reached (oid) AS (
-  SELECT unnest($1::bigint[]::oid[])
-  UNION
-  SELECT n.oid
-  FROM reached r
-  CROSS JOIN LATERAL (
-    SELECT conrelid FROM pg_constraint WHERE contype = 'f' AND confrelid = r.oid
-    UNION ALL
-    SELECT inhrelid FROM pg_inherits WHERE inhparent = r.oid
-  ) AS n (oid)
-  WHERE n.oid <> ALL ($2::bigint[]::oid[])
-)
-SELECT coalesce(json_agg(json_build_object(
-    'name', quote_ident(k.conname),
-    'heldBy', format('%I.%I', s.nspname, c.relname),
-    'refersTo', format('%I.%I', o.nspname, t.relname)
-  ) ORDER BY k.oid), '[]')::text
-FROM pg_constraint k
-JOIN pg_class c ON c.oid = k.conrelid
-JOIN pg_namespace s ON s.oid = c.relnamespace
-JOIN pg_class t ON t.oid = k.confrelid
-JOIN pg_namespace o ON o.oid = t.relnamespace
-WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid <> k.confrelid
-  AND k.confrelid IN (SELECT oid FROM reached) AND k.conrelid <> ALL ($2::bigint[]::oid[])";
-
 /// What [`FROM_TEXTS`] answers.
 #[derive(Debug, Deserialize)]
 pub(super) struct FromText {
@@ -94,26 +62,6 @@ pub(super) fn feeds_by_name(sequences: &[Sequence], defaults: &[FromText]) -> Ve
         named.map(feed).collect::<Vec<Feed>>()
     };
     sequences.iter().flat_map(of).collect()
-}
-
-/// The keys beyond those tables that refer to ours from outside.
-pub(super) async fn keys(
-    connection: &mut PgConnection,
-    facts: &Facts,
-) -> Result<Vec<KeyBeyond>, CatalogError> {
-    let family = family(facts);
-    let leads_out = |key: &&ForeignKey| family.contains(&key.to) && !family.contains(&key.from);
-    let outside: Vec<Oid> = facts.keys.iter().filter(leads_out).map(|key| key.from).collect();
-    if outside.is_empty() {
-        return Ok(Vec::new());
-    }
-    let text: String = sqlx::query_scalar(KEYS_BEYOND)
-        .persistent(false)
-        .bind(outside)
-        .bind(family.into_iter().collect::<Vec<Oid>>())
-        .fetch_one(connection)
-        .await?;
-    Ok(serde_json::from_str(&text)?)
 }
 
 /// Whether `text`, an expression or a function's body, has the sequence's name as a whole word. In

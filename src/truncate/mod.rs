@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use self::facts::Oid;
 use self::fault::Fault;
 use self::outcome::{Done, Stop};
-pub use self::plan::Reason;
+pub use self::report::Reason;
 use self::report::{Outcome, Refusal, Report, Table, Totals};
 use self::request::Request;
 use self::run::Run;

@@ -5,74 +5,10 @@
 //! that was: its rows are that table's rows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use super::facts::{Facts, Oid, Relation, Sequence};
-use super::report::Refusal;
+use super::report::{Reason, Refusal};
 use super::request::Request;
-
-/// The kinds of refusal, as [`Refusal::reason`] spells them. All are final: another try without a
-/// change of the command, of the schema or of a privilege ends the same.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Reason {
-    /// The command's lists or options contradict each other.
-    InvalidArgument,
-    /// The scope is `All` and `--confirm` is missing, or it names another database.
-    NotConfirmed,
-    /// The time by which it had to be done has passed.
-    NotAfterPassed,
-    /// The database's URL is missing, not readable, or asks for something that is not supported.
-    InvalidUrl,
-    /// The URL is that of another database system.
-    OtherDatabaseSystem,
-    /// The server is no PostgreSQL of a supported release, or a pooler that cannot do transactions.
-    UnsupportedServer,
-    /// There is no such schema.
-    MissingSchema,
-    /// There is no such table.
-    MissingTable,
-    /// What is named is a view, a foreign table, a sequence or the like.
-    NotATable,
-    /// A table that belongs to the system or to one session.
-    SystemTable,
-    /// A table is asked for and to be preserved, or in two lists.
-    ListedTwice,
-    /// A table to be preserved is a partition of one that is asked for.
-    PreservedPartition,
-    /// A table that is asked for is a part of one to be preserved.
-    PreservedParent,
-    /// A partition of a table that is asked for is neither in nor out of it.
-    DetachingPartition,
-    /// A table that was not asked for inherits from one that was.
-    InheritanceChild,
-    /// A table that was not asked for refers to one that was.
-    ForeignKey,
-    /// A sequence that would restart also gives values to a table that was not asked for.
-    SharedSequence,
-    /// A trigger would run, with effects that nobody can foresee.
-    TruncateTrigger,
-    /// The truncation would be replicated by a publication.
-    Replicated,
-    /// The role may not do it.
-    MissingPrivilege,
-    /// After TRUNCATE the transaction held a lock on a table that was not asked for.
-    OtherTableTouched,
-    /// PostgreSQL itself refused.
-    RefusedByDatabase,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-impl Reason {
-    /// A refusal for this reason.
-    pub(super) fn refuse(self, object: impl Into<String>, message: impl Into<String>) -> Refusal {
-        Refusal { reason: self.to_string(), object: object.into(), message: message.into() }
-    }
-}
 
 /// One table that is to be emptied.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,6 +1,8 @@
 //! What a truncation reports: to the operator as JSON of at most [`LIMIT`] bytes (a container's
 //! termination message holds no more), and the same values to a person in words.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of a report as JSON: what a container's termination message holds
@@ -42,6 +44,69 @@ pub struct Totals {
     pub bytes: u64,
 }
 
+/// The kinds of refusal, as [`Refusal::reason`] spells them. All are final: another try ends the same until
+/// somebody changes the command, the schema or a privilege.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Reason {
+    /// The command's lists or options contradict each other.
+    InvalidArgument,
+    /// The scope is `All` and `--confirm` is missing, or it names another database.
+    NotConfirmed,
+    /// The time by which it had to be done has passed.
+    NotAfterPassed,
+    /// The database's URL is missing, not readable, or asks for something that is not supported.
+    InvalidUrl,
+    /// The URL is that of another database system.
+    OtherDatabaseSystem,
+    /// The server is no PostgreSQL of a supported release, or a pooler that cannot do transactions.
+    UnsupportedServer,
+    /// There is no such schema.
+    MissingSchema,
+    /// There is no such table.
+    MissingTable,
+    /// What is named is a view, a foreign table, a sequence or the like.
+    NotATable,
+    /// A table that belongs to the system or to one session.
+    SystemTable,
+    /// A table is asked for and to be preserved, or in two lists.
+    ListedTwice,
+    /// A table to be preserved is a partition of one that is asked for.
+    PreservedPartition,
+    /// A table that is asked for is a part of one to be preserved.
+    PreservedParent,
+    /// A partition of a table that is asked for is neither in nor out of it.
+    DetachingPartition,
+    /// A table that was not asked for inherits from one that was.
+    InheritanceChild,
+    /// A table that was not asked for refers to one that was.
+    ForeignKey,
+    /// A sequence that would restart also gives values to a table that was not asked for.
+    SharedSequence,
+    /// A trigger would run, with effects that nobody can foresee.
+    TruncateTrigger,
+    /// The truncation would be replicated by a publication.
+    Replicated,
+    /// The role may not do it.
+    MissingPrivilege,
+    /// After TRUNCATE the transaction held a lock on a table that was not asked for.
+    OtherTableTouched,
+    /// PostgreSQL itself refused.
+    RefusedByDatabase,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl Reason {
+    /// Returns a refusal for this reason.
+    pub(super) fn refuse(self, object: impl Into<String>, message: impl Into<String>) -> Refusal {
+        Refusal { reason: self.to_string(), object: object.into(), message: message.into() }
+    }
+}
+
 /// One table of a plan or of a truncation.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -64,7 +129,7 @@ pub struct Table {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Refusal {
-    /// A `CamelCase` word for the kind: see [`super::Reason`]. A string here, since a newer
+    /// A `CamelCase` word for the kind: see [`Reason`]. A string here, since a newer
     /// Job may know more reasons than the operator that reads it.
     pub reason: String,
     /// The table, constraint, sequence or trigger; empty where there is none.
@@ -112,7 +177,20 @@ fn is_zero(number: &u64) -> bool {
 #[error("the report cannot be written as JSON")]
 pub struct ReportError(#[from] serde_json::Error);
 
+impl Refusal {
+    /// Returns whether the truncation was refused for this reason.
+    pub fn is(&self, reason: Reason) -> bool {
+        self.reason == reason.to_string()
+    }
+}
+
 impl Report {
+    /// Returns whether the truncation was refused for its time alone: the next attempt has a new one.
+    pub fn came_too_late(&self) -> bool {
+        !self.refusals.is_empty()
+            && self.refusals.iter().all(|refusal| refusal.is(Reason::NotAfterPassed))
+    }
+
     /// The report as JSON of at most [`LIMIT`] bytes: outcome, totals and message always, then
     /// refusals and tables as they fit, with the number of those left out.
     pub fn to_json(&self) -> Result<String, ReportError> {

@@ -6,8 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Args;
-use super::plan::Reason;
-use super::report::Refusal;
+use super::report::{Reason, Refusal};
 use super::table_name::TableNames;
 use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, Scope};
 

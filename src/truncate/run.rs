@@ -17,10 +17,9 @@ use super::catalog::{self, CatalogError, OwnLock};
 use super::connect::{Session, connect};
 use super::facts::{Facts, Oid};
 use super::fault::Fault;
-use super::feeds;
 use super::outcome::{Done, Stop};
-use super::plan::{Plan, Reason, decide};
-use super::report::bounded;
+use super::plan::{Plan, decide};
+use super::report::{Reason, bounded};
 use super::request::Request;
 use super::secret::Redactor;
 use super::url::Target;
@@ -389,7 +388,7 @@ impl<'a> Run<'a> {
 
     async fn look(&self, connection: &mut PgConnection, version: i32) -> Result<Facts, Fault> {
         let mut facts = self.read(catalog::look(connection, version, self.request).await)?;
-        facts.keys_beyond = self.read(feeds::keys(connection, &facts).await)?;
+        facts.keys_beyond = self.read(catalog::keys_beyond(connection, &facts).await)?;
         Ok(facts)
     }
 
