@@ -49,6 +49,14 @@ pub struct MarketError {
 }
 
 impl MarketError {
+    /// Creates the refusal by `forward: Refuse`. `open` is the message of [`Verdict::Forward`].
+    pub fn forward_refused(open: &str) -> Self {
+        let message = format!(
+            "`spec.deals.forward` is Refuse and {open}. Choose a start after that, or set `forward: Wait`"
+        );
+        Self { reason: Reason::ForwardDealsRefused, message }
+    }
+
     /// Returns whether the error stays until a person changes something.
     pub fn needs_a_person(&self) -> bool {
         matches!(

@@ -67,10 +67,11 @@ impl<'a> Draft<'a> {
                 return down;
             }
             Verdict::Forward(_, message) => {
-                let refuse = rules.is_some_and(|rules| rules.forward == ForwardDeals::Refuse);
-                let reason =
-                    if refuse { Reason::ForwardDealsRefused } else { Reason::ForwardDeals };
-                (refuse, MarketError { reason, message })
+                if rules.is_some_and(|rules| rules.forward == ForwardDeals::Refuse) {
+                    (true, MarketError::forward_refused(&message))
+                } else {
+                    (false, MarketError { reason: Reason::ForwardDeals, message })
+                }
             }
             Verdict::Refused(error) => (true, error),
             Verdict::Draining(message) => {

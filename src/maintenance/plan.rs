@@ -248,7 +248,7 @@ impl<'a> Draft<'a> {
                 self.next = Next::Again;
             }
             ForwardDeals::Refuse => {
-                let reason = Reason::ForwardDealsRefused;
+                let MarketError { reason, message } = MarketError::forward_refused(&message);
                 self.call_off(window, WindowPhase::Refused, reason, message);
             }
         }

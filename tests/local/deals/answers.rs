@@ -82,7 +82,7 @@ async fn a_change_that_is_not_answered_as_the_contract_says_was_not_made() {
         ("200", bare(200), "200 without a problem"),
         ("HTML", page, "200 without a problem"),
         ("a problem as a success", hidden.into(), "200 without a problem"),
-        ("a body", says(202, "application/json", "{}"), "it has a body"),
+        ("a body", says(202, "application/json", "{}"), "its status 202 forbids a body"),
         ("cut", raw("HTTP/1.1 202 X\r\ncontent-length: 9\r\n\r\n{"), "cut short"),
     ] {
         let (world, stub) = World::answered(&[Reply::Say(answer)]).await;
