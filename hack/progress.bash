@@ -131,13 +131,14 @@ alive() {
   local what=$1 began=$SECONDS line part='' ended=0 status
   shift
   "$@" 2>&1 | while true; do
-    if IFS= read -r -t 10 line; then
+    status=0 # Behind an `if`, $? would be that of the `if`.
+    IFS= read -r -t 10 line || status=$?
+    if ((status == 0)); then
       printf '%s%s\n' "$part" "$line"
       part=''
       [[ ! $line =~ ^test\ .*\ \.\.\.\ (ok|FAILED) ]] || ended=$((ended + 1))
       continue
     fi
-    status=$?
     part+=$line
     if ((status <= 128)); then
       printf '%s' "$part"

@@ -81,6 +81,12 @@ struct PhaseLabels {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct StallLabels {
+    kind: ObjectKind,
+    reason: Word,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct WriteLabels {
     resource: Word,
     result: WriteResult,
@@ -93,6 +99,7 @@ pub struct Metrics {
     reconciles: Family<ReconcileLabels, Counter>,
     reconcile_seconds: Family<KindLabels, Histogram>,
     objects: Family<PhaseLabels, Gauge>,
+    stalled_objects: Family<StallLabels, Gauge>,
     writes: Family<WriteLabels, Counter>,
     truncated_bytes: Counter,
     leader: Gauge,
@@ -127,6 +134,12 @@ impl Metrics {
             "Hibernations and MaintenanceWindows by kind and phase",
             objects.clone(),
         );
+        let stalled_objects = Family::default();
+        registry.register(
+            "stalled_objects",
+            "Hibernations and MaintenanceWindows whose condition Stalled is True, by kind and reason",
+            stalled_objects.clone(),
+        );
         let writes = Family::default();
         registry.register("writes", "Writes to workloads and ConfigMaps by kind and result (Done, Conflict, Refused or Failed)", writes.clone());
         let truncated_bytes = Counter::default();
@@ -142,7 +155,16 @@ impl Metrics {
             "1 if this process holds the lease and reconciles, else 0",
             leader.clone(),
         );
-        Self { registry, reconciles, reconcile_seconds, objects, writes, truncated_bytes, leader }
+        Self {
+            registry,
+            reconciles,
+            reconcile_seconds,
+            objects,
+            stalled_objects,
+            writes,
+            truncated_bytes,
+            leader,
+        }
     }
 
     /// Counts a finished reconcile and its duration.
@@ -157,6 +179,21 @@ impl Metrics {
         let gauge = |phase: &str| {
             let labels = PhaseLabels { kind, phase: Word(phase.to_owned()) };
             self.objects.get_or_create_owned(&labels)
+        };
+        if let Some(from) = from {
+            gauge(from).dec();
+        }
+        if let Some(to) = to {
+            gauge(to).inc();
+        }
+    }
+
+    /// Counts a stalled object under its reason. `from` is its reason before, `to` its reason now; None where it
+    /// is not stalled. A reason is a constant of the API.
+    pub fn stalled(&self, kind: ObjectKind, from: Option<&str>, to: Option<&str>) {
+        let gauge = |reason: &str| {
+            let labels = StallLabels { kind, reason: Word(reason.to_owned()) };
+            self.stalled_objects.get_or_create_owned(&labels)
         };
         if let Some(from) = from {
             gauge(from).dec();
@@ -202,6 +239,8 @@ mod tests {
         metrics.moved(ObjectKind::Hibernation, None, Some("Awake"));
         metrics.moved(ObjectKind::Hibernation, None, Some("Awake"));
         metrics.moved(ObjectKind::Hibernation, Some("Awake"), Some("Hibernated"));
+        metrics.stalled(ObjectKind::Hibernation, None, Some("Contested"));
+        metrics.stalled(ObjectKind::Hibernation, Some("Contested"), Some("NotReady"));
         metrics.wrote("Deployment", WriteResult::Conflict);
         metrics.truncated(4096);
         metrics.set_leader(true);
@@ -212,6 +251,8 @@ mod tests {
             r#"torpor_reconcile_duration_seconds_bucket{le="0.004",kind="Hibernation"} 1"#,
             r#"torpor_objects{kind="Hibernation",phase="Awake"} 1"#,
             r#"torpor_objects{kind="Hibernation",phase="Hibernated"} 1"#,
+            r#"torpor_stalled_objects{kind="Hibernation",reason="Contested"} 0"#,
+            r#"torpor_stalled_objects{kind="Hibernation",reason="NotReady"} 1"#,
             r#"torpor_writes_total{resource="Deployment",result="Conflict"} 1"#,
             "torpor_truncated_bytes_total 4096",
             "torpor_leader 1",

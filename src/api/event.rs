@@ -3,13 +3,14 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::condition::stall_of;
+use super::reason::Reason;
 
 /// An Event before it is published.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event {
     /// Whether a person should look: type Warning instead of Normal.
     pub warning: bool,
-    /// The reason, a [`Reason`](super::reason::Reason) as it is written.
+    /// The reason, a [`Reason`] as it is written.
     pub reason: String,
     /// The note, for people.
     pub note: String,
@@ -17,7 +18,7 @@ pub struct Event {
 
 impl Event {
     /// Returns an Event of type Normal.
-    pub fn normal(reason: super::reason::Reason, note: impl Into<String>) -> Self {
+    pub fn normal(reason: &Reason, note: impl Into<String>) -> Self {
         Self { warning: false, reason: reason.to_string(), note: note.into() }
     }
 

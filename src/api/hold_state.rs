@@ -119,7 +119,7 @@ pub enum AttemptEnd {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepStatus {
-    /// Preflight, ConfigMaps, LetGo, Stage 0.., Restart, Truncate; on the way back Fence first, and
+    /// Preflight, ConfigMaps, Release, Stage 0.., Restart, Truncate; on the way back Fence first, and
     /// last Ready and Truncation, where the Job is deleted. Keep: deleted with `onDelete: Keep`.
     pub name: String,
     /// `since` is the time since which the step has been waiting.

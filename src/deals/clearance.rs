@@ -384,15 +384,11 @@ impl<'a> Clearance<'a> {
     /// Returns the time until the next observation of a drain: after a clean observation the rest of
     /// `deals.settle`.
     pub fn until_next_observation(&self) -> SignedDuration {
-        match self.state.first_clean {
-            Some(first) => {
-                let due = (first + self.rules.settle).duration_since(self.now);
-                due.clamp(SignedDuration::from_millis(100), self.rules.settle)
-            }
-            None => {
-                let third = SignedDuration::from_secs(self.rules.settle.as_secs() / 3);
-                third.clamp(SignedDuration::from_secs(1), SignedDuration::from_secs(5))
-            }
+        if let Some(first) = self.state.first_clean {
+            let due = (first + self.rules.settle).duration_since(self.now);
+            return due.clamp(SignedDuration::from_millis(100), self.rules.settle);
         }
+        let third = SignedDuration::from_secs(self.rules.settle.as_secs() / 3);
+        third.clamp(SignedDuration::from_secs(1), SignedDuration::from_secs(5))
     }
 }

@@ -127,10 +127,9 @@ impl<'a> Draft<'a> {
         if let Some(error) = session.error() {
             self.say(&mut transition, error.needs_a_person(), &error);
         }
-        if session.actions.is_empty() && transition.actions.is_empty() {
-            if transition.next == Next::AtRest {
-                transition.next = Next::Wait(again);
-            }
+        let acts = !(session.actions.is_empty() && transition.actions.is_empty());
+        if transition.next == Next::AtRest && !acts {
+            transition.next = Next::Wait(again);
         }
         transition
     }

@@ -198,12 +198,12 @@ pub fn events(before: &HibernationStatus, after: &HibernationStatus) -> Vec<Even
     {
         let cause = after.hold.episode.as_ref().map(|episode| episode.cause.as_str());
         let note = if phase == Phase::Hibernating { cause.unwrap_or(message) } else { message };
-        events.push(Event::normal(phase.into(), note));
+        events.push(Event::normal(&phase.into(), note));
     }
     if let Some(done) = &after.database.truncation
         && before.database.truncation.as_ref() != Some(done)
     {
-        events.push(Event::normal(Reason::Truncated, freed(done)));
+        events.push(Event::normal(&Reason::Truncated, freed(done)));
     }
     events.extend(Event::of_stall(&before.conditions, &after.conditions));
     events

@@ -122,7 +122,7 @@ pub fn events(before: &MaintenanceWindowStatus, after: &MaintenanceWindowStatus)
         && !silent.contains(&phase)
     {
         let message = after.message.as_deref().unwrap_or_default();
-        events.push(Event::normal(phase.into(), message));
+        events.push(Event::normal(&phase.into(), message));
     }
     let moved = |status: &MaintenanceWindowStatus| {
         status.window.as_ref().filter(|window| window.start != window.planned).cloned()
@@ -131,7 +131,7 @@ pub fn events(before: &MaintenanceWindowStatus, after: &MaintenanceWindowStatus)
         && moved(before).is_none_or(|before| before.start != window.start)
     {
         let note = format!("moved to {}: a deal of a fixed term lasts until then", window.start.0);
-        events.push(Event::normal(Reason::Postponed, note));
+        events.push(Event::normal(&Reason::Postponed, note));
     }
     let announced = |status: &MaintenanceWindowStatus| {
         let deals = status.deals.as_ref()?;
@@ -141,7 +141,7 @@ pub fn events(before: &MaintenanceWindowStatus, after: &MaintenanceWindowStatus)
         && announced(before).as_ref() != Some(&at)
     {
         let note = format!("announced to the market: maintenance starts at {}", at.0);
-        events.push(Event::normal(Reason::Announced, note));
+        events.push(Event::normal(&Reason::Announced, note));
     }
     events.extend(Event::of_stall(&before.conditions, &after.conditions));
     events

@@ -15,7 +15,7 @@ use crate::hold::lever::Kind;
 use crate::hold::record::{ANNOTATION, Found, Holder, LABEL, Record};
 use crate::reconcile::kind::{Seen, reference};
 
-/// Time for a reconcile to hand_back_ownership a release that it began. After that the sweep finishes it.
+/// Time for a reconcile to finish a release that it began. After that the sweep finishes it.
 const UNFINISHED: SignedDuration = SignedDuration::from_secs(30);
 
 /// The holds that the watches have observed.

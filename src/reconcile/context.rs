@@ -98,17 +98,27 @@ impl Context {
 
     /// Forgets an object that is gone.
     pub fn forget(&self, kind: metrics::ObjectKind, object: &Holder) {
-        self.count(kind, object, None);
+        self.count(kind, object, None, None);
         self.locked().remove(object);
         self.watch(object, None);
     }
 
-    /// Counts an object of a kind in its phase.
-    pub fn count(&self, kind: metrics::ObjectKind, object: &Holder, phase: Option<String>) {
-        let before = self.state(object).phase;
-        if before != phase {
-            self.metrics.moved(kind, before.as_deref(), phase.as_deref());
+    /// Counts an object of a kind in its phase, and under the reason of `Stalled` where that is True.
+    pub fn count(
+        &self,
+        kind: metrics::ObjectKind,
+        object: &Holder,
+        phase: Option<String>,
+        stalled: Option<String>,
+    ) {
+        let before = self.state(object);
+        if before.phase != phase {
+            self.metrics.moved(kind, before.phase.as_deref(), phase.as_deref());
             self.update(object, |state| state.phase = phase);
+        }
+        if before.stalled != stalled {
+            self.metrics.stalled(kind, before.stalled.as_deref(), stalled.as_deref());
+            self.update(object, |state| state.stalled = stalled);
         }
     }
 
@@ -241,8 +251,8 @@ mod tests {
         };
         for ((object, kind), phase) in both.iter().zip(kinds).zip(["Awake", "Scheduled"]) {
             context.register(object);
-            context.count(kind, object, Some(phase.to_owned()));
-            context.count(kind, object, Some(phase.to_owned()));
+            context.count(kind, object, Some(phase.to_owned()), None);
+            context.count(kind, object, Some(phase.to_owned()), None);
         }
         counted(1);
         for (object, kind) in both.iter().zip(kinds) {

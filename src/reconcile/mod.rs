@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod context;
+pub mod error;
 pub mod hibernation;
 pub mod kind;
 pub mod maintenance_window;

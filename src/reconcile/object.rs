@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::apply;
 use super::context::Context;
+use super::error::Error;
 use super::kind::{InvalidSpec, Managed, reference};
-use super::run::Error;
 use crate::api::condition::{Conditions, shorten};
 use crate::api::event::Event;
 use crate::api::reason::Reason;
@@ -182,7 +182,7 @@ fn difference(before: &Value, after: Value) -> Value {
 /// Publishes one Event about the foreign changes that an iteration found, if there are any.
 pub async fn publish_foreign<K: Managed>(context: &Context, object: &K, foreign: &[String]) {
     if !foreign.is_empty() {
-        publish(context, object, Event::normal(Reason::ForeignChange, few(foreign))).await;
+        publish(context, object, Event::normal(&Reason::ForeignChange, few(foreign))).await;
     }
 }
 

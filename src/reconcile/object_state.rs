@@ -25,6 +25,8 @@ pub struct ObjectState {
     pub failures: u32,
     /// The phase that was last counted.
     pub phase: Option<String>,
+    /// The reason of `Stalled` that was last counted.
+    pub stalled: Option<String>,
     /// Counts the changes in its namespace, so that none is missed during a reconcile.
     pub changes: u64,
 }

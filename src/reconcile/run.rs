@@ -8,14 +8,16 @@ use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
-use super::apply::{self, Applier, forget_old};
+use super::apply::{Applier, forget_old};
 use super::context::Context;
+use super::error::Error;
 use super::kind::{Managed, Seen, holder, reference};
 use super::market::Market;
 use super::object::{self, fresh_id, publish_foreign, read, whole_seconds, write_status};
 use super::object_state::{AtRest, Version};
 use super::watch_filter::WatchFilter;
-use crate::apiserver::request;
+use crate::api::condition::stall_of;
+use crate::api::reason::Reason;
 use crate::hold::record::Holder;
 use crate::metrics::Outcome;
 use crate::transition::observe::Reader;
@@ -29,36 +31,6 @@ const LONGEST_SLEEP: SignedDuration = SignedDuration::from_mins(5);
 const ITERATIONS: usize = 32;
 /// Plans in one iteration, each with more observed than the one before: pods, and the market.
 const PLANS: usize = 3;
-
-/// Why a reconcile failed. It is tried again, with backoff.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Torpor could not observe something.
-    #[error(transparent)]
-    Observe(#[from] request::Error),
-    /// Torpor could not write or apply something.
-    #[error(transparent)]
-    Apply(#[from] apply::Error),
-}
-
-impl Error {
-    fn request(&self) -> Option<&request::Error> {
-        match self {
-            Self::Observe(error) | Self::Apply(apply::Error::Request(error)) => Some(error),
-            Self::Apply(_) => None,
-        }
-    }
-
-    /// Returns whether the object was changed since it was read: it is only read again.
-    fn is_conflict(&self) -> bool {
-        self.request().is_some_and(request::Error::is_conflict)
-    }
-
-    /// Returns whether the API server rejected a request, and would do so again.
-    fn is_rejection(&self) -> bool {
-        self.request().is_some_and(request::Error::is_rejection)
-    }
-}
 
 /// Reconciles one object.
 pub async fn reconcile<K: Managed>(
@@ -167,7 +139,8 @@ async fn iteration<K: Managed>(
         Err(_) if object.meta().deletion_timestamp.is_some() => object.unreadable(),
         // Held objects stay held until the spec is valid.
         Err(error) => {
-            let status = object::invalid(&object, &error, now);
+            let mut status = object::invalid(&object, &error, now);
+            count::<K>(context, holder, &mut status);
             write_status(context, &object, &status).await?; // API server
             rest(context, holder, &object, None, changes);
             return Ok(Outlook::Rest(None));
@@ -179,7 +152,8 @@ async fn iteration<K: Managed>(
         Some(WatchFilter::of(K::hold_spec(&valid), &K::hold_state(&object).originals)),
     );
     let (plan, market) = observe_and_plan(&object, &valid, holder, context, memory, now).await?; // API server, market
-    let Some(Plan { status, calls, actions, next, confirmations, market: known, watches }) = plan
+    let Some(Plan { mut status, calls, actions, next, confirmations, market: known, watches }) =
+        plan
     else {
         return Ok(Outlook::Again);
     };
@@ -187,15 +161,15 @@ async fn iteration<K: Managed>(
     if !watches {
         context.watch(holder, None);
     }
-    context.count(K::KIND, holder, K::phase(&status));
+    count::<K>(context, holder, &mut status);
     let object = write_status(context, &object, &status).await?; // API server
     market.notify(&calls, &mut memory.market).await; // market
     let applier = Applier::new(context, &object, holder);
     let mut foreign = Vec::new();
     let database = K::hold_spec(&valid).database.as_ref();
-    let applied = applier.apply(actions, database, &mut memory.contests, &mut foreign).await; // API server
+    let outcome = applier.apply(actions, database, &mut memory.contests, &mut foreign).await; // API server
     publish_foreign(context, &object, &foreign).await; // API server
-    applied?;
+    outcome?;
     let left = memory.clone();
     context.update(holder, |state| state.plan = left);
     Ok(match next {
@@ -250,6 +224,14 @@ async fn observe_and_plan<'a, K: Managed>(
         }
     }
     Ok((None, market))
+}
+
+/// Counts an object by its status. The kubelet's own reasons count as one.
+fn count<K: Managed>(context: &Context, holder: &Holder, status: &mut K::Status) {
+    let stalled = stall_of(K::common(status).conditions).map(|(reason, _)| {
+        Reason::named(reason).map_or_else(|| "Container".to_owned(), |reason| reason.to_string())
+    });
+    context.count(K::KIND, holder, K::phase(status), stalled);
 }
 
 /// Remembers that an object is at rest, unless something has changed in its namespace meanwhile.

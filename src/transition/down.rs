@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::draft::Draft;
 use super::plan::{Action, Confirmations, HoldInput, Next, Place, Transition};
-use super::roles::{Role, Written};
-use super::steps::{Step, StepName};
+use super::role::{Role, Written};
+use super::step::{Step, StepName};
 use crate::api::hold_state::EpisodeTruncation;
 use crate::api::reason::Reason;
 use crate::api::workload::MissedRuns;

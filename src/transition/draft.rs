@@ -4,9 +4,9 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::plan::{Action, Confirmations, HoldInput, Next, Place, Transition};
-use super::roles::Role;
+use super::role::Role;
 use super::standing::{Standing, few};
-use super::steps::Step;
+use super::step::Step;
 use crate::api::hold_state::{DatabaseState, Episode, EpisodeTruncation, HoldState, StepStatus};
 use crate::api::reason::Reason;
 use crate::hold::record::Found;

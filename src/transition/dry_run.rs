@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::draft::Draft;
 use super::plan::{HoldInput, Next, Transition};
-use super::roles::Role;
+use super::role::Role;
 use super::standing::{counted, few};
-use super::steps::{Step, StepName};
+use super::step::{Step, StepName};
 use crate::api::hold_state::EpisodeTruncation::{NotAsked, Pending};
 use crate::api::reason::Reason;
 use crate::hold::lever::{RESTART, segments};

@@ -13,10 +13,12 @@ mod dry_run;
 pub mod job;
 pub mod observe;
 pub mod plan;
+mod role;
 mod roles;
 pub mod spec;
 pub mod standing;
 mod status;
+mod step;
 mod steps;
 #[cfg(test)]
 pub(crate) mod test_world;

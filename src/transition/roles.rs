@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::draft::Draft;
 use super::plan::Action;
+use super::role::{Role, Written};
 use super::spec::{Entry, Target};
 use crate::api::labels::{APP, MANAGED_BY, TORPOR};
 use crate::api::reason::Reason;
@@ -14,19 +15,6 @@ use crate::hold::lever::{WORKLOADS, restart_wants};
 use crate::hold::plan::{Decision, Desired, decide};
 use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::Subject;
-
-/// The role of a workload or ConfigMap.
-#[derive(Clone, Debug)]
-pub enum Role<'a> {
-    /// Stop it.
-    Stop(&'a Entry),
-    /// Restart it.
-    Restart(&'a Entry),
-    /// Override its keys.
-    Override(BTreeMap<String, Value>),
-    /// Release it: it is held, and the spec no longer names it.
-    Release,
-}
 
 impl<'a> Draft<'a> {
     /// Returns the role of a workload or ConfigMap.
@@ -136,17 +124,6 @@ impl<'a> Draft<'a> {
             Role::Release => BTreeMap::new(),
         }
     }
-}
-
-/// How the write of a hold stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Written {
-    /// No write is needed.
-    Already,
-    /// The write is planned.
-    Now,
-    /// The write waits: a field manager keeps changing the object.
-    Contested,
 }
 
 /// Returns the key of an object in `status.originals`.

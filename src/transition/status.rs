@@ -3,7 +3,8 @@
 use super::blockers::{blockers, not_ready, not_restarted};
 use super::draft::Draft;
 use super::plan::{HoldInput, Place};
-use super::roles::{Role, record_key};
+use super::role::Role;
+use super::roles::record_key;
 use super::spec::Entry;
 use super::standing::few;
 use crate::api::condition;

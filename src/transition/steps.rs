@@ -1,16 +1,16 @@
 //! The steps of a transition. Each says whether it is done, and else what it waits for.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use jiff::SignedDuration;
 
 use super::blockers::{blockers, not_ready, not_restarted, of_old_template};
 use super::draft::Draft;
 use super::observe::Pods;
-use super::roles::{Role, Written};
+use super::role::{Role, Written};
 use super::spec::{ConfigEntry, Target};
 use super::standing::few;
+use super::step::{Step, StepName};
 use crate::api::database::Truncate;
 use crate::api::hold_state::EpisodeTruncation;
 use crate::api::reason::Reason;
@@ -19,56 +19,6 @@ use crate::hold::subject::Subject;
 
 /// Time between the two lists that show no pod.
 const BETWEEN_LISTS: SignedDuration = SignedDuration::from_secs(5);
-
-/// A step on the way down or up.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum StepName {
-    /// The preflight has passed, and Torpor can hold everything.
-    Preflight,
-    /// ConfigMaps are overridden, or restored.
-    ConfigMaps,
-    /// Workloads of one stage.
-    Stage(i32),
-    /// Restarted workloads.
-    Restart,
-    /// The truncation Job.
-    Truncate,
-    /// No truncation can commit any more.
-    Fence,
-    /// Objects that the spec no longer names are released.
-    Release,
-}
-
-impl fmt::Display for StepName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stage(stage) => write!(f, "Stage {stage}"),
-            other => write!(f, "{other:?}"),
-        }
-    }
-}
-
-/// How a step stands.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Step {
-    /// It is done.
-    Done,
-    /// Actions are to be taken, and then Torpor observes again.
-    Act,
-    /// The pods have to be observed.
-    Observe,
-    /// No pod is left; a second list after this time has to confirm it.
-    Confirm(SignedDuration),
-    /// It waits for these objects.
-    Wait(Vec<String>),
-    /// A person is needed.
-    Blocked {
-        /// For the conditions.
-        reason: Reason,
-        /// The obstacle and its remedy.
-        message: String,
-    },
-}
 
 impl Draft<'_> {
     pub(super) fn steps_down(&self) -> Vec<StepName> {

@@ -9,7 +9,7 @@ use super::job::{self, Purpose};
 use super::observe::JobView;
 use super::plan::{Action, Next};
 use super::spec::DatabaseEntry;
-use super::steps::Step;
+use super::step::Step;
 use crate::api::hold_state::{
     Attempt, AttemptEnd, EmptiedTable, EpisodeTruncation, Preflight, Truncation,
 };

@@ -6,9 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::draft::Draft;
 use super::plan::{Action, HoldInput, Next, Place, Transition};
-use super::roles::Written;
+use super::role::Written;
 use super::standing::few;
-use super::steps::{Step, StepName};
+use super::step::{Step, StepName};
 use crate::api::reason::Reason;
 use crate::api::workload::MissedRuns;
 use crate::hold::plan::{Decision, mark_kept};

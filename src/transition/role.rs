@@ -1,0 +1,31 @@
+//! The role of a workload or ConfigMap in a transition, and how its write stands.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::spec::Entry;
+
+/// The role of a workload or ConfigMap.
+#[derive(Clone, Debug)]
+pub enum Role<'a> {
+    /// Stop it.
+    Stop(&'a Entry),
+    /// Restart it.
+    Restart(&'a Entry),
+    /// Override its keys.
+    Override(BTreeMap<String, Value>),
+    /// Release it: it is held, and the spec no longer names it.
+    Release,
+}
+
+/// How the write of a hold stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Written {
+    /// No write is needed.
+    Already,
+    /// The write is planned.
+    Now,
+    /// The write waits: a field manager keeps changing the object.
+    Contested,
+}
