@@ -9,7 +9,7 @@ use crate::api::maintenance_window::{
     AfterStatus, LastWindow, MaintenanceWindowStatus, WindowPhase, WindowStatus,
 };
 
-/// What time asks for.
+/// The window that the time asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Occurrence {
     /// This window is to come, or is on.
@@ -18,7 +18,7 @@ pub enum Occurrence {
     Over(WindowStatus),
     /// The only one there was is over, and has ended so.
     Past(WindowPhase),
-    /// There is none.
+    /// No window.
     None,
 }
 
@@ -37,7 +37,7 @@ pub fn counted_from(
     }
 }
 
-/// The window that matters at `now`. `status.after` has to be up to date.
+/// Returns the window for the time `now`. `status.after` must be up to date.
 pub fn occurrence(
     spec: &Valid,
     status: &MaintenanceWindowStatus,
@@ -66,8 +66,8 @@ pub fn occurrence(
     on_or_over(window(spec, status, planned), now)
 }
 
-/// Whether a window that is over stays so. One that was called off does not, once it is not called
-/// off any more; one that was refused may be permitted by another spec.
+/// Returns whether a window that is over stays over. A cancelled window comes back when it is no longer
+/// suspended; another spec may permit a refused one.
 fn settled(last: &LastWindow, generation: Option<i64>) -> bool {
     match last.outcome {
         WindowPhase::Cancelled => false,
@@ -84,7 +84,7 @@ fn on_or_over(window: WindowStatus, now: Timestamp) -> Occurrence {
     }
 }
 
-/// The window that was planned then, as far as it is known moved to where it was moved.
+/// Returns the window of a planned start, at the start to which it was moved.
 fn window(spec: &Valid, status: &MaintenanceWindowStatus, planned: Timestamp) -> WindowStatus {
     let recorded = status.window.as_ref().filter(|recorded| recorded.planned.0 == planned);
     let moves =

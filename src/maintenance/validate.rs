@@ -15,7 +15,7 @@ pub struct Valid {
     pub begins: Begins,
     /// How long a window lasts.
     pub duration: Option<SignedDuration>,
-    /// Whether it is called off.
+    /// Whether it is suspended.
     pub suspend: bool,
     /// Workloads, ConfigMaps and deals.
     pub hold: Spec,
@@ -26,7 +26,7 @@ pub struct Valid {
 pub enum Begins {
     /// Once, then.
     At(Timestamp),
-    /// Once, so long after it was first asked for.
+    /// Once, so long after its creation or its last change.
     After {
         /// As it was written.
         text: String,
@@ -47,7 +47,7 @@ pub struct Recurrence {
     exceptions: Vec<Period>,
 }
 
-/// What is wrong with a spec, and what to write instead.
+/// Why a spec is not valid, and what to write instead.
 #[derive(Debug, thiserror::Error)]
 pub enum Invalid {
     /// A part that both kinds have.
@@ -64,7 +64,7 @@ pub enum Invalid {
     Duration {
         /// Which.
         field: &'static str,
-        /// What was written.
+        /// The text in the spec.
         text: String,
     },
     /// A schedule without a duration.
@@ -81,7 +81,7 @@ pub enum Invalid {
     Exception {
         /// Which.
         index: usize,
-        /// What is wrong with it.
+        /// The cause.
         source: PeriodError,
     },
 }

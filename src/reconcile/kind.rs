@@ -21,8 +21,8 @@ use crate::metrics::{Metrics, ObjectKind};
 use crate::transition::plan::{Input, Plan};
 use crate::transition::spec::Spec;
 
-/// What a controller sees of an object: its metadata. The object itself is read when there is something
-/// to do, so that no plan is made from a stale copy.
+/// The metadata of an object, as its controller watches it. The loop reads the object itself, so that no plan
+/// is made from a stale copy.
 pub type Seen<K> = PartialObjectMeta<K>;
 
 /// A spec that is not valid.

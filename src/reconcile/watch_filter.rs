@@ -1,5 +1,5 @@
-//! Which changes in its namespace an object has to look at. A ConfigMap that somebody writes every
-//! second, and that is none of its, costs it nothing.
+//! The changes in its namespace that concern an object. A ConfigMap that somebody writes every second, and that
+//! the object does not name, costs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,17 +9,17 @@ use crate::hold::lever::Kind;
 use crate::hold::record::{ANNOTATION, LABEL};
 use crate::transition::spec::{Spec, Target};
 
-/// What one object is about.
+/// The changes in a namespace that concern one object.
 #[derive(Debug, Default)]
 pub struct WatchFilter {
     workloads: Vec<(&'static Kind, Target, Vec<String>)>,
     config_maps: Vec<Target>,
-    /// What it holds, `Kind/name`: its labels may be others by now.
+    /// Held objects, `Kind/name`: their labels may have changed.
     known: BTreeSet<String>,
 }
 
 impl WatchFilter {
-    /// What the part of a spec names that is about workloads, and `status.originals`.
+    /// Returns the filter for a spec and `status.originals`.
     pub fn of(spec: &Spec, originals: &BTreeMap<String, String>) -> Self {
         let workloads = spec.workloads.iter();
         Self {
@@ -34,8 +34,8 @@ impl WatchFilter {
         }
     }
 
-    /// Whether it is named by the spec, or held, or was; or is of something that is, as a Job that
-    /// somebody starts by hand is of its CronJob.
+    /// Returns whether the spec names a changed object, or it is or was held, or its owner is: a Job that
+    /// somebody starts by hand belongs to its CronJob.
     pub fn concerns(&self, kind: &'static Kind, meta: &ObjectMeta) -> bool {
         let name = meta.name.as_deref().unwrap_or_default();
         let labels = meta.labels.clone().unwrap_or_default();

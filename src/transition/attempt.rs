@@ -19,11 +19,11 @@ pub enum Progress {
     Missing,
     /// Its Job runs, or waits to start; with the kubelet's reason and message where its container waits.
     Running(Option<(String, String)>),
-    /// It is over.
+    /// It has ended.
     Ended {
-        /// How.
+        /// How it ended.
         end: AttemptEnd,
-        /// What it said.
+        /// Its message.
         message: String,
         /// The report, where there is one.
         report: Option<Report>,

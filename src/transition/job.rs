@@ -1,4 +1,4 @@
-//! The Jobs that Torpor runs: the truncation and its dry run.
+//! The manifests of Torpor's Jobs: the preflight and the truncation.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ const CA_FILE: &str = "ca.crt";
 /// The exit statuses of wrong arguments and of a refusal: another try would end the same way.
 const REFUSED: [i32; 2] = [2, 3];
 
-/// What a Job is for.
+/// The purpose of a Job.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
     /// The dry run: read only.
@@ -134,7 +134,7 @@ pub fn manifest(
     job
 }
 
-/// Gives a pod the certificate authority, and tells its container where it is.
+/// Mounts the certificate authority into a pod, and sets the variable with its path.
 fn mount(pod: &mut Value, ca: &SecretKeyRef) {
     pod["volumes"] = json!([{"name": "ca", "secret": {
         "secretName": ca.name,

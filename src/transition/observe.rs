@@ -1,5 +1,5 @@
-//! What is seen of a namespace. Lists are consistent reads (no resourceVersion), in pages, and only
-//! what is looked at is kept of them.
+//! Observes a namespace. Lists are consistent reads (no resourceVersion), in pages, and Torpor keeps only
+//! the fields that it uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,29 +18,29 @@ use crate::hold::record::LABEL;
 use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::{Controller, Subject};
 
-/// Everything that a plan looks at.
+/// The state of a namespace that a plan is made from.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// Workloads of the kinds that matter, and held ones of any kind.
+    /// Workloads of the kinds that the spec or the status names, and held ones of any kind.
     pub workloads: Vec<Subject>,
     /// ConfigMaps that the spec names, and held ones.
     pub config_maps: Vec<Subject>,
-    /// Pods and what stands between them and workloads, where that was asked for.
+    /// Pods, and the ReplicaSets and Jobs between them and workloads; none before a plan asks for them.
     pub pods: Option<Pods>,
-    /// The preflight's Job, where one may be running.
+    /// The Job of the preflight, where one may be running.
     pub preflight: Option<JobView>,
-    /// The truncation's Job, where one may be running.
+    /// The Job of the truncation, where one may be running.
     pub truncation: Option<JobView>,
     /// Whether the namespace is being deleted.
     pub namespace_deleting: bool,
 }
 
-/// One look at the pods of a namespace.
+/// One list of the pods of a namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Pods {
-    /// When the look began.
+    /// When the lists began.
     pub began: Timestamp,
-    /// When it was complete.
+    /// When the lists were complete.
     pub complete: Timestamp,
     /// All that have not finished.
     pub running: Vec<PodView>,
@@ -59,21 +59,21 @@ pub struct PodView {
     pub labels: BTreeMap<String, String>,
     /// Its controller.
     pub controller: Option<Controller>,
-    /// The restart that it came up with.
+    /// The digest of the restart that it was created with.
     pub configuration: Option<String>,
-    /// Whether it is on its way out.
+    /// Whether it is being deleted.
     pub terminating: bool,
 }
 
-/// A Job of Torpor's own, and what its pods say.
+/// A Job of Torpor's own, with the state of its container.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "they are what the API says, each for itself")]
 pub struct JobView {
     /// Its name.
     pub name: String,
-    /// Whether it is there.
+    /// Whether it exists.
     pub exists: bool,
-    /// Whether it is on its way out.
+    /// Whether it is being deleted.
     pub deleting: bool,
     /// Whether it has finished, which it has only once all its pods have.
     pub finished: bool,
@@ -125,8 +125,8 @@ impl Reader {
         Ok(Observed { workloads, config_maps, preflight, truncation, ..Observed::default() })
     }
 
-    /// Workloads and ConfigMaps: those of kinds that the spec or the status names, and whatever
-    /// else carries a hold.
+    /// Returns workloads and ConfigMaps: all of the kinds that the spec or the status names, and held ones of
+    /// any kind.
     pub async fn subjects(
         &self,
         spec: &Spec,
@@ -145,8 +145,8 @@ impl Reader {
         Ok((workloads.into_iter().flatten().collect(), config_maps))
     }
 
-    /// ConfigMaps can be many and large: those that are held or selected are listed by their labels,
-    /// and what is named besides, or was held and has lost its label, is read one by one.
+    /// Returns ConfigMaps. They can be many and large: held or selected ones are listed by their labels. Named
+    /// ones, and held ones that have lost their label, are read one by one.
     async fn config_maps(
         &self,
         spec: &Spec,
@@ -183,7 +183,7 @@ impl Reader {
         Ok(object.and_then(|object| Subject::read(&CONFIG_MAP, &object, pointers)))
     }
 
-    /// Every page of a list.
+    /// Returns the objects of every page of a list.
     pub async fn list(
         &self,
         kind: &'static Kind,
@@ -195,7 +195,7 @@ impl Reader {
         pages(kind.plural, &api, params, |object| Subject::read(kind, &object, &pointers)).await
     }
 
-    /// An object as it is now; none where it is gone, or another one has its name.
+    /// Returns an object as it is now; none where it is gone, or another object has its name.
     pub async fn again(&self, before: &Subject) -> Result<Option<Subject>, Error> {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.namespace, &before.kind.api_resource());
@@ -204,7 +204,7 @@ impl Reader {
         Ok(subject.filter(|subject| subject.uid == before.uid))
     }
 
-    /// One look at the pods.
+    /// Lists the pods, with the ReplicaSets and Jobs between them and workloads.
     pub async fn pods(&self) -> Result<Pods, Error> {
         let began = Timestamp::now();
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
@@ -221,7 +221,7 @@ impl Reader {
         Ok(Pods { began, complete: Timestamp::now(), running, replica_sets, jobs })
     }
 
-    /// One of Torpor's own Jobs.
+    /// Returns one of Torpor's own Jobs.
     pub async fn job(&self, name: &str) -> Result<JobView, Error> {
         let jobs: Api<k8s_openapi::api::batch::v1::Job> =
             Api::namespaced(self.client.clone(), &self.namespace);
@@ -262,8 +262,8 @@ impl Reader {
         Ok(view)
     }
 
-    /// Whether the namespace is on its way out. An installation in one namespace may not read it:
-    /// then it is taken to stay.
+    /// Returns whether the namespace is being deleted. An installation for one namespace may not read it, and
+    /// assumes that it stays.
     pub async fn namespace_deleting(&self) -> bool {
         let api: Api<Namespace> = Api::all(self.client.clone());
         match call("namespaces", api.get_metadata(&self.namespace)).await {
@@ -274,7 +274,7 @@ impl Reader {
 }
 
 impl PodView {
-    /// None for a pod that has finished: it runs no more, however long it stays listed.
+    /// Returns none for a finished pod: it runs no more, however long it stays listed.
     fn read(pod: Pod) -> Option<Self> {
         let phase = pod.status.and_then(|status| status.phase).unwrap_or_default();
         if phase == "Succeeded" || phase == "Failed" {
@@ -297,8 +297,8 @@ impl PodView {
     }
 }
 
-/// The levers of ConfigMaps that matter: those that the spec names, and those that the status remembers,
-/// whose keys may have left the spec, and whose record may have been torn off.
+/// Returns the levers of ConfigMaps that the spec names or the status records: a key may have left the spec,
+/// and an annotation may have been removed.
 fn config_pointers(spec: &Spec, originals: &BTreeMap<String, String>) -> Vec<String> {
     let originals = originals.iter().filter(|(key, _)| key.starts_with("ConfigMap/"));
     let remembered = originals.filter_map(|(_, text)| serde_json::from_str(text).ok());

@@ -1,4 +1,4 @@
-//! What a plan is made from, and what a plan is: the same for both kinds of object.
+//! The input of a plan, and the plan: the same for both kinds of object.
 //!
 //! A plan is a status, written first, and then actions. After them Torpor observes again. So the
 //! status records what an action needs to be found again after a crash (the id of an episode, the name
@@ -39,11 +39,11 @@ pub struct Input<'a, V, S> {
     pub spec: &'a V,
     /// Its status as it was.
     pub status: &'a S,
-    /// What was observed of its namespace.
+    /// The observed state of its namespace.
     pub observed: &'a Observed,
-    /// What was observed of its market in this iteration.
+    /// The market as this iteration observed it; none where it has not.
     pub market: Option<&'a market_state::MarketObservation>,
-    /// What earlier iterations left.
+    /// The memory of earlier iterations.
     pub memory: &'a PlanMemory,
     /// The time, in whole seconds.
     pub now: Timestamp,
@@ -59,19 +59,18 @@ impl<V, S> Clone for Input<'_, V, S> {
 
 impl<V, S> Copy for Input<'_, V, S> {}
 
-/// What one iteration leaves to the next. It is kept in memory only: after a restart, Torpor
-/// finds it out again.
+/// The memory that one iteration leaves to the next. After a restart Torpor finds it out again.
 #[derive(Clone, Debug, Default)]
 pub struct PlanMemory {
     /// Lists that showed no pod.
     pub confirmations: Confirmations,
     /// Field managers that change held fields, and rejected writes.
     pub contests: Contests,
-    /// What is remembered of a market.
+    /// The state of the market.
     pub market: market_state::MarketState,
 }
 
-/// What to do next about one object.
+/// The next actions for one object.
 #[derive(Debug)]
 pub struct Plan<S> {
     /// The status, written first, where it differs.
@@ -80,7 +79,7 @@ pub struct Plan<S> {
     pub calls: Vec<market_state::Action>,
     /// Actions in the cluster, taken last, in this order.
     pub actions: Vec<Action>,
-    /// What follows them.
+    /// What follows the actions.
     pub next: Next,
     /// For the next plan.
     pub confirmations: Confirmations,
@@ -141,7 +140,7 @@ pub enum Next {
 }
 
 impl Next {
-    /// Returns what follows where this and a wait are due.
+    /// Returns the earlier of this and a wait.
     #[must_use]
     pub fn or_wait(self, wait: SignedDuration) -> Self {
         match self {
@@ -175,7 +174,7 @@ pub struct Contest {
     pub quiet_until: Timestamp,
     /// The field manager.
     pub manager: String,
-    /// What it wrote, for the status.
+    /// Its change, for the status.
     pub said: String,
     /// Where the API server rejected Torpor's last write: its answer.
     pub rejected: Option<String>,
@@ -195,7 +194,7 @@ pub enum Place {
     ComingUp,
 }
 
-/// What a transition is made from.
+/// The input of a transition.
 #[derive(Clone, Copy, Debug)]
 pub struct HoldInput<'a> {
     /// The object, as a holder.
@@ -206,7 +205,7 @@ pub struct HoldInput<'a> {
     pub overdue: bool,
     /// Whether it has Torpor's finalizer.
     pub finalizer: bool,
-    /// What the spec takes down.
+    /// The workloads and ConfigMaps to take down.
     pub spec: &'a Spec,
     /// The hold as it was.
     pub state: &'a HoldState,
@@ -214,9 +213,9 @@ pub struct HoldInput<'a> {
     pub database: &'a DatabaseState,
     /// Where the workloads were.
     pub place: Place,
-    /// What was observed.
+    /// The observed state of the namespace.
     pub observed: &'a Observed,
-    /// What earlier iterations left.
+    /// The memory of earlier iterations.
     pub memory: &'a PlanMemory,
     /// The time, in whole seconds.
     pub now: Timestamp,
@@ -269,7 +268,7 @@ pub struct Transition {
     pub unmatched: Vec<String>,
     /// Actions in the cluster.
     pub actions: Vec<Action>,
-    /// What follows them.
+    /// What follows the actions.
     pub next: Next,
     /// For the next transition.
     pub confirmations: Confirmations,

@@ -41,9 +41,9 @@ pub struct Entry {
     pub except: Vec<String>,
     /// When it goes down; 0 for a restart.
     pub stage: i32,
-    /// What is done.
+    /// Stop or Restart.
     pub action: Action,
-    /// What a CronJob missed.
+    /// Whether a CronJob runs its missed runs.
     pub missed_runs: MissedRuns,
 }
 
@@ -67,7 +67,7 @@ pub struct ConfigEntry {
     pub wants: BTreeMap<String, Value>,
 }
 
-/// `spec.database`, and a digest of it by which a change is seen.
+/// `spec.database`, with a digest by which Torpor detects a change.
 #[derive(Debug)]
 pub struct DatabaseEntry {
     /// As it was written.
@@ -169,8 +169,8 @@ impl Spec {
         }
     }
 
-    /// The entry that an object falls under: a name beats a selector, a selector beats `all`, and
-    /// Stop beats Restart.
+    /// Returns the entry of a workload: a name beats a selector, a selector beats `all`, and Stop beats
+    /// Restart.
     pub fn entry_for(&self, subject: &Subject) -> Option<&Entry> {
         self.workloads
             .iter()
@@ -181,7 +181,8 @@ impl Spec {
             .map(|(_, entry)| entry)
     }
 
-    /// What is wanted of a ConfigMap; a key that is named by name beats one named by labels.
+    /// Returns the values that a ConfigMap has while down. An entry with a name beats one with a selector, key
+    /// by key.
     pub fn config_wants(&self, subject: &Subject) -> BTreeMap<String, Value> {
         let mut matching: Vec<_> = self
             .config_maps
@@ -192,18 +193,18 @@ impl Spec {
         matching.into_iter().flat_map(|(_, entry)| entry.wants.clone()).collect()
     }
 
-    /// Every ConfigMap lever that somebody wants.
+    /// Returns every lever of a ConfigMap in the spec.
     pub fn config_pointers(&self) -> Vec<String> {
         self.config_maps.iter().flat_map(|entry| entry.wants.keys().cloned()).collect()
     }
 
-    /// The digest that a restart is known by: of the configuration and the episode.
+    /// Returns the digest of a restart: of the configuration and the episode.
     pub fn restart_digest(&self, episode: &str) -> String {
         let set: Vec<_> = self.config_maps.iter().map(|entry| &entry.wants).collect();
         lever::digest(&format!("{episode} {}", serde_json::to_string(&set).unwrap_or_default()))
     }
 
-    /// The stages that are stopped, ascending.
+    /// Returns the stages that are stopped, ascending.
     pub fn stages(&self) -> Vec<i32> {
         let mut stages: Vec<i32> = self
             .workloads
@@ -275,7 +276,7 @@ fn selector(field: &str, labels: &LabelSelector) -> Result<Selector, Invalid> {
 }
 
 impl Entry {
-    /// What it names, where it names anything.
+    /// Returns the objects that it names, as text; none for `all`.
     pub(super) fn in_words(&self) -> Option<String> {
         match &self.target {
             Target::Name(name) => Some(format!("{} {name}", self.kind.name)),
