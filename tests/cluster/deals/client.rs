@@ -92,7 +92,7 @@ async fn the_operators_tokens_are_good_for_its_objects_bridge_alone() {
     let default = Client::new(kube, account("default"));
     refused(&default, server, "TokenRefused", "forbidden").await;
     let default = Client::new(namespace.client.clone(), account("default"));
-    refused(&default, server, "Unauthenticated", "of another account").await;
+    refused(&default, server, "Unauthenticated", "to another service account").await;
     let absent = Client::new(namespace.client.clone(), account("absent"));
     refused(&absent, server, "TokenRefused", "not found").await;
 

@@ -231,7 +231,7 @@ async fn a_spec_from_before_the_crd_was_tightened_says_so_and_holds_on_until_it_
     });
     hibernation.patch(json!({"spec": {"progressDeadline": "11m"}})).await;
     let said = until_malformed(&hibernation).await;
-    assert!(said.contains("can't be read"), "{said}");
+    assert!(said.contains("does not parse"), "{said}");
     let other = Hibernation::create(&scene.namespace, "other", of("second", json!({}))).await;
     other.until_phase("Hibernated").await;
     woken(&other).await;
