@@ -30,7 +30,7 @@ pub(super) enum Fault {
     #[error("the database does not accept the connection (SQLSTATE {0})")]
     Rejected(String),
     /// As for authentication: the name comes from the Secret too, and it may be about to be restored.
-    #[error("the server has no database of the name that the URL gives")]
+    #[error("the server has no database of the name in the URL")]
     NoDatabase,
     /// An established connection ended.
     #[error("the connection to the database was cut")]
@@ -56,10 +56,10 @@ pub(super) enum Fault {
     #[error("the database is read only at the moment (a standby?)")]
     ReadOnly,
     /// Locks were not free in time.
-    #[error("the tables were in use for as long as --lock-timeout allows to wait")]
+    #[error("the tables were in use until --lock-timeout had passed")]
     LockTimeout,
     /// The same, where somebody can be named.
-    #[error("the tables were in use for as long as --lock-timeout allows to wait: {0}")]
+    #[error("the tables were in use until --lock-timeout had passed: {0}")]
     LockedBy(String),
     /// Chosen as the victim of a deadlock, or it could not be serialized.
     #[error("the database resolved a deadlock or a conflict at the cost of this transaction")]
@@ -68,17 +68,17 @@ pub(super) enum Fault {
     #[error("the database ended a statement early: {0}")]
     Cancelled(String),
     /// Another run holds the advisory lock.
-    #[error("another run of torpor truncate is at work in this database")]
+    #[error("another torpor truncate runs in this database")]
     Rival,
     /// The whole run took too long; nothing was committed.
-    #[error("it was not done in time, and was given up before COMMIT")]
+    #[error("the truncation was not done in time, and gave up before COMMIT")]
     Deadline,
     /// SIGTERM or SIGINT before COMMIT.
-    #[error("it was told to stop, and gave up before COMMIT")]
+    #[error("the truncation was told to stop, and gave up before COMMIT")]
     Interrupted,
     /// The tables changed between two looks, again and again.
     #[error(
-        "the tables were changed (created, dropped, renamed, attached) while they were looked at"
+        "the tables were changed (created, dropped, renamed, attached) while Torpor read their definitions"
     )]
     Moving,
     /// Whether COMMIT took place could not be found out.
@@ -100,10 +100,10 @@ pub(super) enum Fault {
     #[error("the pooler is in statement mode and allows no transactions: use another of its ports")]
     StatementPooling,
     /// The fence in front of TRUNCATE or COMMIT.
-    #[error("the time by which it had to be done, --not-after, has passed by the database's clock")]
+    #[error("the time in --not-after has passed by the database's clock")]
     NotAfterPassed,
     /// An answer that cannot be read.
-    #[error("the database gave an answer that cannot be read: {0}")]
+    #[error("the answer of the database does not parse: {0}")]
     Answer(&'static str),
     /// Anything else.
     #[error("the database reported SQLSTATE {code}: {message}")]

@@ -60,13 +60,19 @@ pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refus
     if !facts.schema_exists {
         return Err(vec![Reason::MissingSchema.refuse(
             &request.schema,
-            format!("there is no schema \"{}\" in this database", request.schema),
+            format!(
+                "schema \"{}\" does not exist in this database: correct --schema",
+                request.schema
+            ),
         )]);
     }
     if !facts.schema_usable {
         refusals.push(Reason::MissingPrivilege.refuse(
             &request.schema,
-            format!("the role may not use it: GRANT USAGE ON SCHEMA {} TO that role", facts.schema),
+            format!(
+                "the role may not use the schema: GRANT USAGE ON SCHEMA {} TO that role",
+                facts.schema
+            ),
         ));
     }
     refusals.extend(missing(request, facts));
@@ -142,7 +148,7 @@ fn missing(request: &Request, facts: &Facts) -> Vec<Refusal> {
             let hint =
                 if name.contains('.') { " (names are given without their schema)" } else { "" };
             let message = format!(
-                "there is no table \"{name}\" in schema \"{}\": correct the list or --schema{hint}",
+                "table \"{name}\" does not exist in schema \"{}\": correct the list or --schema{hint}",
                 request.schema
             );
             Reason::MissingTable.refuse(name, message)
@@ -150,8 +156,8 @@ fn missing(request: &Request, facts: &Facts) -> Vec<Refusal> {
         .collect();
     refusals.extend(absent(&request.kept_by_name).into_iter().map(|name| {
         let message = format!(
-            "the table \"{name}\", which is to stay, is not in schema \"{}\": correct its name, \
-             or take it off its list",
+            "the table \"{name}\", which is to be preserved, is not in schema \"{}\": correct its name, \
+             or remove it from its list",
             request.schema
         );
         Reason::MissingTable.refuse(name, message)
@@ -176,7 +182,7 @@ fn unfit(facts: &Facts, family: &BTreeSet<Oid>) -> Vec<Refusal> {
         };
         if let Some(what) = what {
             let message = if relation.asked {
-                format!("{name} is {what}: take it off the list")
+                format!("{name} is {what}: remove it from the list")
             } else {
                 format!(
                     "the partition {name} is {what}: detach it, or list the other partitions \
@@ -187,11 +193,11 @@ fn unfit(facts: &Facts, family: &BTreeSet<Oid>) -> Vec<Refusal> {
         } else if relation.system || relation.temporary {
             let whose =
                 if relation.system { "the database system" } else { "one session (temporary)" };
-            let message = format!("{name} belongs to {whose}: take it off the list");
+            let message = format!("{name} belongs to {whose}: remove it from the list");
             refusals.push(Reason::SystemTable.refuse(name, message));
         } else if relation.asked && !relation.may_truncate {
             let message =
-                format!("the role may not truncate it: GRANT TRUNCATE ON {name} TO that role");
+                format!("the role may not truncate {name}: GRANT TRUNCATE ON {name} TO that role");
             refusals.push(Reason::MissingPrivilege.refuse(name, message));
         }
     }
@@ -235,14 +241,14 @@ fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>)
             let of = &parent.name;
             if relation.kept && relation.partition {
                 let message = format!(
-                    "{name} is to stay and is a partition of {of}, which is asked for: detach it \
-                     or take it off its list"
+                    "{name} is to be preserved, but it is a partition of {of}, which is to be emptied: \
+                     detach {name}, or remove it from its list"
                 );
                 refusals.push(Reason::PreservedPartition.refuse(name, message));
             } else if relation.detaching {
                 let message = format!(
                     "{name} is half detached from {of}, so that TRUNCATE would lock it and leave its \
-                     rows: finish that with ALTER TABLE {of} DETACH PARTITION {name} FINALIZE"
+                     rows: finish the detachment with ALTER TABLE {of} DETACH PARTITION {name} FINALIZE"
                 );
                 refusals.push(Reason::DetachingPartition.refuse(name, message));
             } else if !family.contains(&relation.oid) {
@@ -260,8 +266,8 @@ fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>)
         if relation.asked {
             for above in ancestors(relation, by_oid).filter(|above| above.kept) {
                 let message = format!(
-                    "the rows of {name}, which is asked for, are also rows of {}, which is to stay: \
-                     take one of them off its list",
+                    "the rows of {name}, which is to be emptied, are also rows of {}, which is to be \
+                     preserved: remove one of the two from its list",
                     above.name
                 );
                 refusals.push(Reason::PreservedParent.refuse(name, message));
@@ -306,9 +312,9 @@ fn keys(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>
         if family.contains(&key.to) && !family.contains(&key.from) && seen.insert(key.root) {
             let to = by_oid.get(&key.to).map_or("a table", |relation| relation.name.as_str());
             let why = if by_oid.get(&key.from).is_some_and(|relation| relation.kept) {
-                "is to stay"
+                "is to be preserved"
             } else {
-                "is not asked for"
+                "is not to be emptied"
             };
             let message = format!(
                 "{holder}, which {why}, refers to {to}: {ways}",
@@ -344,8 +350,8 @@ fn sequences(
         let of = by_oid.get(&sequence.table).map_or("a table", |table| table.name.as_str());
         if !sequence.own {
             let message = format!(
-                "the role may not restart it, as only the owner of {of} may, to which it belongs: GRANT \
-                 that owner TO the role, or ALTER TABLE {of} OWNER TO it"
+                "the role may not restart the sequence: it belongs to {of}, and only the owner of {of} may. GRANT \
+                 that owner TO the role, or ALTER TABLE {of} OWNER TO the role"
             );
             refusals.push(Reason::MissingPrivilege.refuse(name, message));
         }
@@ -362,8 +368,8 @@ fn sequences(
                     own.push_str(&meant);
                 }
                 let message = format!(
-                    "it belongs to {of} and would restart, but gives values to {column} too, which \
-                     is not asked for: {}",
+                    "the sequence belongs to {of} and would restart, but {column}, which is not to be emptied, \
+                     takes its values from it too: {}",
                     if is_here(facts, column) {
                         format!("add that table to the list, or {own}")
                     } else {
@@ -388,8 +394,8 @@ fn side_effects(
     for trigger in facts.triggers.iter().filter(|trigger| family.contains(&trigger.table)) {
         let table = by_oid.get(&trigger.table).map_or("a table", |table| table.name.as_str());
         let message = format!(
-            "it runs on TRUNCATE of {table} and may change anything: ALTER TABLE {table} DISABLE \
-             TRIGGER {}, or drop it",
+            "the trigger runs on TRUNCATE of {table} and may change anything: ALTER TABLE {table} DISABLE \
+             TRIGGER {}, or drop the trigger",
             trigger.name
         );
         refusals
@@ -417,8 +423,8 @@ fn side_effects(
             };
             let message = format!(
                 "the publication would empty {first}{more} on its subscribers too: ALTER \
-                 PUBLICATION {name} SET (publish = 'insert, update, delete'), take the tables out \
-                 of it, or allow it with --allow-replicated",
+                 PUBLICATION {name} SET (publish = 'insert, update, delete'), remove the tables \
+                 from the publication, or allow it with --allow-replicated",
                 name = publication.name
             );
             refusals.push(Reason::Replicated.refuse(&publication.name, message));

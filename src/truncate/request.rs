@@ -66,7 +66,7 @@ impl Request {
                     refusals.push(Reason::ListedTwice.refuse(
                         name,
                         format!(
-                            "\"{name}\" is in two lists: it is either to be emptied or to stay"
+                            "\"{name}\" is in two lists: a table is either to be emptied or to be preserved"
                         ),
                     ));
                 } else if in_scope {
@@ -81,7 +81,8 @@ impl Request {
         }
         if request.asked.is_empty() {
             refusals.push(
-                Reason::InvalidArgument.refuse("", "no table is asked for: the lists are empty"),
+                Reason::InvalidArgument
+                    .refuse("", "no table is to be emptied: the lists are empty"),
             );
         }
         if request.needs_confirmation && request.confirm.is_none() {

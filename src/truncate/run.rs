@@ -436,7 +436,7 @@ fn only_these_touched(locks: Vec<OwnLock>, plan: &Plan) -> Result<(), Stop> {
     }
     let refuse = |name: String| {
         let message = format!(
-            "the truncation also touched {name}, which was not asked for, and was rolled back: \
+            "the truncation also touched {name}, which was not to be emptied, and was rolled back: \
              find out what code runs with these tables (an extension, a function in an index)"
         );
         Reason::OtherTableTouched.refuse(name, message)

@@ -9,7 +9,7 @@ async fn foreign_keys_do_not_lead_out_of_the_list() {
 
 pub(crate) const CASES: &[Case] = &[
     Case::refused(
-        "A foreign key of a table that is to stay",
+        "A foreign key of a preserved table",
         r#"ALTER TABLE accounts ADD job int, ADD CONSTRAINT "Last job" FOREIGN KEY (job) REFERENCES jobs;"#,
         &LISTS,
     ),

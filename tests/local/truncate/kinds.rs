@@ -26,7 +26,7 @@ CREATE FOREIGN TABLE f (n int) SERVER far_away;",
         &["--runtime", "scratch"],
     ),
     Case::refused(
-        "A table both asked for and to be preserved",
+        "A table both to be emptied and to be preserved",
         "",
         &["--runtime", "jobs,logs,accounts", "--preserved", "accounts"],
     ),

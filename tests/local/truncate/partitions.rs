@@ -37,13 +37,13 @@ CREATE TABLE events_1 PARTITION OF events DEFAULT; INSERT INTO events VALUES (5)
         "true",
     ),
     Case::refused(
-        "A partition that is to stay, of a table that is asked for",
+        "A preserved partition of a table to be emptied",
         "CREATE TABLE events (at int) PARTITION BY RANGE (at);
 CREATE TABLE events_1 PARTITION OF events DEFAULT; INSERT INTO events VALUES (5);",
         &["--runtime", "events", "--preserved", "events_1"],
     ),
     Case::refused(
-        "A partition that is asked for, of a table that is to stay",
+        "A partition to be emptied of a preserved table",
         "CREATE TABLE ledger (at int) PARTITION BY RANGE (at);
 CREATE TABLE ledger_1 PARTITION OF ledger DEFAULT; INSERT INTO ledger VALUES (1);",
         &["--runtime", "ledger_1", "--preserved", "ledger"],

@@ -17,7 +17,7 @@ CREATE SEQUENCE extra START WITH 7 OWNED BY tickets.code; SELECT nextval('extra'
         "nextval('tickets_id_seq') = 100 AND nextval('tickets_code_seq') = 1 AND nextval('extra') = 7",
     ),
     Case::refused(
-        "A sequence that gives values to a table that is to stay",
+        "A sequence that gives values to a preserved table",
         "ALTER TABLE accounts ALTER id SET DEFAULT nextval('jobs_id_seq');",
         &LISTS,
     ),
@@ -50,7 +50,7 @@ CREATE SEQUENCE old_jobs_id_seq; ALTER TABLE accounts ALTER id SET DEFAULT nextv
         "true",
     ),
     Case::done(
-        "A sequence that belongs to a table that is to stay goes on",
+        "A sequence of a preserved table goes on",
         "ALTER TABLE jobs ALTER id SET DEFAULT nextval('accounts_id_seq');",
         &LISTS,
         "nextval('accounts_id_seq') = 11",
