@@ -3,18 +3,18 @@
 
 pub mod api;
 pub mod apiserver;
-pub mod bridge;
+mod bridge;
 pub mod cli;
 pub mod deals;
-pub mod hibernation;
+mod hibernation;
 pub mod hold;
 pub mod lease;
-pub mod logging;
-pub mod maintenance;
-pub mod metrics;
+mod logging;
+mod maintenance;
+mod metrics;
 mod operator;
-pub mod reconcile;
-pub mod release;
+mod reconcile;
+mod release;
 pub mod schedule;
-pub mod transition;
+mod transition;
 pub mod truncate;

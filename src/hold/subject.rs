@@ -34,8 +34,6 @@ pub struct Subject {
     pub controller: Option<Controller>,
     /// The hold, according to annotation and label.
     pub found: Found,
-    /// Whether the object has Torpor's annotation or label.
-    pub marked: bool,
     /// The observed levers: those of the kind, of the record, and those that a holder desires.
     pub levers: BTreeMap<String, View>,
     /// The owners of more of the pod template (or of the data of a ConfigMap) than the levers in it.
@@ -161,7 +159,6 @@ impl Subject {
                     uid: owner.uid.clone(),
                 })
             }),
-            marked: annotation.is_some() || label.is_some(),
             managed_fields: if found.unfinished() { managed_fields.to_vec() } else { Vec::new() },
             found,
             template_owners: fields::owners_besides(

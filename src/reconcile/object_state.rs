@@ -32,11 +32,11 @@ pub struct ObjectState {
 }
 
 impl ObjectState {
-    /// Returns when an object at rest changes by time alone; none of the two where it is not at rest.
-    pub fn rests_until(&self, version: &Version, now: Timestamp) -> Option<Option<Timestamp>> {
+    /// Returns the rest of an object that is still at rest.
+    pub fn rest(&self, version: &Version, now: Timestamp) -> Option<&AtRest> {
         let rest = self.at_rest.as_ref()?;
         let due = rest.until.is_some_and(|until| until <= now);
-        (rest.version == *version && !due).then_some(rest.until)
+        (rest.version == *version && !due).then_some(rest)
     }
 
     /// Returns for how long an object is still left alone that was at rest a moment ago.

@@ -42,8 +42,8 @@ pub async fn reconcile<K: Managed>(
     // From here on a change in the namespace counts.
     let state = context.register(&object);
     let now = whole_seconds(Timestamp::now());
-    if let Some(until) = state.rests_until(&version, now) {
-        return Ok(sleep(until, now));
+    if let Some(rest) = state.rest(&version, now) {
+        return Ok(sleep(rest.until, now));
     }
     let began = Instant::now();
     if let Some(left) = state.rest_left(&version, began) {
