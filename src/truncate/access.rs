@@ -17,8 +17,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Takes the URL apart, with the certificate authority that goes before the URL's own. The error
-    /// holds nothing of it.
+    /// Parses the URL. The certificate authority goes before the URL's own. The error shows nothing of either.
     pub(crate) fn new(url: &str, ca_file: Option<&Path>) -> Result<Self, String> {
         let target =
             Target::parse(url, ca_file.map(PathBuf::from)).map_err(|error| error.to_string())?;
@@ -28,7 +27,7 @@ impl Access {
         Ok(Self { target, redactor })
     }
 
-    /// A connection outside a transaction, to a primary. The error is for a person.
+    /// Returns a connection to a primary, outside a transaction. The error is for a person.
     pub(crate) async fn connect(&self) -> Result<PgConnection, String> {
         match connect(&self.target, &self.redactor).await {
             Ok(session) => Ok(session.connection),
@@ -37,7 +36,7 @@ impl Access {
         }
     }
 
-    /// What the server says about a statement, or what has become of the connection.
+    /// Returns the server's words about a statement, or the state of the connection.
     pub(crate) fn in_words(&self, error: &sqlx::Error) -> String {
         match error {
             sqlx::Error::Database(error) => self.redactor.clean_foreign(error.message()),

@@ -1,6 +1,6 @@
-//! Asks the database what it has. Names go out as values apart from the query, as an unnamed
-//! statement within the transaction, so that a pooler in transaction mode carries it. Once they are
-//! resolved the queries only hold identities, which are numbers, and go out together in one message.
+//! Reads the catalogs. Names are bound as values of an unnamed statement within the transaction, which a pooler in
+//! transaction mode carries. Once they are resolved the queries contain only identities, which are numbers, and go
+//! out together in one message.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use super::feeds::{FROM_TEXTS, FromText, feeds_by_name};
 use super::plan::family;
 use super::request::Request;
 
-/// First version with publications of whole schemas.
+/// The first version with publications of whole schemas.
 const SCHEMA_PUBLICATIONS: i32 = 150_000;
 
 /// Keys, triggers and sequences.
 const HANGING: &str = include_str!("hanging.sql");
 
-/// What can come to hang on a table without a lock on it.
+/// Defaults and publications, which can come without a lock on the table.
 const FEEDS: &str = include_str!("feeds.sql");
 
 const PUBLICATIONS: &str = "
@@ -46,8 +46,8 @@ SELECT coalesce(json_agg(json_build_object(
 FROM pg_publication p WHERE p.pubtruncate";
 
 /// Locks of this transaction on relations, with the table that each relation is a part of (an
-/// index's, a TOAST table's). What came with the database system is left out: reading catalogs
-/// locks them, and TRUNCATE writes to them.
+/// index's, a TOAST table's). The system's own relations are left out: reading catalogs locks them, and TRUNCATE
+/// writes to them.
 const OWN_LOCKS: &str = "
 SELECT coalesce(json_agg(json_build_object(
     'oid', o.oid::bigint, 'mode', l.mode,
@@ -62,7 +62,7 @@ WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
   AND l.relation::bigint >= 16384
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
-/// What the transaction's fate can be asked for by, once it has truncated: see [`Transaction`].
+/// The marks of a transaction that has truncated: see [`Transaction`].
 const TRANSACTION: &str = "
 SELECT json_build_object('id', pg_current_xact_id()::text, 'table', {table},
                          'file', pg_relation_filenode({table})::bigint)::text";
@@ -71,7 +71,7 @@ const SIZES: &str = "
 SELECT coalesce(json_object_agg(o.oid::bigint, coalesce(pg_total_relation_size(o.oid), 0)), '{}')::text
 FROM unnest('{tables}'::oid[]) AS o (oid)";
 
-/// Sizes as the last VACUUM or ANALYZE saw them: no file is looked at and no lock is taken.
+/// Sizes from the last VACUUM or ANALYZE. The query opens no file and takes no lock.
 const KNOWN_SIZES: &str = "
 SELECT coalesce(json_object_agg(o.oid::bigint, (
     SELECT coalesce(sum(r.relpages::bigint), 0) * current_setting('block_size')::bigint
@@ -98,7 +98,7 @@ pub(super) enum CatalogError {
     /// The database reported an error.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-    /// The answer has not the form that the query gives it.
+    /// The answer does not parse.
     #[error("the catalogs' answer cannot be read")]
     Form(#[from] serde_json::Error),
 }
@@ -115,18 +115,18 @@ pub(super) struct OwnLock {
 }
 
 impl OwnLock {
-    /// It permits writing or more: what only a table that was asked for may have.
+    /// Returns whether it permits writing or more. Only a table to be emptied may have such a lock.
     pub(super) fn is_strong(&self) -> bool {
         !matches!(self.mode.as_str(), "AccessShareLock" | "RowShareLock")
     }
 
-    /// It keeps everybody else out.
+    /// Returns whether it excludes every other session.
     pub(super) fn is_exclusive(&self) -> bool {
         self.mode == "AccessExclusiveLock"
     }
 }
 
-/// What is known of a transaction that has its locks.
+/// A transaction that has its locks.
 #[derive(Debug)]
 pub(super) struct Locked {
     /// Its locks on relations that are not the system's.
@@ -135,20 +135,20 @@ pub(super) struct Locked {
     pub(super) sizes: BTreeMap<Oid, u64>,
 }
 
-/// What is known of a transaction that has truncated.
+/// A transaction that has truncated.
 #[derive(Debug)]
 pub(super) struct Touched {
-    /// What was known before, with what may have come without a lock on the tables.
+    /// The facts as before, with the defaults and publications that may have come meanwhile.
     pub(super) facts: Facts,
     /// Its locks on relations that are not the system's.
     pub(super) locks: Vec<OwnLock>,
     /// Bytes of each table with its indexes and TOAST.
     pub(super) sizes: BTreeMap<Oid, u64>,
-    /// What its fate can be asked for by.
+    /// Its marks, by which another connection finds it.
     pub(super) transaction: Transaction,
 }
 
-/// Everything that the decision rests on, as of now.
+/// Reads all facts for the decision.
 pub(super) async fn look(
     connection: &mut PgConnection,
     version: i32,
@@ -172,7 +172,7 @@ pub(super) async fn look(
     Ok(facts)
 }
 
-/// What a transaction has that has locked these tables.
+/// Reads the locks and sizes of a transaction that has locked these tables.
 pub(super) async fn locked(
     connection: &mut PgConnection,
     tables: &[Oid],
@@ -182,9 +182,8 @@ pub(super) async fn locked(
     Ok(Locked { locks: answers.next()?, sizes: answers.next()? })
 }
 
-/// Looks again at what the locks on the tables don't keep as it was in `facts`: what takes from their
-/// sequences, and what is published. And at what TRUNCATE has done; `filed` is one of the tables that
-/// has a file, 0 where none has.
+/// Reads again the facts that the locks on the tables do not protect: columns that use their sequences, and
+/// publications. Reads the effects of TRUNCATE too; `filed` is one of the tables that have a file, or 0.
 pub(super) async fn touched(
     connection: &mut PgConnection,
     version: i32,
@@ -216,7 +215,7 @@ fn publications(version: i32, request: &Request) -> &'static str {
     }
 }
 
-/// Bytes of each table with its indexes and TOAST. Opens each table for a moment.
+/// Returns the bytes of each table with its indexes and TOAST. Opens each table for a moment.
 pub(super) async fn sizes(
     connection: &mut PgConnection,
     tables: &[Oid],
@@ -224,7 +223,7 @@ pub(super) async fn sizes(
     ask(connection, &[SIZES], &Facts::default(), tables).await?.next()
 }
 
-/// The same from the catalogs alone: older, but never in anybody's way.
+/// Returns the same from the catalogs alone: older numbers, and no lock.
 pub(super) async fn known_sizes(
     connection: &mut PgConnection,
     tables: &[Oid],
@@ -232,7 +231,7 @@ pub(super) async fn known_sizes(
     ask(connection, &[KNOWN_SIZES], &Facts::default(), tables).await?.next()
 }
 
-/// Who else has locks on these relations, in words; three at most.
+/// Returns at most three other holders of locks on these relations, as text.
 pub(super) async fn holders(
     connection: &mut PgConnection,
     oids: &[Oid],
@@ -241,7 +240,7 @@ pub(super) async fn holders(
 }
 
 /// Sends several queries in one message of the simple protocol. `{below}` in them becomes the
-/// relations of `facts` that are asked for or below such, `{all}` all of its relations, `{tables}` the
+/// relations of `facts` that are to be emptied or below such, `{all}` all of its relations, `{tables}` the
 /// tables: only these may be opened.
 async fn ask(
     connection: &mut PgConnection,
@@ -256,18 +255,18 @@ async fn ask(
         .replace("{below}", &array(below.map(|relation| relation.oid)))
         .replace("{all}", &array(all.map(|relation| relation.oid)))
         .replace("{tables}", &array(tables.iter().copied()));
-    // Nothing but numbers has been put in.
+    // Only numbers were put in.
     let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await?;
     Ok(Answers(rows.into_iter()))
 }
 
-/// An array of numbers as PostgreSQL reads it.
+/// Returns an array of numbers as PostgreSQL reads it.
 fn array(oids: impl Iterator<Item = Oid>) -> String {
     let oids: Vec<String> = oids.map(|oid| oid.to_string()).collect();
     format!("{{{}}}", oids.join(","))
 }
 
-/// The documents that queries of one row and column answer, one after the other.
+/// The answers of queries with one row and one column.
 struct Answers(std::vec::IntoIter<PgRow>);
 
 impl Answers {
@@ -276,7 +275,7 @@ impl Answers {
         Ok(serde_json::from_str(row.try_get(0)?)?)
     }
 
-    /// What takes from these sequences: the answers to [`FEEDS`] and [`FROM_TEXTS`].
+    /// Returns the columns that use these sequences: the answers to [`FEEDS`] and [`FROM_TEXTS`].
     fn feeds(&mut self, sequences: &[Sequence]) -> Result<Vec<Feed>, CatalogError> {
         let (mut feeds, texts): (Vec<Feed>, Vec<FromText>) = (self.next()?, self.next()?);
         feeds.extend(feeds_by_name(sequences, &texts));

@@ -1,4 +1,4 @@
-//! The end of the transaction: done or not is found out, never guessed.
+//! The end of the transaction: Torpor finds out whether COMMIT was done, and never guesses.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,30 +13,29 @@ use super::outcome::Stop;
 use super::run::{READ_TIMEOUT, Run, SAFE_NAMES};
 use super::url::Target;
 
-/// Longest COMMIT, which removes the old files.
+/// The longest COMMIT, which removes the old files.
 const COMMIT_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// How long a cut COMMIT is asked after.
+/// The longest inquiry about a COMMIT without an answer.
 const INQUIRY_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Run<'_> {
-    /// COMMIT, with the fence in the same message. If the answer doesn't come, the database is asked.
+    /// Sends COMMIT with the fence in the same message. Asks the database where no answer comes.
     pub(super) async fn commit(
         &self,
         connection: &mut PgConnection,
         target: &Target,
         transaction: &Transaction,
     ) -> Result<(), Stop> {
-        // COMMIT itself is content with a transaction that has failed, or that is none any more;
-        // a savepoint is not.
+        // COMMIT succeeds even after a failed or missing transaction; a savepoint fails there.
         let statement = format!("SAVEPOINT torpor; {} COMMIT", self.fence());
         self.committing.store(true, Ordering::SeqCst);
         let sent = timeout(COMMIT_TIMEOUT, self.simple(connection, statement)).await;
         let fault = match sent {
             Ok(Ok(())) => return Ok(()),
-            // That was said by the statement before COMMIT.
+            // The statement before COMMIT failed.
             Ok(Err(fault @ Fault::NotAfterPassed)) => return Err(fault.into()),
-            // Whatever else was said, a pooler may have said it, who has not heard the answer either.
+            // Any other answer may be that of a pooler, which has not received the server's.
             Ok(Err(fault)) => fault,
             Err(_) => Fault::ConnectionLost,
         };
@@ -50,7 +49,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whether the transaction was committed after all; `None` where that was not to be found out.
+    /// Returns whether the transaction was committed after all; none where the database does not tell.
     async fn inquire(&self, target: &Target, transaction: &Transaction) -> Option<bool> {
         let until = Instant::now() + INQUIRY_TIMEOUT;
         while Instant::now() < until {

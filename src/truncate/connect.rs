@@ -12,11 +12,11 @@ use super::report::Refusal;
 use super::secret::Redactor;
 use super::url::Target;
 
-/// Oldest server that has everything that is asked of it, as `server_version_num`: transaction ids
-/// that can be asked for later (`pg_xact_status` with `xid8`).
+/// The oldest supported server, as `server_version_num`: it can tell the status of an earlier transaction
+/// (`pg_xact_status` with `xid8`).
 const OLDEST: i32 = 130_000;
 
-/// How long a goodbye may take.
+/// The longest orderly end of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why there is no connection.
@@ -25,12 +25,12 @@ pub(super) enum ConnectError {
     /// Another try may work.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// It may not.
+    /// Another try ends the same.
     #[error("the server is not supported")]
     Refused(Refusal),
 }
 
-/// A connection, and what the server is.
+/// A connection, and the version of its server.
 #[derive(Debug)]
 pub(super) struct Session {
     /// The connection, outside a transaction.
@@ -40,8 +40,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Ends the transaction and the connection, so that a pooler can go on with its own: it drops one
-    /// that is left within a transaction.
+    /// Ends the transaction and the connection. A pooler drops its own connection to the server where a transaction
+    /// is left open.
     pub(super) async fn give_up(mut self) {
         let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection);
         if matches!(timeout(CLOSE_TIMEOUT, rollback).await, Ok(Ok(_))) {
@@ -49,14 +49,14 @@ impl Session {
         }
     }
 
-    /// Ends the connection politely.
+    /// Ends the connection in an orderly way.
     pub(super) async fn close(self) {
         // If it doesn't go politely, the socket is closed all the same.
         let _ = timeout(CLOSE_TIMEOUT, self.connection.close()).await;
     }
 }
 
-/// Tries each host in turn, as libpq does: the next one where nobody answers or a standby does.
+/// Tries each host in turn, as libpq does: the next one if a host does not answer or is a standby.
 pub(super) async fn connect(target: &Target, redactor: &Redactor) -> Result<Session, ConnectError> {
     let mut last = ConnectError::Fault(Fault::Unreachable("the URL names no host"));
     for host in &target.hosts {
@@ -69,7 +69,7 @@ pub(super) async fn connect(target: &Target, redactor: &Redactor) -> Result<Sess
         last = match timeout(target.connect_timeout, attempt).await {
             Err(_) => Fault::Unreachable("it did not answer in time").into(),
             Ok(Err(error)) => match Fault::of_connecting(&error, redactor) {
-                // As libpq: a server that answers and refuses is the one that was meant.
+                // As libpq: a server that answers and refuses is the right one.
                 fault @ (Fault::Authentication(_) | Fault::NoDatabase) => return Err(fault.into()),
                 fault => fault.into(),
             },
@@ -106,7 +106,7 @@ impl Server {
     }
 }
 
-/// Simple protocol, one message: right with any pooler.
+/// Sends one message in the simple protocol, which every pooler carries.
 async fn look(connection: &mut PgConnection) -> Result<Server, sqlx::Error> {
     let row = sqlx::raw_sql(
         "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4, pg_catalog.pg_is_in_recovery(), \

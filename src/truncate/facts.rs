@@ -1,24 +1,24 @@
-//! What is known about the tables before it is decided: plain values, as `catalog.sql` gives them.
+//! The facts about the tables before the decision: plain values, as `catalog.sql` returns them.
 
 use serde::Deserialize;
 
 /// An object identifier; unsigned 32 bits in the database, which has no such type in JSON.
 pub(super) type Oid = i64;
 
-/// Everything that the decision in [`super::plan`] rests on.
+/// All facts for the decision in [`super::plan`].
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Facts {
     /// The schema's name, quoted.
     pub(super) schema: String,
-    /// The schema is there.
+    /// Whether the schema exists.
     pub(super) schema_exists: bool,
-    /// The role has USAGE on it.
+    /// Whether the role has USAGE on it.
     pub(super) schema_usable: bool,
-    /// Named relations, their ancestors, and the descendants of those that are asked for.
+    /// Named relations, their ancestors, and the descendants of the requested ones.
     pub(super) relations: Vec<Relation>,
-    /// Foreign keys that refer to an asked-for relation or a descendant of one. These and what follows
-    /// are read apart from the relations, see [`super::catalog`].
+    /// Foreign keys that refer to a requested relation or a descendant of one. These and the following fields are
+    /// read apart from the relations, see [`super::catalog`].
     #[serde(skip)]
     pub(super) keys: Vec<ForeignKey>,
     /// Triggers on TRUNCATE there that would fire.
@@ -47,29 +47,29 @@ pub(super) struct Relation {
     pub(super) oid: Oid,
     /// Schema and name, quoted by the database.
     pub(super) name: String,
-    /// Named in a list that is in the scope.
+    /// Whether a list in the scope names it.
     pub(super) asked: bool,
-    /// Named in a list that is not.
+    /// Whether a list outside the scope names it.
     pub(super) kept: bool,
     /// The plain name under which a list names it.
     pub(super) listed_as: Option<String>,
     /// `pg_class.relkind`.
     pub(super) kind: String,
-    /// It belongs to a session.
+    /// Whether it belongs to one session.
     pub(super) temporary: bool,
-    /// It is written to the log, so that it can be replicated.
+    /// Whether it is logged, so that it can be replicated.
     pub(super) logged: bool,
-    /// It came with the database system.
+    /// Whether it is the database system's own.
     pub(super) system: bool,
-    /// It is asked for, or a descendant of what is.
+    /// Whether it is requested, or a descendant of a requested relation.
     pub(super) below: bool,
-    /// It is a partition (and not merely a child).
+    /// Whether it is a partition (and not merely a child).
     pub(super) partition: bool,
-    /// It is on its way out of its table: `DETACH PARTITION ... CONCURRENTLY` has done its first half.
+    /// Whether it is half detached: `DETACH PARTITION ... CONCURRENTLY` has done its first half.
     pub(super) detaching: bool,
-    /// What it inherits from.
+    /// Its parents.
     pub(super) parents: Vec<Oid>,
-    /// The role has TRUNCATE on it.
+    /// Whether the role has TRUNCATE on it.
     pub(super) may_truncate: bool,
     /// Rows, estimated; 0 for what holds none itself.
     pub(super) rows: u64,
@@ -158,16 +158,16 @@ pub(super) struct Publication {
     pub(super) relations: Vec<Oid>,
 }
 
-/// A transaction that has truncated, as it is found again on another connection.
+/// The marks by which another connection finds a transaction that has truncated.
 ///
-/// A crash may lose what was not yet written out, the use of the id included: the id then belongs to
-/// somebody else's transaction. So a file goes with it, which only this one has made.
+/// A crash may lose the use of the id, so that another transaction gets the same id. The file tells them apart: only
+/// this transaction has made it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Transaction {
     /// `pg_current_xact_id()`.
     pub(super) id: String,
     /// One of the tables.
     pub(super) table: Oid,
-    /// The file that TRUNCATE has given it.
+    /// The file that TRUNCATE gave to that table.
     pub(super) file: Option<i64>,
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with the database, told in words of our own.
+//! The faults of a database, in words of our own: the server's may quote secrets.
 //!
 //! A driver's error may quote host, user or statement, so none is ever passed on as it is: its code
 //! or kind picks a text from here. Only PostgreSQL's own message inside a transaction is quoted,
@@ -26,7 +26,7 @@ pub(super) enum Fault {
     /// changed: so another try is worth it.
     #[error("the database does not accept this role and password, or this origin (SQLSTATE {0})")]
     Authentication(String),
-    /// Anything else that the server says to a newcomer. It may quote what it was told, so it isn't.
+    /// Any other answer to a new connection. It may quote secrets, so that Torpor does not show it.
     #[error("the database does not accept the connection (SQLSTATE {0})")]
     Rejected(String),
     /// As for authentication: the name comes from the Secret too, and it may be about to be restored.
@@ -58,7 +58,7 @@ pub(super) enum Fault {
     /// Locks were not free in time.
     #[error("the tables were in use until --lock-timeout had passed")]
     LockTimeout,
-    /// The same, where somebody can be named.
+    /// The same, with the holders of the locks.
     #[error("the tables were in use until --lock-timeout had passed: {0}")]
     LockedBy(String),
     /// Chosen as the victim of a deadlock, or it could not be serialized.

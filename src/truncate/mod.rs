@@ -1,7 +1,7 @@
 //! `torpor truncate`: empties a list of tables in one transaction, and nothing else.
 //!
-//! The way through it: [`request`] and [`url`] parse, [`run`] holds the transaction, [`catalog`] reads
-//! what the database has, [`plan`] decides, [`report`] and [`words`] tell.
+//! [`request`] and [`url`] parse, [`run`] holds the transaction, [`catalog`] reads the catalogs, [`plan`]
+//! decides, [`report`] and [`words`] report.
 
 #![allow(
     clippy::doc_markdown,
@@ -49,7 +49,7 @@ mod words;
 
 /// Exit status: the tables are empty, or the dry run found nothing in the way.
 pub const EXIT_DONE: u8 = 0;
-/// Exit status: it did not work, and another try may.
+/// Exit status: the truncation failed, and another try may work.
 pub const EXIT_RETRY: u8 = 1;
 /// Exit status of a command line that cannot be parsed (clap's own). As final as [`EXIT_REFUSED`].
 pub const EXIT_USAGE: u8 = 2;
@@ -62,11 +62,11 @@ pub const URL_VARIABLE: &str = "DATABASE_URL";
 /// Environment variable with the file of the certificate authority for TLS.
 pub const CA_VARIABLE: &str = "DATABASE_CA_FILE";
 
-/// Longest time without a COMMIT, besides the waits for locks.
+/// The longest run without a COMMIT, waits for locks aside.
 const DEADLINE: Duration = Duration::from_mins(10);
 
-/// How far the clocks of this machine and the database may be apart where the time to give up is told
-/// by this machine's. The fence itself goes by the database's.
+/// The difference that the clocks of this machine and of the database may have: this machine's clock says when
+/// to give up. The fence itself goes by the database's clock.
 const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// Longest `--lock-timeout`.
@@ -116,19 +116,19 @@ pub struct Args {
     #[arg(long, value_name = "T,..", default_value_t = TableNames::of(&RUNTIME_TABLES), hide_default_value = true)]
     pub runtime: TableNames,
 
-    /// Tables that Opportunities and All empty besides.
+    /// Tables that Opportunities and All empty too.
     #[arg(long, value_name = "T,..", default_value_t = TableNames::of(&OPPORTUNITY_TABLES), hide_default_value = true)]
     pub opportunities: TableNames,
 
-    /// Tables that only All empties. In other scopes nothing that belongs to them is touched.
+    /// Tables that only All empties. Other scopes touch nothing of them.
     #[arg(long, value_name = "T,..", default_value_t = TableNames::of(&PRESERVED_TABLES), hide_default_value = true)]
     pub preserved: TableNames,
 
-    /// The name of the database that is meant. Needed with All; checked wherever it is given.
+    /// The name of the database. Needed with All; checked wherever it is given.
     #[arg(long, value_name = "NAME")]
     pub confirm: Option<String>,
 
-    /// How long to wait for tables that are in use, in all. Others wait behind us meanwhile.
+    /// The longest wait for tables in use, in all. Other sessions queue behind it meanwhile.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = lock_timeout)]
     pub lock_timeout: Duration,
 
@@ -140,7 +140,7 @@ pub struct Args {
     #[arg(long)]
     pub allow_replicated: bool,
 
-    /// Only look: read only, in nobody's way, with the same refusals.
+    /// Change nothing: a read-only run that blocks nobody, with the same refusals.
     #[arg(long)]
     pub dry_run: bool,
 
@@ -177,10 +177,10 @@ fn lock_timeout(text: &str) -> Result<Duration, String> {
     duration.try_into().map_err(|_| "must be from 1ms to 1h".to_owned())
 }
 
-/// Carries out the command, prints the result, writes the report, and tells the exit status.
+/// Runs the command, prints the result and writes the report. Returns the exit status.
 pub async fn run(args: Args) -> ExitCode {
     let mut redactor = Redactor::default();
-    // Opened first: a path that cannot be written is found before anything has been done.
+    // Opened first, so that a path that can't be written fails before anything is done.
     let opened = args.report.as_deref().map(ReportTo::open).transpose();
     let (mut report, file) = match opened {
         Ok(file) => (carry_out(&args, &mut redactor).await, file),
@@ -192,7 +192,7 @@ pub async fn run(args: Args) -> ExitCode {
     clean(&mut report, &redactor);
 
     let text = words::describe(&report);
-    // Nobody listens any more: no reason to end otherwise than it ended.
+    // Nobody reads the output any more. That does not change the exit status.
     let _ = match report.outcome {
         Outcome::Truncated | Outcome::Planned if !matches!(file, Some(ReportTo::Stdout)) => {
             std::io::stdout().write_all(text.as_bytes())
@@ -208,10 +208,10 @@ pub async fn run(args: Args) -> ExitCode {
     ExitCode::from(exit_status(report.outcome))
 }
 
-/// Where the JSON goes.
+/// The destination of the JSON report.
 enum ReportTo {
     File(File),
-    /// Words go to standard error then.
+    /// Standard output; the text goes to standard error then.
     Stdout,
 }
 
@@ -228,7 +228,7 @@ impl ReportTo {
     }
 }
 
-/// The exit status that goes with an outcome.
+/// Returns the exit status of an outcome.
 pub fn exit_status(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::Truncated | Outcome::Planned => EXIT_DONE,
@@ -285,8 +285,8 @@ async fn carry_out(args: &Args, redactor: &mut Redactor) -> Report {
     }
 }
 
-/// The run, up to a signal or the deadline. Once COMMIT is under way neither ends it: what has
-/// become of it has to be found out.
+/// Runs until a signal or the deadline. Once COMMIT was sent neither ends the run: it has to find out how COMMIT
+/// ended.
 async fn until_stopped(run: &Run<'_>, target: &Target, request: &Request) -> Result<Done, Stop> {
     let mut patience = DEADLINE + request.lock_timeout * 2;
     if let Some(not_after) = request.not_after {
@@ -307,8 +307,8 @@ async fn until_stopped(run: &Run<'_>, target: &Target, request: &Request) -> Res
     if run.is_committing() { work.await } else { Err(fault.into()) }
 }
 
-/// Ends when the process is told to stop. Process 1 of a container has to ask for that: the kernel's
-/// default action doesn't apply to it.
+/// Ends at SIGTERM or SIGINT. Process 1 of a container needs a handler: the kernel's default action does not apply
+/// to it.
 async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) =
@@ -322,7 +322,7 @@ async fn signalled() {
     }
 }
 
-/// Reads and parses the URL. From here on `redactor` knows it.
+/// Reads and parses the URL, and gives it to `redactor`.
 fn target(args: &Args, redactor: &mut Redactor) -> Result<Target, Refusal> {
     let refuse = |message: String| Reason::InvalidUrl.refuse("", message);
     let url = if let Some(file) = &args.url_file {
@@ -407,8 +407,8 @@ fn finished(request: &Request, database: Option<String>, done: &Done) -> Report 
     Report { outcome, database, totals, tables, message, ..Report::default() }
 }
 
-/// The second line of defence. Names of tables and of the database stay as they are: they come from
-/// the catalogs, and a table may well be called what somebody took for a password.
+/// Redacts the report: the second line of defence. Names of tables and of the database stay, since they come from
+/// the catalogs, and a table may have the name that somebody took for a password.
 fn clean(report: &mut Report, redactor: &Redactor) {
     report.message = redactor.clean(&report.message);
     for refusal in &mut report.refusals {

@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::plan::Plan;
 use super::report::Refusal;
 
-/// What was done, or would be.
+/// The result of a run, or of a dry run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Done {
     /// The closed list.
@@ -17,13 +17,13 @@ pub(super) struct Done {
     pub(super) bytes: BTreeMap<Oid, u64>,
 }
 
-/// Why it ended without that.
+/// Why a run ended without a result.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Stop {
-    /// For good.
+    /// Refused for good.
     #[error("refused")]
     Refused(Vec<Refusal>),
-    /// For now.
+    /// Failed for now.
     #[error(transparent)]
     Fault(#[from] Fault),
 }

@@ -1,8 +1,7 @@
-//! The decision: from what the catalogs say to one closed list of tables, or to every reason why not.
+//! The decision: the facts of the catalogs become one closed list of tables, or every refusal.
 //!
-//! Pure; the database is asked in [`super::catalog`]. The rule is that nothing may be emptied or
-//! restarted that was not asked for. The one thing that goes along unasked is a partition of a table
-//! that was: its rows are that table's rows.
+//! Pure; [`super::catalog`] reads the facts. The rule: the truncation empties and restarts nothing outside the
+//! request. Only a partition of a requested table goes along: its rows are that table's rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,24 +9,24 @@ use super::facts::{Facts, Oid, Relation, Sequence};
 use super::report::{Reason, Refusal};
 use super::request::Request;
 
-/// One table that is to be emptied.
+/// One table to be emptied.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Target {
     /// Its identity.
     pub(super) oid: Oid,
     /// Schema and name, quoted by the database: the only text that becomes part of a statement.
     pub(super) name: String,
-    /// It was named. Otherwise it is a partition of one that was.
+    /// Whether the request names it. Otherwise it is a partition of a requested table.
     pub(super) asked: bool,
-    /// What was named: itself, or the table of which it is a partition.
+    /// The requested table: itself, or the table of which it is a partition.
     pub(super) with: Oid,
-    /// It is partitioned: it holds no rows, and statements on it reach its partitions.
+    /// Whether it is partitioned: it holds no rows, and statements on it reach its partitions.
     pub(super) partitioned: bool,
     /// Rows, estimated.
     pub(super) rows: u64,
 }
 
-/// What is to be done: a list from which nothing leads out.
+/// A closed list of tables: nothing outside it refers to it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Plan {
     /// The tables, in the order of their identity, which is the order in which they are locked.
@@ -37,9 +36,9 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The list of tables for TRUNCATE and LOCK TABLE. `ONLY` keeps to the very table that was
-    /// looked at; a partitioned table cannot be taken so, and all its partitions are in the plan.
-    /// Partitions that go along are not named: their parent's name covers them, privileges included.
+    /// Returns the list of tables for TRUNCATE and LOCK TABLE. `ONLY` names the very table that was read. A
+    /// partitioned table allows no `ONLY`, and all its partitions are in the plan. Partitions that go along are not
+    /// named: their parent's name covers them, privileges included.
     pub(super) fn table_list(&self) -> String {
         let listed = self.tables.iter().filter(|table| table.asked).map(|table| {
             if table.partitioned { table.name.clone() } else { format!("ONLY {}", table.name) }
@@ -47,14 +46,14 @@ impl Plan {
         listed.collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether a relation is one of those that may be touched.
+    /// Returns whether the truncation may touch a relation.
     pub(super) fn covers(&self, oid: Oid) -> bool {
         self.tables.iter().any(|table| table.oid == oid)
             || self.sequences.iter().any(|sequence| sequence.oid == oid)
     }
 }
 
-/// Decides. `Err` holds every refusal, not just the first.
+/// Returns the plan, or every refusal.
 pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refusal>> {
     let mut refusals = Vec::new();
     if !facts.schema_exists {
@@ -101,7 +100,7 @@ pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refus
     Ok(Plan { tables: tables.collect(), sequences: sequences.cloned().collect() })
 }
 
-/// The nearest table that was named, from here upwards.
+/// Returns the nearest requested table, from here upwards.
 fn asked_above(relation: &Relation, by_oid: &BTreeMap<Oid, &Relation>) -> Oid {
     let mut at = relation;
     while !at.asked {
@@ -114,7 +113,7 @@ fn asked_above(relation: &Relation, by_oid: &BTreeMap<Oid, &Relation>) -> Oid {
     at.oid
 }
 
-/// The tables that are asked for and all partitions below them.
+/// Returns the requested tables and all partitions below them.
 pub(super) fn family(facts: &Facts) -> BTreeSet<Oid> {
     let mut family: BTreeSet<Oid> =
         facts.relations.iter().filter(|relation| relation.asked).map(|r| r.oid).collect();
@@ -133,8 +132,8 @@ pub(super) fn family(facts: &Facts) -> BTreeSet<Oid> {
     }
 }
 
-/// Names that no relation has. Those in lists that a person wrote count even where the scope leaves
-/// them alone: a preserved table with a mistake in its name is not preserved.
+/// Returns a refusal for each name that no relation has. A name in a list that a person wrote counts even where the
+/// scope leaves it alone: a preserved table with a typo in its name would not be preserved.
 fn missing(request: &Request, facts: &Facts) -> Vec<Refusal> {
     let there: BTreeSet<&str> =
         facts.relations.iter().filter_map(|relation| relation.listed_as.as_deref()).collect();
@@ -144,7 +143,7 @@ fn missing(request: &Request, facts: &Facts) -> Vec<Refusal> {
     let mut refusals: Vec<Refusal> = absent(&request.asked)
         .into_iter()
         .map(|name| {
-            // Here a dot is a part of a table's name; elsewhere it mostly isn't.
+            // Here a dot is a part of a table's name.
             let hint =
                 if name.contains('.') { " (names are given without their schema)" } else { "" };
             let message = format!(
@@ -165,7 +164,7 @@ fn missing(request: &Request, facts: &Facts) -> Vec<Refusal> {
     refusals
 }
 
-/// Relations that are asked for or would go along and cannot be truncated.
+/// Returns a refusal for each relation of the family that can't be truncated.
 fn unfit(facts: &Facts, family: &BTreeSet<Oid>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     for relation in facts.relations.iter().filter(|relation| family.contains(&relation.oid)) {
@@ -204,7 +203,7 @@ fn unfit(facts: &Facts, family: &BTreeSet<Oid>) -> Vec<Refusal> {
     refusals
 }
 
-/// The ways out where a table hangs on the list: to add it, where that is possible, or else this.
+/// Returns the remedies for a table that depends on the list: to add it, where that is possible, or `otherwise`.
 fn ways_out(facts: &Facts, table: &str, otherwise: &str) -> String {
     if is_here(facts, table) {
         format!("add {table} to the list, or {otherwise}")
@@ -213,21 +212,21 @@ fn ways_out(facts: &Facts, table: &str, otherwise: &str) -> String {
     }
 }
 
-/// Why a table of another schema is no way out.
+/// Why a table of another schema can't be added.
 const ELSEWHERE: &str = "cannot be added: one run empties tables of one schema";
 
-/// Whether a quoted name is one of the schema that is asked for.
+/// Returns whether a quoted name is one of the requested schema.
 fn is_here(facts: &Facts, name: &str) -> bool {
     // Quoted as the database does, a schema's name is followed by a dot only as such.
     name.strip_prefix(&facts.schema).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// How to drop a foreign key.
+/// Returns the remedy that drops a foreign key.
 fn drop_key(holder: &str, name: &str) -> String {
     format!("drop the key with ALTER TABLE {holder} DROP CONSTRAINT {name}")
 }
 
-/// Children that would have to go, and preserved tables above or below.
+/// Returns a refusal for each child outside the list, and each preserved table above or below it.
 fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     for relation in &facts.relations {
@@ -291,8 +290,8 @@ fn ancestors<'a>(
     seen.into_iter().filter_map(|oid| by_oid.get(&oid).copied())
 }
 
-/// What a partition is a part of, up to the root. What merely inherits is a part of nothing: a
-/// publication of its parent has it as a member, or doesn't tell of it.
+/// Returns the tables that a partition is a part of, up to the root. A mere child is a part of nothing: a
+/// publication of its parent lists it as a member, or does not publish it.
 fn wholes<'a>(
     relation: &Relation,
     by_oid: &'a BTreeMap<Oid, &'a Relation>,
@@ -304,7 +303,7 @@ fn wholes<'a>(
     std::iter::successors(whole(relation), move |above| whole(above))
 }
 
-/// Foreign keys that lead out, each once whatever the number of partitions.
+/// Returns a refusal for each foreign key that leads out, once whatever the number of partitions.
 fn keys(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>) -> Vec<Refusal> {
     let mut seen = BTreeSet::new();
     let mut refusals = Vec::new();
@@ -338,7 +337,7 @@ fn keys(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>
     refusals
 }
 
-/// Sequences that must not, or cannot, restart.
+/// Returns a refusal for each sequence that must not, or cannot, restart.
 fn sequences(
     facts: &Facts,
     by_oid: &BTreeMap<Oid, &Relation>,
@@ -383,7 +382,7 @@ fn sequences(
     refusals
 }
 
-/// Triggers and publications: what a truncation would set off elsewhere.
+/// Returns a refusal for each trigger and publication that the truncation would set off.
 fn side_effects(
     request: &Request,
     facts: &Facts,

@@ -1,11 +1,11 @@
-//! What a truncation reports: to the operator as JSON of at most [`LIMIT`] bytes (a container's
-//! termination message holds no more), and the same values to a person in words.
+//! The report of a truncation: for the operator as JSON of at most [`LIMIT`] bytes (a container's termination
+//! message holds no more), and for a person as text.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Most bytes of a report as JSON: what a container's termination message holds
+/// Most bytes of a report as JSON: the limit of a container's termination message
 /// (<https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>).
 pub const LIMIT: usize = 4096;
 
@@ -20,14 +20,14 @@ const REFUSALS_UP_TO: usize = 3200;
 /// How a truncation ended.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Outcome {
-    /// The tables are empty; the database has said that the transaction is committed.
+    /// The tables are empty: the database has confirmed the COMMIT.
     Truncated,
-    /// A dry run found nothing in the way. Nothing was changed.
+    /// A dry run found no obstacle. Nothing was changed.
     Planned,
-    /// Something is in the way that another try won't change. Nothing was changed.
+    /// An obstacle stays until a person removes it. Nothing was changed.
     Refused,
-    /// It did not work this time (a fault, a lock that was not free). Nothing was changed unless
-    /// the message says that this is not known.
+    /// It failed this time (a fault, a lock that was not free). Nothing was changed unless the message says that
+    /// this is unknown.
     #[default]
     Failed,
 }
@@ -38,7 +38,7 @@ pub enum Outcome {
 pub struct Totals {
     /// Tables that were (or would be) emptied: partitions count, partitioned tables do too.
     pub tables: u64,
-    /// Rows in them, as the database's statistics estimate.
+    /// Rows in them, estimated by the database's statistics.
     pub rows: u64,
     /// Bytes freed, or for a plan the bytes that the tables, indexes and TOAST occupy.
     pub bytes: u64,
@@ -52,43 +52,43 @@ pub enum Reason {
     InvalidArgument,
     /// The scope is `All` and `--confirm` is missing, or it names another database.
     NotConfirmed,
-    /// The time by which it had to be done has passed.
+    /// The time in `--not-after` has passed.
     NotAfterPassed,
-    /// The database's URL is missing, not readable, or asks for something that is not supported.
+    /// The database's URL is missing, does not parse, or has an unsupported parameter.
     InvalidUrl,
     /// The URL is that of another database system.
     OtherDatabaseSystem,
-    /// The server is no PostgreSQL of a supported release, or a pooler that cannot do transactions.
+    /// The server is not a supported release of PostgreSQL, or a pooler without transactions.
     UnsupportedServer,
-    /// There is no such schema.
+    /// The schema does not exist.
     MissingSchema,
-    /// There is no such table.
+    /// A table does not exist.
     MissingTable,
-    /// What is named is a view, a foreign table, a sequence or the like.
+    /// A name in a list is a view, a foreign table, a sequence or the like.
     NotATable,
     /// A table that belongs to the system or to one session.
     SystemTable,
-    /// A table is asked for and to be preserved, or in two lists.
+    /// A table is in two lists.
     ListedTwice,
-    /// A table to be preserved is a partition of one that is asked for.
+    /// A preserved table is a partition of a table to be emptied.
     PreservedPartition,
-    /// A table that is asked for is a part of one to be preserved.
+    /// A table to be emptied is a part of a preserved table.
     PreservedParent,
-    /// A partition of a table that is asked for is neither in nor out of it.
+    /// A partition of a table to be emptied is half detached.
     DetachingPartition,
-    /// A table that was not asked for inherits from one that was.
+    /// A table outside the list inherits from a table to be emptied.
     InheritanceChild,
-    /// A table that was not asked for refers to one that was.
+    /// A table outside the list refers to a table to be emptied.
     ForeignKey,
-    /// A sequence that would restart also gives values to a table that was not asked for.
+    /// A sequence that would restart gives values to a table outside the list too.
     SharedSequence,
-    /// A trigger would run, with effects that nobody can foresee.
+    /// A trigger would run, with unknown effects.
     TruncateTrigger,
-    /// The truncation would be replicated by a publication.
+    /// A publication would replicate the truncation.
     Replicated,
-    /// The role may not do it.
+    /// The role lacks a privilege.
     MissingPrivilege,
-    /// After TRUNCATE the transaction held a lock on a table that was not asked for.
+    /// After TRUNCATE the transaction held a lock on a table outside the list.
     OtherTableTouched,
     /// PostgreSQL itself refused.
     RefusedByDatabase,
@@ -113,19 +113,19 @@ impl Reason {
 pub struct Table {
     /// Schema and name, quoted as SQL quotes them.
     pub name: String,
-    /// Rows, as the database's statistics estimate.
+    /// Rows, estimated by the database's statistics.
     pub rows: u64,
     /// Bytes, as in [`Totals::bytes`].
     pub bytes: u64,
-    /// It was not named itself and goes along as a partition of one that was.
+    /// Whether it goes along as a partition of a requested table.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub along: bool,
-    /// The sequences that restart with it, quoted. For a person only: JSON has no space for them.
+    /// The sequences that restart with it, quoted. Only the text has them: JSON has no space.
     #[serde(skip)]
     pub restarts: Vec<String>,
 }
 
-/// One thing that is in the way, and what to do about it.
+/// One obstacle, and its remedy.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Refusal {
@@ -135,7 +135,7 @@ pub struct Refusal {
     /// The table, constraint, sequence or trigger; empty where there is none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub object: String,
-    /// What is in the way and what to do.
+    /// The obstacle and its remedy.
     pub message: String,
 }
 
@@ -146,7 +146,7 @@ pub struct Refusal {
 pub struct Report {
     /// How it ended.
     pub outcome: Outcome,
-    /// The database's own name for itself (`current_database()`), once it was asked.
+    /// `current_database()`, once it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
     /// Sums over all tables.
@@ -157,7 +157,7 @@ pub struct Report {
     /// How many tables are missing from `tables` for want of space.
     #[serde(skip_serializing_if = "is_zero")]
     pub omitted_tables: u64,
-    /// What is in the way, as much as fits.
+    /// The refusals, as many as fit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<Refusal>,
     /// How many refusals are missing from `refusals` for want of space.
@@ -191,7 +191,7 @@ impl Report {
             && self.refusals.iter().all(|refusal| refusal.is(Reason::NotAfterPassed))
     }
 
-    /// The report as JSON of at most [`LIMIT`] bytes: outcome, totals and message always, then
+    /// Returns the report as JSON of at most [`LIMIT`] bytes: outcome, totals and message always, then
     /// refusals and tables as they fit, with the number of those left out.
     pub fn to_json(&self) -> Result<String, ReportError> {
         let mut fitted = Self {
@@ -240,8 +240,8 @@ impl Report {
     }
 }
 
-/// `text` without control characters (a table's name may hold any, a terminal or a log obeys
-/// some), cut so that it takes at most `limit` bytes in JSON.
+/// Returns `text` without control characters (a table's name may hold any, and a terminal obeys some), cut so
+/// that it takes at most `limit` bytes in JSON.
 pub fn bounded(text: &str, limit: usize) -> String {
     const ELLIPSIS: char = '…';
     let mut out = String::new();

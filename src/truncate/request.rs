@@ -1,4 +1,4 @@
-//! The command line, parsed once: after it only what can be carried out exists.
+//! The command line, parsed once: after this only valid requests exist.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::report::{Reason, Refusal};
 use super::table_name::TableNames;
 use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, Scope};
 
-/// What is to be done.
+/// A valid request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Request {
     /// The schema of every table that is named.
@@ -19,25 +19,25 @@ pub(super) struct Request {
     pub(super) asked: Vec<String>,
     /// Tables to leave alone, each once.
     pub(super) kept: Vec<String>,
-    /// Those of `kept` that a person named, and which must exist. The default lists are for one
-    /// application; where another runs, their tables are not there and nothing is wrong.
+    /// Those of `kept` that a person named: they must exist. The default lists are for one application; the tables
+    /// of another may be missing.
     pub(super) kept_by_name: Vec<String>,
-    /// The scope empties everything, so that a name must confirm it.
+    /// Whether the scope empties everything, so that a name must confirm it.
     pub(super) needs_confirmation: bool,
-    /// The name of the database that is meant.
+    /// The name that confirms the database.
     pub(super) confirm: Option<String>,
-    /// The longest that locks are waited for, in all.
+    /// The longest wait for locks, in all.
     pub(super) lock_timeout: Duration,
-    /// When it must be done, by the database's clock.
+    /// The time by which it must be done, by the database's clock.
     pub(super) not_after: Option<Timestamp>,
-    /// Publications may replicate it.
+    /// Whether publications may replicate it.
     pub(super) allow_replicated: bool,
-    /// Only look.
+    /// Whether it is a dry run.
     pub(super) dry_run: bool,
 }
 
 impl Request {
-    /// Checks what the command line alone can tell.
+    /// Validates the command line.
     pub(super) fn of(args: &Args) -> Result<Self, Vec<Refusal>> {
         let lists = [&args.runtime, &args.opportunities, &args.preserved];
         let in_scope = [true, args.scope >= Scope::Opportunities, args.scope >= Scope::All];

@@ -1,7 +1,7 @@
-//! The one transaction: look, lock, look again, truncate, look once more, commit.
+//! The one transaction: read the catalogs, lock, read again, truncate, read once more, commit.
 //!
-//! Everything is `SET LOCAL` and every statement is either in the simple protocol or unnamed, so that
-//! it is the same behind a pooler in transaction mode.
+//! Every setting is `SET LOCAL`, and every statement is in the simple protocol or unnamed. So the run works behind a
+//! pooler in transaction mode too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,8 +27,8 @@ use super::url::Target;
 /// Key of the advisory lock, the same for every run in a database: "torpor" in ASCII.
 const ADVISORY_KEY: i64 = 0x746f_7270_6f72;
 
-/// How long another run in the same database is waited for, beyond its own wait for locks, at most: less
-/// where `--lock-timeout` says that there is little time. No table is locked meanwhile.
+/// The longest wait for another run in the same database, beyond that run's own wait for locks. A short
+/// `--lock-timeout` makes it shorter. No table is locked meanwhile.
 const RIVAL_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Longest statement that only reads catalogs.
@@ -37,20 +37,20 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest TRUNCATE once it has its locks: it makes one new, empty file per table and index.
 const TRUNCATE_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// A client that has gone silent inside the transaction is ended by the server after this.
+/// The server ends a session that is silent in the transaction for so long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whose names mean the database system's own objects, whatever is set for the role or the database.
-/// `pg_temp` last: a session that a pooler hands over may have temporary tables, named like catalogs.
+/// Makes names mean the database system's own objects, whatever the role or the database has set. `pg_temp` comes
+/// last: a pooler may hand over a session with temporary tables that are named like catalogs.
 pub(super) const SAFE_NAMES: &str = "SET LOCAL search_path TO pg_catalog, pg_temp";
 
-/// Most bytes of the database's name where progress is told.
+/// Most bytes of the database's name in progress messages.
 const NAME_LIMIT: usize = 100;
 
-/// How long it may take to find out who has a table that was not free. Nobody waits for us meanwhile.
+/// The longest search for the holders of a table that was not free. No session waits for us meanwhile.
 const HOLDERS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often the tables may change under our eyes.
+/// Rounds before the run gives up because the tables keep changing.
 const ROUNDS: u32 = 5;
 
 /// One run against one database.
@@ -58,19 +58,19 @@ const ROUNDS: u32 = 5;
 pub(super) struct Run<'a> {
     request: &'a Request,
     pub(super) redactor: &'a Redactor,
-    /// COMMIT is under way: it can no longer be given up.
+    /// Whether COMMIT was sent: the run can't be given up any more.
     pub(super) committing: AtomicBool,
     /// `current_database()`, once known.
     database: std::sync::OnceLock<String>,
 }
 
-/// How a round ended that did not end the run.
+/// Why a round did not end the run.
 enum Round {
     Done(Box<Done>),
     Moved,
 }
 
-/// Closes the session; after a failure it may be within a transaction.
+/// Closes the session, which may be in a transaction after a failure.
 async fn end(session: Session, succeeded: bool) {
     if succeeded {
         session.close().await;
@@ -80,7 +80,7 @@ async fn end(session: Session, succeeded: bool) {
 }
 
 impl<'a> Run<'a> {
-    /// A run that has not begun.
+    /// Returns a run that has not begun.
     pub(super) fn new(request: &'a Request, redactor: &'a Redactor) -> Self {
         Self {
             request,
@@ -90,27 +90,27 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether COMMIT was sent. Until then the run may be dropped at any point and has changed
-    /// nothing: the database rolls back what it doesn't hear the end of.
+    /// Returns whether COMMIT was sent. Until then the run may be dropped at any point: the database rolls back a
+    /// transaction whose session ends.
     pub(super) fn is_committing(&self) -> bool {
         self.committing.load(Ordering::SeqCst)
     }
 
-    /// Says to a person at a terminal how far it is. A Job's log has the result alone.
+    /// Tells a person at a terminal the progress. The log of a Job has the result alone.
     pub(super) fn tell(&self, progress: fmt::Arguments<'_>) {
         let mut stderr = std::io::stderr();
         if stderr.is_terminal() {
-            // Whoever can't be told isn't there.
+            // A closed terminal stops nothing.
             let _ = writeln!(stderr, "{}", self.redactor.clean(&progress.to_string()));
         }
     }
 
-    /// The database's name, once it has told it.
+    /// Returns the database's name, once it is known.
     pub(super) fn database(&self) -> Option<&str> {
         self.database.get().map(String::as_str)
     }
 
-    /// Carries it out.
+    /// Runs to the end.
     pub(super) async fn carry_out(&self, target: &Target) -> Result<Done, Stop> {
         let mut session = connect(target, self.redactor).await?;
         if self.request.dry_run {
@@ -135,7 +135,7 @@ impl<'a> Run<'a> {
         Err(Fault::Moving.into())
     }
 
-    /// The dry run: one snapshot, read only, no table locked.
+    /// Makes the dry run: one read-only snapshot, no table locked.
     async fn look_only(&self, session: &mut Session) -> Result<Done, Stop> {
         let connection = &mut session.connection;
         self.begin(connection, "REPEATABLE READ, READ ONLY").await?;
@@ -143,8 +143,8 @@ impl<'a> Run<'a> {
         let facts = self.look(connection, session.version).await?;
         let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
-        // The real sizes need each table for a moment. If somebody has it for themselves, an older
-        // number will do.
+        // The real sizes open each table for a moment. An older number will do for a table that somebody has
+        // locked.
         self.simple(connection, "SAVEPOINT sizes; SET LOCAL lock_timeout = '200ms'").await?;
         let bytes = match catalog::sizes(connection, &oids).await {
             Ok(bytes) => bytes,
@@ -161,8 +161,8 @@ impl<'a> Run<'a> {
         Ok(Done { plan, bytes })
     }
 
-    /// The transaction from BEGIN to COMMIT. `patience` is what is left for waiting in the way of
-    /// others, over all rounds.
+    /// Runs the transaction from BEGIN to COMMIT. `patience` is the rest of the time for waits that block others,
+    /// over all rounds.
     async fn round(
         &self,
         session: &mut Session,
@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
         self.begin(connection, "READ COMMITTED, READ WRITE").await?;
         self.identify(connection).await?;
         self.advisory_lock(connection).await?;
-        // Before the locks, so that a refusal is in nobody's way, and to know what to lock.
+        // Before the locks, so that a refusal blocks nobody, and to know the tables to lock.
         let facts = self.look(connection, version).await?;
         let first = decide(self.request, &facts).map_err(Stop::Refused)?;
         self.tell(format_args!(
@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
             patience.as_millis()
         ));
         self.lock(connection, &first, patience).await?;
-        // After the locks, since only now it stays as it is.
+        // After the locks: only now the definitions can't change.
         let facts = self.look(connection, version).await?;
         let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
@@ -198,8 +198,8 @@ impl<'a> Run<'a> {
         self.tell(format_args!("Emptying them ..."));
         self.truncate(connection, &plan, *patience).await?;
 
-        // A default that takes from one of our sequences, or a publication, can come without a
-        // lock on our tables: hence a third look, and one at what this transaction has touched.
+        // A default that uses one of our sequences, or a publication, can come without a lock on our tables:
+        // hence a third reading, and one of the locks of this transaction.
         // A partitioned table has no file.
         let filed = plan.tables.iter().find(|table| !table.partitioned).map_or(0, |t| t.oid);
         let request = self.request;
@@ -216,10 +216,10 @@ impl<'a> Run<'a> {
         Ok(Round::Done(Box::new(Done { plan, bytes })))
     }
 
-    /// Begins, with limits on everything that could hang.
+    /// Begins, with limits on every statement that could hang.
     async fn begin(&self, connection: &mut PgConnection, mode: &str) -> Result<(), Stop> {
-        // Since PostgreSQL 14, and only on systems that can tell. A commit that others see and a
-        // crash forgets would make the report untrue.
+        // Since PostgreSQL 14, and only on some systems. A commit that others see and a crash forgets would make
+        // the report untrue.
         let begin = format!(
             "BEGIN TRANSACTION ISOLATION LEVEL {mode}; \
              {SAFE_NAMES}; \
@@ -246,7 +246,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The right database, and still in time.
+    /// Checks that this is the right database, and still in time.
     async fn identify(&self, connection: &mut PgConnection) -> Result<(), Stop> {
         let micros = self.request.not_after.map(|time| time.as_microsecond().to_string());
         let row = sqlx::raw_sql(AssertSqlSafe(format!(
@@ -278,7 +278,7 @@ impl<'a> Run<'a> {
         if refusals.is_empty() { Ok(()) } else { Err(Stop::Refused(refusals)) }
     }
 
-    /// One run at a time in a database. The next one finds empty tables and does no harm.
+    /// Takes the advisory lock: one run at a time in a database. The next run finds empty tables and does no harm.
     async fn advisory_lock(&self, connection: &mut PgConnection) -> Result<(), Stop> {
         let lock_timeout = self.request.lock_timeout;
         let patience = lock_timeout + RIVAL_PATIENCE.min(lock_timeout * 6);
@@ -294,9 +294,8 @@ impl<'a> Run<'a> {
         Ok(self.simple(connection, Self::reading(lock_timeout)).await?)
     }
 
-    /// Takes all locks in one statement, in the order of the tables' identity. While it waits for one
-    /// table, others queue up at those that it has: so the statement as a whole is bounded, not
-    /// each wait.
+    /// Takes all locks in one statement, in the order of the tables' identity. While it waits for one table, other
+    /// sessions queue behind the tables that it has. So the limit is for the whole statement, not for each wait.
     async fn lock(
         &self,
         connection: &mut PgConnection,
@@ -326,10 +325,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The fault of a lock that was not free, with who has it, if that can be told.
+    /// Returns the fault of a lock that was not free, with its holders if the database tells them.
     async fn lock_timeout(&self, connection: &mut PgConnection, plan: &Plan) -> Fault {
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
-        // Rolled back first: nobody waits for us while we ask.
+        // Rolled back first, so that no session waits for us while we ask.
         let ask = async {
             let begin = format!("ROLLBACK; BEGIN READ ONLY; {SAFE_NAMES}");
             self.simple(connection, begin).await.ok()?;
@@ -343,8 +342,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// TRUNCATE, with the fence in the same message: however long it was under way, the time is
-    /// checked on arrival.
+    /// Sends TRUNCATE with the fence in the same message: the database checks the time when the message arrives.
     async fn truncate(
         &self,
         connection: &mut PgConnection,
@@ -365,8 +363,8 @@ impl<'a> Run<'a> {
         Ok(self.simple(connection, Self::reading(patience)).await?)
     }
 
-    /// A statement that fails once the time is past, by the database's clock. `clock_timestamp()` in
-    /// the text keeps the planner from computing the cast beforehand.
+    /// Returns a statement that fails once the time has passed by the database's clock. `clock_timestamp()` in the
+    /// text keeps the planner from computing the cast beforehand.
     pub(super) fn fence(&self) -> String {
         self.request.not_after.map_or_else(String::new, |time| {
             format!(
@@ -377,7 +375,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Limits for statements that read catalogs, and wait for nobody longer than this.
+    /// Sets limits for statements that read catalogs.
     fn reading(patience: Duration) -> String {
         format!(
             "SET LOCAL statement_timeout = '{}ms'; SET LOCAL lock_timeout = '{}ms'",
@@ -396,8 +394,8 @@ impl<'a> Run<'a> {
         answer.map_err(|error| self.catalog_fault(&error))
     }
 
-    /// One message in the simple protocol. Its text is made of this file's own words, numbers, and
-    /// names that the database has quoted.
+    /// Sends one message in the simple protocol. Its text consists of this file's own words, numbers, and names that
+    /// the database has quoted.
     pub(super) async fn simple(
         &self,
         connection: &mut PgConnection,
@@ -422,7 +420,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whatever has gone unnoticed so far shows in the locks.
+/// Checks the locks of the transaction: they show every table that it touched.
 fn only_these_touched(locks: Vec<OwnLock>, plan: &Plan) -> Result<(), Stop> {
     let mut others: Vec<String> = locks
         .into_iter()

@@ -1,4 +1,4 @@
-//! A report in words, for a person at a terminal or a Job's log.
+//! A report as text, for a person at a terminal or the log of a Job.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ const MOST_TABLES: usize = 200;
 /// Most bytes of a name in a column.
 const NAME_LIMIT: usize = 100;
 
-/// The whole report, line by line.
+/// Returns the whole report as text.
 pub(super) fn describe(report: &Report) -> String {
     let mut text = String::new();
     let database = report.database.as_deref().map(printable).unwrap_or_default();
@@ -60,7 +60,7 @@ pub(super) fn describe(report: &Report) -> String {
     text
 }
 
-/// Without what could write to the terminal or make a line of a log.
+/// Returns the text without characters that a terminal or a log obeys.
 fn printable(text: &str) -> String {
     bounded(text, usize::MAX)
 }
@@ -101,7 +101,7 @@ fn count(number: u64, what: &str) -> String {
     format!("{} {what}{plural}", grouped(number))
 }
 
-/// 1,234,567
+/// Returns a number as in 1,234,567.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
@@ -114,7 +114,7 @@ fn grouped(number: u64) -> String {
     out
 }
 
-/// Bytes in the largest unit of which there are ten or more, rounded down.
+/// Returns bytes in the largest unit of which there are ten or more, rounded down.
 fn size(bytes: u64) -> String {
     let mut value = bytes;
     let mut unit = "B";
