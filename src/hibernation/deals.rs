@@ -2,12 +2,10 @@
 //! next hibernation.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::plan::Draft;
 use crate::api::deals::ForwardDeals;
 use crate::api::hibernation::OnDelete;
-use crate::api::hold_state::StepStatus;
 use crate::api::reason::Reason;
 use crate::api::schedule::DesiredState;
 use crate::deals::market_state::{MarketError, Verdict};
@@ -196,14 +194,11 @@ impl<'a> Draft<'a> {
     /// Says what the object waits for at its market. Past the deadline a person is needed.
     fn say(&mut self, transition: &mut Transition, stalled: bool, error: &MarketError) {
         let now = self.input.now;
-        let since = match &self.input.status.hold.step {
-            Some(before) if before.name == STEP => before.since.clone(),
-            _ => Time(now),
-        };
+        let step = transition::waiting_at(STEP, self.input.status.hold.step.as_ref(), now);
         let waits_for_deal = error.reason == Reason::ForwardDeals;
-        let late = now.duration_since(since.0) > self.input.spec.hold.deadline && !waits_for_deal;
-        transition.state.step =
-            Some(StepStatus { name: STEP.to_owned(), since, overdue: Vec::new() });
+        let late =
+            now.duration_since(step.since.0) > self.input.spec.hold.deadline && !waits_for_deal;
+        transition.state.step = Some(step);
         let message = format!("{STEP}: {}", error.message);
         let reason =
             if late && !stalled { Reason::ProgressDeadlineExceeded } else { error.reason.clone() };

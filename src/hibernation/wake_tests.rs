@@ -226,17 +226,23 @@ fn a_wake_that_has_nothing_to_do_deletes_its_job_all_the_same() {
     assert_eq!(world.deleted, world.created);
 }
 
+/// Returns a world that is asleep, and stays so when its object is deleted.
+fn asleep_to_be_kept() -> World {
+    let spec = json!({
+        "state": "Hibernated",
+        "onDelete": "Keep",
+        "workloads": [{"kind": "Deployment", "name": "worker"}],
+    });
+    let mut world = World::new(spec, [deployment("worker", 2)]);
+    world.run();
+    world.after(5);
+    world
+}
+
 #[test]
 fn what_cannot_be_marked_as_kept_is_waited_for_until_the_deadline() {
     for torn in [false, true] {
-        let spec = json!({
-            "state": "Hibernated",
-            "onDelete": "Keep",
-            "workloads": [{"kind": "Deployment", "name": "worker"}],
-        });
-        let mut world = World::new(spec, [deployment("worker", 2)]);
-        world.run();
-        world.after(5);
+        let mut world = asleep_to_be_kept();
         if torn {
             let meta = world.object("worker")["metadata"].as_object_mut().unwrap();
             meta.remove("annotations");
@@ -257,14 +263,7 @@ fn what_cannot_be_marked_as_kept_is_waited_for_until_the_deadline() {
 
 #[test]
 fn what_can_never_be_marked_as_kept_keeps_no_object_past_the_deadline() {
-    let spec = json!({
-        "state": "Hibernated",
-        "onDelete": "Keep",
-        "workloads": [{"kind": "Deployment", "name": "worker"}],
-    });
-    let mut world = World::new(spec, [deployment("worker", 2)]);
-    world.run();
-    world.after(5);
+    let mut world = asleep_to_be_kept();
     world.deleting_since = Some(world.now);
     world.reject("worker");
     world.after(600);

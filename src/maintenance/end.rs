@@ -102,7 +102,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn delete(&mut self) {
-        let Input { spec, now, deleting_since, observed, finalizer, .. } = self.input;
+        let Input { spec, observed, finalizer, .. } = self.input;
         if !finalizer {
             return;
         }
@@ -111,8 +111,8 @@ impl Draft<'_> {
             return;
         }
         self.end(WindowPhase::Cancelled);
-        let overdue = deleting_since.is_some_and(|since| now > since + spec.hold.deadline);
-        let removes = self.actions.iter().any(|action| matches!(action, Action::RemoveFinalizer));
+        let overdue = self.input.is_overdue(spec.hold.deadline);
+        let removes = self.actions.iter().any(Action::removes_finalizer);
         if overdue && !removes && self.next != Next::ObservePods {
             // The sweep for holders that are gone releases the remaining holds.
             if let Some(MarketError { reason, message }) = self.session.left_behind() {

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::occurrence::{Occurrence, counted_from, moved, occurrence};
 use super::validate::{Begins, Valid};
 use crate::api::deals::ForwardDeals;
-use crate::api::hold_state::{DatabaseState, StepStatus};
+use crate::api::hold_state::DatabaseState;
 use crate::api::maintenance_window::{
     MaintenanceWindowStatus, NextWindowTransition, WindowPhase, WindowState, WindowStatus,
 };
@@ -173,13 +173,12 @@ impl<'a> Draft<'a> {
             return;
         }
         if episode.is_none() {
-            let up = held(&transition::up(self.hold()));
+            let up = transition::up(self.hold());
             if up.standing.is_stalled() {
                 // Nothing is withdrawn for workloads that could not be held then.
                 self.session.only_observe();
                 self.phase = WindowPhase::Blocked;
-                self.take_up();
-                self.standing = up.standing;
+                self.standing = self.apply(up).standing;
                 return self.wait(SignedDuration::from_secs(15));
             }
         }
@@ -372,13 +371,9 @@ impl<'a> Draft<'a> {
     /// Waits at a step of the market. Past the deadline a person is needed.
     pub(super) fn at(&mut self, step: &str, reason: Reason, message: String) {
         let now = self.input.now;
-        let since = match &self.input.status.hold.step {
-            Some(before) if before.name == step => before.since.clone(),
-            _ => Time(now),
-        };
-        let late = now.duration_since(since.0) > self.input.spec.hold.deadline;
-        self.status.hold.step =
-            Some(StepStatus { name: step.to_owned(), since, overdue: Vec::new() });
+        let step = transition::waiting_at(step, self.input.status.hold.step.as_ref(), now);
+        let late = now.duration_since(step.since.0) > self.input.spec.hold.deadline;
+        self.status.hold.step = Some(step);
         self.standing = if late {
             Standing::Stalled { reason: Reason::ProgressDeadlineExceeded, message }
         } else {

@@ -31,16 +31,16 @@ impl Managed for Hibernation {
         &valid.hold
     }
 
-    fn hold_state(&self) -> HoldState {
-        self.status.as_ref().map(|status| status.hold.clone()).unwrap_or_default()
+    fn hold_state(status: &HibernationStatus) -> &HoldState {
+        &status.hold
     }
 
-    fn database_state(&self) -> DatabaseState {
-        self.status.as_ref().map(|status| status.database.clone()).unwrap_or_default()
+    fn database_state(status: &HibernationStatus) -> Option<&DatabaseState> {
+        Some(&status.database)
     }
 
-    fn deals(&self) -> Option<&DealsStatus> {
-        self.status.as_ref()?.deals.as_ref()
+    fn deals(status: &HibernationStatus) -> Option<&DealsStatus> {
+        status.deals.as_ref()
     }
 
     fn common(status: &mut HibernationStatus) -> Common<'_> {

@@ -4,11 +4,11 @@ use std::fmt::{Debug, Display};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::Resource;
 use kube::api::{ObjectMeta, PartialObjectMeta};
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasStatus;
 use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,7 +18,7 @@ use crate::api::hold_state::{DatabaseState, HoldState};
 use crate::api::reason::Reason;
 use crate::hold::record::Holder;
 use crate::metrics::{Metrics, ObjectKind};
-use crate::transition::plan::{Input, Plan};
+use crate::transition::plan::{FINALIZER, Input, Plan};
 use crate::transition::spec::Spec;
 
 /// The metadata of an object, as its controller watches it. The loop reads the object itself, so that no plan
@@ -72,13 +72,13 @@ pub trait Managed:
     fn hold_spec(valid: &Self::Valid) -> &Spec;
 
     /// Returns the part of the status that tells of the hold.
-    fn hold_state(&self) -> HoldState;
+    fn hold_state(status: &Self::Status) -> &HoldState;
 
-    /// Returns the part of the status that tells of the database.
-    fn database_state(&self) -> DatabaseState;
+    /// Returns the part of the status that tells of the database; none where the kind has no database.
+    fn database_state(status: &Self::Status) -> Option<&DatabaseState>;
 
     /// Returns the part of the status that tells of the market.
-    fn deals(&self) -> Option<&DealsStatus>;
+    fn deals(status: &Self::Status) -> Option<&DealsStatus>;
 
     /// Returns the parts that the statuses of all kinds have.
     fn common(status: &mut Self::Status) -> Common<'_>;
@@ -111,6 +111,11 @@ pub struct Common<'a> {
     pub message: &'a mut Option<String>,
     /// `status.conditions`.
     pub conditions: &'a mut Vec<Condition>,
+}
+
+/// Returns whether an object has Torpor's finalizer.
+pub fn has_finalizer(object: &impl ResourceExt) -> bool {
+    object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
 /// An object, as a holder.

@@ -29,17 +29,16 @@ impl Managed for MaintenanceWindow {
         &valid.hold
     }
 
-    fn hold_state(&self) -> HoldState {
-        self.status.as_ref().map(|status| status.hold.clone()).unwrap_or_default()
+    fn hold_state(status: &MaintenanceWindowStatus) -> &HoldState {
+        &status.hold
     }
 
-    /// A window has no database.
-    fn database_state(&self) -> DatabaseState {
-        DatabaseState::default()
+    fn database_state(_status: &MaintenanceWindowStatus) -> Option<&DatabaseState> {
+        None
     }
 
-    fn deals(&self) -> Option<&DealsStatus> {
-        self.status.as_ref()?.deals.as_ref()
+    fn deals(status: &MaintenanceWindowStatus) -> Option<&DealsStatus> {
+        status.deals.as_ref()
     }
 
     fn common(status: &mut MaintenanceWindowStatus) -> Common<'_> {

@@ -124,13 +124,14 @@ pub async fn write_status<K: Managed>(
     object: &K,
     status: &K::Status,
 ) -> Result<K, Error> {
-    let before = object.status().cloned().unwrap_or_default();
-    if before == *status {
+    let none = K::Status::default();
+    let before = object.status().unwrap_or(&none);
+    if before == status {
         return Ok(object.clone());
     }
-    let written = patch_status(context, object, &before, status).await?;
-    K::measure(&before, status, &context.metrics);
-    for event in K::events(&before, status) {
+    let written = patch_status(context, object, before, status).await?;
+    K::measure(before, status, &context.metrics);
+    for event in K::events(before, status) {
         publish(context, object, event).await;
     }
     Ok(written)

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use kube::Resource;
 use kube::runtime::controller::Action;
-use kube::{Resource, ResourceExt};
 
 use super::apply::{Applier, forget_old};
 use super::context::Context;
 use super::error::Error;
-use super::kind::{Managed, Seen, holder, reference};
+use super::kind::{Managed, Seen, has_finalizer, holder, reference};
 use super::market::Market;
 use super::object::{self, fresh_id, publish_foreign, read, whole_seconds, write_status};
 use super::object_state::{AtRest, Version};
@@ -21,9 +21,7 @@ use crate::api::reason::Reason;
 use crate::hold::record::Holder;
 use crate::metrics::Outcome;
 use crate::transition::observe::Reader;
-use crate::transition::plan::{
-    Action as PlannedAction, Contests, FINALIZER, Input, Next, Plan, PlanMemory,
-};
+use crate::transition::plan::{Action as PlannedAction, Contests, Input, Next, Plan, PlanMemory};
 
 /// Longest sleep: timers run on the monotonic clock, and a suspended machine's stands still.
 const LONGEST_SLEEP: SignedDuration = SignedDuration::from_mins(5);
@@ -147,11 +145,11 @@ async fn iteration<K: Managed>(
         }
     };
     // Register the watch filter before observing, so that no change is missed.
-    context.watch(
-        holder,
-        Some(WatchFilter::of(K::hold_spec(&valid), &K::hold_state(&object).originals)),
-    );
-    let (plan, market) = observe_and_plan(&object, &valid, holder, context, memory, now).await?; // API server, market
+    let before = object.status().cloned().unwrap_or_default();
+    let filter = WatchFilter::of(K::hold_spec(&valid), &K::hold_state(&before).originals);
+    context.watch(holder, Some(filter));
+    let read = (&object, &before);
+    let (plan, market) = observe_and_plan(read, &valid, holder, context, memory, now).await?; // API server, market
     let Some(Plan { mut status, calls, actions, next, confirmations, market: known, watches }) =
         plan
     else {
@@ -186,7 +184,7 @@ async fn iteration<K: Managed>(
 /// Observes what the plan asks for, and plans: first without pods and market, then with those that it
 /// turns out to need. Each is asked for once, so that the last plan asks for none.
 async fn observe_and_plan<'a, K: Managed>(
-    object: &'a K,
+    (object, status): (&K, &'a K::Status),
     valid: &'a K::Valid,
     holder: &'a Holder,
     context: &'a Context,
@@ -197,10 +195,9 @@ async fn observe_and_plan<'a, K: Managed>(
     let deleting_since = meta.deletion_timestamp.as_ref().map(|time| time.0);
     let spec = K::hold_spec(valid);
     let reader = Reader { client: context.client.clone(), namespace: holder.namespace.clone() };
-    let (state, database) = (K::hold_state(object), K::database_state(object));
-    let mut observed = reader.observe(spec, &state, &database, deleting_since.is_some()).await?; // API server
-    let mut market = Market::new(context, holder, K::deals(object), spec.deals.as_ref());
-    let status = object.status().cloned().unwrap_or_default();
+    let (state, database) = (K::hold_state(status), K::database_state(status));
+    let mut observed = reader.observe(spec, state, database, deleting_since.is_some()).await?; // API server
+    let mut market = Market::new(context, holder, K::deals(status), spec.deals.as_ref());
     let fresh_id = fresh_id(object, now);
     for _ in 0..PLANS {
         let plan = K::plan(Input {
@@ -208,9 +205,9 @@ async fn observe_and_plan<'a, K: Managed>(
             generation: meta.generation,
             created: meta.creation_timestamp.as_ref().map_or(now, |time| time.0),
             deleting_since,
-            finalizer: object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+            finalizer: has_finalizer(object),
             spec: valid,
-            status: &status,
+            status,
             observed: &observed,
             market: market.observed.as_ref(),
             memory,
@@ -265,8 +262,7 @@ async fn report_failure<K: Managed>(holder: &Holder, context: &Context, error: &
 /// again: the object would stay for ever, and its namespace with it.
 async fn remove_overdue_finalizer<K: Managed>(holder: &Holder, context: &Context) {
     let Ok(Some(object)) = read::<K>(holder, context).await else { return };
-    let has_finalizer = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-    if !has_finalizer || !is_overdue(&object, Timestamp::now()) {
+    if !has_finalizer(&object) || !is_overdue(&object, Timestamp::now()) {
         return;
     }
     let applier = Applier::new(context, &object, holder);

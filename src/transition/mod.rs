@@ -28,4 +28,5 @@ mod wake;
 pub use blockers::all_is_stopped;
 pub use down::{Begin, down};
 pub use dry_run::dry_run;
+pub use step::waiting_at;
 pub use wake::{keep, rest, up};

@@ -100,7 +100,7 @@ impl Reader {
         &self,
         spec: &Spec,
         state: &HoldState,
-        database: &DatabaseState,
+        database: Option<&DatabaseState>,
         deleting: bool,
     ) -> Result<Observed, Error> {
         // In a namespace that goes nothing else matters, and a failed read must not block its deletion.
@@ -111,7 +111,8 @@ impl Reader {
         let waking = episode.is_some_and(|episode| episode.waking_since.is_some());
         let attempt = episode.and_then(|episode| episode.attempt.as_ref());
         let truncation = attempt.filter(|attempt| attempt.ended.is_none() || waking || deleting);
-        let preflight = database.preflight.as_ref().map(|preflight| &preflight.attempt);
+        let preflight = database.and_then(|database| database.preflight.as_ref());
+        let preflight = preflight.map(|preflight| &preflight.attempt);
         let preflight = preflight.filter(|attempt| attempt.ended.is_none());
         let job = async |attempt: Option<&Attempt>| match attempt {
             Some(attempt) => self.job(&attempt.job).await.map(Some),

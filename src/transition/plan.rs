@@ -122,6 +122,11 @@ impl Action {
     pub fn holds(&self) -> bool {
         matches!(self, Self::Hold { wants, .. } if !wants.is_empty())
     }
+
+    /// Returns whether it removes the finalizer.
+    pub fn removes_finalizer(&self) -> bool {
+        matches!(self, Self::RemoveFinalizer)
+    }
 }
 
 /// What follows the actions of a plan.
@@ -224,6 +229,11 @@ pub struct HoldInput<'a> {
 }
 
 impl<'a, V, S> Input<'a, V, S> {
+    /// Returns whether the object has been deleted for longer than its deadline.
+    pub fn is_overdue(&self, deadline: SignedDuration) -> bool {
+        self.deleting_since.is_some_and(|since| self.now > since + deadline)
+    }
+
     /// Returns the part of the input that a transition takes.
     pub fn hold(
         &self,
@@ -235,7 +245,7 @@ impl<'a, V, S> Input<'a, V, S> {
         HoldInput {
             holder: self.holder,
             deleting: self.deleting_since.is_some(),
-            overdue: self.deleting_since.is_some_and(|since| self.now > since + spec.deadline),
+            overdue: self.is_overdue(spec.deadline),
             finalizer: self.finalizer,
             spec,
             state,
@@ -282,7 +292,7 @@ impl Transition {
 
     /// Keeps the finalizer, where the object still has something to do at a market.
     pub fn keep_finalizer(&mut self) {
-        self.actions.retain(|action| !matches!(action, Action::RemoveFinalizer));
+        self.actions.retain(|action| !action.removes_finalizer());
         if self.next == Next::Again && self.actions.is_empty() {
             self.next = Next::AtRest;
         }
@@ -290,7 +300,7 @@ impl Transition {
 
     /// Returns whether it removes the finalizer.
     pub fn removes_finalizer(&self) -> bool {
-        self.actions.iter().any(|action| matches!(action, Action::RemoveFinalizer))
+        self.actions.iter().any(Action::removes_finalizer)
     }
 
     /// Returns whether workloads are held and none of them is up again, or others hold all of them.

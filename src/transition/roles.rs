@@ -61,6 +61,18 @@ impl<'a> Draft<'a> {
         self.state.originals.remove(&record_key(subject));
     }
 
+    /// Returns what it takes to hold the object at `wants`.
+    pub(super) fn decision(&self, subject: &Subject, wants: &BTreeMap<String, Value>) -> Decision {
+        let recorded = self.recorded(subject);
+        let desired = Desired {
+            holder: self.input.holder,
+            episode: &self.episode_id(),
+            wants,
+            remembered: recorded.as_ref(),
+        };
+        decide(subject, &desired)
+    }
+
     /// Plans the write that holds the object at `wants`, where it needs one. Fails with reason and
     /// message where the object can't be held.
     pub(super) fn write(
@@ -69,16 +81,8 @@ impl<'a> Draft<'a> {
         wants: BTreeMap<String, Value>,
         missed_runs: MissedRuns,
     ) -> Result<Written, (Reason, String)> {
-        let episode = self.episode_id();
-        let recorded = self.recorded(subject);
         let releases = wants.is_empty();
-        let wish = Desired {
-            holder: self.input.holder,
-            episode: &episode,
-            wants: &wants,
-            remembered: recorded.as_ref(),
-        };
-        match decide(subject, &wish) {
+        match self.decision(subject, &wants) {
             Decision::Unchanged => {
                 if releases {
                     self.forget(subject);
@@ -93,8 +97,8 @@ impl<'a> Draft<'a> {
                 self.actions.push(Action::Hold {
                     subject: Box::new(subject.clone()),
                     wants,
-                    episode,
-                    recorded,
+                    episode: self.episode_id(),
+                    recorded: self.recorded(subject),
                     skip_missed_runs: missed_runs == MissedRuns::Skip,
                 });
                 Ok(Written::Now)

@@ -9,7 +9,7 @@ use super::spec::Entry;
 use super::standing::few;
 use crate::api::condition;
 use crate::api::hold_state::{Counts, WorkloadStatus};
-use crate::hold::plan::{Decision, Desired, decide, describe_originals};
+use crate::hold::plan::{Decision, describe_originals};
 use crate::hold::record::Found;
 use crate::hold::refusal::Refusal;
 use crate::hold::status_record::StatusRecord;
@@ -124,15 +124,7 @@ impl Draft<'_> {
 
     /// Why an object can't be held as its role asks.
     pub(super) fn refusal(&self, subject: &Subject, role: &Role) -> Option<Refusal> {
-        let wants = self.wants(subject, role);
-        let recorded = self.recorded(subject);
-        let wish = Desired {
-            holder: self.input.holder,
-            episode: &self.episode_id(),
-            wants: &wants,
-            remembered: recorded.as_ref(),
-        };
-        match decide(subject, &wish) {
+        match self.decision(subject, &self.wants(subject, role)) {
             Decision::Refuse(refusal) => Some(refusal),
             Decision::Unchanged | Decision::Write(_) => None,
         }

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::api::hold_state::StepStatus;
 use crate::api::reason::Reason;
 
 /// A step on the way down or up.
@@ -23,6 +25,14 @@ pub enum StepName {
     Fence,
     /// Objects that the spec no longer names are released.
     Release,
+}
+
+/// Returns the status of a step outside a transition, at which an object waits now. Its time goes on where the
+/// object waited there before.
+pub fn waiting_at(name: &str, before: Option<&StepStatus>, now: Timestamp) -> StepStatus {
+    let before = before.filter(|step| step.name == name);
+    let since = before.map_or(Time(now), |step| step.since.clone());
+    StepStatus { name: name.to_owned(), since, overdue: Vec::new() }
 }
 
 impl fmt::Display for StepName {

@@ -19,7 +19,7 @@ pub fn up(input: HoldInput) -> Transition {
     let mut draft = Draft::new(input);
     let fence = draft.waking_fence();
     draft.come_up();
-    let removes = draft.actions.iter().any(|action| matches!(action, Action::RemoveFinalizer));
+    let removes = draft.actions.iter().any(Action::removes_finalizer);
     if input.overdue && fence == Step::Done && !removes {
         draft.actions.push(Action::RemoveFinalizer);
     }
