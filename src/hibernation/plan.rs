@@ -192,3 +192,7 @@ mod tests;
 #[cfg(test)]
 #[path = "wake_tests.rs"]
 mod wake_tests;
+
+#[cfg(test)]
+#[path = "writers_tests.rs"]
+mod writers_tests;

@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) plans: u32,
     pub(crate) objects: Vec<Value>,
     pub(crate) pods: Vec<PodView>,
+    pub(crate) replica_sets: Vec<Value>,
+    pub(crate) jobs: Vec<Value>,
     /// The truncation's Job.
     pub(crate) job: JobView,
     /// Truncation Jobs, in the order of their creation.
@@ -49,6 +51,8 @@ impl World {
             plans: 0,
             objects: objects.into_iter().collect(),
             pods: Vec::new(),
+            replica_sets: Vec::new(),
+            jobs: Vec::new(),
             job: JobView::default(),
             created: Vec::new(),
             deleted: Vec::new(),
@@ -113,7 +117,14 @@ impl World {
         let planned = if planned.next == Next::ObservePods {
             let (began, complete) = (self.now, self.now);
             let running = self.pods.clone();
-            observed.pods = Some(Pods { began, complete, running, ..Pods::default() });
+            observed.pods = Some(Pods {
+                began,
+                complete,
+                running,
+                replica_sets: self.replica_sets.iter().map(subject).collect(),
+                jobs: self.jobs.iter().map(subject).collect(),
+                controllers: Some(observed.workloads.clone()),
+            });
             self.planned(&observed)
         } else {
             planned

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ManagedFieldsEntry};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector, ManagedFieldsEntry, ObjectMeta, OwnerReference,
+};
 use kube::core::DynamicObject;
 use serde_json::Value;
 
@@ -32,6 +34,8 @@ pub struct Subject {
     pub deleting: bool,
     /// The controller of the object, if any.
     pub controller: Option<Controller>,
+    /// Every owner of the object, with `controller: true` or without.
+    pub owners: Vec<Controller>,
     /// The hold, according to annotation and label.
     pub found: Found,
     /// The observed levers: those of the kind, of the record, and those that a holder desires.
@@ -44,7 +48,7 @@ pub struct Subject {
     pub facts: Facts,
 }
 
-/// The owner of an object that has `controller: true`.
+/// An owner of an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Controller {
     /// The kind.
@@ -53,6 +57,19 @@ pub struct Controller {
     pub name: String,
     /// The uid.
     pub uid: String,
+}
+
+impl Controller {
+    /// Returns every owner in the metadata of an object.
+    pub fn all(meta: &ObjectMeta) -> Vec<Self> {
+        let owners = meta.owner_references.iter().flatten().cloned();
+        owners.map(|OwnerReference { kind, name, uid, .. }| Self { kind, name, uid }).collect()
+    }
+
+    /// Returns kind and name.
+    pub fn display(&self) -> String {
+        format!("{} {}", self.kind, self.name)
+    }
 }
 
 /// An observed lever.
@@ -159,6 +176,7 @@ impl Subject {
                     uid: owner.uid.clone(),
                 })
             }),
+            owners: Controller::all(meta),
             managed_fields: if found.unfinished() { managed_fields.to_vec() } else { Vec::new() },
             found,
             template_owners: fields::owners_besides(

@@ -215,7 +215,9 @@ async fn observe_and_plan<'a, K: Managed>(
             fresh_id: &fresh_id,
         });
         match plan.next {
-            Next::ObservePods => observed.pods = Some(reader.pods().await?), // API server
+            Next::ObservePods => {
+                observed.pods = Some(reader.pods(spec.database.is_some()).await?); // API server
+            }
             Next::ObserveMarket if market.observe(&mut memory.market).await => {} // market
             _ => return Ok((Some(plan), market)),
         }

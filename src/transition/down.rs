@@ -83,6 +83,7 @@ impl Draft<'_> {
             self.next = Next::Again;
             return;
         }
+        self.note_writers();
         for step in self.steps_down() {
             match self.down(&step) {
                 Step::Done => {}

@@ -48,6 +48,8 @@ pub struct Pods {
     pub replica_sets: Vec<Subject>,
     /// Jobs.
     pub jobs: Vec<Subject>,
+    /// All Deployments, StatefulSets, DaemonSets and CronJobs, where a truncation asks who may still write.
+    pub controllers: Option<Vec<Subject>>,
 }
 
 /// A pod.
@@ -57,8 +59,8 @@ pub struct PodView {
     pub name: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its controller.
-    pub controller: Option<Controller>,
+    /// Its owners.
+    pub owners: Vec<Controller>,
     /// The digest of the restart that it was created with.
     pub configuration: Option<String>,
     /// Whether it is being deleted.
@@ -205,21 +207,31 @@ impl Reader {
         Ok(subject.filter(|subject| subject.uid == before.uid))
     }
 
-    /// Lists the pods, with the ReplicaSets and Jobs between them and workloads.
-    pub async fn pods(&self) -> Result<Pods, Error> {
+    /// Lists the pods, and then the ReplicaSets and Jobs between them and workloads; with `controllers` the
+    /// workloads too. In this order the owner of a new pod is never missing.
+    pub async fn pods(&self, controllers: bool) -> Result<Pods, Error> {
         let began = Timestamp::now();
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
-        let kind = |name| WORKLOADS.iter().find(|kind| kind.name == name);
-        let of = async |name| match kind(name) {
-            Some(kind) => self.list(kind, ListParams::default(), Vec::new()).await,
-            None => Ok(Vec::new()),
+        let running = pages("pods", &api, ListParams::default(), PodView::read).await?;
+        let (between, others): (Vec<_>, Vec<_>) =
+            WORKLOADS.iter().partition(|kind| matches!(kind.name, "ReplicaSet" | "Job"));
+        let list = async |kinds: Vec<&'static Kind>| {
+            let lists =
+                kinds.into_iter().map(|kind| self.list(kind, ListParams::default(), Vec::new()));
+            Ok::<Vec<_>, Error>(try_join_all(lists).await?.into_iter().flatten().collect())
         };
-        let (running, replica_sets, jobs) = futures::try_join!(
-            pages("pods", &api, ListParams::default(), PodView::read),
-            of("ReplicaSet"),
-            of("Job"),
-        )?;
-        Ok(Pods { began, complete: Timestamp::now(), running, replica_sets, jobs })
+        let others = if controllers { others } else { Vec::new() };
+        let (between, others) = futures::try_join!(list(between), list(others))?;
+        let (replica_sets, jobs) =
+            between.into_iter().partition(|subject: &Subject| subject.kind.name == "ReplicaSet");
+        Ok(Pods {
+            began,
+            complete: Timestamp::now(),
+            running,
+            replica_sets,
+            jobs,
+            controllers: controllers.then_some(others),
+        })
     }
 
     /// Returns one of Torpor's own Jobs.
@@ -283,15 +295,9 @@ impl PodView {
         }
         let meta = pod.metadata;
         Some(Self {
+            owners: Controller::all(&meta),
             name: meta.name.unwrap_or_default(),
             labels: meta.labels.unwrap_or_default(),
-            controller: meta.owner_references.into_iter().flatten().find_map(|owner| {
-                (owner.controller == Some(true)).then_some(Controller {
-                    kind: owner.kind,
-                    name: owner.name,
-                    uid: owner.uid,
-                })
-            }),
             configuration: meta.annotations.and_then(|mut a| a.remove(RESTART_ANNOTATION)),
             terminating: meta.deletion_timestamp.is_some(),
         })

@@ -69,8 +69,11 @@ impl Draft<'_> {
             }
             StepName::Stage(stage) => self.stop_stage(*stage),
             StepName::Restart => self.restart(),
-            StepName::Truncate => self.truncate(),
-            StepName::Fence => Step::Done,
+            StepName::Truncate if self.truncation_is_pending() => match self.no_writers() {
+                Step::Done => self.truncate(),
+                other => other,
+            },
+            StepName::Truncate | StepName::Fence => Step::Done,
         }
     }
 
@@ -118,6 +121,7 @@ impl Draft<'_> {
         let refused: Vec<_> = self
             .roles
             .iter()
+            .filter(|(_, role)| !matches!(role, Role::Skip(_)))
             .filter_map(|(subject, role)| self.refusal(subject, role))
             .map(|refusal| (refusal.reason(), refusal.to_string()))
             .collect();
@@ -265,7 +269,7 @@ impl Draft<'_> {
 
     /// Asks for two lists, some seconds apart, that show no pod. One is enough where everything has been
     /// down already and no truncation is pending.
-    fn confirm(&mut self, step: &StepName, pods: &Pods, running: Vec<String>) -> Step {
+    pub(super) fn confirm(&mut self, step: &StepName, pods: &Pods, running: Vec<String>) -> Step {
         let key = step.to_string();
         if !running.is_empty() {
             self.confirmations.clear.remove(&key);
@@ -297,6 +301,6 @@ fn blocked(refused: &[(Reason, String)]) -> Option<Step> {
 fn missed_runs(role: &Role) -> MissedRuns {
     match role {
         Role::Stop(entry) | Role::Restart(entry) => entry.missed_runs,
-        Role::Override(_) | Role::Release => MissedRuns::default(),
+        Role::Override(_) | Role::Release | Role::Skip(_) => MissedRuns::default(),
     }
 }

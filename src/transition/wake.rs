@@ -137,7 +137,7 @@ impl Draft<'_> {
         if !self.input.deleting {
             match self.preflight() {
                 Step::Done => {
-                    if let Some(outcome) = self.obstacle() {
+                    if let Some(outcome) = self.obstacle().or_else(|| self.unaccounted()) {
                         self.at("Preflight", outcome);
                         // A change in the namespace removes the obstacle, and Torpor watches it.
                         self.next = Next::AtRest;
