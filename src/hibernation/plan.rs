@@ -196,3 +196,7 @@ mod wake_tests;
 #[cfg(test)]
 #[path = "writers_tests.rs"]
 mod writers_tests;
+
+#[cfg(test)]
+#[path = "truncation_tests.rs"]
+mod truncation_tests;

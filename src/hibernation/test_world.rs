@@ -36,6 +36,7 @@ pub(crate) struct World {
     /// Truncation Jobs, in the order of their creation.
     pub(crate) created: Vec<String>,
     pub(crate) deleted: Vec<String>,
+    pub(crate) suspended: Vec<String>,
 }
 
 impl World {
@@ -56,6 +57,7 @@ impl World {
             job: JobView::default(),
             created: Vec::new(),
             deleted: Vec::new(),
+            suspended: Vec::new(),
         }
     }
 
@@ -170,6 +172,10 @@ impl World {
                 Action::DeleteJob(job) if self.created.contains(job) => {
                     self.deleted.push(job.clone());
                     self.job = JobView::default();
+                }
+                Action::SuspendJob(job) => {
+                    self.suspended.push(job.clone());
+                    self.job.suspended = true;
                 }
                 Action::CreateJob(..) | Action::DeleteJob(_) => {}
                 Action::MarkKept(subject) => {

@@ -104,6 +104,7 @@ impl<K: Managed> Applier<'_, K> {
                         }
                     }
                 }
+                Action::SuspendJob(name) => self.suspend(&name).await?,
                 Action::DeleteJob(name) => self.delete(&name).await?,
                 Action::Hold { .. } | Action::MarkKept(_) => holds.push(action),
             }
@@ -201,6 +202,15 @@ impl<K: Managed> Applier<'_, K> {
         match call("creating a Job", api.create(&params, &job)).await {
             // It is there already: created before a crash, or by a stale answer.
             Err(error) if error.is_conflict() => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    async fn suspend(&self, name: &str) -> Result<(), Error> {
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &self.holder.namespace);
+        let patch = Patch::Merge(json!({"spec": {"suspend": true}}));
+        match call("suspending a Job", api.patch(name, &patch_params(), &patch)).await {
+            Err(error) if error.is_not_found() => Ok(()),
             other => Ok(other.map(drop)?),
         }
     }

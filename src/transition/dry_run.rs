@@ -17,6 +17,8 @@ use crate::hold::subject::Subject;
 /// would take a line; `asleep` is what the spec asks for now.
 pub fn dry_run(input: HoldInput, asleep: bool) -> (Transition, Vec<String>) {
     let mut draft = Draft::new(input);
+    // Nothing is to change any more, and nobody would look for writers meanwhile.
+    draft.call_off_truncation();
     draft.check();
     let lines = draft.lines(asleep);
     (draft.finish(), lines)

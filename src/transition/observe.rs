@@ -77,11 +77,18 @@ pub struct JobView {
     pub exists: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Whether its spec suspends it.
+    pub suspended: bool,
+    /// Whether its controller has suspended it: it creates no pods any more.
+    pub stopped: bool,
     /// Whether it has finished, which it has only once all its pods have.
     pub finished: bool,
     /// Whether it succeeded.
     pub succeeded: bool,
-    /// Exit codes and termination messages of its containers, newest last.
+    /// Its pods.
+    pub pods: usize,
+    /// Exit codes and termination messages of its own containers, newest last. A mesh may have put another
+    /// container beside one, which runs on.
     pub terminated: Vec<(i32, String)>,
     /// Why a container does not start.
     pub waiting: Option<(String, String)>,
@@ -246,10 +253,13 @@ impl Reader {
             name: name.to_owned(),
             exists: job.is_some(),
             deleting: job.as_ref().is_some_and(|job| job.metadata.deletion_timestamp.is_some()),
+            suspended: job.as_ref().and_then(|job| job.spec.as_ref()?.suspend) == Some(true),
+            pods: pods.items.len(),
             ..JobView::default()
         };
         for condition in job.and_then(|j| j.status?.conditions).into_iter().flatten() {
             if condition.status == "True" {
+                view.stopped |= condition.type_ == "Suspended";
                 view.succeeded |= condition.type_ == "Complete";
                 view.finished |= condition.type_ == "Complete" || condition.type_ == "Failed";
             }
@@ -260,7 +270,6 @@ impl Reader {
             .into_iter()
             .filter_map(|pod| pod.status?.container_statuses)
             .flatten()
-            // A mesh may have put its own beside it.
             .filter(|container| container.name == job::CONTAINER)
             .filter_map(|container| container.state)
         {

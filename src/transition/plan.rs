@@ -113,6 +113,8 @@ pub enum Action {
     MarkKept(Box<Subject>),
     /// Create a Job.
     CreateJob(Attempt, Purpose),
+    /// Suspend a Job: its pods end, it creates no others, and its name stays taken.
+    SuspendJob(String),
     /// Delete a Job.
     DeleteJob(String),
 }

@@ -17,6 +17,7 @@ use crate::hold::plan::{Decision, mark_kept};
 /// finalizer all the same: the sweep for holders that are gone does the rest.
 pub fn up(input: HoldInput) -> Transition {
     let mut draft = Draft::new(input);
+    draft.call_off_truncation();
     let fence = draft.waking_fence();
     draft.come_up();
     let removes = draft.actions.iter().any(Action::removes_finalizer);
@@ -36,6 +37,7 @@ pub fn rest(input: HoldInput) -> Transition {
 pub fn keep(input: HoldInput) -> Transition {
     let mut draft = Draft::new(input);
     // An object that adopts the hold later knows nothing of a truncation that may still commit.
+    draft.call_off_truncation();
     let fence = draft.waking_fence();
     if fence == Step::Done {
         let waits = draft.mark_kept();
@@ -47,7 +49,6 @@ pub fn keep(input: HoldInput) -> Transition {
             draft.next = Next::Again;
         }
     } else {
-        draft.stop_truncation();
         draft.at("Fence", fence);
     }
     draft.finish()
