@@ -138,8 +138,8 @@ reasons! {
             "Override fewer or smaller keys, or let one object hold the workload for several.";
         OriginalUnknown: "Both the annotation and the status have lost the original.",
             "Set the field to its value when awake. If that is the held value, set another value now, and the right one after the wake.";
-        WriteRejected: "The API server rejected a write or the truncation Job: a right is missing, an admission policy denies it, or `database.truncate.pod` is not valid. The message has the API server's words.",
-            "Grant the right, change the policy, or correct the setting. Torpor tries again every 15 s.";
+        WriteRejected: "The API server rejected a write or the truncation Job, or did not carry it out: a right is missing, an admission policy denies it, a webhook does not answer, or `database.truncate.pod` is not valid. The message has the API server's words.",
+            "Grant the right, change the policy, mend the webhook, or correct the setting. Torpor tries again after 5 s, then ever more rarely, at least once a minute.";
         Contested: "A field manager keeps changing a held field.",
             "Make the field manager in the message ignore the field: Argo CD with `ignoreDifferences`, Flux by leaving the field out of the manifest; pause KEDA and HPAs. Torpor tries again ever more rarely, at least every 5 minutes.";
         ProgressDeadlineExceeded: "A step takes longer than `progressDeadline`.",

@@ -200,3 +200,7 @@ mod writers_tests;
 #[cfg(test)]
 #[path = "truncation_tests.rs"]
 mod truncation_tests;
+
+#[cfg(test)]
+#[path = "failure_tests.rs"]
+mod failure_tests;

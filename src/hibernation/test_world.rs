@@ -14,7 +14,7 @@ use crate::hold::record::Holder;
 use crate::schedule::Basis;
 use crate::transition::job::Purpose;
 use crate::transition::observe::{JobView, Observed, PodView, Pods};
-use crate::transition::plan::{Action, Contest, Next, Plan, PlanMemory};
+use crate::transition::plan::{Action, FailedWrite, Next, Plan, PlanMemory};
 use crate::transition::test_world::{deployment, merge, subject, write};
 
 /// A namespace, an object in it, and what an operator remembers.
@@ -210,15 +210,9 @@ impl World {
 
     /// The API server says no to each write of an object, for now.
     pub(crate) fn reject(&mut self, name: &str) {
-        let contest = Contest {
-            count: 0,
-            last: self.now,
-            quiet_until: self.now + SignedDuration::from_hours(1),
-            manager: String::new(),
-            said: String::new(),
-            rejected: Some("no".to_owned()),
-        };
-        self.memory.contests.insert(format!("uid-of-{name}"), contest);
+        let retry_at = self.now + SignedDuration::from_hours(1);
+        let failed = FailedWrite { tries: 1, retry_at, answer: "no".to_owned() };
+        self.memory.failures.insert(format!("uid-of-{name}"), failed);
     }
 
     pub(crate) fn episode(&self) -> &Episode {

@@ -28,6 +28,8 @@ pub(super) struct Draft<'a> {
     pub(super) roles: Vec<(&'a Subject, Role<'a>)>,
     /// Whether a workload runs that should be down.
     pub(super) writer_observed: bool,
+    /// Whether a failed write is sent again.
+    pub(super) retrying: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -45,6 +47,7 @@ impl<'a> Draft<'a> {
             confirmations: input.memory.confirmations.clone(),
             roles: Vec::new(),
             writer_observed: false,
+            retrying: false,
         };
         let observed = input.observed;
         draft.roles = observed
@@ -174,6 +177,9 @@ impl<'a> Draft<'a> {
         }
         if self.next == Next::AtRest && !self.actions.is_empty() {
             self.next = Next::Again;
+        }
+        if self.retrying {
+            self.next = self.next.or_wait(SignedDuration::from_secs(1));
         }
         let unmatched = if self.place == Place::Down { self.unmatched() } else { Vec::new() };
         Transition {

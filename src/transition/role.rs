@@ -22,6 +22,16 @@ pub enum Role<'a> {
     Skip(&'a Controller),
 }
 
+impl Role<'_> {
+    /// Returns the stage in which it is stopped.
+    pub fn stage(&self) -> Option<i32> {
+        match self {
+            Self::Stop(entry) => Some(entry.stage),
+            _ => None,
+        }
+    }
+}
+
 /// How the write of a hold stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Written {

@@ -103,10 +103,13 @@ impl<'a> Draft<'a> {
                 Ok(Written::Already)
             }
             Decision::Refuse(refusal) => Err((refusal.reason(), refusal.to_string())),
-            Decision::Write(_) if let Some(rejected) = self.rejected(&subject.uid) => Err(rejected),
             // A release ends a contest, so that it never waits for one.
             Decision::Write(_) if !releases && self.quiet(subject) => Ok(Written::Contested),
             Decision::Write(_) => {
+                let failed = self.failed(&subject.uid);
+                if failed.is_some() && !self.retries(&subject.uid) {
+                    return failed.map_or(Ok(Written::Already), Err);
+                }
                 self.actions.push(Action::Hold {
                     subject: Box::new(subject.clone()),
                     wants,
@@ -114,17 +117,24 @@ impl<'a> Draft<'a> {
                     recorded: self.recorded(subject),
                     skip_missed_runs: missed_runs == MissedRuns::Skip,
                 });
-                Ok(Written::Now)
+                failed.map_or(Ok(Written::Now), Err)
             }
         }
     }
 
-    /// Returns the API server's answer where it rejected the last write of an object (by its uid) or the
-    /// creation of a Job (by its name).
-    pub(super) fn rejected(&self, written: &str) -> Option<(Reason, String)> {
-        let contest = self.input.memory.contests.get(written)?;
-        let answer = contest.rejected.clone().filter(|_| self.input.now < contest.quiet_until)?;
-        Some((Reason::WriteRejected, answer))
+    /// Returns the API server's answer where the last write of an object (by its uid) or of a Job (by its name)
+    /// failed. The object says so until a write succeeds, also while Torpor tries again.
+    pub(super) fn failed(&self, written: &str) -> Option<(Reason, String)> {
+        let failed = self.input.memory.failures.get(written)?;
+        Some((Reason::WriteRejected, failed.answer.clone()))
+    }
+
+    /// Returns whether a failed write is to be sent again now. The next plan follows soon then.
+    pub(super) fn retries(&mut self, written: &str) -> bool {
+        let failed = self.input.memory.failures.get(written);
+        let due = failed.is_some_and(|failed| self.input.now >= failed.retry_at);
+        self.retrying |= due;
+        due
     }
 
     fn quiet(&self, subject: &Subject) -> bool {

@@ -52,10 +52,16 @@ impl Draft<'_> {
     pub(super) fn down(&mut self, step: &StepName) -> Step {
         match step {
             StepName::Preflight => self.before_the_first_hold(),
-            StepName::ConfigMaps => match self.missing_config_map() {
-                Some(message) => Step::Blocked { reason: Reason::ConfigMapNotFound, message },
-                None => self.hold_all(|role| matches!(role, Role::Override(_))),
-            },
+            StepName::ConfigMaps => {
+                // The others are overridden all the same.
+                let held = self.hold_all(|role| matches!(role, Role::Override(_)));
+                match self.missing_config_map() {
+                    Some(message) if held == Step::Done => {
+                        Step::Blocked { reason: Reason::ConfigMapNotFound, message }
+                    }
+                    _ => held,
+                }
+            }
             StepName::Release => {
                 let held = |(subject, role): &(&Subject, Role)| {
                     matches!(role, Role::Release) && self.holds(subject)
@@ -109,8 +115,14 @@ impl Draft<'_> {
             return step;
         }
         let rejected: Vec<_> =
-            self.roles.iter().filter_map(|(subject, _)| self.rejected(&subject.uid)).collect();
+            self.roles.iter().filter_map(|(subject, _)| self.unwritten(subject)).collect();
         blocked(&rejected).unwrap_or(Step::Done)
+    }
+
+    /// Returns the API server's answer where the first hold of an object failed a moment ago.
+    fn unwritten(&self, subject: &Subject) -> Option<(Reason, String)> {
+        let failed = self.input.memory.failures.get(&subject.uid)?;
+        self.failed(&subject.uid).filter(|_| self.input.now < failed.retry_at)
     }
 
     /// Returns an obstacle to holding the objects of the namespace, also while awake.

@@ -160,11 +160,12 @@ impl Draft<'_> {
         if attempt.ended.is_none() {
             match attempt::progress(attempt, seen, now) {
                 Progress::Missing => {
-                    if let Some((reason, message)) = self.rejected(&attempt.job) {
-                        return (Step::Blocked { reason, message }, None);
+                    let failed = self.failed(&attempt.job);
+                    if failed.is_none() || self.retries(&attempt.job) {
+                        self.actions.push(Action::CreateJob(attempt.clone(), purpose));
                     }
-                    self.actions.push(Action::CreateJob(attempt.clone(), purpose));
-                    return (Step::Act, None);
+                    let blocked = |(reason, message)| Step::Blocked { reason, message };
+                    return (failed.map_or(Step::Act, blocked), None);
                 }
                 Progress::Running(waiting) => return (running(attempt, waiting), None),
                 Progress::Ended { end, message, report } => {
@@ -244,7 +245,8 @@ impl Draft<'_> {
             // Torpor observes it once the status says that the wake has begun.
             return Some(Step::Act);
         };
-        if !job.exists || job.deleting {
+        // Nor does one whose deletion the API server rejects.
+        if !job.exists || job.deleting || self.failed(&job.name).is_some() {
             return None;
         }
         self.actions.push(Action::DeleteJob(job.name.clone()));

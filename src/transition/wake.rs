@@ -165,17 +165,18 @@ impl Draft<'_> {
                 let wants = self.wants(subject, &role);
                 match self.write(subject, wants, MissedRuns::Skip) {
                     Ok(Written::Contested) => unwritten.push(self.contested(subject)),
-                    Err((_, answer)) if self.rejected(&subject.uid).is_some() => {
+                    Err((_, answer)) if self.failed(&subject.uid).is_some() => {
                         unwritten.push(answer);
                     }
                     // A refusal can't be mended here: the next object reports it.
                     Ok(Written::Already | Written::Now) | Err(_) => {}
                 }
             } else if matches!(mark_kept(subject, self.input.holder), Decision::Write(_)) {
-                match self.rejected(&subject.uid) {
-                    Some((_, answer)) => unwritten.push(answer),
-                    None => self.actions.push(Action::MarkKept(Box::new(subject.clone()))),
+                let failed = self.failed(&subject.uid);
+                if failed.is_none() || self.retries(&subject.uid) {
+                    self.actions.push(Action::MarkKept(Box::new(subject.clone())));
                 }
+                unwritten.extend(failed.map(|(_, answer)| answer));
             }
         }
         unwritten
