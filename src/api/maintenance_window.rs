@@ -126,7 +126,7 @@ pub struct MaintenanceWindowSpec {
 #[serde(rename_all = "camelCase")]
 pub struct WindowSchedule {
     /// `cron` is a cron expression of five fields (minute, hour, day of month, month, day of week).
-    /// A window begins at each of its times. Example: `0 2 * * SUN`.
+    /// A window begins at each of its times, which are those of a CronJob. Example: `0 2 * * SUN`.
     #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(CRON_RULE).message(CRON_MESSAGE))]
     pub cron: String,

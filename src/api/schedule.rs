@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 /// A cron expression of five fields. The rule checks letters only: names appear only where a month
 /// or a weekday belongs. It admits nothing that CEL's `matches` and [`crate::schedule::Cron`] would
 /// read differently.
-pub const CRON_RULE: &str = "self.matches('^ *[0-9*/,-]+ +[0-9*/,-]+ +[0-9LW*/,?-]+ \
-    +[0-9A-Za-z*/,-]+ +[0-9A-Za-z*/,?#-]+ *$')";
+pub const CRON_RULE: &str = "self.matches('^ *[0-9*/,?-]+ +[0-9*/,?-]+ +[0-9LW*/,?-]+ \
+    +[0-9A-Za-z*/,?-]+ +[0-9A-Za-z*/,?#-]+ *$')";
 /// Message of [`CRON_RULE`].
 pub const CRON_MESSAGE: &str = "must be a cron expression of five fields (minute, hour, day of \
     month, month, day of week), such as '0 20 * * 1-5'; write '0 0 * * *' instead of '@daily', and \
@@ -105,9 +105,9 @@ pub(super) fn default_time_zone() -> String {
 ))]
 pub struct ScheduleRule {
     /// `hibernate` is the cron expression of the times at which the project goes to sleep. It has
-    /// five fields (minute, hour, day of month, month, day of week), for example `0 20 * * 1-5`.
-    /// Sunday is 0 or 7. Names (`MON`, `JAN`) and `L`, `W` and `#` are supported. If both day
-    /// fields are restricted, one match is enough, as in a CronJob.
+    /// five fields (minute, hour, day of month, month, day of week), for example `0 20 * * 1-5`,
+    /// and means what it means for a CronJob: if both day fields are restricted, one match is
+    /// enough. `7` (Sunday), `L`, `W` and `#` are supported in addition.
     #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(CRON_RULE).message(CRON_MESSAGE))]
     pub hibernate: String,
@@ -183,6 +183,7 @@ mod tests {
         };
         rule("0 20 * * 1-5", "0 7 * * MON-FRI").unwrap();
         rule("*/15 0-6 1,15,L jan-MAR ?", "0  7 LW * 5#L").unwrap();
+        rule("? ?/2 */1 ? 5L", "0 7 15W * FRI-SUN").unwrap();
         for bad in [
             "@daily",
             "0 20 * *",

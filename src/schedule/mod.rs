@@ -10,8 +10,11 @@
 //! one clock change skips, the latest on the wall clock decides, as it would without the change.
 
 mod cron;
+mod days;
 mod error;
 mod exception;
+mod field;
+mod minutes;
 mod resolved;
 mod wall;
 
@@ -19,12 +22,14 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
+use self::cron::HORIZON_YEARS;
 pub use self::cron::{Cron, CronError};
-use self::cron::{DayMinutes, HORIZON_YEARS, Months};
+use self::days::Month;
 pub(crate) use self::error::PeriodError;
 pub use self::error::ScheduleError;
 pub(crate) use self::exception::Period;
 use self::exception::{Exception, Span, timeline};
+use self::minutes::DayMinutes;
 pub use self::resolved::{Basis, DesiredCause, Override, Resolved};
 use crate::api::schedule as api;
 pub use crate::api::schedule::DesiredState;
@@ -34,8 +39,6 @@ pub use crate::api::schedule::DesiredState;
 pub struct Schedule {
     zone: TimeZone,
     rules: Vec<Rule>,
-    /// The months in which any rule fires.
-    months: Months,
     exceptions: Vec<Exception>,
     /// The exceptions in force, by time; before the first span the rules decide.
     timeline: Vec<Span>,
@@ -103,11 +106,8 @@ impl Schedule {
             .enumerate()
             .map(|(index, exception)| Exception::parse(index, exception, &zone, time_zone))
             .collect::<Result<Vec<_>, _>>()?;
-        let months = rules.iter().fold(Months::default(), |all, rule| {
-            all.union(rule.hibernate.months).union(rule.wake.months)
-        });
         let timeline = timeline(&exceptions);
-        Ok(Self { zone, rules, months, exceptions, timeline })
+        Ok(Self { zone, rules, exceptions, timeline })
     }
 
     /// Returns the state at `now`: the state of the exception in force, else of the rule that fired last
@@ -156,16 +156,20 @@ impl Schedule {
 
     /// Returns the state by the rules alone when the wall clock has reached a time.
     fn ruled(&self, reached: DateTime) -> StateAt {
-        let latest = cron::latest(reached, self.months, |date| {
-            let mut edges = self.edges(date, DesiredState::Hibernated);
-            edges.add(&self.edges(date, DesiredState::Awake));
-            edges
-        });
+        let latest = cron::latest(
+            reached,
+            |date| self.days(date),
+            |date| {
+                let mut edges = self.edges(date, DesiredState::Hibernated);
+                edges.add(&self.edges(date, DesiredState::Awake));
+                edges
+            },
+        );
         let decided = latest.and_then(|at| {
             [DesiredState::Awake, DesiredState::Hibernated].into_iter().find_map(|state| {
                 let fires = |rule: &Rule| {
                     let cron = rule.to(state);
-                    cron.minutes.contains(at) && cron.fires_on(at.date())
+                    cron.fires_on(at.date()) && cron.minutes.contains(at)
                 };
                 Some(StateAt {
                     state,
@@ -187,7 +191,11 @@ impl Schedule {
         };
         // An edge to the other state is a transition, unless one clock change skips it and an edge back.
         while reached.year() <= end {
-            let edge = cron::next(reached, self.months, |date| self.deciding_edges(date, other))?;
+            let edge = cron::next(
+                reached,
+                |date| self.days(date),
+                |date| self.deciding_edges(date, other),
+            )?;
             let at = wall::instant(&self.zone, edge)?;
             reached = wall::reached(&self.zone, at);
             if self.ruled(reached).state == other {
@@ -195,6 +203,14 @@ impl Schedule {
             }
         }
         None
+    }
+
+    /// Returns the days of the month of a date on which any rule fires. Bit `n` stands for day `n`.
+    fn days(&self, date: Date) -> u64 {
+        let month = Month::of(date);
+        self.rules
+            .iter()
+            .fold(0, |days, rule| days | rule.hibernate.days(month) | rule.wake.days(month))
     }
 
     /// Returns the edges of a day: the minutes at which any rule changes the state to `state`.

@@ -99,7 +99,7 @@ fn what_wraps_around_works_or_is_refused() {
             matches!(error, ScheduleError::Cron { index: 0, field: "hibernate", .. }),
             "{error}"
         );
-        assert!(error.to_string().contains("as two"), "{error}");
+        assert!(error.to_string().contains("write two ranges, '"), "{error}");
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod api_server;
 pub(crate) mod bridge;
 pub(crate) mod contract;
+pub(crate) mod kubernetes_cron;
 pub(crate) mod market;
 pub(crate) mod pausing_proxy;
 pub(crate) mod postgres;
