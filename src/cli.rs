@@ -9,6 +9,7 @@ use crate::api::{Hibernation, MaintenanceWindow};
 use crate::bridge::{self, BridgeArgs};
 use crate::operator::run::{self, RunArgs};
 use crate::release::{self, ReleaseArgs};
+use crate::self_test::{self, SelfTestArgs};
 use crate::truncate;
 
 /// Kubernetes operator that takes workloads down without breaking a promise, and restores them exactly
@@ -29,6 +30,8 @@ enum Command {
     Release(ReleaseArgs),
     /// Serve the Deals API for a SONM worker or a PostgreSQL database
     Bridge(BridgeArgs),
+    /// Hibernate and wake a Deployment of its own, to check that the operator works; `helm test` runs this command
+    SelfTest(SelfTestArgs),
     /// Print the custom resource definitions (CRDs) as YAML
     Crd {
         /// Plural name of the only definition to print. Default: all definitions
@@ -50,6 +53,7 @@ pub async fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },
+        Command::SelfTest(args) => self_test::run(args).await,
         Command::Crd { plural } => match definitions(plural.as_deref()) {
             Ok(text) => {
                 print!("{text}");

@@ -16,5 +16,6 @@ mod operator;
 mod reconcile;
 mod release;
 pub mod schedule;
+mod self_test;
 mod transition;
 pub mod truncate;

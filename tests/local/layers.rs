@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 11] = [
     &["main"],
     &["cli"],
-    &["operator", "release", "bridge"],
+    &["operator", "release", "self_test", "bridge"],
     &["reconcile"],
     &["hibernation", "maintenance"],
     &["transition"],
