@@ -255,12 +255,16 @@ proptest! {
         let origins: Vec<Origin> = picks.iter().map(|pick| ORIGINS[*pick]).collect();
         // Half of the pods are there from the beginning, the others come while it goes down.
         let (early, later) = origins.split_at(origins.len() / 2);
-        early.iter().for_each(|origin| origin.add(&mut world));
+        for origin in early {
+            origin.add(&mut world);
+        }
         world.run();
         world.after(late % 5);
         let begun = !world.created.is_empty();
         prop_assert!(!begun || !early.iter().any(|origin| origin.may_write()));
-        later.iter().for_each(|origin| origin.add(&mut world));
+        for origin in later {
+            origin.add(&mut world);
+        }
         for _ in 0..5 {
             world.after(5);
         }

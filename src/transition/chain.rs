@@ -1,7 +1,7 @@
 //! The chain of owners of a pod or object: its owners, their owners, and so on.
 
 use super::observe::Pods;
-use crate::hold::subject::{Controller, Subject};
+use crate::hold::subject::Controller;
 
 /// The longest chain that Torpor follows: pod, Job, CronJob, and the owner of that.
 const LONGEST: usize = 4;
@@ -26,8 +26,12 @@ impl<'a> Chain<'a> {
     fn follow(&mut self, owners: &'a [Controller], pods: &'a Pods, left: usize) {
         for owner in owners {
             self.owners.push(owner);
-            let Some(known) = pods.between(owner) else { continue };
-            match known {
+            let between = match owner.kind.as_str() {
+                "ReplicaSet" => &pods.replica_sets,
+                "Job" => &pods.jobs,
+                _ => continue,
+            };
+            match between.iter().find(|subject| subject.uid == owner.uid) {
                 Some(subject) if left > 0 => self.follow(&subject.owners, pods, left - 1),
                 Some(_) => {}
                 None => self.gone = Some(owner),
@@ -43,18 +47,5 @@ impl<'a> Chain<'a> {
     /// Returns whether the chain leads to no object that exists: there is no owner, or its owner is gone.
     pub(super) fn ends_nowhere(&self) -> bool {
         self.owners.is_empty() || self.gone.is_some()
-    }
-}
-
-impl Pods {
-    /// Returns the ReplicaSet or Job that an owner reference names, or none in it where it is gone. None for
-    /// an owner of another kind.
-    fn between(&self, owner: &Controller) -> Option<Option<&Subject>> {
-        let all = match owner.kind.as_str() {
-            "ReplicaSet" => &self.replica_sets,
-            "Job" => &self.jobs,
-            _ => return None,
-        };
-        Some(all.iter().find(|subject| subject.uid == owner.uid))
     }
 }

@@ -180,18 +180,7 @@ impl Draft<'_> {
                     .to_owned(),
             );
         }
-        lost(&chain, pods).or_else(|| self.orphaned(&chain, pods))
-    }
-
-    /// Returns why the ReplicaSet of a pod explains nothing: its Deployment was deleted and left it behind.
-    fn orphaned(&self, chain: &Chain, pods: &Pods) -> Option<String> {
-        let orphan = pods.replica_sets.iter().find(|set| {
-            chain.leads_to(&set.uid)
-                && set.owners.is_empty()
-                && set.labels.contains_key(TEMPLATE_HASH)
-        })?;
-        let name = orphan.display();
-        Some(format!("the Deployment of {name} was deleted without it; delete {name}"))
+        lost(&chain, pods).or_else(|| orphaned(&chain, pods))
     }
 
     fn has_role(&self, of: &Subject) -> bool {
@@ -225,6 +214,15 @@ fn lost(chain: &Chain, pods: &Pods) -> Option<String> {
             Some(_) => None,
         }
     })
+}
+
+/// Returns why the ReplicaSet of a pod explains nothing: its Deployment was deleted and left it behind.
+fn orphaned(chain: &Chain, pods: &Pods) -> Option<String> {
+    let orphan = pods.replica_sets.iter().find(|set| {
+        chain.leads_to(&set.uid) && set.owners.is_empty() && set.labels.contains_key(TEMPLATE_HASH)
+    })?;
+    let name = orphan.display();
+    Some(format!("the Deployment of {name} was deleted without it; delete {name}"))
 }
 
 /// Returns the sentence about a workload that Torpor leaves out because of its owner.

@@ -6,6 +6,7 @@ pub(crate) mod cluster;
 pub(crate) mod config_map;
 pub(crate) mod cornice;
 pub(crate) mod database;
+pub(crate) mod database_scene;
 pub(crate) mod hibernation;
 pub(crate) mod hold;
 pub(crate) mod hosting;
