@@ -14,6 +14,9 @@ pub enum ScheduleError {
          'schedule'"
     )]
     Empty,
+    /// The schedule has more rules than admission lets in.
+    #[error("the schedule has {0} rules; write at most 32")]
+    Rules(usize),
     /// The zone database of this build has no such zone.
     #[error(
         "timeZone: '{0}' is not a known time zone; write an IANA name such as 'Europe/Kyiv' or \
