@@ -18,7 +18,10 @@ const ROUNDS: usize = 25;
 
 /// Returns as many rules as admission lets in.
 fn rules(of: impl Fn(usize) -> (String, String)) -> Vec<api::ScheduleRule> {
-    (0..32).map(of).map(|(hibernate, wake)| api::ScheduleRule { hibernate, wake }).collect()
+    (0..32)
+        .map(of)
+        .map(|(hibernate, wake)| api::ScheduleRule { hibernate: Some(hibernate), wake: Some(wake) })
+        .collect()
 }
 
 /// Returns as many exceptions as admission lets in: single days that are so many days apart.

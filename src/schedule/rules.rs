@@ -34,8 +34,8 @@ pub(super) struct Rules {
 
 #[derive(Clone, Debug)]
 struct Rule {
-    hibernate: Cron,
-    wake: Cron,
+    hibernate: Option<Cron>,
+    wake: Option<Cron>,
 }
 
 /// The edges of a month.
@@ -56,10 +56,17 @@ impl Rules {
             return Err(ScheduleError::Rules(raw.len()));
         }
         let rules = raw.iter().enumerate().map(|(index, rule)| {
-            let cron = |field, text: &str| {
-                Cron::parse(text).map_err(|source| ScheduleError::Cron { index, field, source })
+            let cron = |field, text: &Option<String>| {
+                text.as_deref().map(Cron::parse).transpose().map_err(|source| ScheduleError::Cron {
+                    index,
+                    field,
+                    source,
+                })
             };
             let api::ScheduleRule { hibernate, wake } = rule;
+            if hibernate.is_none() && wake.is_none() {
+                return Err(ScheduleError::Rule(index));
+            }
             Ok(Rule { hibernate: cron("hibernate", hibernate)?, wake: cron("wake", wake)? })
         });
         let mut rules = Self {
@@ -75,7 +82,9 @@ impl Rules {
 
     fn expressions(&self) -> impl Iterator<Item = (DesiredState, usize, &Cron)> {
         self.rules.iter().enumerate().flat_map(|(index, Rule { hibernate, wake })| {
-            [(DesiredState::Awake, index, wake), (DesiredState::Hibernated, index, hibernate)]
+            [(DesiredState::Awake, wake), (DesiredState::Hibernated, hibernate)]
+                .into_iter()
+                .filter_map(move |(state, cron)| Some((state, index, cron.as_ref()?)))
         })
     }
 

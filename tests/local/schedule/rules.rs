@@ -29,6 +29,40 @@ fn the_latest_edge_of_all_rules_wins_and_a_tie_is_awake() {
 }
 
 #[test]
+fn a_rule_may_leave_out_one_of_its_times() {
+    // Without `wake` it sleeps until a person or an override wakes it.
+    let nights = raw("Etc/UTC", &[("0 20 * * *", "")], &[]);
+    let now = at("2026-06-10T07:00:00Z");
+    let basis = Basis::parse(None, Some(&nights)).unwrap();
+    let asleep = Resolved::at(&basis, None, now);
+    assert_eq!((asleep.state, asleep.next), (Hibernated, None));
+    let wake = Override { state: Awake, until: at("2026-06-12T12:00:00Z") };
+    let woken = Resolved::at(&basis, Some(&wake), now);
+    assert_eq!(woken.state, Awake);
+    assert_eq!(woken.next, Some(Transition { state: Hibernated, at: wake.until }));
+    // A rule that only wakes ends the nights of another one earlier.
+    let mornings = schedule("Etc/UTC", &[("0 20 * * *", "0 9 * * *"), ("", "0 6 * * 3")], &[]);
+    expect_changes(
+        &mornings,
+        "2026-06-08T12:00:00Z",
+        &[
+            (Hibernated, "2026-06-08T20:00:00Z"),
+            (Awake, "2026-06-09T09:00:00Z"),
+            (Hibernated, "2026-06-09T20:00:00Z"),
+            // A Wednesday.
+            (Awake, "2026-06-10T06:00:00Z"),
+            (Hibernated, "2026-06-10T20:00:00Z"),
+        ],
+    );
+    assert_eq!(mornings.state_at(at("2026-06-10T07:00:00Z")).cause, Cause::Rule { index: 1 });
+    // Its own time, where the other rule hibernates: Awake wins.
+    let tied = schedule("Etc/UTC", &[("0 20 * * *", ""), ("", "0 20 * * 3")], &[]);
+    expect_states(&tied, &[("2026-06-10T20:00:00Z", Awake), ("2026-06-11T20:00:00Z", Hibernated)]);
+    let neither = Schedule::parse(&raw("Etc/UTC", &[("0 20 * * *", ""), ("", "")], &[]));
+    assert_eq!(neither.unwrap_err(), ScheduleError::Rule(1));
+}
+
+#[test]
 fn leap_days() {
     let leap = schedule("Etc/UTC", &[("0 0 29 2 *", "0 0 1 3 *")], &[]);
     expect_states(
