@@ -1,7 +1,7 @@
 # `make help` lists the targets. Rust (rustup) and Go must be installed; the scripts install the rest when they need it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build docs crds image chart lint deny test break test-unit bench bench-hold cluster-test demo demo-maintenance clean
+.PHONY: help build docs crds image chart lint deny test break test-unit bench bench-hold bench-schedule cluster-test demo demo-maintenance clean
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench: ## Times torpor truncate beside psql's TRUNCATE (TORPOR_ROUNDS=N), in a P
 
 bench-hold: ## Measures on a real API server the cost of holding 1,000 Deployments, and the operator's memory
 	hack/bench-hold
+
+bench-schedule: ## Measures what the worst schedules that admission lets in cost a reconcile; fails above 10 ms
+	cargo bench --locked --bench schedule
 
 cluster-test: ## Tests hack/cluster itself
 	hack/cluster/test

@@ -70,6 +70,10 @@ pub enum DesiredState {
 #[x_kube(validation = Rule::new(
     "(has(self.rules) && self.rules.size() > 0) || (has(self.exceptions) && self.exceptions.size() > 0)"
 ).message("a schedule needs at least one entry in 'rules' or 'exceptions': add one, or write 'state' instead of 'schedule'"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.rules) || self.rules.size() == 0 || self.rules.exists(rule, has(rule.hibernate) || !has(rule.wake)) || \
+    (has(self.exceptions) && self.exceptions.exists(exception, exception.state == 'Hibernated'))"
+).message("no rule has 'hibernate' and no exception is Hibernated, so that the schedule never hibernates anything: add one of the two"))]
 pub struct Schedule {
     /// `timeZone` is the IANA name of the time zone of the rules and of the dates in `exceptions`,
     /// for example `Europe/Kyiv`. If the clock skips a time, the rule takes effect right after the
@@ -79,8 +83,9 @@ pub struct Schedule {
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new(TIME_ZONE_RULE).message(TIME_ZONE_MESSAGE))]
     pub time_zone: String,
-    /// `rules` lists pairs of cron expressions. The most recent time of all rules decides the
-    /// state, so rules may overlap, for example one rule for nights and one for weekends.
+    /// `rules` lists pairs of cron expressions, of which one may be absent. The most recent time of
+    /// all rules decides the state, so rules may overlap, for example one rule for nights and one
+    /// for weekends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub rules: Vec<ScheduleRule>,
@@ -96,26 +101,34 @@ pub(super) fn default_time_zone() -> String {
     "Etc/UTC".to_owned()
 }
 
-/// `ScheduleRule` is one pair of times at which the project goes to sleep and wakes.
+/// `ScheduleRule` is one pair of times at which the project goes to sleep and wakes. At least one of
+/// the two is set.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, x_kube(cel))]
-#[x_kube(validation = Rule::new("self.hibernate != self.wake").message(
+#[x_kube(validation = Rule::new("has(self.hibernate) || has(self.wake)").message(
+    "a rule needs 'hibernate', 'wake' or both: add one, or remove the rule"
+))]
+#[x_kube(validation = Rule::new("!has(self.hibernate) || !has(self.wake) || self.hibernate != self.wake").message(
     "'hibernate' and 'wake' are the same, so that the rule never hibernates anything: remove the rule, or change one of the two"
 ))]
 pub struct ScheduleRule {
     /// `hibernate` is the cron expression of the times at which the project goes to sleep. It has
     /// five fields (minute, hour, day of month, month, day of week), for example `0 20 * * 1-5`,
     /// and means what it means for a CronJob: if both day fields are restricted, one match is
-    /// enough. `7` (Sunday), `L`, `W` and `#` are supported in addition.
+    /// enough. `7` (Sunday), `L`, `W` and `#` are supported in addition. Without `hibernate` the
+    /// rule only wakes the project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(CRON_RULE).message(CRON_MESSAGE))]
-    pub hibernate: String,
+    pub hibernate: Option<String>,
     /// `wake` is the cron expression of the times at which the project wakes, for example `0 7 * *
-    /// 1-5`.
+    /// 1-5`. Without `wake` the project stays hibernated until another rule, an exception or
+    /// `override` wakes it, or a person changes the schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(CRON_RULE).message(CRON_MESSAGE))]
-    pub wake: String,
+    pub wake: Option<String>,
 }
 
 /// `Exception` is a period with a fixed state. After the period the rules decide the state again,
@@ -197,6 +210,26 @@ mod tests {
             assert!(refused(rule("0 7 * * *", bad)).contains("five fields"), "{bad}");
         }
         assert!(refused(rule("0 7 * * *", "0 7 * * *")).contains("the same"));
+    }
+
+    #[test]
+    fn a_rule_may_have_one_of_the_two() {
+        let rule = |rule: &Value| ScheduleRule::validate_cel(rule, None);
+        rule(&json!({"hibernate": "0 20 * * *"})).unwrap();
+        rule(&json!({"wake": "0 7 * * *"})).unwrap();
+        assert!(refused(rule(&json!({}))).contains("'hibernate', 'wake' or both"));
+        // Something has to hibernate the project.
+        let schedule = |schedule: &Value| Schedule::validate_cel(schedule, None);
+        let wakes = json!([{"wake": "0 7 * * *"}, {"wake": "0 8 * * 6"}]);
+        assert!(refused(schedule(&json!({"rules": wakes}))).contains("never hibernates anything"));
+        let mut rules = wakes.clone();
+        rules[1]["hibernate"] = json!("0 20 * * *");
+        schedule(&json!({"rules": rules})).unwrap();
+        let exception =
+            |state: &str| json!([{"from": "2026-12-24", "to": "2026-12-24", "state": state}]);
+        schedule(&json!({"rules": wakes, "exceptions": exception("Hibernated")})).unwrap();
+        let never = schedule(&json!({"rules": wakes, "exceptions": exception("Awake")}));
+        assert!(refused(never).contains("never hibernates anything"));
     }
 
     #[test]

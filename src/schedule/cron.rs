@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
-use super::days::{Days, Month};
+use super::days::{self, Days, Month};
 use super::field::{Field, HOUR, MINUTE, MONTH};
 use super::minutes::{DayMinutes, MINUTES, minute_of, on};
 use super::wall;
@@ -92,80 +92,86 @@ impl Cron {
     /// Returns the last time at or before `now` at which the expression fired in `zone`. Clock changes count
     /// as in [`next_after`](Self::next_after).
     pub fn latest_at(&self, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
-        let at =
-            latest(wall::reached(zone, now), |date| self.days(Month::of(date)), |_| self.minutes)?;
-        wall::instant(zone, at)
+        let days = |month| self.days(Month::of(month));
+        let reached = wall::reached(zone, now);
+        let begin = horizon_before(reached);
+        wall::instant(zone, latest(reached, begin, days, |_, to| self.minutes.last_to(to))?)
     }
 
     fn next_wall(&self, after: DateTime) -> Option<DateTime> {
-        next(after, |date| self.days(Month::of(date)), |_| self.minutes)
+        let days = |month| self.days(Month::of(month));
+        next(after, horizon(after), days, |_, from| self.minutes.first_from(from))
     }
 
     /// Returns the days of a month on which the expression fires. Bit `n` stands for day `n`.
     pub(super) fn days(&self, month: Month) -> u64 {
         if self.months & 1 << month.number == 0 { 0 } else { self.days.of(month) }
     }
-
-    /// Returns whether the expression fires on a day.
-    pub(super) fn fires_on(&self, date: Date) -> bool {
-        self.days(Month::of(date)) & 1 << date.day() != 0
-    }
 }
 
-/// Returns the first minute after `after` in the sets that `minutes` returns for days. `days` returns the
-/// days of the month of a date; bit `n` stands for day `n`.
+/// Returns the last day of a search that begins at a time.
+pub(super) fn horizon(start: DateTime) -> Date {
+    let year = start.year().saturating_add(HORIZON_YEARS);
+    Date::new(year, 12, 31).unwrap_or(Date::MAX)
+}
+
+/// Returns the first day of a search that goes back from a time.
+pub(super) fn horizon_before(end: DateTime) -> Date {
+    let year = end.year().saturating_sub(HORIZON_YEARS);
+    Date::new(year, 1, 1).unwrap_or(Date::MIN)
+}
+
+/// Returns the first minute after `after`, and not after the day `end`. `days` returns the days of the month
+/// of a date that have one; bit `n` stands for day `n`. `first_from` returns the first one of a day, from a
+/// minute on.
 pub(super) fn next(
     after: DateTime,
+    end: Date,
     days: impl Fn(Date) -> u64,
-    minutes: impl Fn(Date) -> DayMinutes,
+    first_from: impl Fn(Date, usize) -> Option<usize>,
 ) -> Option<DateTime> {
     let today = after.date();
-    let end = today.year().saturating_add(HORIZON_YEARS);
     let mut month = today.first_of_month();
-    let mut left = days(month) & u64::MAX << today.day();
-    while month.year() <= end {
-        while left != 0 {
-            let date = day_of(month, left.trailing_zeros())?;
-            let from = if date == today { minute_of(after) + 1 } else { 0 };
-            if let Some(minute) = minutes(date).first_from(from) {
-                return on(date, minute);
+    while month <= end {
+        for day in days::each(days(month)) {
+            let date = Date::new(month.year(), month.month(), day).ok()?;
+            if date < today {
+                continue;
             }
-            left &= left - 1;
+            let from = if date == today { minute_of(after) + 1 } else { 0 };
+            if let Some(minute) = first_from(date, from) {
+                return on(date, minute).filter(|_| date <= end);
+            }
         }
         month = month.last_of_month().tomorrow().ok()?;
-        left = days(month);
     }
     None
 }
 
-/// Returns the last minute at or before `at` in the sets that `minutes` returns for days. `days` returns the
-/// days of the month of a date; bit `n` stands for day `n`.
+/// Returns the last minute at or before `at`, and not before the day `begin`. `days` and `last_to` are for it
+/// what they are for [`next`].
 pub(super) fn latest(
     at: DateTime,
+    begin: Date,
     days: impl Fn(Date) -> u64,
-    minutes: impl Fn(Date) -> DayMinutes,
+    last_to: impl Fn(Date, usize) -> Option<usize>,
 ) -> Option<DateTime> {
     let today = at.date();
-    let end = today.year().saturating_sub(HORIZON_YEARS);
     let mut month = today.first_of_month();
-    let mut left = days(month) & u64::MAX >> (63 - today.day());
-    while month.year() >= end {
-        while left != 0 {
-            let date = day_of(month, left.ilog2())?;
-            let to = if date == today { minute_of(at) } else { MINUTES - 1 };
-            if let Some(minute) = minutes(date).last_to(to) {
-                return on(date, minute);
+    while month.last_of_month() >= begin {
+        for day in days::each(days(month)).rev() {
+            let date = Date::new(month.year(), month.month(), day).ok()?;
+            if date > today {
+                continue;
             }
-            left &= !(1 << left.ilog2());
+            let to = if date == today { minute_of(at) } else { MINUTES - 1 };
+            if let Some(minute) = last_to(date, to) {
+                return on(date, minute).filter(|_| date >= begin);
+            }
         }
         month = month.yesterday().ok()?.first_of_month();
-        left = days(month);
     }
     None
-}
-
-fn day_of(month: Date, day: u32) -> Option<Date> {
-    Date::new(month.year(), month.month(), i8::try_from(day).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -30,11 +30,25 @@ pub(super) struct Month {
     length: u32,
 }
 
+/// Returns each day of a set. Bit `n` stands for day `n`.
+pub(super) fn each(days: u64) -> impl DoubleEndedIterator<Item = i8> {
+    (1..=31).filter(move |day| days & 1 << day != 0)
+}
+
 const WEEK: u64 = 0b111_1111;
 const SATURDAY: u32 = 6;
 const SUNDAY: u32 = 0;
 
 impl Month {
+    /// The number of months that differ in their name, first weekday or length, and more.
+    pub(super) const COUNT: usize = 12 * 7 * 2;
+
+    /// Returns an index for what the days of the month depend on, below [`COUNT`](Self::COUNT).
+    pub(super) fn index(self) -> usize {
+        let leap = u32::from(self.length == 29);
+        (((self.number - 1) * 7 + self.first) * 2 + leap) as usize
+    }
+
     pub(super) fn of(date: Date) -> Self {
         let first = date.first_of_month().weekday().to_sunday_zero_offset();
         Self {

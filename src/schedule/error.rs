@@ -14,6 +14,12 @@ pub enum ScheduleError {
          'schedule'"
     )]
     Empty,
+    /// A rule has neither of its two expressions.
+    #[error("rules[{0}] has neither 'hibernate' nor 'wake'; write one of the two or both")]
+    Rule(usize),
+    /// The schedule has more rules than admission lets in.
+    #[error("the schedule has {0} rules; write at most 32")]
+    Rules(usize),
     /// The zone database of this build has no such zone.
     #[error(
         "timeZone: '{0}' is not a known time zone; write an IANA name such as 'Europe/Kyiv' or \

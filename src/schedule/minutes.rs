@@ -38,8 +38,7 @@ impl DayMinutes {
         self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word &= !other);
     }
 
-    pub(super) fn contains(&self, at: DateTime) -> bool {
-        let minute = minute_of(at);
+    pub(super) fn contains(&self, minute: usize) -> bool {
         self.0.get(minute / 64).is_some_and(|word| word & 1 << (minute % 64) != 0)
     }
 

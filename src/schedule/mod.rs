@@ -16,21 +16,20 @@ mod exception;
 mod field;
 mod minutes;
 mod resolved;
+mod rules;
 mod wall;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
-use self::cron::HORIZON_YEARS;
-pub use self::cron::{Cron, CronError};
-use self::days::Month;
+pub use self::cron::{Cron, CronError, HORIZON_YEARS};
 pub(crate) use self::error::PeriodError;
 pub use self::error::ScheduleError;
 pub(crate) use self::exception::Period;
 use self::exception::{Exception, Span, timeline};
-use self::minutes::DayMinutes;
 pub use self::resolved::{Basis, DesiredCause, Override, Resolved};
+use self::rules::Rules;
 use crate::api::schedule as api;
 pub use crate::api::schedule::DesiredState;
 
@@ -38,16 +37,10 @@ pub use crate::api::schedule::DesiredState;
 #[derive(Clone, Debug)]
 pub struct Schedule {
     zone: TimeZone,
-    rules: Vec<Rule>,
+    rules: Rules,
     exceptions: Vec<Exception>,
     /// The exceptions in force, by time; before the first span the rules decide.
     timeline: Vec<Span>,
-}
-
-#[derive(Clone, Debug)]
-struct Rule {
-    hibernate: Cron,
-    wake: Cron,
 }
 
 /// The state of a schedule at a time.
@@ -96,11 +89,7 @@ impl Schedule {
         }
         let zone =
             wall::zone(time_zone).ok_or_else(|| ScheduleError::TimeZone(time_zone.clone()))?;
-        let rules = rules
-            .iter()
-            .enumerate()
-            .map(|(index, rule)| Rule::parse(index, rule))
-            .collect::<Result<Vec<_>, _>>()?;
+        let rules = Rules::parse(rules)?;
         let exceptions = exceptions
             .iter()
             .enumerate()
@@ -113,40 +102,62 @@ impl Schedule {
     /// Returns the state at `now`: the state of the exception in force, else of the rule that fired last
     /// at or before `now`.
     pub fn state_at(&self, now: Timestamp) -> StateAt {
-        let exception = self.span_at(now).and_then(|span| self.timeline.get(span)?.exception);
-        match exception.and_then(|index| Some((index, self.exceptions.get(index)?))) {
+        match self.exception_at(now) {
             Some((index, exception)) => StateAt {
                 state: exception.state,
                 cause: Cause::Exception { index, reason: exception.reason.clone() },
             },
-            None => self.ruled(wall::reached(&self.zone, now)),
+            None => self.rules.state_at(wall::reached(&self.zone, now)),
         }
     }
 
     /// Returns the first change of the state after `now`, exceptions included. `None` if the state does
-    /// not change within [`HORIZON_YEARS`] of the last exception or `now`: that is longer than the rarest
-    /// cron expression takes to fire again.
+    /// not change within [`HORIZON_YEARS`]: that is longer than the rarest cron expression takes to fire
+    /// again.
     pub fn next_transition(&self, now: Timestamp) -> Option<Transition> {
         let current = self.state_at(now).state;
-        let mut span = self.span_at(now);
+        let mut reached = wall::reached(&self.zone, now);
+        let end = cron::horizon(reached);
+        let mut ruled = self.rules.state_at(reached).state;
+        let mut searched = reached.date();
         let mut from = now;
+        let mut spans = self.timeline.iter().skip(self.span_at(now).map_or(0, |span| span + 1));
+        let mut exception = self.exception_at(now);
         loop {
-            let following = self.timeline.get(span.map_or(0, |span| span + 1));
-            let here = self.state_at(from);
-            if here.state != current {
-                return Some(Transition { state: here.state, at: from });
+            let following = spans.next();
+            let border = following.map(|next| wall::reached(&self.zone, next.from));
+            let state = match exception {
+                Some((_, exception)) => exception.state,
+                None => {
+                    // The rules are searched only as far as they decide, and no day twice.
+                    ruled = self.rules.state_since(reached, searched).map_or(ruled, |at| at.state);
+                    searched = reached.date();
+                    ruled
+                }
+            };
+            if state != current {
+                return Some(Transition { state, at: from });
             }
-            if !matches!(here.cause, Cause::Exception { .. }) {
+            if exception.is_none() {
                 let change = self
-                    .next_ruled(from)
+                    .next_ruled(reached, current, border.map_or(end, |at| at.date().min(end)))
                     .filter(|change| following.is_none_or(|next| change.at < next.from));
                 if change.is_some() {
                     return change;
                 }
             }
-            from = following?.from;
-            span = Some(span.map_or(0, |span| span + 1));
+            (from, reached) = (following?.from, border.filter(|at| at.date() <= end)?);
+            exception = following.and_then(|span| self.exception_in(span));
         }
+    }
+
+    fn exception_at(&self, now: Timestamp) -> Option<(usize, &Exception)> {
+        self.exception_in(self.timeline.get(self.span_at(now)?)?)
+    }
+
+    fn exception_in(&self, span: &Span) -> Option<(usize, &Exception)> {
+        let index = span.exception?;
+        Some((index, self.exceptions.get(index)?))
     }
 
     /// Returns the index of the span of the timeline at `now`.
@@ -154,100 +165,26 @@ impl Schedule {
         self.timeline.partition_point(|span| span.from <= now).checked_sub(1)
     }
 
-    /// Returns the state by the rules alone when the wall clock has reached a time.
-    fn ruled(&self, reached: DateTime) -> StateAt {
-        let latest = cron::latest(
-            reached,
-            |date| self.days(date),
-            |date| {
-                let mut edges = self.edges(date, DesiredState::Hibernated);
-                edges.add(&self.edges(date, DesiredState::Awake));
-                edges
-            },
-        );
-        let decided = latest.and_then(|at| {
-            [DesiredState::Awake, DesiredState::Hibernated].into_iter().find_map(|state| {
-                let fires = |rule: &Rule| {
-                    let cron = rule.to(state);
-                    cron.fires_on(at.date()) && cron.minutes.contains(at)
-                };
-                Some(StateAt {
-                    state,
-                    cause: Cause::Rule { index: self.rules.iter().position(fires)? },
-                })
-            })
-        });
-        decided.unwrap_or(StateAt { state: DesiredState::Awake, cause: Cause::Default })
-    }
-
-    /// Returns the next transition by the rules alone.
-    fn next_ruled(&self, now: Timestamp) -> Option<Transition> {
-        let mut reached = wall::reached(&self.zone, now);
-        let end = reached.year().saturating_add(HORIZON_YEARS);
-        let current = self.ruled(reached).state;
+    /// Returns the first change by the rules alone, not after the day `end`. `current` is the state when the
+    /// wall clock has reached a time.
+    fn next_ruled(
+        &self,
+        mut reached: DateTime,
+        current: DesiredState,
+        end: Date,
+    ) -> Option<Transition> {
         let other = match current {
             DesiredState::Awake => DesiredState::Hibernated,
             DesiredState::Hibernated => DesiredState::Awake,
         };
         // An edge to the other state is a transition, unless one clock change skips it and an edge back.
-        while reached.year() <= end {
-            let edge = cron::next(
-                reached,
-                |date| self.days(date),
-                |date| self.deciding_edges(date, other),
-            )?;
+        loop {
+            let edge = self.rules.next(reached, other, end)?;
             let at = wall::instant(&self.zone, edge)?;
             reached = wall::reached(&self.zone, at);
-            if self.ruled(reached).state == other {
+            if self.rules.state_at(reached).state == other {
                 return Some(Transition { state: other, at });
             }
-        }
-        None
-    }
-
-    /// Returns the days of the month of a date on which any rule fires. Bit `n` stands for day `n`.
-    fn days(&self, date: Date) -> u64 {
-        let month = Month::of(date);
-        self.rules
-            .iter()
-            .fold(0, |days, rule| days | rule.hibernate.days(month) | rule.wake.days(month))
-    }
-
-    /// Returns the edges of a day: the minutes at which any rule changes the state to `state`.
-    fn edges(&self, date: Date, state: DesiredState) -> DayMinutes {
-        let mut edges = DayMinutes::default();
-        for rule in &self.rules {
-            let cron = rule.to(state);
-            if cron.fires_on(date) {
-                edges.add(&cron.minutes);
-            }
-        }
-        edges
-    }
-
-    /// Returns the edges of a day without those at which another rule fires to `Awake`, which wins.
-    fn deciding_edges(&self, date: Date, state: DesiredState) -> DayMinutes {
-        let mut edges = self.edges(date, state);
-        if state == DesiredState::Hibernated {
-            edges.remove(&self.edges(date, DesiredState::Awake));
-        }
-        edges
-    }
-}
-
-impl Rule {
-    fn parse(index: usize, raw: &api::ScheduleRule) -> Result<Self, ScheduleError> {
-        let cron = |field, text: &str| {
-            Cron::parse(text).map_err(|source| ScheduleError::Cron { index, field, source })
-        };
-        Ok(Self { hibernate: cron("hibernate", &raw.hibernate)?, wake: cron("wake", &raw.wake)? })
-    }
-
-    /// Returns the expression that changes the state to `state`.
-    fn to(&self, state: DesiredState) -> &Cron {
-        match state {
-            DesiredState::Hibernated => &self.hibernate,
-            DesiredState::Awake => &self.wake,
         }
     }
 }

@@ -8,14 +8,15 @@ pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
+/// Creates a schedule. An empty text stands for an expression that is absent.
 pub(crate) fn raw(
     zone: &str,
     rules: &[(&str, &str)],
     exceptions: &[(&str, &str, DesiredState)],
 ) -> api::Schedule {
     let rules = rules.iter().map(|(hibernate, wake)| api::ScheduleRule {
-        hibernate: (*hibernate).to_owned(),
-        wake: (*wake).to_owned(),
+        hibernate: expression(hibernate),
+        wake: expression(wake),
     });
     let exceptions = exceptions.iter().map(|(from, to, state)| api::Exception {
         from: (*from).to_owned(),
@@ -36,6 +37,10 @@ pub(crate) fn schedule(
     exceptions: &[(&str, &str, DesiredState)],
 ) -> Schedule {
     Schedule::parse(&raw(zone, rules, exceptions)).unwrap()
+}
+
+fn expression(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// Checks the transitions after `now`, in order.
