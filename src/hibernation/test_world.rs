@@ -200,6 +200,7 @@ impl World {
             manager: String::new(),
             said: String::new(),
             rejected: Some("no".to_owned()),
+            altered: false,
         };
         self.memory.contests.insert(format!("uid-of-{name}"), contest);
     }

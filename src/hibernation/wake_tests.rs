@@ -144,6 +144,7 @@ fn a_contest_holds_no_wake_up() {
         quiet_until: world.now + SignedDuration::from_mins(5),
         manager: "keda".to_owned(),
         rejected: None,
+        altered: false,
     };
     world.memory.contests.insert("uid-of-worker".to_owned(), contest);
     world.ask(DesiredState::Awake);

@@ -1,5 +1,7 @@
 //! Applies the actions of a plan, in their order.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
@@ -15,7 +17,7 @@ use crate::hold::foreign::Foreign;
 use crate::hold::plan::{Desired, decide, mark_kept};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
-use crate::hold::writer::{self, Outcome, Writer};
+use crate::hold::writer::{self, Manner, Outcome, Writer};
 use crate::transition::job::{self, Owner, Purpose};
 use crate::transition::plan::{Action, Contest, Contests, FINALIZER};
 use crate::transition::spec::DatabaseEntry;
@@ -98,7 +100,7 @@ impl<K: Managed> Applier<'_, K> {
                     if let Some(database) = database {
                         match self.create(database, &attempt, purpose).await {
                             Err(Error::Request(error)) if error.is_rejection() => {
-                                reject(contests, &attempt.job, error.to_string());
+                                reject(contests, &attempt.job, error.to_string(), false);
                             }
                             other => other?,
                         }
@@ -108,22 +110,35 @@ impl<K: Managed> Applier<'_, K> {
                 Action::Hold { .. } | Action::MarkKept(_) => holds.push(action),
             }
         }
+        // Admission changed the last write: a dry run tells whether it still does.
+        let dry_runs: BTreeSet<String> = contests
+            .iter()
+            .filter(|(_, contest)| contest.altered)
+            .map(|(uid, _)| uid.clone())
+            .collect();
         let outcomes: Vec<_> = stream::iter(holds)
-            .map(|action| self.write(action))
+            .map(|action| self.write(action, &dry_runs))
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
         let mut errors = Vec::new();
         for outcome in outcomes {
             match outcome {
+                // The change that admission made was no foreign write.
+                ((_, uid), Ok(Outcome::Written(_))) if dry_runs.contains(&uid) => {
+                    contests.remove(&uid);
+                }
                 ((name, uid), Ok(Outcome::Written(foreign))) => {
                     if record(contests, &uid, &foreign) {
                         foreign_changes.extend(foreign.last().map(|f| format!("{name}: {f}")));
                     }
                 }
+                ((_, uid), Ok(Outcome::Altered(altered))) => {
+                    reject(contests, &uid, altered.to_string(), true);
+                }
                 (_, Ok(_)) => {}
                 ((_, uid), Err(error)) if error.is_rejection() => {
-                    reject(contests, &uid, error.to_string());
+                    reject(contests, &uid, error.to_string(), false);
                 }
                 (_, Err(error)) => errors.push(Error::from(error)),
             }
@@ -140,7 +155,11 @@ impl<K: Managed> Applier<'_, K> {
     }
 
     /// Writes one hold. Returns the outcome, with name and uid of the held object.
-    async fn write(&self, action: Action) -> ((String, String), Result<Outcome, writer::Error>) {
+    async fn write(
+        &self,
+        action: Action,
+        dry_runs: &BTreeSet<String>,
+    ) -> ((String, String), Result<Outcome, writer::Error>) {
         match action {
             Action::Hold { subject, wants, episode, recorded, skip_missed_runs } => {
                 let decide = |subject: &Subject| {
@@ -153,12 +172,14 @@ impl<K: Managed> Applier<'_, K> {
                     };
                     decide(subject, &wish)
                 };
-                let outcome = self.writer.write(&subject, skip_missed_runs, decide).await;
+                let dry_run_first = dry_runs.contains(&subject.uid);
+                let manner = Manner { skip_missed_runs, dry_run_first };
+                let outcome = self.writer.write(&subject, manner, decide).await;
                 ((subject.display(), subject.uid), outcome)
             }
             Action::MarkKept(subject) => {
                 let decide = |subject: &Subject| mark_kept(subject, self.holder);
-                let outcome = self.writer.write(&subject, false, decide).await;
+                let outcome = self.writer.write(&subject, Manner::default(), decide).await;
                 ((subject.display(), subject.uid), outcome)
             }
             _ => (<(String, String)>::default(), Ok(Outcome::Unchanged)),
@@ -237,14 +258,16 @@ fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) -> bool {
         manager: last.manager().to_owned(),
         said: last.to_string(),
         rejected: None,
+        altered: false,
     };
     contests.insert(uid.to_owned(), contest);
     // Once in a contest, and a deploy is no news: it has its own events.
     count == 1 && !last.rollout
 }
 
-/// Remembers that the API server rejected a write, until the write is sent again.
-fn reject(contests: &mut Contests, written: &str, answer: String) {
+/// Remembers that the API server rejected a write, or that admission altered it, until the write is sent
+/// again.
+fn reject(contests: &mut Contests, written: &str, answer: String, altered: bool) {
     let now = Timestamp::now();
     let contest = Contest {
         count: 0,
@@ -253,6 +276,7 @@ fn reject(contests: &mut Contests, written: &str, answer: String) {
         manager: String::new(),
         said: String::new(),
         rejected: Some(answer),
+        altered,
     };
     contests.insert(written.to_owned(), contest);
 }

@@ -181,8 +181,10 @@ pub struct Contest {
     pub manager: String,
     /// Its change, for the status.
     pub said: String,
-    /// Where the API server rejected Torpor's last write: its answer.
+    /// Where the API server rejected Torpor's last write, or admission altered it: the answer.
     pub rejected: Option<String>,
+    /// Whether admission altered the last write.
+    pub altered: bool,
 }
 
 /// Where the workloads of an object are.
