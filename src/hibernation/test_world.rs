@@ -211,7 +211,7 @@ impl World {
     /// The API server says no to each write of an object, for now.
     pub(crate) fn reject(&mut self, name: &str) {
         let retry_at = self.now + SignedDuration::from_hours(1);
-        let failed = FailedWrite { tries: 1, retry_at, answer: "no".to_owned() };
+        let failed = FailedWrite { tries: 1, retry_at, answer: "no".to_owned(), altered: false };
         self.memory.failures.insert(format!("uid-of-{name}"), failed);
     }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::fields::{self, Owner};
 use super::lever::{self, Kind};
 use super::record::{ANNOTATION, Found, Holder, LABEL};
+use super::refusal::Refusal;
 
 /// A workload or ConfigMap.
 #[derive(Clone, Debug)]
@@ -125,6 +126,20 @@ impl Subject {
     /// Returns whether the record names the holder.
     pub fn is_held_by(&self, holder: &Holder) -> bool {
         self.found.record().is_some_and(|record| record.held_by(holder))
+    }
+
+    /// Returns the refusal that names a lever at the held value that Torpor was the last to write and that no
+    /// record explains, where the holder wants such a value; none where there is none. A restart stops
+    /// nothing.
+    pub fn original_lost(&self, wants: &BTreeMap<String, Value>) -> Option<Refusal> {
+        let unexplained = |(pointer, want): &(&String, &Value)| {
+            let view = self.levers.get(*pointer);
+            *pointer != lever::RESTART
+                && self.found.record().is_none_or(|record| !record.levers.contains_key(*pointer))
+                && view.is_some_and(|view| view.ours && view.value.as_ref() == Some(*want))
+        };
+        let (pointer, _) = wants.iter().find(unexplained)?;
+        Some(Refusal::OriginalUnknown { subject: self.display(), lever: pointer.clone() })
     }
 
     /// Parses an object. `pointers` are the desired levers; the levers of the kind and of the record are

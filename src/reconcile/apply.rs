@@ -1,5 +1,7 @@
 //! Applies the actions of a plan, in their order.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
@@ -11,11 +13,12 @@ use super::context::Context;
 use super::kind::Managed;
 use crate::api::hold_state::Attempt;
 use crate::apiserver::request::{self, call, patch_params, post_params};
+use crate::hold::answer::Altered;
 use crate::hold::foreign::Foreign;
 use crate::hold::plan::{Desired, decide, mark_kept};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
-use crate::hold::writer::{self, Outcome, Writer};
+use crate::hold::writer::{self, Manner, Outcome, Writer};
 use crate::transition::job::{self, Owner, Purpose};
 use crate::transition::plan::{
     Action, Contest, Contests, FINALIZER, FailedWrite, Failures, PlanMemory,
@@ -40,6 +43,9 @@ pub enum Error {
     /// The write of a hold failed.
     #[error(transparent)]
     Hold(#[from] writer::Error),
+    /// Admission changed the write.
+    #[error("{0}")]
+    Altered(Altered),
     /// Another request failed.
     #[error(transparent)]
     Request(#[from] request::Error),
@@ -53,7 +59,9 @@ impl Error {
     fn is_not_permitted(&self) -> bool {
         let request = match self {
             Self::Request(error) | Self::Hold(writer::Error::Request(error)) => error,
-            Self::Hold(writer::Error::Contended(_)) | Self::Manifest(_) => return false,
+            Self::Hold(writer::Error::Contended(_)) | Self::Altered(_) | Self::Manifest(_) => {
+                return false;
+            }
         };
         matches!(request, request::Error::NotPermitted(_))
     }
@@ -132,19 +140,31 @@ impl<K: Managed> Applier<'_, K> {
             };
             remember(&mut memory.failures, &job, sent)?;
         }
+        // Admission changed the last write: a dry run tells whether it still does.
+        let dry_runs: BTreeSet<String> = memory
+            .failures
+            .iter()
+            .filter(|(_, failed)| failed.altered)
+            .map(|(uid, _)| uid.clone())
+            .collect();
         let outcomes: Vec<_> = stream::iter(holds)
-            .map(|action| self.write(action))
+            .map(|action| self.write(action, &dry_runs))
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
         let mut not_permitted = None;
         for ((name, uid), outcome) in outcomes {
+            // The change that admission made was no foreign write.
             if let Ok(Outcome::Written(foreign)) = &outcome
+                && !dry_runs.contains(&uid)
                 && record(&mut memory.contests, &uid, foreign)
             {
                 foreign_changes.extend(foreign.last().map(|f| format!("{name}: {f}")));
             }
-            let sent = outcome.map(drop).map_err(Error::from);
+            let sent = match outcome {
+                Ok(Outcome::Altered(altered)) => Err(Error::Altered(altered)),
+                other => other.map(drop).map_err(Error::from),
+            };
             not_permitted = remember(&mut memory.failures, &uid, sent).err().or(not_permitted);
         }
         if let Some(error) = not_permitted {
@@ -157,7 +177,11 @@ impl<K: Managed> Applier<'_, K> {
     }
 
     /// Writes one hold. Returns the outcome, with name and uid of the held object.
-    async fn write(&self, action: Action) -> ((String, String), Result<Outcome, writer::Error>) {
+    async fn write(
+        &self,
+        action: Action,
+        dry_runs: &BTreeSet<String>,
+    ) -> ((String, String), Result<Outcome, writer::Error>) {
         match action {
             Action::Hold { subject, wants, episode, recorded, skip_missed_runs } => {
                 let decide = |subject: &Subject| {
@@ -170,12 +194,14 @@ impl<K: Managed> Applier<'_, K> {
                     };
                     decide(subject, &wish)
                 };
-                let outcome = self.writer.write(&subject, skip_missed_runs, decide).await;
+                let dry_run_first = dry_runs.contains(&subject.uid);
+                let manner = Manner { skip_missed_runs, dry_run_first };
+                let outcome = self.writer.write(&subject, manner, decide).await;
                 ((subject.display(), subject.uid), outcome)
             }
             Action::MarkKept(subject) => {
                 let decide = |subject: &Subject| mark_kept(subject, self.holder);
-                let outcome = self.writer.write(&subject, false, decide).await;
+                let outcome = self.writer.write(&subject, Manner::default(), decide).await;
                 ((subject.display(), subject.uid), outcome)
             }
             _ => (<(String, String)>::default(), Ok(Outcome::Unchanged)),
@@ -281,7 +307,9 @@ fn remember(failures: &mut Failures, written: &str, sent: Result<(), Error>) -> 
     let tries = failures.get(written).map_or(0, |failed| failed.tries) + 1;
     let pause = (RETRY << (tries - 1).min(4)).min(LONGEST_RETRY);
     let retry_at = Timestamp::now() + SignedDuration::from_secs(pause);
-    failures.insert(written.to_owned(), FailedWrite { tries, retry_at, answer: error.to_string() });
+    let altered = matches!(error, Error::Altered(_));
+    let failed = FailedWrite { tries, retry_at, answer: error.to_string(), altered };
+    failures.insert(written.to_owned(), failed);
     Ok(())
 }
 

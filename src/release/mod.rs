@@ -23,7 +23,7 @@ use crate::hold::lever::{CONFIG_MAP, Kind, RESTART};
 use crate::hold::plan::{Desired, decide, hand_back_ownership};
 use crate::hold::record::{Found, Holder, LABEL};
 use crate::hold::subject::Subject;
-use crate::hold::writer::{self, Outcome, Writer};
+use crate::hold::writer::{self, Manner, Outcome, Writer};
 use crate::metrics::Metrics;
 use crate::transition::observe::Reader;
 
@@ -237,18 +237,20 @@ async fn write(
     decide: impl Fn(&Subject) -> crate::hold::plan::Decision,
 ) -> Result<(), String> {
     let refused = |error: &writer::Error| subject.kind.name == "CronJob" && error.is_rejection();
-    let outcome = match writer.write(subject, true, &decide).await {
+    let manner = |skip_missed_runs| Manner { skip_missed_runs, ..Manner::default() };
+    let outcome = match writer.write(subject, manner(true), &decide).await {
         Err(error) if refused(&error) => {
             eprintln!(
                 "warning: {}: cannot patch its status ({error}). A run that it missed may start now",
                 subject.display()
             );
-            writer.write(subject, false, &decide).await
+            writer.write(subject, manner(false), &decide).await
         }
         other => other,
     };
     match outcome {
         Ok(Outcome::Refused(refusal)) => Err(refusal.to_string()),
+        Ok(Outcome::Altered(altered)) => Err(altered.to_string()),
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     }

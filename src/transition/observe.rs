@@ -319,7 +319,7 @@ fn config_pointers(spec: &Spec, originals: &BTreeMap<String, String>) -> Vec<Str
     let originals = originals.iter().filter(|(key, _)| key.starts_with("ConfigMap/"));
     let remembered = originals.filter_map(|(_, text)| serde_json::from_str(text).ok());
     let mut pointers = spec.config_pointers();
-    pointers.extend(remembered.flat_map(|StatusRecord(levers)| levers.into_keys()));
+    pointers.extend(remembered.flat_map(|record: StatusRecord| record.levers.into_keys()));
     pointers.sort_unstable();
     pointers.dedup();
     pointers

@@ -193,6 +193,8 @@ pub struct FailedWrite {
     pub retry_at: Timestamp,
     /// The answer of the API server.
     pub answer: String,
+    /// Whether admission changed the write: a dry run comes before the next.
+    pub altered: bool,
 }
 
 /// Held objects that somebody else keeps changing, by uid.

@@ -12,6 +12,7 @@ use crate::api::reason::Reason;
 use crate::api::workload::{Action as Treatment, MissedRuns};
 use crate::hold::lever::restart_wants;
 use crate::hold::plan::{Decision, Desired, decide};
+use crate::hold::record::Found;
 use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::{Controller, Subject};
 
@@ -57,9 +58,13 @@ impl<'a> Draft<'a> {
     /// Returns whether this object holds it, by the annotation or else by the status.
     pub(super) fn holds(&self, subject: &Subject) -> bool {
         let holder = self.input.holder;
-        match subject.found.record() {
-            Some(record) => record.held_by(holder),
-            None => self.recorded(subject).is_some(),
+        match &subject.found {
+            Found::Record(record) => record.held_by(holder),
+            Found::RecordMissing => self.recorded(subject).is_some(),
+            // The status may tell of a hold that was not taken, or of one that was released.
+            Found::Nothing => self
+                .recorded(subject)
+                .is_some_and(|recorded| !recorded.still_held(subject).levers.is_empty()),
         }
     }
 
@@ -105,10 +110,16 @@ impl<'a> Draft<'a> {
             Decision::Refuse(refusal) => Err((refusal.reason(), refusal.to_string())),
             // A release ends a contest, so that it never waits for one.
             Decision::Write(_) if !releases && self.quiet(subject) => Ok(Written::Contested),
-            Decision::Write(_) => {
+            Decision::Write(write) => {
                 let failed = self.failed(&subject.uid);
                 if failed.is_some() && !self.retries(&subject.uid) {
                     return failed.map_or(Ok(Written::Already), Err);
+                }
+                if !releases {
+                    // Before the object: admission may strip the marks from the write.
+                    let mut intended = StatusRecord::of(subject, &write.record, self.input.holder);
+                    intended.generation = None;
+                    self.intended.insert(record_key(subject), intended);
                 }
                 self.actions.push(Action::Hold {
                     subject: Box::new(subject.clone()),

@@ -10,7 +10,8 @@ use super::standing::few;
 use super::writers::skip_message;
 use crate::api::condition;
 use crate::api::hold_state::{Counts, WorkloadStatus};
-use crate::hold::plan::{Decision, describe_originals};
+use crate::hold::describe::describe_originals;
+use crate::hold::plan::Decision;
 use crate::hold::record::Found;
 use crate::hold::refusal::Refusal;
 use crate::hold::status_record::StatusRecord;
@@ -41,23 +42,24 @@ impl Draft<'_> {
                 i32::from(matches!(status.state.as_str(), "Down" | "Restarted" | "Overridden"));
             counts.refused += i32::from(status.state == "Refused");
             let key = record_key(subject);
-            match &subject.found {
-                Found::Record(record) if record.held_by(holder) => {
-                    let recorded = StatusRecord::of(record, holder);
-                    if let Ok(text) = serde_json::to_string(&recorded)
-                        && recorded_bytes + key.len() + text.len() <= LONGEST_ORIGINALS
-                    {
-                        recorded_bytes += key.len() + text.len();
-                        originals.insert(key, text);
-                    }
+            let recorded = match &subject.found {
+                _ if let Some(intended) = self.intended.get(&key) => Some(intended.clone()),
+                Found::Record(record) => {
+                    record.held_by(holder).then(|| StatusRecord::of(subject, record, holder))
                 }
-                Found::Record(_) => {}
-                // Its annotation is gone: what the status knows is all that is left.
-                Found::Nothing | Found::RecordMissing => {
-                    if let Some(text) = self.state.originals.get(&key) {
-                        originals.insert(key, text.clone());
-                    }
-                }
+                Found::Nothing | Found::RecordMissing => None,
+            };
+            let text = match recorded {
+                Some(recorded) => serde_json::to_string(&recorded).ok(),
+                // Its annotation is gone: the status is the only record.
+                None if subject.found.record().is_none() => self.state.originals.get(&key).cloned(),
+                None => None,
+            };
+            if let Some(text) = text
+                && recorded_bytes + key.len() + text.len() <= LONGEST_ORIGINALS
+            {
+                recorded_bytes += key.len() + text.len();
+                originals.insert(key, text);
             }
             workloads.push(status);
         }

@@ -58,7 +58,9 @@ impl Draft<'_> {
     fn come_up(&mut self) {
         let held = self.roles.iter().any(|(subject, _)| self.holds(subject));
         if self.state.episode.is_none() && !held {
-            self.stay_up();
+            if !self.waits_for_originals() {
+                self.stay_up();
+            }
             return;
         }
         if held && !self.input.finalizer && !self.input.deleting {
@@ -118,12 +120,33 @@ impl Draft<'_> {
 
     /// Everything is back: ends the episode.
     fn is_up(&mut self) {
+        if self.waits_for_originals() {
+            return;
+        }
         if let Some(step) = self.delete_truncation_job() {
             return self.at("Truncation", step);
         }
         let cause = self.state.episode.take().map(|episode| episode.cause);
         self.completed = Some(cause.unwrap_or_default());
         self.stay_up();
+    }
+
+    /// Stops the wake at objects that Torpor has left at the held value without a record of the original: they
+    /// are not awake, and a person has to say what they were. A deletion waits for nobody. Returns whether
+    /// there are any.
+    fn waits_for_originals(&mut self) -> bool {
+        let lost: Vec<String> = self
+            .roles
+            .iter()
+            .filter_map(|(subject, role)| subject.original_lost(&self.wants(subject, role)))
+            .map(|refusal| refusal.to_string())
+            .collect();
+        if lost.is_empty() || self.input.deleting {
+            return false;
+        }
+        self.place = Place::ComingUp;
+        self.at("Ready", Step::Blocked { reason: Reason::OriginalUnknown, message: few(&lost) });
+        true
     }
 
     /// Nothing is held: removes the finalizer, and says beforehand what would prevent a hold.

@@ -1,5 +1,6 @@
 //! Fixtures of the cluster tests. Each file has one subject.
 
+pub(crate) mod admission;
 mod afterwards;
 pub(crate) mod bridge;
 pub(crate) mod cluster;
