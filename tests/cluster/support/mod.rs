@@ -2,6 +2,7 @@
 
 mod afterwards;
 pub(crate) mod bridge;
+pub(crate) mod chart;
 pub(crate) mod cluster;
 pub(crate) mod config_map;
 pub(crate) mod cornice;
