@@ -15,6 +15,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::version::{self, VERSION};
+
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -137,8 +139,8 @@ impl Metrics {
     /// Creates all metrics at zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("torpor");
-        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "Version of the running operator", version);
+        let version = Info::new([("version", VERSION), ("revision", version::revision())]);
+        registry.register("build", "Version and commit of the running operator", version);
         let reconciles = Family::default();
         registry.register("reconciles", "Finished reconciles by kind of object and outcome (Settled, Waiting, Deferred or Failed)", reconciles.clone());
         // 1 ms to about 16 s.

@@ -37,7 +37,11 @@ fn counted() -> Metrics {
 fn every_metric_is_encoded() {
     let text = counted().encode().unwrap();
     for line in [
-        concat!("torpor_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        concat!(
+            "torpor_build_info{version=\"",
+            env!("CARGO_PKG_VERSION"),
+            "\",revision=\"unknown\"} 1"
+        ),
         r#"torpor_reconciles_total{kind="Hibernation",outcome="Settled"} 1"#,
         r#"torpor_reconcile_duration_seconds_bucket{le="0.004",kind="Hibernation"} 1"#,
         r#"torpor_objects{kind="Hibernation",phase="Awake"} 1"#,
