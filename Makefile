@@ -14,9 +14,10 @@ crds: ## Writes crds/, and its copy in the chart, anew from src/api/
 	cargo run --locked --quiet -- crd maintenancewindows > crds/maintenancewindows.yaml
 	cp crds/*.yaml charts/torpor/files/crds/
 
-docs: ## Writes docs/{conditions,truncate-cases,bad-input}.md and the chart's README.md anew from the code and the answers that the tests get
+docs: ## Writes docs/{metrics,conditions,truncate-cases,bad-input}.md and the chart's README.md anew from the code and the answers that the tests get
 	hack/chart docs
 	hack/packages postgresql-15 pgbouncer openssl
+	TORPOR_WRITE_DOCS=1 cargo test --locked --lib metrics::
 	TORPOR_WRITE_DOCS=1 cargo test --locked --test local -- conditions:: truncate::
 	TORPOR_WRITE_DOCS=1 hack/test --test cluster what_cannot_be_is_refused
 

@@ -19,3 +19,5 @@ pub mod schedule;
 mod self_test;
 mod transition;
 pub mod truncate;
+mod uninstall_check;
+mod version;

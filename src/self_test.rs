@@ -18,6 +18,7 @@ use tokio::time;
 use crate::api::condition::READY;
 use crate::api::hibernation::{Hibernation, Phase};
 use crate::api::pod::hardened;
+use crate::apiserver::client;
 use crate::apiserver::request::{self, call};
 
 /// The name of the Deployment and of the Hibernation, and the field manager of both.
@@ -88,8 +89,7 @@ async fn idle() -> Result<(), Error> {
 }
 
 async fn test(namespace: Option<String>, image: &str, limit: SignedDuration) -> Result<(), Error> {
-    let mut config = Config::infer().await?;
-    config.connect_timeout = Some(Duration::from_secs(10));
+    let config = client::named(Config::infer().await?);
     let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config)?;
     let scene = Scene {

@@ -104,9 +104,9 @@ reasons! {
         DryRun: "`spec.dryRun` is set: Torpor changes nothing.",
             "Read `status.plan`. Remove `dryRun` when the plan is what you want.";
         RequestFailed: "A request to the API server failed; the message names it. Torpor tries again within a minute.",
-            "If it stays, a right is often missing: compare with `deploy/rbac.yaml`. Otherwise look at the API server.";
+            "If it stays, a right is often missing: compare with `templates/rbac.yaml` of the chart. Otherwise look at the API server.";
         ReconcileFailed: "A reconcile failed; the message says why. Torpor tries again within a minute.",
-            "If it stays, a right is often missing: compare with `deploy/rbac.yaml`. Otherwise look at the API server.";
+            "If it stays, a right is often missing: compare with `templates/rbac.yaml` of the chart. Otherwise look at the API server.";
     }
 
     "Reasons that need a person": "An awake object may have them too, and be `Ready`: they say what would prevent the next hibernation." {
@@ -220,9 +220,9 @@ reasons! {
 
     "Reasons of the market": "The server of the Deals API did not answer, or not as the contract says. Torpor stops nothing until it has, and asks again." {
         NoServiceAccount: "The operator does not know its own service account, so that it has no token to show.",
-            "Set `POD_NAMESPACE` and `POD_SERVICE_ACCOUNT` as `deploy/deployment.yaml` does. Out of a cluster, use `--service-account NAMESPACE/NAME`.";
+            "Set `POD_NAMESPACE` and `POD_SERVICE_ACCOUNT` as the Deployment of the chart does. Out of a cluster, use `--service-account NAMESPACE/NAME`.";
         TokenRefused: "The API server issues no token for that service account.",
-            "Create the service account, or grant `create` on its `serviceaccounts/token`, as `deploy/rbac.yaml` does.";
+            "Create the service account, or grant `create` on its `serviceaccounts/token`, as `templates/rbac.yaml` of the chart does.";
         ServiceNotFound: "The Service does not exist in the object's namespace.",
             "Create the Service, or correct its name.";
         ServiceUnusable: "The Service is headless or of type `ExternalName`, or does not have the port; the message says which.",
@@ -254,7 +254,7 @@ reasons! {
         BridgeNameTaken: "An object that is not Torpor's has the name of an object of the bridge.",
             "Delete or rename the object in the message.";
         KeysUnavailable: "The API server does not publish the keys by which a bridge verifies the operator's token.",
-            "Grant `get` on `/.well-known/openid-configuration` and `/openid/v1/jwks`, as `deploy/rbac.yaml` does.";
+            "Grant `get` on `/.well-known/openid-configuration` and `/openid/v1/jwks`, as `templates/rbac.yaml` of the chart does.";
         PayloadsTooLarge: "There are more orders than Torpor can keep for offering them again (900 KiB). Torpor withdraws none.",
             "Withdraw some orders by hand.";
         PayloadsUnreadable: "Somebody changed the ConfigMap with the withdrawn orders, and it does not parse.",

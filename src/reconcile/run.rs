@@ -16,10 +16,10 @@ use super::market::Market;
 use super::object::{self, fresh_id, publish_foreign, read, whole_seconds, write_status};
 use super::object_state::{AtRest, Version};
 use super::watch_filter::WatchFilter;
-use crate::api::condition::stall_of;
+use crate::api::condition::{RECONCILING, STALLED, true_condition};
 use crate::api::reason::Reason;
 use crate::hold::record::Holder;
-use crate::metrics::Outcome;
+use crate::metrics::{Counted, Outcome};
 use crate::transition::observe::Reader;
 use crate::transition::plan::{Action as PlannedAction, Input, Next, Plan, PlanMemory};
 
@@ -253,10 +253,13 @@ async fn observe_and_plan<'a, K: Managed>(
 
 /// Counts an object by its status. The kubelet's own reasons count as one.
 fn count<K: Managed>(context: &Context, holder: &Holder, status: &mut K::Status) {
-    let stalled = stall_of(K::common(status).conditions).map(|(reason, _)| {
-        Reason::named(reason).map_or_else(|| "Container".to_owned(), |reason| reason.to_string())
-    });
-    context.count(K::KIND, holder, K::phase(status), stalled);
+    let conditions = &*K::common(status).conditions;
+    let reason = |kind| {
+        let reason = &true_condition(conditions, kind)?.reason;
+        Some(Reason::named(reason).map_or_else(|| "Container".to_owned(), |r| r.to_string()))
+    };
+    let (stalled, reconciling) = (reason(STALLED), reason(RECONCILING));
+    context.count(K::KIND, holder, Counted { phase: K::phase(status), stalled, reconciling });
 }
 
 /// Remembers that an object is at rest, unless something has changed in its namespace meanwhile.

@@ -6,7 +6,6 @@ mod target;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use k8s_openapi::api::core::v1::Namespace;
@@ -18,6 +17,7 @@ use kube::{Client, Config};
 use self::report::Report;
 use self::target::{Target, holders, written};
 use crate::api::labels::{MANAGED_BY, TORPOR};
+use crate::apiserver::client;
 use crate::apiserver::request::{self, call};
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART};
 use crate::hold::plan::{Desired, decide, hand_back_ownership};
@@ -107,7 +107,7 @@ pub async fn run(args: ReleaseArgs) -> ExitCode {
 }
 
 async fn release(args: ReleaseArgs) -> Result<Report, Error> {
-    let mut config = match args.context {
+    let config = match args.context {
         None => Config::infer().await?,
         Some(context) => {
             let options =
@@ -115,7 +115,7 @@ async fn release(args: ReleaseArgs) -> Result<Report, Error> {
             Config::from_kubeconfig(&options).await?
         }
     };
-    config.connect_timeout = Some(Duration::from_secs(10));
+    let config = client::named(config);
     let namespace = args.namespace.unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config)?;
     let reader = Reader { client: client.clone(), namespace: namespace.clone() };

@@ -31,9 +31,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
-{{/* The labels of the objects of `helm test`, which belong to no Service, budget or policy of the operator. */}}
-{{- define "torpor.testLabels" -}}
-app.kubernetes.io/name: torpor-test
+{{/* The labels of the objects of hooks, which belong to no Service, budget or policy of the operator. */}}
+{{- define "torpor.hookLabels" -}}
+app.kubernetes.io/name: torpor-hook
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "torpor.releaseLabels" . }}
 {{- end -}}

@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 mod afterwards;
 pub(crate) mod bridge;
+pub(crate) mod chart;
 pub(crate) mod cluster;
 pub(crate) mod config_map;
 pub(crate) mod cornice;
