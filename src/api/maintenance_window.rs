@@ -226,9 +226,14 @@ pub struct MaintenanceWindowStatus {
     /// start before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earliest_start: Option<Time>,
-    /// `after` is the last observed value of `spec.after`, and the time of its first observation.
+    /// `after` is the last observed value of `spec.after`, and the time from which it counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<AfterStatus>,
+    pub after: Option<CountedFrom>,
+    /// `schedule` is the last observed `spec.schedule`, and the time from which its windows count: a
+    /// window that would have begun earlier does not begin. It is absent while `spec.suspend` is
+    /// true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<CountedFrom>,
     /// `window` is the next window, or the window under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowStatus>,
@@ -289,10 +294,11 @@ pub enum WindowState {
     Operating,
 }
 
-/// `AfterStatus` is the last observed value of `spec.after`.
+/// `CountedFrom` is a value of the spec, and the time from which it counts: the creation of the
+/// object, or the first observation of a changed value.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-pub struct AfterStatus {
-    /// `value` is the text of `spec.after`.
+pub struct CountedFrom {
+    /// `value` is the value in the spec.
     pub value: String,
     /// `since` is the time from which `value` counts.
     pub since: Time,
@@ -308,7 +314,7 @@ pub struct WindowStatus {
     /// `end` is the end of the window. It is absent without `spec.duration`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Time>,
-    /// `begun` is true once a workload was stopped.
+    /// `begun` is true once a workload or ConfigMap was held, or the maintenance began without one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub begun: bool,
 }

@@ -1,10 +1,10 @@
 //! A Hibernation with `spec.deals`: it goes down once the market permits it, and the market knows the
 //! next hibernation.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::plan::Draft;
-use crate::api::deals::ForwardDeals;
+use crate::api::deals::{DealsStatus, ForwardDeals};
 use crate::api::hibernation::OnDelete;
 use crate::api::reason::Reason;
 use crate::api::schedule::DesiredState;
@@ -12,10 +12,12 @@ use crate::deals::market_state::{MarketError, Verdict};
 use crate::deals::session::{Prepared, RESTORING, Session, Start};
 use crate::transition;
 use crate::transition::plan::{Action, Next, Place, Transition};
-use crate::transition::standing::Standing;
+use crate::transition::standing::{Standing, few};
 
 /// The step at which the object waits for its market.
 const STEP: &str = "Deals";
+/// How soon an object looks again whether its workloads serve.
+const AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 impl<'a> Draft<'a> {
     /// Takes the workloads where the spec wants them, as far as the market permits.
@@ -79,7 +81,9 @@ impl<'a> Draft<'a> {
         };
         if stalled {
             // It stays awake, and the market is to be as if nobody had asked.
-            session.restore(false);
+            if !self.waits_for_workloads(&mut up, session) {
+                session.restore(false);
+            }
             self.say(&mut up, true, &error);
         } else if let Some(error) = session.error() {
             self.say(&mut up, error.needs_a_person(), &error);
@@ -107,6 +111,9 @@ impl<'a> Draft<'a> {
             if recorded && transition.actions.is_empty() {
                 transition.next = Next::Again;
             }
+            return transition;
+        }
+        if self.waits_for_workloads(&mut transition, session) {
             return transition;
         }
         let next = self.desired.next.as_ref().filter(|_| has_rules);
@@ -142,7 +149,7 @@ impl<'a> Draft<'a> {
                 session.abandon();
             }
         } else {
-            if transition.place == Place::Up {
+            if transition.place == Place::Up && !self.waits_for_workloads(transition, &session) {
                 self.leave(transition, &mut session);
             }
             if overdue && removes {
@@ -156,6 +163,27 @@ impl<'a> Draft<'a> {
             }
         }
         self.session = Some(session);
+    }
+
+    /// Returns whether withdrawn orders, and an announcement whose time has come, wait for the workloads:
+    /// somebody else keeps one down, or one is not ready.
+    fn waits_for_workloads(&mut self, transition: &mut Transition, session: &Session) -> bool {
+        let begun = |deals: &DealsStatus| {
+            let announcement = deals.announcement.as_ref();
+            deals.withdrawn || announcement.is_some_and(|known| known.at.0 <= self.input.now)
+        };
+        if !session.status.as_ref().is_some_and(begun) {
+            return false;
+        }
+        let waits = transition::not_serving(self.hold());
+        if waits.is_empty() {
+            return false;
+        }
+        transition.keep_finalizer();
+        let message = format!("the market waits for the workloads: {}", few(&waits));
+        self.say(transition, false, &MarketError { reason: Reason::NotReady, message });
+        transition.next = transition.next.or_wait(AGAIN);
+        true
     }
 
     /// Withdraws the announcement and offers orders again; until then the finalizer stays.

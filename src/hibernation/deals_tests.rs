@@ -71,7 +71,7 @@ impl World {
     fn until(&mut self, seconds: i64) {
         self.run();
         while self.now < at(seconds) {
-            self.now += jiff::SignedDuration::from_secs(1);
+            self.now += SignedDuration::from_secs(1);
             self.run();
         }
     }
@@ -294,4 +294,33 @@ fn another_server_is_waited_for_until_it_has_taken_back_what_it_was_told() {
     world.until(80);
     assert_eq!(service(&world), "another");
     assert_eq!(world.market.announced, Some(at(500)), "the other one is told");
+}
+
+#[test]
+fn orders_stay_withdrawn_while_another_object_holds_the_worker() {
+    let mut world = World::new(json!({"state": "Hibernated"}));
+    world.until(30);
+    assert!(!world.up());
+    let holder: Holder = "MaintenanceWindow/ns/other".parse().unwrap();
+    let hold = |world: &mut World, holds: bool| {
+        let observed = subject(&world.worker);
+        let wants = if holds { observed.kind.stop_wants() } else { [].into() };
+        let desired =
+            Desired { holder: &holder, episode: "another", wants: &wants, remembered: None };
+        write(&mut world.worker, &observed, &desired);
+    };
+    hold(&mut world, true);
+    world.change("state", json!("Awake"));
+    world.until(60);
+    assert!(!world.up());
+    assert_eq!(world.market.live("plan-a"), 0);
+    assert!(world.finalizer);
+    let message = world.status.message.clone().unwrap();
+    assert!(message.contains("Deployment worker is held by MaintenanceWindow other"), "{message}");
+    hold(&mut world, false);
+    world.until(80);
+    assert!(world.up());
+    assert_eq!((world.market.live("plan-a"), world.market.live("plan-b")), (1, 1));
+    assert_eq!(world.market.announced, None);
+    assert!(!world.finalizer);
 }

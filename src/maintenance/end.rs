@@ -1,15 +1,17 @@
 //! The ways out of a window, and the record of a window that is over.
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::occurrence::following;
 use super::plan::{Draft, Input};
 use super::validate::Begins;
 use crate::api::condition::shorten;
-use crate::api::maintenance_window::{LastWindow, WindowPhase, WindowStatus};
+use crate::api::maintenance_window::{LastWindow, WindowPhase, WindowState, WindowStatus};
 use crate::api::reason::Reason;
 use crate::deals::market_state::MarketError;
 use crate::transition::plan::{Action, Next};
-use crate::transition::standing::Standing;
+use crate::transition::standing::{Standing, few};
 
 impl Draft<'_> {
     /// Calls off a window in which nothing was stopped. The plans that follow withdraw its announcement
@@ -27,7 +29,7 @@ impl Draft<'_> {
         self.next = Next::Again;
     }
 
-    /// Ends a window: brings everything back, withdraws its announcement, offers its orders again.
+    /// Ends a window: brings everything back, then withdraws its announcement and offers its orders again.
     pub(super) fn end(&mut self, outcome: WindowPhase) {
         let Input { spec, deleting_since, .. } = self.input;
         let goes_on = matches!(spec.begins, Begins::Every(_))
@@ -39,21 +41,20 @@ impl Draft<'_> {
             return;
         }
         let began = self.status.window.as_ref().is_some_and(|window| window.begun);
-        if !up.reached {
+        if !up.reached || !self.serves() {
             self.phase = WindowPhase::Restoring;
-            self.standing = up.standing.clone();
-            // An ill workload never keeps the orders off the market.
-            if !up.standing.is_stalled() {
-                return;
+            if !up.reached {
+                self.standing = up.standing;
             }
+            if outcome == WindowPhase::Completed {
+                self.give_way();
+            }
+            return;
         }
         if !self.forget_market(!goes_on) {
             if began || self.status.phase == Some(WindowPhase::Restoring) {
                 self.phase = WindowPhase::Restoring;
             }
-            return;
-        }
-        if !up.reached {
             return;
         }
         if !goes_on {
@@ -77,6 +78,49 @@ impl Draft<'_> {
         };
     }
 
+    /// Returns whether the workloads serve what the market is to sell again. Until then the orders of a
+    /// window stay withdrawn, and its announcement stays, whoever keeps a workload down.
+    pub(super) fn serves(&mut self) -> bool {
+        let Some(deals) = &self.session.status else { return true };
+        let window = self.status.window.as_ref();
+        if !deals.withdrawn && !window.is_some_and(|window| window.begun) {
+            return true;
+        }
+        let waits = self.not_serving();
+        if waits.is_empty() {
+            return true;
+        }
+        let message = format!("the market waits for the workloads: {}", few(&waits));
+        self.at("Ready", Reason::NotReady, message);
+        // A change in the namespace ends the wait. Time only makes it a matter for a person.
+        if let Some(step) = &self.status.hold.step
+            && !self.standing.is_stalled()
+        {
+            let left = step.since.0 + self.input.spec.hold.deadline;
+            let left = left.duration_since(self.input.now) + SignedDuration::from_secs(1);
+            self.wait(left);
+        }
+        false
+    }
+
+    /// Lets the next window of a schedule come, although a workload is not ready: past the deadline,
+    /// and at the latest at its start.
+    fn give_way(&mut self) {
+        let Some(window) = self.status.window.clone() else { return };
+        let Some(next) = following(self.input.spec, &window) else { return };
+        self.come(WindowState::InMaintenance, next);
+        if !self.standing.is_stalled() && next > self.input.now {
+            return;
+        }
+        let ill = self.standing.explanation().map(|(_, message)| message).unwrap_or_default();
+        let message = format!("everything is released, but {ill}");
+        self.record_last(&window, WindowPhase::Completed, &Reason::NotReady, &message);
+        if self.session.status.is_none() {
+            self.phase = WindowPhase::Completed;
+        }
+        self.next = Next::Again;
+    }
+
     fn record_last(
         &mut self,
         window: &WindowStatus,
@@ -91,6 +135,10 @@ impl Draft<'_> {
             _ => Time(now),
         };
         self.status.window = None;
+        // What is known of an earlier window is worth more than that nothing came of this one.
+        if outcome == WindowPhase::Cancelled && !window.begun && self.status.last.is_some() {
+            return;
+        }
         self.status.last = Some(LastWindow {
             planned: window.planned.clone(),
             over,

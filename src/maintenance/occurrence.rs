@@ -1,13 +1,15 @@
 //! Which window comes next, or is on: a pure function of the spec, what is recorded, and the time.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::validate::{Begins, Recurrence, Valid};
 use crate::api::deals::ForwardDeals;
 use crate::api::maintenance_window::{
-    AfterStatus, LastWindow, MaintenanceWindowStatus, WindowPhase, WindowStatus,
+    CountedFrom, LastWindow, MaintenanceWindowStatus, WindowPhase, WindowStatus,
 };
+
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// The window that the time asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,27 +24,19 @@ pub enum Occurrence {
     None,
 }
 
-/// Since when `spec.after` counts: from the object's creation, or from when a changed value was
-/// first seen.
-pub fn counted_from(
-    text: &str,
-    recorded: Option<&AfterStatus>,
-    created: Timestamp,
-    now: Timestamp,
-) -> AfterStatus {
+/// Returns since when a value of the spec counts. A value that is new or changed counts from `first`.
+pub fn counted_from(value: &str, recorded: Option<&CountedFrom>, first: Timestamp) -> CountedFrom {
     match recorded {
-        Some(recorded) if recorded.value == text => recorded.clone(),
-        Some(_) => AfterStatus { value: text.to_owned(), since: Time(now) },
-        None => AfterStatus { value: text.to_owned(), since: Time(created) },
+        Some(recorded) if recorded.value == value => recorded.clone(),
+        _ => CountedFrom { value: value.to_owned(), since: Time(first) },
     }
 }
 
-/// Returns the window for the time `now`. `status.after` must be up to date.
+/// Returns the window for the time `now`. `status.after` and `status.schedule` must be up to date.
 pub fn occurrence(
     spec: &Valid,
     status: &MaintenanceWindowStatus,
     generation: Option<i64>,
-    created: Timestamp,
     now: Timestamp,
 ) -> Occurrence {
     let planned = match &spec.begins {
@@ -52,7 +46,7 @@ pub fn occurrence(
             .as_ref()
             .map(|after| after.since.0.saturating_add(*duration).unwrap_or(Timestamp::MAX)),
         Begins::Every(recurrence) => {
-            return recurring(spec, recurrence, status, generation, created, now);
+            return recurring(spec, recurrence, status, generation, now);
         }
         Begins::Never => None,
     };
@@ -93,6 +87,12 @@ fn window(spec: &Valid, status: &MaintenanceWindowStatus, planned: Timestamp) ->
     moved(spec, planned, start, recorded.is_some_and(|recorded| recorded.begun))
 }
 
+/// Returns the start of the window of a schedule that follows a window.
+pub fn following(spec: &Valid, window: &WindowStatus) -> Option<Timestamp> {
+    let (Begins::Every(recurrence), Some(end)) = (&spec.begins, &window.end) else { return None };
+    recurrence.next_after((end.0 - SECOND).max(window.planned.0))
+}
+
 /// That window, begun then.
 pub fn moved(spec: &Valid, planned: Timestamp, start: Timestamp, begun: bool) -> WindowStatus {
     let end = spec.duration.map(|long| start.saturating_add(long).unwrap_or(Timestamp::MAX));
@@ -104,7 +104,6 @@ fn recurring(
     recurrence: &Recurrence,
     status: &MaintenanceWindowStatus,
     generation: Option<i64>,
-    created: Timestamp,
     now: Timestamp,
 ) -> Occurrence {
     // The one that is recorded comes first, for as long as the schedule has it.
@@ -120,16 +119,18 @@ fn recurring(
             return passed_over(spec, recurrence, known, now);
         }
     }
-    // None that began before the object was there, and none that an earlier one ran over.
+    // None that began before this schedule was there, and none that an earlier one ran over.
+    let since = status.schedule.as_ref().map(|schedule| schedule.since.0);
     let counts = |start: Timestamp| {
-        start >= created && last.is_none_or(|last| start > last.planned.0 && start >= last.over.0)
+        since.is_none_or(|since| start >= since)
+            && last.is_none_or(|last| start > last.planned.0 && start >= last.over.0)
     };
     if let Some(latest) = recurrence.latest_at(now).filter(|latest| counts(*latest)) {
         return on_or_over(window(spec, status, latest), now);
     }
     let mut basis = now;
     if let Some(last) = last {
-        basis = basis.max(last.over.0 - jiff::SignedDuration::from_secs(1)).max(last.planned.0);
+        basis = basis.max(last.over.0 - SECOND).max(last.planned.0);
     }
     recurrence
         .next_after(basis)

@@ -77,16 +77,21 @@ impl<'a> Draft<'a> {
         if self.input.deleting_since.is_some() {
             return self.delete();
         }
-        self.status.after = match &spec.begins {
-            Begins::After { text, .. } => {
-                Some(counted_from(text, self.status.after.as_ref(), created, now))
-            }
-            _ => None,
+        // A value counts from the creation where the object has never been observed with another one.
+        let observed_before = self.input.status.observed_generation.is_some();
+        let first = if observed_before { now } else { created };
+        let (after, schedule) = match &spec.begins {
+            Begins::After { text, .. } => (Some(text), None),
+            Begins::Every(recurrence) if !spec.suspend => (None, Some(&recurrence.text)),
+            _ => (None, None),
         };
+        let status = &mut self.status;
+        status.after = after.map(|text| counted_from(text, status.after.as_ref(), first));
+        status.schedule = schedule.map(|text| counted_from(text, status.schedule.as_ref(), first));
         if spec.suspend {
             return self.end(WindowPhase::Cancelled);
         }
-        match occurrence(spec, &self.status, generation, created, now) {
+        match occurrence(spec, &self.status, generation, now) {
             Occurrence::Window(window) if window.start.0 <= now => self.during(&window),
             Occurrence::Window(window) => self.before(window),
             Occurrence::Over(window) if window.begun => {
@@ -109,14 +114,22 @@ impl<'a> Draft<'a> {
     fn before(&mut self, window: WindowStatus) {
         let Input { spec, now, .. } = self.input;
         self.come(WindowState::InMaintenance, window.start.0);
-        // Another start, after workloads were stopped: they come back first.
-        let up = self.take_up();
-        let window = if up.reached { WindowStatus { begun: false, ..window } } else { window };
         self.status.window = Some(window.clone());
+        // Another start, after workloads were stopped, or one that is ill since an earlier window: they
+        // come back first, and the market hears of the start afterwards.
+        let up = self.take_up();
+        // Without a market nothing waits for a workload that stays ill.
+        let waits = self.session.status.is_some() || !up.standing.is_stalled();
         self.standing = up.standing;
-        self.phase = if up.reached { WindowPhase::Scheduled } else { WindowPhase::Restoring };
+        let back = up.reached && self.serves();
+        self.phase = if back || !waits { WindowPhase::Scheduled } else { WindowPhase::Restoring };
+        if !back {
+            return self.wait(window.start.0.duration_since(now));
+        }
+        let window = WindowStatus { begun: false, ..window };
+        self.status.window = Some(window.clone());
         let Some(rules) = &spec.hold.deals else {
-            if self.forget_market(true) && up.reached {
+            if self.forget_market(true) {
                 self.remove_finalizer();
             }
             return;
@@ -133,7 +146,7 @@ impl<'a> Draft<'a> {
             };
             Start { at, until: window.end.as_ref().map(|end| end.0) }
         };
-        let again = self.session.before_start(window.start.0, start, up.reached);
+        let again = self.session.before_start(window.start.0, start, true);
         if self.input.market.is_some() {
             self.status.earliest_start = self.session.earliest();
             self.move_to(start(self.status.earliest_start.as_ref().map(|time| time.0)).at);
@@ -255,12 +268,19 @@ impl<'a> Draft<'a> {
 
     /// Takes everything down that the window names, and keeps it there.
     fn go_down(&mut self) {
-        if let Some(window) = &mut self.status.window {
-            window.begun = true;
-        }
-        self.phase = WindowPhase::InMaintenance;
         let down = self.down();
-        self.standing = self.apply(down).standing;
+        let holds = down.state.counts.is_some_and(|counts| counts.held > 0);
+        let observing = down.next == Next::ObservePods;
+        let down = self.apply(down);
+        self.standing = down.standing;
+        let Some(window) = &mut self.status.window else { return };
+        window.begun |= (holds || down.reached) && !observing;
+        self.phase = match self.input.status.phase {
+            _ if window.begun => WindowPhase::InMaintenance,
+            _ if self.standing.is_stalled() => WindowPhase::Blocked,
+            Some(phase @ (WindowPhase::Blocked | WindowPhase::Draining)) => phase,
+            _ => WindowPhase::Scheduled,
+        };
     }
 
     fn down(&self) -> Transition {
@@ -273,6 +293,11 @@ impl<'a> Draft<'a> {
     pub(super) fn take_up(&mut self) -> Held {
         let up = transition::up(self.hold());
         self.apply(up)
+    }
+
+    /// Returns why the workloads do not serve what the market is to sell again, by name.
+    pub(super) fn not_serving(&self) -> Vec<String> {
+        transition::not_serving(self.hold())
     }
 
     fn hold(&self) -> HoldInput<'a> {
@@ -352,11 +377,11 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn come(&mut self, state: WindowState, at: Timestamp) {
+    pub(super) fn come(&mut self, state: WindowState, at: Timestamp) {
         self.status.next_transition = Some(NextWindowTransition { state, at: Time(at) });
     }
 
-    fn wait(&mut self, wait: SignedDuration) {
+    pub(super) fn wait(&mut self, wait: SignedDuration) {
         let acts = !(self.actions.is_empty() && self.session.actions.is_empty());
         self.next = match self.next {
             Next::AtRest if acts => Next::Again,
@@ -420,3 +445,11 @@ fn describe(window: &WindowStatus) -> String {
 #[cfg(test)]
 #[path = "plan_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "restoring_tests.rs"]
+mod restoring_tests;
+
+#[cfg(test)]
+#[path = "when_tests.rs"]
+mod when_tests;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "JSON is written where it is handed over")]
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -31,6 +33,10 @@ pub(super) struct World {
     pub(super) now: Timestamp,
     pub(super) objects: Vec<Value>,
     pub(super) market: Market,
+    /// Whether somebody else than the worker serves the market.
+    pub(super) elsewhere: bool,
+    /// Workloads that never become ready.
+    pub(super) ill: Vec<&'static str>,
     /// Phases that were entered, in order.
     pub(super) phases: Vec<WindowPhase>,
     plans: u32,
@@ -54,6 +60,8 @@ impl World {
             now: at(0),
             objects: vec![deployment("worker", 2), deployment("agent", 1)],
             market,
+            elsewhere: false,
+            ill: Vec::new(),
             phases: Vec::new(),
             plans: 0,
         }
@@ -89,6 +97,27 @@ impl World {
         }
         self.spec = validate(&serde_json::from_value(self.json.clone()).unwrap()).unwrap();
         self.generation += 1;
+    }
+
+    /// Replaces a field of the spec by another one, in one change.
+    pub(super) fn replace(&mut self, field: &str, other: &str, value: Value) {
+        self.json.as_object_mut().unwrap().remove(field);
+        self.change(other, value);
+    }
+
+    /// Another object holds a workload at zero, or releases it.
+    pub(super) fn hold_by(&mut self, holder: &str, name: &str, holds: bool) {
+        let holder: Holder = holder.parse().unwrap();
+        let object = self.object(name);
+        let subject = subject(object);
+        let wants = if holds { subject.kind.stop_wants() } else { BTreeMap::default() };
+        let desired =
+            Desired { holder: &holder, episode: "another", wants: &wants, remembered: None };
+        write(object, &subject, &desired);
+    }
+
+    pub(super) fn object(&mut self, name: &str) -> &mut Value {
+        self.objects.iter_mut().find(|object| object["metadata"]["name"] == name).unwrap()
     }
 
     pub(super) fn after(&mut self, seconds: i64) {
@@ -127,9 +156,9 @@ impl World {
         object["spec"]["replicas"] != json!(0)
     }
 
-    /// The worker answers for itself, while it is up.
+    /// The worker answers for itself, while it is up, unless the market is elsewhere.
     pub(super) fn reachable(&self) -> bool {
-        !self.market.down && self.up("worker")
+        !self.market.down && (self.elsewhere || self.up("worker"))
     }
 
     /// One plan, with its status written and none of its actions done: the operator may die here.
@@ -218,6 +247,9 @@ impl World {
                     let object =
                         objects.find(|object| object["metadata"]["name"] == **name).unwrap();
                     write(object, subject, &desired);
+                    if self.ill.contains(&name.as_str()) {
+                        object["status"]["availableReplicas"] = json!(0);
+                    }
                 }
                 other => panic!("not of a window: {other:?}"),
             }

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::maintenance_window::{MaintenanceWindowSpec, WindowSchedule};
 use crate::api::reason::Reason;
+use crate::hold::lever::digest;
 use crate::schedule::{Cron, CronError, Period, PeriodError, time_zone};
 use crate::transition::spec::{self, Fields, Spec};
 
@@ -42,6 +43,8 @@ pub enum Begins {
 /// A schedule of windows.
 #[derive(Debug)]
 pub struct Recurrence {
+    /// The schedule, for the status.
+    pub text: String,
     cron: Cron,
     zone: TimeZone,
     exceptions: Vec<Period>,
@@ -147,12 +150,21 @@ fn parse(field: &'static str, text: &str) -> Result<SignedDuration, Invalid> {
 
 fn recurrence(schedule: &WindowSchedule) -> Result<Recurrence, Invalid> {
     let WindowSchedule { cron, time_zone: zone, exceptions } = schedule;
+    let mut text = format!("{cron}, {zone}");
+    if !exceptions.is_empty() {
+        // Too many to show: what matters is whether they change.
+        let periods =
+            exceptions.iter().map(|exception| format!("{} {}", exception.from, exception.to));
+        let digest = digest(&periods.collect::<Vec<_>>().join(","));
+        text = format!("{text}, exceptions {digest}");
+    }
     let zone = time_zone(zone).ok_or_else(|| Invalid::TimeZone(zone.clone()))?;
     let exceptions = exceptions.iter().enumerate().map(|(index, exception)| {
         Period::parse(&exception.from, &exception.to, &zone)
             .map_err(|source| Invalid::Exception { index, source })
     });
     Ok(Recurrence {
+        text,
         cron: Cron::parse(cron)?,
         exceptions: exceptions.collect::<Result<_, _>>()?,
         zone,
