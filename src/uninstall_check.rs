@@ -13,7 +13,7 @@ use crate::api::{Hibernation, MaintenanceWindow};
 use crate::apiserver::client;
 use crate::apiserver::request::{self, pages};
 use crate::hold::lever::Kind;
-use crate::hold::record::{ANNOTATION, Found, LABEL, Record};
+use crate::hold::record::{Found, LABEL, Record};
 use crate::transition::plan::FINALIZER;
 
 /// The most lines about objects. All are counted.
@@ -114,9 +114,7 @@ async fn list(
 /// Returns the holders of an object. Where the record is missing, that is said in the place of the holder.
 fn held_by(kind: &Kind, object: &Meta) -> Vec<(String, String)> {
     let namespace = object.namespace().unwrap_or_default();
-    let annotation = object.annotations().get(ANNOTATION).map(String::as_str);
-    let label = object.labels().get(LABEL).map(String::as_str);
-    let found = Found::of(kind, annotation, label);
+    let found = Found::of(kind, &object.metadata);
     let names: Vec<_> = found
         .record()
         .into_iter()

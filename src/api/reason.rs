@@ -138,8 +138,8 @@ reasons! {
             "Override fewer or smaller keys, or let one object hold the workload for several.";
         OriginalUnknown: "Both the annotation and the status have lost the original.",
             "Set the field to its value when awake. If that is the held value, set another value now, and the right one after the wake.";
-        WriteRejected: "The API server rejected a write or the truncation Job, or did not carry it out: a right is missing, an admission policy denies it, a webhook does not answer, or `database.truncate.pod` is not valid. The message has the API server's words.",
-            "Grant the right, change the policy, mend the webhook, or correct the setting. Torpor tries again after 5 s, then ever more rarely, at least once a minute.";
+        WriteRejected: "The API server rejected a write or the truncation Job, or did not carry it out: a right is missing, an admission policy denies it, a webhook does not answer, or `database.truncate.pod` is not valid. The message has the API server's words. Or an admission webhook or policy changes Torpor's write; the message names the field and both values, and the object is as before the write.",
+            "Grant the right, change or mend the webhook or policy, or correct the setting. Torpor tries again after 5 s, then ever more rarely, at least once a minute.";
         Contested: "A field manager keeps changing a held field.",
             "Make the field manager in the message ignore the field: Argo CD with `ignoreDifferences`, Flux by leaving the field out of the manifest; pause KEDA and HPAs. Torpor tries again ever more rarely, at least every 5 minutes.";
         ProgressDeadlineExceeded: "A step takes longer than `progressDeadline`.",
@@ -268,6 +268,8 @@ reasons! {
             "Nothing.";
         Announced: "The market knows the start of the maintenance.",
             "Nothing.";
+        RecordCopied: "A workload or ConfigMap has the record of another object in its annotation `torpor.dev/hold`: it was created from an export of a held object. Torpor neither holds nor restores it because of that record.",
+            "Set its fields to the values that it should have, and remove the annotation `torpor.dev/hold` and the label `torpor.dev/held`.";
         ForeignChange: "A field manager changed a held field. Torpor reverted it, or keeps it as the value to restore; the note says which.",
             "Nothing, if it was meant.";
     }

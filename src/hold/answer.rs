@@ -70,7 +70,7 @@ fn mark_change(write: &Write, stored: &Subject) -> Option<String> {
         Found::Nothing => Some(format!(
             "removes the label {LABEL}, without which the record of the original values does not count"
         )),
-        Found::RecordMissing | Found::Record(_) => Some(format!(
+        Found::RecordMissing | Found::Record(_) | Found::Copy(_) => Some(format!(
             "removes or changes the annotation {ANNOTATION}, which records the original values"
         )),
     }

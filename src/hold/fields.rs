@@ -161,7 +161,12 @@ pub(super) fn insert(node: &mut Value, path: &[String]) {
     let (Some(map), Some((first, rest))) = (node.as_object_mut(), path.split_first()) else {
         return;
     };
+    let alone = map.get(first).and_then(Value::as_object).is_some_and(Map::is_empty);
     let child = map.entry(first.clone()).or_insert_with(|| json!({}));
+    // A field without fields in it is owned itself.
+    if alone && !rest.is_empty() {
+        *child = json!({".": {}});
+    }
     insert(child, rest);
 }
 
@@ -223,6 +228,17 @@ mod tests {
         assert_eq!(back.len(), 2, "Torpor's own entry is empty and goes; one is made for flux");
         assert_eq!(owners(&back, "/spec/replicas"), former);
         assert!(back.iter().all(|entry| entry.api_version.as_deref() == Some("apps/v1")));
+    }
+
+    #[test]
+    fn the_owner_of_a_map_whose_only_key_returns_still_owns_the_map() {
+        let entries = [
+            entry("helm", "Update", json!({"f:data": {}})),
+            entry("torpor", "Update", json!({"f:data": {"f:A": {}}})),
+        ];
+        let helm = Owner { operation: "Update".into(), ..apply("helm") };
+        let back = handed_back(&entries, [("/data/A", &[helm][..])], "v1");
+        assert_eq!(back, [entry("helm", "Update", json!({"f:data": {".": {}, "f:A": {}}}))]);
     }
 
     #[test]

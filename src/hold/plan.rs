@@ -10,7 +10,7 @@ use super::fields::{self, Owner};
 use super::foreign::Foreign;
 use super::lever::{self, CONFIG_MAP, Kind};
 use super::patch::patch;
-use super::record::{Found, Held, Holder, Holding, MAX_BYTES, Record};
+use super::record::{Found, Held, Holder, Holding, MAX_BYTES, ObjectName, Record};
 use super::refusal::Refusal;
 use super::status_record::{Lever, StatusRecord};
 use super::subject::{Subject, View};
@@ -90,6 +90,9 @@ impl Write {
 
 /// Returns the decision by which the holder holds exactly the desired levers of the object.
 pub fn decide(subject: &Subject, desired: &Desired) -> Decision {
+    if let Some(moved) = subject.moved(Some(desired.holder)) {
+        return decide(&moved, desired);
+    }
     match Draft::new(subject, desired).and_then(|mut draft| {
         for (pointer, value) in desired.wants {
             draft.take(pointer, value)?;
@@ -113,6 +116,7 @@ pub fn mark_kept(subject: &Subject, holder: &Holder) -> Decision {
     if record == *before {
         return Decision::Unchanged;
     }
+    record.object = Some(subject.object_name());
     Decision::Write(Write::of_record(subject, record))
 }
 
@@ -158,13 +162,15 @@ impl<'a> Draft<'a> {
             (Found::Record(record), Some(remembered)) if !desired.wants.is_empty() => {
                 let mut levers = rebuilt(&remembered.still_held(subject), desired).levers;
                 levers.extend(record.clone().levers);
-                Record { levers }
+                Record { levers, ..record.clone() }
             }
             (Found::Record(record), _) => record.clone(),
             // Both annotation and label are gone: removed by somebody, or released before a crash.
             (Found::Nothing, Some(remembered)) => rebuilt(&remembered.still_held(subject), desired),
             (Found::RecordMissing, Some(remembered)) => rebuilt(remembered, desired),
-            (Found::Nothing | Found::RecordMissing, None) => Record::default(),
+            (Found::Nothing | Found::RecordMissing, None) | (Found::Copy(_), _) => {
+                Record::default()
+            }
         };
         // Removing the annotation or the label of a held object is a foreign write, as of a lever.
         let healed = subject.found.record().is_none()
@@ -202,9 +208,10 @@ impl<'a> Draft<'a> {
             self.check_writable(pointer)?;
         }
         let record_missing = matches!(self.subject.found, Found::RecordMissing);
+        let copied = matches!(self.subject.found, Found::Copy(_));
         match self.record.levers.get_mut(pointer) {
             // A held value without a record is never taken for an original value.
-            None if (record_missing || view.ours) && as_wanted => {
+            None if (record_missing || view.ours) && as_wanted && !copied => {
                 return Err(Refusal::OriginalUnknown {
                     subject: self.subject.display(),
                     lever: pointer.clone(),
@@ -406,9 +413,13 @@ impl<'a> Draft<'a> {
     fn finish(mut self) -> Decision {
         let (manager, owners, unfinished) = self.hand_back();
         let unchanged = match &self.subject.found {
-            Found::Record(before) => *before == self.record,
-            // Torpor removes a label without a record, and leaves a stale annotation.
-            Found::Nothing => self.record.levers.is_empty(),
+            // A record that moved is written anew, for the sweep to find it.
+            Found::Record(before) => {
+                let moved = |of: &ObjectName| of.namespace != self.subject.namespace;
+                before.levers == self.record.levers && !before.object.as_ref().is_some_and(moved)
+            }
+            // Torpor removes a label without a record, and leaves a stale annotation and a copy.
+            Found::Nothing | Found::Copy(_) => self.record.levers.is_empty(),
             Found::RecordMissing => false,
         };
         let holds_nothing = self.record.levers.is_empty() && self.desired.wants.is_empty();
@@ -418,6 +429,7 @@ impl<'a> Draft<'a> {
         if (unchanged && self.values.is_empty()) || lost_by_others {
             return Decision::Unchanged;
         }
+        self.record.object = Some(self.subject.object_name());
         if self.record.written().0.len() > MAX_BYTES {
             return Decision::Refuse(Refusal::TooLarge { subject: self.subject.display() });
         }
@@ -451,7 +463,7 @@ fn rebuilt(remembered: &StatusRecord, desired: &Desired) -> Record {
             Held { original: original.clone(), owners: owners.clone(), holders: vec![holding] };
         (pointer.clone(), held)
     });
-    Record { levers: levers.collect() }
+    Record { object: None, levers: levers.collect() }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -23,10 +24,33 @@ pub(crate) const MAX_HOLDERS: usize = 64;
 
 /// All holds on one object.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(transparent)]
 pub struct Record {
+    /// The object that is held. On another object the record is a copy. None in a record of an earlier
+    /// version of Torpor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectName>,
     /// The held levers, by JSON pointer.
+    #[serde(flatten)]
     pub levers: BTreeMap<String, Held>,
+}
+
+/// The name of a held object.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ObjectName {
+    /// The kind.
+    pub kind: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The uid, for people: an object that is restored from a backup has another one.
+    pub uid: String,
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
 }
 
 /// One held lever.
@@ -130,18 +154,60 @@ pub enum Found {
     Record(Record),
     /// There is a label, and the annotation is gone, changed, or none that Torpor writes.
     RecordMissing,
+    /// The record of another object: an export of a held object was applied under another name or in another
+    /// namespace. Torpor never restores from it.
+    Copy(Box<Copy>),
+}
+
+/// The record of another object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Copy {
+    /// The object that the record belongs to.
+    pub of: ObjectName,
+    /// The record as it is in this namespace, where kind and name are the same: a project that was restored
+    /// into another namespace. A holder there of that kind and name believes the record.
+    pub moved: Option<Record>,
+}
+
+impl Copy {
+    /// Returns state, cause and remedy for an object with such a record.
+    pub fn explain(&self, subject: &str) -> String {
+        format!(
+            "{subject} has the record of {of} in its annotation {ANNOTATION}: it was created from an export of {of} while that was held. Torpor neither holds nor restores it because of that record. Set its fields to the values that it should have, and remove the annotation {ANNOTATION} and the label {LABEL}",
+            of = self.of,
+        )
+    }
+
+    fn new(of: ObjectName, mut record: Record, kind: &Kind, name: &str, namespace: &str) -> Self {
+        let moved = of.kind == kind.name && of.name == name;
+        for holding in record.levers.values_mut().flat_map(|held| &mut held.holders) {
+            if holding.holder.namespace == of.namespace {
+                namespace.clone_into(&mut holding.holder.namespace);
+            }
+        }
+        Self { of, moved: moved.then_some(record) }
+    }
 }
 
 impl Found {
     /// Parses annotation and label of an object of a kind. Every client that may write the object can
     /// write a record. A record with a field that is no lever of the kind, or above the limits, is not
     /// Torpor's.
-    pub(crate) fn of(kind: &Kind, annotation: Option<&str>, label: Option<&str>) -> Self {
-        match Self::read(annotation, label) {
-            Self::Record(record) if !record.levers.keys().all(|p| kind.has_lever(p)) => {
-                Self::RecordMissing
+    pub(crate) fn of(kind: &Kind, meta: &ObjectMeta) -> Self {
+        let annotation = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION));
+        let label = meta.labels.as_ref().and_then(|all| all.get(LABEL));
+        let found = Self::read(annotation.map(String::as_str), label.map(String::as_str));
+        let Self::Record(record) = found else { return found };
+        if !record.levers.keys().all(|pointer| kind.has_lever(pointer)) {
+            return Self::RecordMissing;
+        }
+        let name = meta.name.as_deref().unwrap_or_default();
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        match record.object.clone() {
+            Some(of) if of.kind != kind.name || of.name != name || of.namespace != namespace => {
+                Self::Copy(Box::new(Copy::new(of, record, kind, name, namespace)))
             }
-            found => found,
+            _ => Self::Record(record),
         }
     }
 
@@ -159,7 +225,7 @@ impl Found {
     pub(crate) fn record(&self) -> Option<&Record> {
         match self {
             Self::Record(record) => Some(record),
-            Self::Nothing | Self::RecordMissing => None,
+            Self::Nothing | Self::RecordMissing | Self::Copy(_) => None,
         }
     }
 
@@ -218,7 +284,7 @@ mod tests {
         let holder: Holder = "Hibernation/cornice/cornice".parse().unwrap();
         let holding = Holding { holder, value: json!(0), episode: "e1".into(), kept: false };
         let held = Held { original: Some(json!(3)), owners: vec![], holders: vec![holding] };
-        Record { levers: [("/spec/replicas".to_owned(), held)].into() }
+        Record { object: None, levers: [("/spec/replicas".to_owned(), held)].into() }
     }
 
     #[test]
@@ -235,7 +301,12 @@ mod tests {
     fn what_torpor_never_writes_is_no_record_of_it() {
         let read = |record: &Record| {
             let (annotation, label) = record.written();
-            Found::of(Kind::any("Deployment").unwrap(), Some(&annotation), Some(&label))
+            let meta = json!({
+                "namespace": "cornice", "name": "worker",
+                "annotations": {ANNOTATION: annotation}, "labels": {LABEL: label},
+            });
+            let meta = serde_json::from_value(meta).unwrap();
+            Found::of(Kind::any("Deployment").unwrap(), &meta)
         };
         assert_eq!(read(&record()), Found::Record(record()));
         let mut foreign = record();
@@ -266,5 +337,31 @@ mod tests {
         let (annotation, label) = record.written();
         assert!(!annotation.contains("original"));
         assert_eq!(Found::read(Some(&annotation), Some(&label)), Found::Record(record));
+    }
+
+    #[test]
+    fn a_record_counts_on_its_own_object_only() {
+        let of =
+            |object: Value| Record { object: serde_json::from_value(object).unwrap(), ..record() };
+        let read = |record: &Record, namespace: &str, name: &str| {
+            let (annotation, label) = record.written();
+            let meta = json!({
+                "namespace": namespace, "name": name, "uid": "u2",
+                "annotations": {ANNOTATION: annotation}, "labels": {LABEL: label},
+            });
+            Found::of(Kind::any("Deployment").unwrap(), &serde_json::from_value(meta).unwrap())
+        };
+        let worker = of(json!({
+            "kind": "Deployment", "namespace": "cornice", "name": "worker", "uid": "u1",
+        }));
+        // Created again or restored from a backup, it is the same object.
+        assert_eq!(read(&worker, "cornice", "worker"), Found::Record(worker.clone()));
+        // A record of an earlier version names no object.
+        assert_eq!(read(&record(), "cornice", "canary"), Found::Record(record()));
+        let Found::Copy(copy) = read(&worker, "cornice", "canary") else { panic!() };
+        assert_eq!((copy.of.to_string().as_str(), copy.moved), ("Deployment cornice/worker", None));
+        let Found::Copy(copy) = read(&worker, "elsewhere", "worker") else { panic!() };
+        let here: Holder = "Hibernation/elsewhere/cornice".parse().unwrap();
+        assert!(copy.moved.unwrap().held_by(&here));
     }
 }

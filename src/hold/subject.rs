@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::fields::{self, Owner};
 use super::lever::{self, Kind};
-use super::record::{ANNOTATION, Found, Holder, LABEL};
+use super::record::{Found, Holder, LABEL, ObjectName};
 use super::refusal::Refusal;
 
 /// A workload or ConfigMap.
@@ -132,6 +132,10 @@ impl Subject {
     /// record explains, where the holder wants such a value; none where there is none. A restart stops
     /// nothing.
     pub fn original_lost(&self, wants: &BTreeMap<String, Value>) -> Option<Refusal> {
+        // A copy is at the value that its author gave it.
+        if matches!(self.found, Found::Copy(_)) {
+            return None;
+        }
         let unexplained = |(pointer, want): &(&String, &Value)| {
             let view = self.levers.get(*pointer);
             *pointer != lever::RESTART
@@ -150,10 +154,9 @@ impl Subject {
         pointers: impl IntoIterator<Item = &'a String>,
     ) -> Option<Self> {
         let meta = &object.metadata;
-        let annotation = meta.annotations.as_ref().and_then(|a| a.get(ANNOTATION));
+        let found = Found::of(kind, meta);
         let mut labels = meta.labels.clone().unwrap_or_default();
-        let label = labels.remove(LABEL);
-        let found = Found::of(kind, annotation.map(String::as_str), label.as_deref());
+        labels.remove(LABEL);
         let managed_fields: &[ManagedFieldsEntry] =
             meta.managed_fields.as_deref().unwrap_or_default();
 
@@ -202,6 +205,26 @@ impl Subject {
             levers,
             facts: Facts::read(kind, &object.data),
         })
+    }
+
+    /// Returns the object with the record that was restored with it into this namespace, where the holder or
+    /// anybody believes it; none where there is no such record.
+    #[must_use]
+    pub fn moved(&self, holder: Option<&Holder>) -> Option<Self> {
+        let Found::Copy(copy) = &self.found else { return None };
+        let record = copy.moved.as_ref()?;
+        let believed = holder.is_none_or(|holder| record.held_by(holder));
+        believed.then(|| Self { found: Found::Record(record.clone()), ..self.clone() })
+    }
+
+    /// Returns the name of the object for its record.
+    pub(super) fn object_name(&self) -> ObjectName {
+        ObjectName {
+            kind: self.kind.name.to_owned(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+        }
     }
 
     /// Returns kind and name.

@@ -12,7 +12,7 @@ use kube::core::ApiResource;
 use kube::runtime::reflector::Store;
 
 use crate::hold::lever::Kind;
-use crate::hold::record::{ANNOTATION, Found, Holder, LABEL, Record};
+use crate::hold::record::{Found, Holder, Record};
 use crate::reconcile::kind::{Seen, reference};
 
 /// Time for a reconcile to finish a release that it began. After that the sweep finishes it.
@@ -32,6 +32,18 @@ pub(crate) struct Holds {
     held: Mutex<BTreeMap<Held, BTreeSet<Holder>>>,
     /// Since when a holder has been missing.
     missing: Mutex<BTreeMap<Missing, Timestamp>>,
+    /// Objects with the record of another one.
+    copies: Mutex<BTreeMap<Held, CopyOf>>,
+}
+
+/// An object with the record of another one.
+struct CopyOf {
+    uid: String,
+    note: String,
+    /// The holders that believe the record, if they exist.
+    holders: Vec<Holder>,
+    /// Whether an Event tells of it.
+    told: bool,
 }
 
 /// A missing holder, and the namespace of the objects that it holds. A holder has no power over another
@@ -73,6 +85,7 @@ impl Holds {
             unfinished: Mutex::default(),
             held: Mutex::default(),
             missing: Mutex::default(),
+            copies: Mutex::default(),
         }
     }
 
@@ -116,14 +129,14 @@ impl Holds {
     pub(crate) fn forget(&self, held: &Held) {
         locked(&self.held).remove(held);
         locked(&self.unfinished).remove(held);
+        locked(&self.copies).remove(held);
     }
 
     /// Records an observed workload or ConfigMap. Returns its holders, as far as their kinds are watched.
     pub(crate) fn observed(&self, kind: &'static Kind, meta: &ObjectMeta) -> Vec<Holder> {
-        let label = meta.labels.as_ref().and_then(|labels| labels.get(LABEL));
-        let annotation = meta.annotations.as_ref().and_then(|a| a.get(ANNOTATION));
-        let found = Found::of(kind, annotation.map(String::as_str), label.map(String::as_str));
+        let found = Found::of(kind, meta);
         let held = Held::of(kind, meta);
+        let moved = self.observed_copy(&held, meta, &found);
         {
             let mut all = locked(&self.unfinished);
             if found.unfinished() {
@@ -143,7 +156,41 @@ impl Holds {
         } else {
             all.insert(held, holders);
         }
-        holdings.into_iter().map(|holding| holding.holder.clone()).collect()
+        holdings.into_iter().map(|holding| holding.holder.clone()).chain(moved).collect()
+    }
+
+    /// Records an object with the record of another one. Returns the holders that may believe it.
+    fn observed_copy(&self, held: &Held, meta: &ObjectMeta, found: &Found) -> Vec<Holder> {
+        let mut all = locked(&self.copies);
+        let Found::Copy(copy) = found else {
+            all.remove(held);
+            return Vec::new();
+        };
+        let uid = meta.uid.clone().unwrap_or_default();
+        let holders = copy.moved.iter().flat_map(Record::holders);
+        let holders: Vec<Holder> = holders.map(|holding| holding.holder.clone()).collect();
+        if all.get(held).is_none_or(|known| known.uid != uid) {
+            let display = format!("{} {}", held.kind, held.name);
+            let note = copy.explain(&display);
+            all.insert(held.clone(), CopyOf { uid, note, holders: holders.clone(), told: false });
+        }
+        holders
+    }
+
+    /// Returns the objects with the record of another one that nobody was told of yet: uid and message. An
+    /// object that was restored into another namespace with its holder is that holder's.
+    pub(crate) fn untold_copies(&self) -> Vec<(Held, String, String)> {
+        let mut all = locked(&self.copies);
+        let untold = all.iter_mut().filter(|(_, copy)| {
+            let lists = |holder: &Holder| self.watches_of(holder).any(|w| (w.lists)(holder));
+            !copy.told && !copy.holders.iter().any(lists)
+        });
+        untold
+            .map(|(held, copy)| {
+                copy.told = true;
+                (held.clone(), copy.uid.clone(), copy.note.clone())
+            })
+            .collect()
     }
 
     /// Returns the holders that have been missing for the grace period, and the objects that they hold.
@@ -197,6 +244,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::api::{Hibernation, MaintenanceWindow};
+    use crate::hold::record::{ANNOTATION, LABEL};
     use kube::runtime::reflector::store::Writer;
     use kube::runtime::{reflector, watcher::Event};
     use serde_json::json;

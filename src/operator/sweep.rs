@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::api::{Api, DynamicObject, ListParams, PartialObjectMeta};
+use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 
 use super::holds::{Held, Holds, Missing};
 use crate::api::Hibernation;
+use crate::api::condition::shorten;
+use crate::api::reason::Reason;
 use crate::apiserver::request::call;
 use crate::hold::lever::Kind;
 use crate::hold::plan::{Decision, Desired, decide, hand_back_ownership};
@@ -31,6 +34,9 @@ pub(crate) async fn run(holds: Arc<Holds>, context: Arc<Context>) {
         every.tick().await;
         if !holds.all_listed() {
             continue;
+        }
+        for (held, uid, note) in holds.untold_copies() {
+            tell_of_copy(&context, &held, &uid, note).await;
         }
         for held in holds.left_unfinished(Timestamp::now()) {
             if let Err(error) = write(&holds, &context, &held, hand_back_ownership).await {
@@ -107,6 +113,30 @@ async fn may_truncate(
     let running = call("pods", pods.list_metadata(&running)).await?;
     let of = |pod: &PartialObjectMeta<Pod>| pod.labels().get("torpor.dev/hibernation").cloned();
     Ok(running.items.iter().any(|pod| of(pod).as_ref() == Some(&holder.name)))
+}
+
+/// Publishes an Event about an object with the record of another one.
+async fn tell_of_copy(context: &Context, held: &Held, uid: &str, note: String) {
+    let Some(kind) = Kind::any(held.kind) else { return };
+    tracing::warn!(?held, note, "an object has the record of another one");
+    let event = Event {
+        type_: EventType::Warning,
+        reason: Reason::RecordCopied.to_string(),
+        note: Some(shorten(&note)),
+        action: "Sweep".to_owned(),
+        secondary: None,
+    };
+    let about = ObjectReference {
+        api_version: Some(kind.api_resource().api_version),
+        kind: Some(kind.name.to_owned()),
+        namespace: Some(held.namespace.clone()),
+        name: Some(held.name.clone()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    };
+    if let Err(error) = call("Events", context.recorder.publish(&event, &about)).await {
+        tracing::warn!(%error, "an Event was not published");
+    }
 }
 
 /// Reads an object, and writes the decision about it.

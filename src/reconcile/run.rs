@@ -223,6 +223,7 @@ async fn observe_and_plan<'a, K: Managed>(
     let reader = Reader { client: context.client.clone(), namespace: holder.namespace.clone() };
     let (state, database) = (K::hold_state(status), K::database_state(status));
     let mut observed = reader.observe(spec, state, database, deleting_since.is_some()).await?; // API server
+    observed.believe_moved(holder);
     let mut market = Market::new(context, holder, K::deals(status), spec.deals.as_ref());
     let fresh_id = fresh_id(object, now);
     for _ in 0..PLANS {

@@ -131,6 +131,15 @@ async fn release(args: ReleaseArgs) -> Result<Report, Error> {
             Err(error) => return Err(error.into()),
         }
     }
+    // A person asks: what was restored into this namespace is believed, whoever holds it.
+    let held = held.into_iter().map(|subject| subject.moved(None).unwrap_or(subject));
+    let (copies, held): (Vec<_>, Vec<_>) =
+        held.partition(|subject| matches!(subject.found, Found::Copy(_)));
+    for copy in &copies {
+        if let Found::Copy(record) = &copy.found {
+            eprintln!("warning: {}", record.explain(&copy.display()));
+        }
+    }
     let wanted = |subject: &Subject| args.all || args.targets.iter().any(|t| t.concerns(subject));
     let (mut mine, others): (Vec<_>, Vec<_>) = held.into_iter().partition(wanted);
     mine.sort_by_key(order);
@@ -199,7 +208,7 @@ async fn release_object(
 ) -> Result<Released, String> {
     let record = match &subject.found {
         Found::Record(record) => record,
-        Found::Nothing => return Ok(Released::Gone),
+        Found::Nothing | Found::Copy(_) => return Ok(Released::Gone),
         Found::RecordMissing => {
             return Err("its annotation torpor.dev/hold is gone or was changed, so its original values are \
                         unknown here. Find them in the status of its holder (`originals`), set them, and \
@@ -368,7 +377,7 @@ mod tests {
             let holding = json!({"by": "Hibernation/ns/a", "value": 0, "episode": "e"});
             let holders = vec![serde_json::from_value(holding).unwrap()];
             let held = Held { holders, ..Held::default() };
-            let record = Record { levers: [(lever.to_owned(), held)].into() };
+            let record = Record { object: None, levers: [(lever.to_owned(), held)].into() };
             let (annotation, label) = record.written();
             let object = json!({"metadata": {
                 "namespace": "ns", "name": name, "uid": name, "resourceVersion": "1",

@@ -14,7 +14,7 @@ use super::spec::{Spec, Target};
 use crate::api::hold_state::{Attempt, DatabaseState, HoldState};
 use crate::apiserver::request::{Error, call, pages};
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART_ANNOTATION, WORKLOADS};
-use crate::hold::record::LABEL;
+use crate::hold::record::{Holder, LABEL};
 use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::{Controller, Subject};
 
@@ -33,6 +33,17 @@ pub struct Observed {
     pub truncation: Option<JobView>,
     /// Whether the namespace is being deleted.
     pub namespace_deleting: bool,
+}
+
+impl Observed {
+    /// Believes the records that were restored into this namespace together with the holder.
+    pub fn believe_moved(&mut self, holder: &Holder) {
+        for subject in self.workloads.iter_mut().chain(&mut self.config_maps) {
+            if let Some(moved) = subject.moved(Some(holder)) {
+                *subject = moved;
+            }
+        }
+    }
 }
 
 /// One list of the pods of a namespace.

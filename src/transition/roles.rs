@@ -61,6 +61,7 @@ impl<'a> Draft<'a> {
         match &subject.found {
             Found::Record(record) => record.held_by(holder),
             Found::RecordMissing => self.recorded(subject).is_some(),
+            Found::Copy(_) => false,
             // The status may tell of a hold that was not taken, or of one that was released.
             Found::Nothing => self
                 .recorded(subject)

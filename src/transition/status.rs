@@ -47,7 +47,7 @@ impl Draft<'_> {
                 Found::Record(record) => {
                     record.held_by(holder).then(|| StatusRecord::of(subject, record, holder))
                 }
-                Found::Nothing | Found::RecordMissing => None,
+                Found::Nothing | Found::RecordMissing | Found::Copy(_) => None,
             };
             let text = match recorded {
                 Some(recorded) => serde_json::to_string(&recorded).ok(),

@@ -11,6 +11,7 @@ use crate::support::{
     hibernation::{Hibernation, asleep, of, woken},
     hold::{held, untouched},
     kubectl::{exported, file},
+    release::torpor,
     scene::Scene,
     wait, workload,
 };
@@ -114,16 +115,18 @@ async fn restored_under_a_hibernation_that_is_awake_by_now_it_wakes() {
 }
 
 #[tokio::test]
-async fn restored_into_another_namespace_it_is_released_though_its_holder_lives_in_the_first() {
+async fn restored_into_another_namespace_it_is_released_by_a_person_though_its_holder_lives_in_the_first()
+ {
     let first = Scene::create("backup-first").await;
     first.deploy("worker", 1).await;
     asleep(&first, of("worker", json!({}))).await;
-    let mut workload = exported(&first, "deployment/worker");
-    let second = Scene::impatient("backup-second").await;
-    workload["metadata"]["namespace"] = json!(second.namespace.name);
-    second.kubectl(&["create", "--filename", &file(&second, &workload)]);
-    let deployments: Api<Deployment> = second.namespace.api();
-    let back = |worker: &Deployment| untouched(worker) && workload::replicas(worker) == 1;
-    wait::until(&deployments, "worker", "awake", back).await;
+    let mut exported = exported(&first, "deployment/worker");
+    let second = Scene::create("backup-second").await;
+    exported["metadata"]["namespace"] = json!(second.namespace.name);
+    second.kubectl(&["create", "--filename", &file(&second, &exported)]);
+    torpor(&second, &["deployment/worker"]).success();
+    let worker = second.deployment("worker").await;
+    assert!(untouched(&worker));
+    assert_eq!(workload::replicas(&worker), 1);
     assert!(held(&first.deployment("worker").await));
 }

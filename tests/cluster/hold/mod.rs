@@ -2,6 +2,7 @@
 
 mod admission;
 mod backup;
+mod copies;
 mod foreign;
 mod hand_back;
 mod helm;
