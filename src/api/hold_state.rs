@@ -96,7 +96,7 @@ pub struct Attempt {
     /// `ended` is the result of the Job. It is absent while the Job may be running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<AttemptEnd>,
-    /// `message` is the error of a failed Job.
+    /// `message` is the error of a failed Job. While the next preflight runs, it is the error of the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// `retryAt` is the earliest time of the next attempt after a failure.
@@ -169,6 +169,10 @@ pub struct Counts {
 pub struct Preflight {
     /// `attempt` is the Job of the dry run.
     pub attempt: Attempt,
+    /// `passedAt` is the time at which the dry run last passed. The operator repeats the dry run every
+    /// day, and before a hibernation if it is older than an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_at: Option<Time>,
     /// `tables` is the number of tables that the truncation would empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<i32>,

@@ -107,20 +107,30 @@ impl Draft<'_> {
         };
         let attempt = &preflight.attempt;
         let said = attempt.message.as_deref().unwrap_or_default();
-        let (passed, reason, message) = match (attempt.ended, standing) {
+        let passed =
+            preflight.tables.zip(preflight.rows).map_or(String::new(), |(tables, rows)| {
+                format!(
+                    "a truncation would empty {} with about {}",
+                    counted(tables.into(), "table"),
+                    counted(rows, "row")
+                )
+            });
+        let (is_passed, reason, message) = match (attempt.ended, standing) {
             _ if attempt.settings != database.digest => {
                 let message = "spec.database has changed; the preflight runs after the wake";
                 (None, Reason::Changed, message)
             }
-            (Some(AttemptEnd::Succeeded), _) => (Some(true), Reason::Passed, ""),
+            (Some(AttemptEnd::Succeeded), _) => (Some(true), Reason::Passed, passed.as_str()),
             (Some(AttemptEnd::Refused), _) => (Some(false), Reason::Refused, said),
             (Some(AttemptEnd::Failed), _) => (Some(false), Reason::Failed, said),
+            // The last result stays readable while the next attempt runs.
+            (None, _) if !said.is_empty() || preflight.passed_at.is_some() => return,
             (None, Standing::Stalled { reason, message }) => {
                 (Some(false), reason.clone(), message.as_str())
             }
-            (None, _) => (None, Reason::Running, ""),
+            (None, _) => (None, Reason::Running, "the Job of the preflight runs"),
         };
-        conditions.set(PREFLIGHT_PASSED, passed, &reason, message);
+        conditions.set(PREFLIGHT_PASSED, is_passed, &reason, message);
     }
 
     /// Where the spec names no database, only a truncation that was begun before is reported.
@@ -138,7 +148,9 @@ impl Draft<'_> {
             (Some(EpisodeTruncation::Done), done) => {
                 (Reason::Done, done.as_ref().map(freed).unwrap_or_default())
             }
-            (Some(EpisodeTruncation::Pending), _) => (Reason::Pending, String::new()),
+            (Some(EpisodeTruncation::Pending), _) => {
+                (Reason::Pending, "the tables are truncated once everything is down".to_owned())
+            }
             (Some(EpisodeTruncation::NotAsked), _) => {
                 let message = "only a person's change of spec.state truncates, unless \
                                spec.database.truncate.automatic is true";

@@ -6,7 +6,8 @@ use serde_json::json;
 use crate::api::hibernation::{OnDelete, Phase};
 use crate::api::hold_state::{AttemptEnd, EpisodeTruncation};
 use crate::api::schedule::DesiredState;
-use crate::hibernation::test_world::World;
+use crate::hibernation::test_world::{World, emptying};
+use crate::transition::test_world::deployment;
 
 /// Asks for something else while the truncation's Job runs.
 type Change = fn(&mut World);
@@ -120,4 +121,28 @@ fn a_failure_that_the_job_tries_again_is_not_its_end() {
     world.after(1);
     let ended = world.episode().attempt.as_ref().and_then(|attempt| attempt.ended);
     assert_eq!(ended, Some(AttemptEnd::Succeeded));
+}
+
+/// Returns the number of the last preflight.
+fn preflights(world: &World) -> i32 {
+    world.status.database.preflight.as_ref().map_or(0, |preflight| preflight.attempt.number)
+}
+
+#[test]
+fn the_preflight_is_repeated_daily_and_before_a_hibernation_if_it_is_older_than_an_hour() {
+    let mut world = World::new(emptying(json!({})), [deployment("worker", 2)]);
+    world.ask(DesiredState::Awake);
+    assert_eq!(preflights(&world), 1);
+    world.after(24 * 3600 - 1);
+    assert_eq!(preflights(&world), 1);
+    world.after(1);
+    assert_eq!(preflights(&world), 2);
+    world.now += jiff::SignedDuration::from_secs(3599);
+    world.ask(DesiredState::Hibernated);
+    assert_eq!((preflights(&world), world.replicas("worker")), (2, 0), "it is fresh");
+    world.ask(DesiredState::Awake);
+    world.after(1);
+    world.now += jiff::SignedDuration::from_hours(1);
+    world.ask(DesiredState::Hibernated);
+    assert_eq!((preflights(&world), world.replicas("worker")), (3, 0));
 }

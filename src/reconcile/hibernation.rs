@@ -5,12 +5,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::kind::{Common, InvalidSpec, Managed};
 use crate::api::deals::DealsStatus;
 use crate::api::event::Event;
-use crate::api::hibernation::{Hibernation, HibernationStatus};
+use crate::api::hibernation::{Hibernation, HibernationStatus, Phase};
 use crate::api::hold_state::{DatabaseState, HoldState};
 use crate::hibernation::validate::{Valid, validate};
 use crate::hibernation::{plan, status};
 use crate::metrics::{Metrics, ObjectKind};
 use crate::schedule::Resolved;
+use crate::transition::DAILY;
 use crate::transition::attempt::{CLOCK_MARGIN, TIME_LIMIT};
 use crate::transition::plan::{Input, Plan};
 use crate::transition::spec::Spec;
@@ -61,12 +62,12 @@ impl Managed for Hibernation {
         status.phase.map(|phase| format!("{phase:?}"))
     }
 
-    fn next_change(
-        valid: &Valid,
-        _status: &HibernationStatus,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        Resolved::at(&valid.basis, valid.override_.as_ref(), now).next.map(|next| next.at)
+    fn next_change(valid: &Valid, status: &HibernationStatus, now: Timestamp) -> Option<Timestamp> {
+        let next = Resolved::at(&valid.basis, valid.override_.as_ref(), now).next;
+        let awake = status.phase == Some(Phase::Awake) && valid.hold.database.is_some();
+        let preflight = status.database.preflight.as_ref().filter(|_| awake);
+        let again = preflight.and_then(|preflight| Some(preflight.passed_at.as_ref()?.0 + DAILY));
+        next.map(|next| next.at).into_iter().chain(again).min()
     }
 
     fn events(before: &HibernationStatus, after: &HibernationStatus) -> Vec<Event> {

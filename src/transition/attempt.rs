@@ -17,8 +17,8 @@ pub const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(30);
 pub enum Progress {
     /// Its Job does not exist, or was not observed: it is not created yet, or deleted.
     Missing,
-    /// Its Job runs, or waits to start; with the kubelet's reason and message where its container waits.
-    Running(Option<(String, String)>),
+    /// Its Job runs, or waits to start.
+    Running,
     /// It has ended.
     Ended {
         /// How it ended.
@@ -50,7 +50,7 @@ pub fn progress(attempt: &Attempt, job: Option<&JobView>, now: Timestamp) -> Pro
             report: None,
         };
     }
-    if job.exists { Progress::Running(job.waiting.clone()) } else { Progress::Missing }
+    if job.exists { Progress::Running } else { Progress::Missing }
 }
 
 /// Returns whether an attempt can't commit any more, even if its Job still runs or is created late.

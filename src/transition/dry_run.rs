@@ -7,6 +7,7 @@ use super::plan::{HoldInput, Next, Transition};
 use super::role::Role;
 use super::standing::{counted, few};
 use super::step::{Step, StepName};
+use super::truncation::DAILY;
 use crate::api::hold_state::EpisodeTruncation::{NotAsked, Pending};
 use crate::api::reason::Reason;
 use crate::hold::lever::{RESTART, segments};
@@ -31,7 +32,7 @@ pub fn dry_run(input: HoldInput, asleep: bool) -> (Transition, Vec<String>) {
 impl Draft<'_> {
     /// Runs the preflight and looks for obstacles.
     fn check(&mut self) {
-        match self.preflight() {
+        match self.preflight(DAILY) {
             Step::Blocked { reason, message } => self.stall(reason, message),
             Step::Wait(objects) => self.progress(Reason::Preflight, few(&objects)),
             _ => {}

@@ -33,4 +33,5 @@ pub use down::{Begin, down};
 pub use dry_run::dry_run;
 pub use serving::not_serving;
 pub use step::waiting_at;
+pub use truncation::DAILY;
 pub use wake::{keep, rest, up};

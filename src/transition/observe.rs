@@ -103,6 +103,8 @@ pub struct JobView {
     pub terminated: Vec<(i32, String)>,
     /// Why a container does not start.
     pub waiting: Option<(String, String)>,
+    /// The scheduler's reason why its newest pod has no node.
+    pub unscheduled: Option<String>,
 }
 
 /// Reads from one namespace.
@@ -277,6 +279,12 @@ impl Reader {
         }
         let mut pods = pods.items;
         pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
+        let conditions = pods.last().and_then(|pod| pod.status.as_ref()?.conditions.as_ref());
+        let unscheduled = conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+        view.unscheduled = unscheduled.and_then(|condition| condition.message.clone());
         for state in pods
             .into_iter()
             .filter_map(|pod| pod.status?.container_statuses)

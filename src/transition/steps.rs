@@ -11,6 +11,7 @@ use super::role::{Role, Written};
 use super::spec::{ConfigEntry, Target};
 use super::standing::few;
 use super::step::{Step, StepName};
+use super::truncation::FRESH;
 use crate::api::database::Truncate;
 use crate::api::hold_state::EpisodeTruncation;
 use crate::api::reason::Reason;
@@ -102,13 +103,14 @@ impl Draft<'_> {
         let pending = self.state.episode.as_ref().is_some_and(|episode| {
             episode.truncation == EpisodeTruncation::Pending && episode.attempt.is_none()
         });
+        let holds = self.roles.iter().any(|(subject, _)| self.holds(subject));
         if pending {
-            match self.preflight() {
+            match self.preflight(if holds { SignedDuration::MAX } else { FRESH }) {
                 Step::Done => {}
                 other => return other,
             }
         }
-        if self.roles.iter().any(|(subject, _)| self.holds(subject)) {
+        if holds {
             return Step::Done;
         }
         if let Some(step) = self.obstacle() {

@@ -16,12 +16,18 @@ use crate::api::hold_state::{
 use crate::api::reason::Reason;
 use crate::truncate::report::Report;
 
+/// The age up to which a preflight counts before the first hold.
+pub(super) const FRESH: SignedDuration = SignedDuration::from_hours(1);
+/// The age at which the preflight of an awake object is repeated: keys, privileges and Secrets change without it.
+pub const DAILY: SignedDuration = SignedDuration::from_hours(24);
+
 /// Tables in the status.
 const LARGEST: usize = 10;
 
 impl Draft<'_> {
-    /// Runs the preflight: the dry run of the truncation. It runs whenever `spec.database` changes.
-    pub(super) fn preflight(&mut self) -> Step {
+    /// Runs the preflight: the dry run of the truncation. It runs whenever `spec.database` changes, and again
+    /// where it passed longer ago than `longest`.
+    pub(super) fn preflight(&mut self, longest: SignedDuration) -> Step {
         let Some(database) = &self.input.spec.database else {
             let earlier = self.database.preflight.take();
             self.actions.extend(earlier.map(|p| Action::DeleteJob(p.attempt.job)));
@@ -35,15 +41,27 @@ impl Draft<'_> {
                 self.actions.extend(earlier.map(|attempt| Action::DeleteJob(attempt.job)));
                 Preflight {
                     attempt: self.attempt(database, Purpose::Preflight, number),
+                    passed_at: None,
                     tables: None,
                     rows: None,
                     bytes: None,
                 }
             }
         };
+        let now = self.input.now;
+        let old = |at: &Time| now.duration_since(at.0) >= longest;
+        if preflight.attempt.ended == Some(AttemptEnd::Succeeded)
+            && preflight.passed_at.as_ref().is_none_or(old)
+        {
+            preflight.attempt =
+                self.attempt(database, Purpose::Preflight, preflight.attempt.number);
+        }
         let seen = self.input.observed.preflight.as_ref();
         let (step, report) =
             self.pursue(database, Purpose::Preflight, &mut preflight.attempt, seen);
+        if step == Step::Done && preflight.passed_at.as_ref().is_none_or(old) {
+            preflight.passed_at = Some(Time(now));
+        }
         if let Some(report) = report {
             preflight.tables = Some(clamp(report.totals.tables));
             preflight.rows = Some(clamp(report.totals.rows));
@@ -120,7 +138,7 @@ impl Draft<'_> {
                     attempt.message = Some(message);
                 }
             }
-            Progress::Running(_) | Progress::Missing => {}
+            Progress::Running | Progress::Missing => {}
         }
         if !job.finished && !job.suspended && !job.deleting {
             self.actions.push(Action::SuspendJob(job.name.clone()));
@@ -167,9 +185,10 @@ impl Draft<'_> {
                     let blocked = |(reason, message)| Step::Blocked { reason, message };
                     return (failed.map_or(Step::Act, blocked), None);
                 }
-                Progress::Running(waiting) => return (running(attempt, waiting), None),
+                Progress::Running => return (running(attempt, seen), None),
                 Progress::Ended { end, message, report } => {
                     attempt.ended = Some(end);
+                    attempt.message = None;
                     if end != AttemptEnd::Succeeded {
                         attempt.message = Some(message);
                         attempt.retry_at = Some(Time(retry_at(end, attempt.number, now)));
@@ -198,7 +217,9 @@ impl Draft<'_> {
             if attempt.ended == Some(AttemptEnd::Refused) && purpose == Purpose::Truncation {
                 self.actions.push(Action::DeleteJob(attempt.job.clone()));
             }
-            *attempt = self.attempt(database, purpose, attempt.number);
+            // The last error stays readable while the next attempt runs.
+            let message = attempt.message.take().filter(|_| attempt.settings == database.digest);
+            *attempt = Attempt { message, ..self.attempt(database, purpose, attempt.number) };
             self.actions.push(Action::CreateJob(attempt.clone(), purpose));
             return (Step::Act, None);
         }
@@ -296,13 +317,21 @@ impl Draft<'_> {
 }
 
 /// Returns how a Job stands that has not finished. A container that can't start needs a person.
-fn running(attempt: &Attempt, waiting: Option<(String, String)>) -> Step {
+fn running(attempt: &Attempt, job: Option<&JobView>) -> Step {
+    let waiting = job.and_then(|job| job.waiting.clone());
     match waiting {
         Some((reason, message)) if reason != "ContainerCreating" && reason != "PodInitializing" => {
             let message = format!("Job {} can't start: {message}", attempt.job);
             Step::Blocked { reason: Reason::Container(reason), message }
         }
-        _ => Step::Wait(vec![format!("Job {} is running", attempt.job)]),
+        _ if job.is_some_and(|job| job.pods == 0) => {
+            let message = "has no pod yet: a quota or a policy may reject it; its Events say so";
+            Step::Wait(vec![format!("Job {} {message}", attempt.job)])
+        }
+        _ => match job.and_then(|job| job.unscheduled.as_ref()) {
+            Some(why) => Step::Wait(vec![format!("the pod of Job {} waits: {why}", attempt.job)]),
+            None => Step::Wait(vec![format!("Job {} is running", attempt.job)]),
+        },
     }
 }
 

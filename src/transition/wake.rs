@@ -9,6 +9,7 @@ use super::plan::{Action, HoldInput, Next, Place, Transition};
 use super::role::Written;
 use super::standing::few;
 use super::step::{Step, StepName};
+use super::truncation::DAILY;
 use crate::api::reason::Reason;
 use crate::api::workload::MissedRuns;
 use crate::hold::plan::{Decision, mark_kept};
@@ -159,7 +160,7 @@ impl Draft<'_> {
             self.actions.push(Action::RemoveFinalizer);
         }
         if !self.input.deleting {
-            match self.preflight() {
+            match self.preflight(DAILY) {
                 Step::Done => {
                     if let Some(outcome) = self.obstacle().or_else(|| self.unaccounted()) {
                         self.at("Preflight", outcome);
@@ -173,8 +174,10 @@ impl Draft<'_> {
                 }
             }
         }
-        // No step is under way: the preflight only tells a person in time.
-        self.state.step = None;
+        // No step is under way; but a preflight that never passes needs a person after the deadline.
+        if !matches!(self.next, Next::Wait(_)) {
+            self.state.step = None;
+        }
         self.roles = Vec::new();
     }
 
