@@ -15,6 +15,8 @@ LABEL org.opencontainers.image.title="Torpor" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+# What `torpor --version` and the User-Agent say.
+ENV TORPOR_REVISION="${REVISION}"
 COPY torpor /torpor
 USER 65532:65532
 ENTRYPOINT ["/torpor"]

@@ -1,7 +1,7 @@
 # `make help` lists the targets. Rust (rustup) and Go must be installed; the scripts install the rest when they need it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build docs crds image lint deny test break test-unit bench bench-hold bench-schedule cluster-test demo demo-maintenance clean
+.PHONY: help build docs crds image chart lint deny test break test-unit bench bench-hold bench-schedule cluster-test demo demo-maintenance clean
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -9,22 +9,30 @@ help: ## Lists the targets
 build: ## Builds the torpor command (cargo run -- ARGUMENTS runs it)
 	cargo build --locked
 
-crds: ## Writes crds/ anew from src/api/
+crds: ## Writes crds/, and its copy in the chart, anew from src/api/
 	cargo run --locked --quiet -- crd hibernations > crds/hibernations.yaml
 	cargo run --locked --quiet -- crd maintenancewindows > crds/maintenancewindows.yaml
+	cp crds/*.yaml charts/torpor/files/crds/
 
-docs: ## Writes docs/{conditions,truncate-cases,bad-input}.md anew from the code and the answers that the tests get
+docs: ## Writes docs/{metrics,conditions,truncate-cases,bad-input}.md and the chart's README.md anew from the code and the answers that the tests get
+	hack/chart docs
 	hack/packages postgresql-15 pgbouncer openssl
+	TORPOR_WRITE_DOCS=1 cargo test --locked --lib metrics::
 	TORPOR_WRITE_DOCS=1 cargo test --locked --test local -- conditions:: truncate::
 	TORPOR_WRITE_DOCS=1 hack/test --test cluster what_cannot_be_is_refused
 
 image: ## Builds the image localhost/torpor:dev into torpor.tar
 	hack/image localhost/torpor:dev torpor.tar
 
-lint: ## Checks format, lints, shell scripts, licences and sources of dependencies
+chart: ## Tests the Helm chart, as far as that needs no cluster
+	hack/chart lint
+	hack/chart test
+
+lint: ## Checks format, lints, shell scripts, the chart, licences and sources of dependencies
 	cargo fmt --all --check
 	hack/cargo lint "Lints (4 minutes on two cores, 1 if dependencies are kept)" clippy --locked --workspace --all-targets -- --deny warnings
 	hack/lint-shell
+	hack/chart lint
 	hack/deny
 
 test: ## Builds everything, sets up a cluster, and runs all tests

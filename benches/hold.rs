@@ -219,7 +219,7 @@ impl Operator {
             .args(["run", "--image", "none.invalid/torpor", "--admin-address", "127.0.0.1:0"])
             .args(["--lease-namespace", "default", "--log-level", "warn"])
             .args(arguments)
-            // As `deploy/deployment.yaml` has it.
+            // As the Deployment of the chart has it.
             .env("MALLOC_ARENA_MAX", "1")
             .stdout(Stdio::null())
             .spawn()

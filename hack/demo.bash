@@ -64,7 +64,7 @@ kube() { kubectl --namespace "$app" "$@"; }
 # pods SELECTOR: how many run.
 pods() { kube get pods --selector "$1" --field-selector status.phase=Running --no-headers 2> /dev/null | wc -l; }
 
-build_cluster() { hack/cluster/cluster build --without-helm; }
+build_cluster() { hack/cluster/cluster build; }
 
 # In one build, so that all dependencies are compiled once.
 build_images() {
@@ -75,7 +75,7 @@ start_own_cluster() {
   local image=$scratch/image.tar folder name size
   section "A cluster of its own: one node with real pods, and a PostgreSQL"
   together build_cluster build_images
-  quietly hack/cluster/cluster up --without-helm --name "$cluster"
+  quietly hack/cluster/cluster up --name "$cluster"
   eval "$(hack/cluster/cluster env --name "$cluster")"
   good "it is up"
   folder=$(hack/binaries release)
@@ -106,26 +106,15 @@ use_external_cluster() {
   say "application  $app_image"
 }
 
-# As deploy/ has it; but in somebody's cluster without a right that reaches beyond the two namespaces.
+# By the chart; but in somebody's cluster without a right or a policy that reaches beyond the two namespaces, and without touching
+# definitions that are there.
 install_operator() {
-  quietly kubectl apply --server-side --filename crds/
-  quietly kubectl wait --for condition=Established --timeout 1m \
-    customresourcedefinition/hibernations.torpor.dev customresourcedefinition/maintenancewindows.torpor.dev
-  if [[ $external == false ]]; then
-    quietly kubectl apply --server-side --kustomize deploy
-    return
+  local values=(--set "image.repository=${operator_image%:*},image.tag=${operator_image##*:}")
+  if [[ $external == true ]]; then
+    values+=(--set "watchNamespaces={$app},rbac.aggregateClusterRoles=false,admissionPolicy.enabled=false")
+    [[ $had_definitions == false ]] || values+=(--set crds.enabled=false)
   fi
-  {
-    # The rules of its ClusterRole in a Role (which can have none on URLs), its lease, and its tokens.
-    sed '/^---/q' deploy/rbac.yaml | sed -e 's/^kind: ClusterRole$/kind: Role/' -e "s/^  name: torpor$/&\n  namespace: $app/" \
-      -e '/^- nonResourceURLs:/,/^  verbs:/d'
-    awk 'BEGIN { RS = ORS = "---\n" } /name: torpor-(lease|token)/' deploy/rbac.yaml
-    cat deploy/service-account.yaml
-    echo ---
-    sed "s/args: \[run\]/args: [run, --watch-namespace=$app]/" deploy/deployment.yaml
-  } | sed -e "s|localhost/torpor:dev|$operator_image|" -e "s/torpor-system/$system/" > "$scratch/operator.yaml"
-  quietly kubectl apply --filename "$scratch/operator.yaml"
-  quietly kube create rolebinding torpor --role torpor --serviceaccount "$system:torpor"
+  quietly helm install torpor charts/torpor --namespace "$system" "${values[@]}" --wait --timeout 2m
 }
 
 clean_up() {
@@ -151,6 +140,7 @@ clean_up() {
 remove_from_external_cluster() {
   say "removing the namespaces $app and $system"
   kubectl delete namespace "$app" --ignore-not-found > /dev/null || true
+  helm uninstall torpor --namespace "$system" --ignore-not-found > /dev/null || true
   kubectl delete namespace "$system" --ignore-not-found > /dev/null || true
   [[ $had_definitions == true ]] || kubectl delete --filename crds/ --ignore-not-found > /dev/null || true
 }
@@ -164,7 +154,9 @@ set_up() {
   case ${CLUSTER-} in
     '') ;;
     external)
-      [[ -n ${IMAGE-} ]] || fail "CLUSTER=external needs IMAGE=..., an image of the operator that the cluster can pull"
+      [[ -n ${IMAGE-} ]] || fail "CLUSTER=external needs IMAGE=REPOSITORY:TAG, an image of the operator that the cluster can pull"
+      [[ ${IMAGE##*/} == *:* ]] || fail "IMAGE needs a tag: REPOSITORY:TAG"
+      command -v helm > /dev/null || fail "helm is missing"
       external=true system=torpor-demo
       how_to_end="kubectl delete namespace $app, then $system"
       ;;
@@ -173,11 +165,12 @@ set_up() {
   trap clean_up EXIT
   if [[ $external == true ]]; then use_external_cluster; else start_own_cluster; fi
 
-  section "The operator, from plain manifests: kubectl apply --filename crds/ and --kustomize deploy"
+  section "The operator: helm install torpor charts/torpor"
   ! kubectl get customresourcedefinition hibernations.torpor.dev > /dev/null 2>&1 || had_definitions=true
   made_namespaces=true
   quietly kubectl create namespace "$app"
-  [[ $external == false ]] || quietly kubectl create namespace "$system"
+  quietly kubectl create namespace "$system"
+  quietly kubectl label namespace "$system" pod-security.kubernetes.io/enforce=restricted
   install_operator
   quietly kubectl --namespace "$system" rollout status deployment/torpor --timeout 2m
   good "deployment/torpor is ready"

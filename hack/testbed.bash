@@ -1,10 +1,11 @@
 # shellcheck shell=bash
 # The ground of all tests: a cluster with the images of what is tested. Sourced by hack/test and hack/break.
 #
-# KEEP=1 leaves the cluster up, for the next run to go on with: hack/cluster/cluster down --name torpor-test ends it.
+# KEEP=1 leaves the cluster up, for the next run to go on with: hack/cluster/cluster down --name torpor-test ends it. CLUSTER_NAME
+# names another cluster.
 . hack/progress.bash
 
-readonly cluster=torpor-test
+readonly cluster=${CLUSTER_NAME:-torpor-test}
 
 section() { printf '\n== %s (after %d s)\n\n' "$*" "$SECONDS"; }
 

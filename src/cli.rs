@@ -9,11 +9,14 @@ use crate::api::{Hibernation, MaintenanceWindow};
 use crate::bridge::{self, BridgeArgs};
 use crate::operator::run::{self, RunArgs};
 use crate::release::{self, ReleaseArgs};
+use crate::self_test::{self, SelfTestArgs};
 use crate::truncate;
+use crate::uninstall_check::{self, UninstallCheckArgs};
+use crate::version;
 
 /// Kubernetes operator that takes workloads down without breaking a promise, and restores them exactly
 #[derive(Debug, Parser)]
-#[command(name = "torpor", version, about, max_term_width = 100)]
+#[command(name = "torpor", version = version::full(), about, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +32,10 @@ enum Command {
     Release(ReleaseArgs),
     /// Serve the Deals API for a SONM worker or a PostgreSQL database
     Bridge(BridgeArgs),
+    /// Hibernate and wake a Deployment of its own, to check that the operator works; `helm test` runs this command
+    SelfTest(SelfTestArgs),
+    /// Fail if something is held; the chart runs this command before it is uninstalled
+    UninstallCheck(UninstallCheckArgs),
     /// Print the custom resource definitions (CRDs) as YAML
     Crd {
         /// Plural name of the only definition to print. Default: all definitions
@@ -50,6 +57,8 @@ pub async fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },
+        Command::SelfTest(args) => self_test::run(args).await,
+        Command::UninstallCheck(args) => uninstall_check::run(args).await,
         Command::Crd { plural } => match definitions(plural.as_deref()) {
             Ok(text) => {
                 print!("{text}");

@@ -16,5 +16,8 @@ mod operator;
 mod reconcile;
 mod release;
 pub mod schedule;
+mod self_test;
 mod transition;
 pub mod truncate;
+mod uninstall_check;
+mod version;

@@ -92,8 +92,13 @@ impl<'a> Conditions<'a> {
 
 /// Returns reason and message of the condition `Stalled`, where it is true.
 pub fn stall_of(conditions: &[Condition]) -> Option<(&str, &str)> {
-    let stalled = conditions.iter().find(|c| c.type_ == STALLED && c.status == "True")?;
+    let stalled = true_condition(conditions, STALLED)?;
     Some((&stalled.reason, &stalled.message))
+}
+
+/// Returns the condition of this type, where it is true.
+pub fn true_condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
 /// Returns a message, cut to the length that a condition or an Event may have.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -109,7 +110,9 @@ pub struct SecretKeyRef {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.scope) || self.scope != 'All' || has(self.confirm)")
-        .message("`scope: All` also empties users and secrets: repeat the name of the database in `confirm`")
+        .message("`scope: All` also empties users and secrets: repeat the name of the database in `confirm`"),
+    validation = Rule::new("!has(self.ignorePods) || (has(self.ignorePods.matchLabels) && self.ignorePods.matchLabels.size() > 0) || (has(self.ignorePods.matchExpressions) && self.ignorePods.matchExpressions.size() > 0)")
+        .message("an empty `ignorePods` would ignore every writer: add the labels of pods that do not write")
 )]
 pub struct Truncate {
     /// `scope` selects the lists of `tables` to empty. Runtime (the default): `runtime`.
@@ -155,8 +158,14 @@ pub struct Truncate {
         .message("write a duration from 100ms to 1m, for example `10s`"))]
     pub lock_timeout: String,
 
+    /// `ignorePods` selects pods of the namespace that do not write to the database. The truncation
+    /// waits for each pod that nobody accounts for: a pod without an owner, with the labels of a
+    /// stopped workload, or with an owner that is gone. It does not wait for the pods selected here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignore_pods: Option<LabelSelector>,
+
     /// `pod` holds settings of the truncation pod: resources, node selector, tolerations, image
-    /// pull secrets and annotations.
+    /// pull secrets, annotations and labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodSettings>,
 }
@@ -171,6 +180,7 @@ impl Default for Truncate {
             schema: public(),
             tables: Tables::default(),
             lock_timeout: ten_seconds(),
+            ignore_pods: None,
             pod: None,
         }
     }
@@ -263,6 +273,9 @@ pub struct PodSettings {
     /// service mesh.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// `labels` are added to the pod, for example as a NetworkPolicy or a policy engine requires.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Bounds the maps that the rules on quantities walk: the API server refuses a definition with

@@ -104,9 +104,9 @@ reasons! {
         DryRun: "`spec.dryRun` is set: Torpor changes nothing.",
             "Read `status.plan`. Remove `dryRun` when the plan is what you want.";
         RequestFailed: "A request to the API server failed; the message names it. Torpor tries again within a minute.",
-            "If it stays, a right is often missing: compare with `deploy/rbac.yaml`. Otherwise look at the API server.";
+            "If it stays, a right is often missing: compare with `templates/rbac.yaml` of the chart. Otherwise look at the API server.";
         ReconcileFailed: "A reconcile failed; the message says why. Torpor tries again within a minute.",
-            "If it stays, a right is often missing: compare with `deploy/rbac.yaml`. Otherwise look at the API server.";
+            "If it stays, a right is often missing: compare with `templates/rbac.yaml` of the chart. Otherwise look at the API server.";
     }
 
     "Reasons that need a person": "An awake object may have them too, and be `Ready`: they say what would prevent the next hibernation." {
@@ -120,6 +120,10 @@ reasons! {
             "Install the CRDs of the operator's version: `kubectl apply --server-side -f crds/`.";
         ConfigMapNotFound: "A ConfigMap of `configMaps` does not exist.",
             "Create the ConfigMap, or correct its name. Torpor continues by itself.";
+        WorkloadNotFound: "A name in `workloads` matches nothing, and `database` is set. Everything else goes to sleep, but nothing is truncated: the workload that was meant may write.",
+            "Correct the name, or remove the entry.";
+        PossibleWriter: "A pod or workload of the namespace may still write to the database, so that nothing is truncated. The message names it and its owner.",
+            "Stop the owner, delete the pod, list the workload in `except`, or select the pod by `database.truncate.ignorePods` if it does not write.";
         ConfigMapImmutable: "The ConfigMap is immutable.",
             "Create a mutable ConfigMap, and let the workloads use it.";
         ConfigMapKeyBinary: "The key is in `binaryData`.",
@@ -134,8 +138,8 @@ reasons! {
             "Override fewer or smaller keys, or let one object hold the workload for several.";
         OriginalUnknown: "Both the annotation and the status have lost the original.",
             "Set the field to its value when awake. If that is the held value, set another value now, and the right one after the wake.";
-        WriteRejected: "The API server rejected a write or the truncation Job: a right is missing, an admission policy denies it, or `database.truncate.pod` is not valid. The message has the API server's words.",
-            "Grant the right, change the policy, or correct the setting. Torpor tries again every 15 s.";
+        WriteRejected: "The API server rejected a write or the truncation Job, or did not carry it out: a right is missing, an admission policy denies it, a webhook does not answer, or `database.truncate.pod` is not valid. The message has the API server's words.",
+            "Grant the right, change the policy, mend the webhook, or correct the setting. Torpor tries again after 5 s, then ever more rarely, at least once a minute.";
         Contested: "A field manager keeps changing a held field.",
             "Make the field manager in the message ignore the field: Argo CD with `ignoreDifferences`, Flux by leaving the field out of the manifest; pause KEDA and HPAs. Torpor tries again ever more rarely, at least every 5 minutes.";
         ProgressDeadlineExceeded: "A step takes longer than `progressDeadline`.",
@@ -216,9 +220,9 @@ reasons! {
 
     "Reasons of the market": "The server of the Deals API did not answer, or not as the contract says. Torpor stops nothing until it has, and asks again." {
         NoServiceAccount: "The operator does not know its own service account, so that it has no token to show.",
-            "Set `POD_NAMESPACE` and `POD_SERVICE_ACCOUNT` as `deploy/deployment.yaml` does. Out of a cluster, use `--service-account NAMESPACE/NAME`.";
+            "Set `POD_NAMESPACE` and `POD_SERVICE_ACCOUNT` as the Deployment of the chart does. Out of a cluster, use `--service-account NAMESPACE/NAME`.";
         TokenRefused: "The API server issues no token for that service account.",
-            "Create the service account, or grant `create` on its `serviceaccounts/token`, as `deploy/rbac.yaml` does.";
+            "Create the service account, or grant `create` on its `serviceaccounts/token`, as `templates/rbac.yaml` of the chart does.";
         ServiceNotFound: "The Service does not exist in the object's namespace.",
             "Create the Service, or correct its name.";
         ServiceUnusable: "The Service is headless or of type `ExternalName`, or does not have the port; the message says which.",
@@ -250,7 +254,7 @@ reasons! {
         BridgeNameTaken: "An object that is not Torpor's has the name of an object of the bridge.",
             "Delete or rename the object in the message.";
         KeysUnavailable: "The API server does not publish the keys by which a bridge verifies the operator's token.",
-            "Grant `get` on `/.well-known/openid-configuration` and `/openid/v1/jwks`, as `deploy/rbac.yaml` does.";
+            "Grant `get` on `/.well-known/openid-configuration` and `/openid/v1/jwks`, as `templates/rbac.yaml` of the chart does.";
         PayloadsTooLarge: "There are more orders than Torpor can keep for offering them again (900 KiB). Torpor withdraws none.",
             "Withdraw some orders by hand.";
         PayloadsUnreadable: "Somebody changed the ConfigMap with the withdrawn orders, and it does not parse.",

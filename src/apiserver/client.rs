@@ -1,6 +1,10 @@
 //! Clients of the API server. A [`permitted`] client retries a request after the `Retry-After` of a busy
 //! API server, and sends each try of a write only while this replica holds the lease.
 
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use kube::client::retry::RetryPolicy;
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config, Error};
@@ -9,6 +13,19 @@ use tower::filter::FilterLayer;
 use tower::retry::RetryLayer;
 
 use super::request::{NotPermitted, Permit};
+use crate::version;
+
+/// The timeout of a connection to the API server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Returns a configuration with the timeout of connections, and with the name and version of this program for the audit
+/// log of the API server.
+pub(crate) fn named(mut config: Config) -> Config {
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    let agent = format!("torpor/{}", version::full());
+    config.headers.extend(HeaderValue::try_from(agent).ok().map(|agent| (USER_AGENT, agent)));
+    config
+}
 
 /// The size of the queue of requests.
 const QUEUE: usize = 1024;

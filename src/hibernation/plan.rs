@@ -192,3 +192,15 @@ mod tests;
 #[cfg(test)]
 #[path = "wake_tests.rs"]
 mod wake_tests;
+
+#[cfg(test)]
+#[path = "writers_tests.rs"]
+mod writers_tests;
+
+#[cfg(test)]
+#[path = "truncation_tests.rs"]
+mod truncation_tests;
+
+#[cfg(test)]
+#[path = "failure_tests.rs"]
+mod failure_tests;

@@ -14,7 +14,7 @@ use crate::hold::record::Holder;
 use crate::schedule::Basis;
 use crate::transition::job::Purpose;
 use crate::transition::observe::{JobView, Observed, PodView, Pods};
-use crate::transition::plan::{Action, Contest, Next, Plan, PlanMemory};
+use crate::transition::plan::{Action, FailedWrite, Next, Plan, PlanMemory};
 use crate::transition::test_world::{deployment, merge, subject, write};
 
 /// A namespace, an object in it, and what an operator remembers.
@@ -29,11 +29,14 @@ pub(crate) struct World {
     pub(crate) plans: u32,
     pub(crate) objects: Vec<Value>,
     pub(crate) pods: Vec<PodView>,
+    pub(crate) replica_sets: Vec<Value>,
+    pub(crate) jobs: Vec<Value>,
     /// The truncation's Job.
     pub(crate) job: JobView,
     /// Truncation Jobs, in the order of their creation.
     pub(crate) created: Vec<String>,
     pub(crate) deleted: Vec<String>,
+    pub(crate) suspended: Vec<String>,
 }
 
 impl World {
@@ -49,9 +52,12 @@ impl World {
             plans: 0,
             objects: objects.into_iter().collect(),
             pods: Vec::new(),
+            replica_sets: Vec::new(),
+            jobs: Vec::new(),
             job: JobView::default(),
             created: Vec::new(),
             deleted: Vec::new(),
+            suspended: Vec::new(),
         }
     }
 
@@ -113,7 +119,14 @@ impl World {
         let planned = if planned.next == Next::ObservePods {
             let (began, complete) = (self.now, self.now);
             let running = self.pods.clone();
-            observed.pods = Some(Pods { began, complete, running, ..Pods::default() });
+            observed.pods = Some(Pods {
+                began,
+                complete,
+                running,
+                replica_sets: self.replica_sets.iter().map(subject).collect(),
+                jobs: self.jobs.iter().map(subject).collect(),
+                controllers: Some(observed.workloads.clone()),
+            });
             self.planned(&observed)
         } else {
             planned
@@ -160,6 +173,10 @@ impl World {
                     self.deleted.push(job.clone());
                     self.job = JobView::default();
                 }
+                Action::SuspendJob(job) => {
+                    self.suspended.push(job.clone());
+                    self.job.suspended = true;
+                }
                 Action::CreateJob(..) | Action::DeleteJob(_) => {}
                 Action::MarkKept(subject) => {
                     let Decision::Write(write) = mark_kept(subject, &self.holder) else {
@@ -193,15 +210,9 @@ impl World {
 
     /// The API server says no to each write of an object, for now.
     pub(crate) fn reject(&mut self, name: &str) {
-        let contest = Contest {
-            count: 0,
-            last: self.now,
-            quiet_until: self.now + SignedDuration::from_hours(1),
-            manager: String::new(),
-            said: String::new(),
-            rejected: Some("no".to_owned()),
-        };
-        self.memory.contests.insert(format!("uid-of-{name}"), contest);
+        let retry_at = self.now + SignedDuration::from_hours(1);
+        let failed = FailedWrite { tries: 1, retry_at, answer: "no".to_owned(), altered: false };
+        self.memory.failures.insert(format!("uid-of-{name}"), failed);
     }
 
     pub(crate) fn episode(&self) -> &Episode {

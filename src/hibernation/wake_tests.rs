@@ -143,7 +143,6 @@ fn a_contest_holds_no_wake_up() {
         last: world.now,
         quiet_until: world.now + SignedDuration::from_mins(5),
         manager: "keda".to_owned(),
-        rejected: None,
     };
     world.memory.contests.insert("uid-of-worker".to_owned(), contest);
     world.ask(DesiredState::Awake);
@@ -253,7 +252,7 @@ fn what_cannot_be_marked_as_kept_is_waited_for_until_the_deadline() {
         assert!(matches!(plan.next, Next::Wait(_)), "torn: {torn}");
         world.after(598);
         assert!(world.finalizer, "torn: {torn}");
-        world.memory.contests.clear();
+        world.memory.failures.clear();
         world.run();
         let kept = world.object("worker")["metadata"]["annotations"].to_string();
         assert!(kept.contains("kept"), "torn: {torn}: {kept}");

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::lever;
+use super::record::{ANNOTATION, LABEL};
 use crate::apiserver::request::MANAGER;
 
 /// An owner of a field, as an entry of managedFields identifies it.
@@ -97,6 +98,14 @@ pub fn handed_back<'a>(
     version: &str,
 ) -> Vec<ManagedFieldsEntry> {
     let mut result = entries.to_vec();
+    // The marks: admission may have stripped them, and their owner stays.
+    for entry in result.iter_mut().filter(|entry| is_torpors(entry)) {
+        if let Some(fields) = &mut entry.fields_v1 {
+            for (map, mark) in [("annotations", ANNOTATION), ("labels", LABEL)] {
+                remove(&mut fields.0, &["metadata", map, mark].map(|name| format!("f:{name}")));
+            }
+        }
+    }
     for (pointer, former) in fields {
         for entry in result.iter_mut().filter(|entry| is_torpors(entry)) {
             if let Some(fields) = &mut entry.fields_v1 {

@@ -80,7 +80,7 @@ impl fmt::Display for Foreign {
 }
 
 /// Returns a value as a message shows it: a text is quoted and shortened.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{:?}", text.chars().take(LONGEST).collect::<String>()),
         value => value.to_string(),

@@ -153,6 +153,15 @@ fn escape(segment: &str) -> String {
     segment.replace('~', "~0").replace('/', "~1")
 }
 
+/// Returns the value that the API server sets where a lever is absent.
+pub(crate) fn default(pointer: &str) -> Option<Value> {
+    match pointer {
+        "/spec/replicas" => Some(json!(1)),
+        "/spec/suspend" => Some(json!(false)),
+        _ => None,
+    }
+}
+
 /// Returns the field that managedFields list for a lever: the whole node selector for a lever in it,
 /// because it is atomic (`x-kubernetes-map-type`); else the lever itself.
 pub(crate) fn owned_field(pointer: &str) -> &str {

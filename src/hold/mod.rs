@@ -3,9 +3,12 @@
 //! One write takes a hold: it sets the held value, an annotation that records the original value, and a
 //! label that is the digest of the annotation. The original value is therefore recorded at every moment.
 
+pub(crate) mod answer;
+pub(crate) mod describe;
 pub(crate) mod fields;
 pub(crate) mod foreign;
 pub mod lever;
+mod patch;
 pub(crate) mod plan;
 pub mod record;
 pub(crate) mod refusal;

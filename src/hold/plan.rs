@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::fields::{self, Owner};
 use super::foreign::Foreign;
-use super::lever::{self, Kind};
-use super::record::{ANNOTATION, Found, Held, Holder, Holding, LABEL, MAX_BYTES, Record};
+use super::lever::{self, CONFIG_MAP, Kind};
+use super::patch::patch;
+use super::record::{Found, Held, Holder, Holding, MAX_BYTES, Record};
 use super::refusal::Refusal;
 use super::status_record::{Lever, StatusRecord};
 use super::subject::{Subject, View};
@@ -27,6 +28,16 @@ pub struct Desired<'a> {
     pub wants: &'a BTreeMap<String, Value>,
     /// The record of this object in the status of the holder.
     pub remembered: Option<&'a StatusRecord>,
+}
+
+impl Desired<'_> {
+    /// Returns whether the status of the holder keeps the original value of a lever, so that the write that
+    /// restores it may remove the record too: if admission changes the value, and Torpor is killed before it
+    /// has put the record back, the generation still tells that the value was not restored. A ConfigMap has
+    /// no generation.
+    fn keeps(&self, kind: &Kind, pointer: &str) -> bool {
+        *kind != CONFIG_MAP && self.remembered.is_some_and(|status| status.keeps(pointer))
+    }
 }
 
 /// The write that an object needs.
@@ -55,6 +66,26 @@ pub struct Write {
     pub foreign: Vec<Foreign>,
     /// Whether the write unsuspends a CronJob, whose missed runs may have to be skipped first.
     pub unsuspends: bool,
+    /// The values of the levers in the patch; none where the patch removes the field.
+    pub values: BTreeMap<String, Option<Value>>,
+    /// The record that the patch leaves on the object; without levers where it removes the record.
+    pub record: Record,
+}
+
+impl Write {
+    /// Returns the write that sets the record of an object, and none of its levers.
+    pub(super) fn of_record(subject: &Subject, record: Record) -> Self {
+        let values = BTreeMap::new();
+        Self {
+            patch: patch(subject, &record, &values, None),
+            manager: MANAGER.to_owned(),
+            unfinished: false,
+            foreign: Vec::new(),
+            unsuspends: false,
+            values,
+            record,
+        }
+    }
 }
 
 /// Returns the decision by which the holder holds exactly the desired levers of the object.
@@ -64,6 +95,7 @@ pub fn decide(subject: &Subject, desired: &Desired) -> Decision {
             draft.take(pointer, value)?;
         }
         draft.release_the_rest();
+        draft.restore_again();
         Ok(draft)
     }) {
         Ok(draft) => draft.finish(),
@@ -81,13 +113,7 @@ pub fn mark_kept(subject: &Subject, holder: &Holder) -> Decision {
     if record == *before {
         return Decision::Unchanged;
     }
-    Decision::Write(Write {
-        patch: patch(subject, &record, BTreeMap::new(), None),
-        manager: MANAGER.to_owned(),
-        unfinished: false,
-        foreign: Vec::new(),
-        unsuspends: false,
-    })
+    Decision::Write(Write::of_record(subject, record))
 }
 
 /// Returns the decision that hands back the ownership of restored fields, whoever held them. A release
@@ -110,7 +136,7 @@ pub fn originals(subject: &Subject) -> BTreeMap<String, Option<Value>> {
 }
 
 /// A holder that holds nothing.
-fn nobody() -> Holder {
+pub(super) fn nobody() -> Holder {
     Holder { kind: String::new(), namespace: String::new(), name: String::new() }
 }
 
@@ -136,12 +162,8 @@ impl<'a> Draft<'a> {
             }
             (Found::Record(record), _) => record.clone(),
             // Both annotation and label are gone: removed by somebody, or released before a crash.
-            (Found::Nothing, Some(remembered)) if desired.wants.is_empty() => {
-                rebuilt(&remembered.still_held(subject), desired)
-            }
-            (Found::Nothing | Found::RecordMissing, Some(remembered)) => {
-                rebuilt(remembered, desired)
-            }
+            (Found::Nothing, Some(remembered)) => rebuilt(&remembered.still_held(subject), desired),
+            (Found::RecordMissing, Some(remembered)) => rebuilt(remembered, desired),
             (Found::Nothing | Found::RecordMissing, None) => Record::default(),
         };
         // Removing the annotation or the label of a held object is a foreign write, as of a lever.
@@ -196,8 +218,10 @@ impl<'a> Draft<'a> {
                 };
                 self.record.levers.insert(pointer.clone(), held);
             }
+            // Released, and held again before the original value was back.
+            Some(held) if held.is_released() && !held.is_back(&view) => {}
             // Restored, and held again before the ownership was handed back.
-            Some(held) if held.is_restored() => {
+            Some(held) if held.is_released() => {
                 if !view.ours {
                     held.owners.clone_from(&view.owners);
                 }
@@ -306,20 +330,22 @@ impl<'a> Draft<'a> {
             self.judge(&pointer, &view);
             let Some(held) = self.record.levers.get_mut(&pointer) else { continue };
             held.holders.retain(|h| h.holder != *self.desired.holder);
-            if !held.is_restored() {
+            if !held.is_released() {
                 continue;
             }
             let changes = view.value != held.original;
             if changes {
                 self.values.insert(pointer.clone(), held.original.clone());
             }
+            // The record stays until the value was observed, unless the status keeps it.
+            let confirmed_later = changes && !self.desired.keeps(self.subject.kind, &pointer);
             // A node selector is owned as a whole, and its owners may have changed.
             if lever::owned_field(&pointer) != pointer && !view.owners.is_empty() {
                 held.owners.clone_from(&view.owners);
             }
             // An absent field has no owner.
             let owned = held.original.is_some() || !held.owners.is_empty();
-            if owned && (changes || view.ours) {
+            if confirmed_later || (owned && (changes || view.ours)) {
                 self.restored.insert(pointer);
             } else {
                 self.record.levers.remove(&pointer);
@@ -327,12 +353,23 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Restores once more what was released and is not back: admission has changed the first write.
+    fn restore_again(&mut self) {
+        for (pointer, held) in self.record.levers.iter().filter(|(_, held)| held.is_released()) {
+            if !self.restored.contains(pointer) && !held.is_back(&self.view(pointer)) {
+                self.values.insert(pointer.clone(), held.original.clone());
+            }
+        }
+    }
+
     /// Returns the only former owner of all restored levers, if no other lever is left in the record: a
-    /// write by that field manager restores value and ownership at once. Only an update can be imitated; a
-    /// server-side apply would remove the fields that the write does not contain.
+    /// write by that field manager restores value and ownership at once, and removes the record. Only an
+    /// update can be imitated; a server-side apply would remove the fields that the write does not contain.
     fn sole_updater(&self) -> Option<String> {
         let mut owners = self.record.levers.iter().map(|(pointer, held)| {
-            let restored = self.restored.contains(pointer) && self.values.contains_key(pointer);
+            let restored = self.restored.contains(pointer)
+                && self.values.contains_key(pointer)
+                && self.desired.keeps(self.subject.kind, pointer);
             match held.owners.as_slice() {
                 [owner] if restored && !owner.applies() && owner.subresource.is_empty() => {
                     Some(owner.manager.clone()).filter(|manager| !manager.is_empty())
@@ -358,11 +395,11 @@ impl<'a> Draft<'a> {
         if !self.values.is_empty() || !self.restored.is_empty() {
             return (torpor, None, true);
         }
-        let returned = self.record.levers.iter().filter(|(_, held)| held.is_restored());
+        let returned = self.record.levers.iter().filter(|(_, held)| held.is_released());
         let fields = returned.map(|(pointer, held)| (pointer.as_str(), held.owners.as_slice()));
         let version = self.subject.kind.api_resource().api_version;
         let managed = fields::handed_back(&self.subject.managed_fields, fields, &version);
-        self.record.levers.retain(|_, held| !held.is_restored());
+        self.record.levers.retain(|_, held| !held.is_released());
         (torpor, Some(managed), false)
     }
 
@@ -390,18 +427,20 @@ impl<'a> Draft<'a> {
         let unsuspends = self.subject.kind.name == "CronJob"
             && self.values.get("/spec/suspend").is_some_and(|v| *v != Some(json!(true)));
         Decision::Write(Write {
-            patch: patch(self.subject, &self.record, self.values, owners),
+            patch: patch(self.subject, &self.record, &self.values, owners),
             manager,
             unfinished,
             foreign: self.foreign,
             unsuspends,
+            values: self.values,
+            record: self.record,
         })
     }
 }
 
 /// Returns the record that the status of the holder describes.
 fn rebuilt(remembered: &StatusRecord, desired: &Desired) -> Record {
-    let levers = remembered.0.iter().map(|(pointer, Lever(original, value, owners))| {
+    let levers = remembered.levers.iter().map(|(pointer, Lever(original, value, owners))| {
         let holding = Holding {
             holder: desired.holder.clone(),
             value: value.clone(),
@@ -413,69 +452,6 @@ fn rebuilt(remembered: &StatusRecord, desired: &Desired) -> Record {
         (pointer.clone(), held)
     });
     Record { levers: levers.collect() }
-}
-
-fn patch(
-    subject: &Subject,
-    record: &Record,
-    values: BTreeMap<String, Option<Value>>,
-    managed: Option<Vec<ManagedFieldsEntry>>,
-) -> Value {
-    let (annotation, label) = if record.levers.is_empty() {
-        (Value::Null, Value::Null)
-    } else {
-        let (annotation, label) = record.written();
-        (json!(annotation), json!(label))
-    };
-    let mut patch = json!({"metadata": {
-        "resourceVersion": subject.resource_version,
-        "annotations": {ANNOTATION: annotation},
-        "labels": {LABEL: label},
-    }});
-    if let Some(managed) = managed {
-        patch["metadata"]["managedFields"] = json!(managed);
-    }
-    for (pointer, value) in values {
-        set(&mut patch, &pointer, value.unwrap_or(Value::Null));
-    }
-    patch
-}
-
-/// Sets a value in a document by its JSON pointer and creates missing objects.
-fn set(document: &mut Value, pointer: &str, value: Value) {
-    let mut node = document;
-    for segment in lever::segments(pointer) {
-        if !node.is_object() {
-            *node = Value::Object(Map::new());
-        }
-        let Value::Object(map) = node else { return };
-        node = map.entry(segment).or_insert(Value::Null);
-    }
-    *node = value;
-}
-
-/// Returns the original values of an object for its status: `5`, or `KEY=value` of a ConfigMap.
-pub fn describe_originals(kind: &Kind, record: &Record) -> Option<String> {
-    let mut originals: Vec<String> = record
-        .levers
-        .iter()
-        .filter(|(pointer, _)| *pointer != lever::RESTART)
-        .map(|(pointer, held)| {
-            let value = match &held.original {
-                None => "not set".to_owned(),
-                Some(Value::String(text)) => text.clone(),
-                Some(value) => value.to_string(),
-            };
-            if kind.name == "ConfigMap" {
-                let key = lever::segments(pointer).nth(1).unwrap_or_default();
-                format!("{key}={value}")
-            } else {
-                value
-            }
-        })
-        .collect();
-    originals.sort();
-    (!originals.is_empty()).then(|| originals.join(", "))
 }
 
 #[cfg(test)]

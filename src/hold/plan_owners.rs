@@ -79,10 +79,13 @@ fn ownership_of_a_zero_that_was_scaled_is_handed_back_too() {
 #[test]
 fn a_value_that_is_set_after_the_release_is_left_alone() {
     let asleep = held(&deployment());
-    let remembered = StatusRecord::of(read(&asleep).found.record().unwrap(), &holder("a"));
+    let remembered =
+        StatusRecord::of(&read(&asleep), read(&asleep).found.record().unwrap(), &holder("a"));
     // The status still records the hold: the operator was killed, or has not reconciled since.
     for replicas in [0, 7] {
         let mut free = woken(&asleep);
+        // The release changed the spec, and so did the client.
+        free["metadata"]["generation"] = json!(3);
         free = patched(&free, &json!({"spec": {"replicas": replicas}}), "kubectl-edit");
         free["spec"]["replicas"] = json!(replicas);
         let decision = ask_with(&free, &holder("a"), &BTreeMap::new(), Some(&remembered));
@@ -121,4 +124,53 @@ fn a_node_selector_is_left_as_it_was() {
         let after = converged(&asleep, &holder("a"), &BTreeMap::new()).0;
         assert_eq!(after, before);
     }
+}
+
+#[test]
+fn a_release_that_admission_undid_before_a_crash_is_made_again() {
+    let asleep = held(&deployment());
+    let subject = read(&asleep);
+    let remembered = StatusRecord::of(&subject, subject.found.record().unwrap(), &holder("a"));
+    // The former owner wrote 5, and admission stored 0: only the annotation has changed.
+    let mut stored =
+        patched(&asleep, &json!({"spec": {"replicas": 5}}), "kubectl-client-side-apply");
+    stored["spec"]["replicas"] = json!(0);
+    stored["metadata"]["generation"] = json!(2);
+    for mark in ["annotations", "labels"] {
+        stored["metadata"].as_object_mut().unwrap().remove(mark);
+    }
+    let decision = ask_with(&stored, &holder("a"), &BTreeMap::new(), Some(&remembered));
+    assert_eq!(written(&stored, decision)["spec"]["replicas"], 5);
+    // Two more generations: the release was stored, and somebody has written 0 since.
+    stored["metadata"]["generation"] = json!(3);
+    let decision = ask_with(&stored, &holder("a"), &BTreeMap::new(), Some(&remembered));
+    assert_eq!(decision, Decision::Unchanged);
+}
+
+#[test]
+fn the_record_leaves_with_the_value_only_where_a_status_keeps_it() {
+    let asleep = held(&deployment());
+    let unrecorded = ask_with(&asleep, &holder("a"), &BTreeMap::new(), None);
+    let first = written(&asleep, unrecorded);
+    assert_eq!(first["spec"]["replicas"], 5);
+    assert!(read(&first).found.unfinished(), "{first:#}");
+    assert_eq!(written(&first, hand_back_ownership(&read(&first))), deployment());
+    // No value to restore, no write to confirm.
+    let mut zero = deployment();
+    zero["spec"]["replicas"] = json!(0);
+    let asleep = held(&zero);
+    let unrecorded = ask_with(&asleep, &holder("a"), &BTreeMap::new(), None);
+    assert_eq!(written(&asleep, unrecorded), zero);
+}
+
+#[test]
+fn a_release_is_finished_only_once_the_value_is_back() {
+    let before = replicas_by(&deployment(), 5, "argocd", "Apply", "");
+    let asleep = held(&before);
+    let mut altered = written(&asleep, ask(&asleep, &holder("a"), &BTreeMap::new()));
+    altered["spec"]["replicas"] = json!(0);
+    assert_eq!(written(&altered, hand_back_ownership(&read(&altered)))["spec"]["replicas"], 5);
+    // Held again, the value of admission is not taken for an original.
+    let again = written(&altered, ask(&altered, &holder("b"), &stop()));
+    assert_eq!(converged(&again, &holder("b"), &BTreeMap::new()).0, before);
 }

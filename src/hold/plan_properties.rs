@@ -92,7 +92,7 @@ proptest! {
                     .found
                     .record()
                     .filter(|record| record.held_by(&holder))
-                    .map(|record| StatusRecord::of(record, &holder));
+                    .map(|record| StatusRecord::of(&read(&object), record, &holder));
             }
             let expected = if holding.contains(&true) { 0 } else { deployed };
             prop_assert_eq!(&object["spec"]["replicas"], &json!(expected));

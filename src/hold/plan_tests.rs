@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::reason::Reason;
 use crate::hold::lever::{CONFIG_MAP, RESTART, WORKLOADS, key_wants, restart_wants};
+use crate::hold::record::{ANNOTATION, LABEL};
 
 fn holder(name: &str) -> Holder {
     format!("Hibernation/cornice/{name}").parse().unwrap()
@@ -148,7 +149,11 @@ fn pointers(node: &Value, at: String, into: &mut Vec<String>) {
 }
 
 fn ask(object: &Value, holder: &Holder, wants: &BTreeMap<String, Value>) -> Decision {
-    ask_with(object, holder, wants, None)
+    // As a holder whose status records its holds.
+    let subject = read(object);
+    let record = subject.found.record().filter(|_| wants.is_empty());
+    let remembered = record.map(|record| StatusRecord::of(&subject, record, holder));
+    ask_with(object, holder, wants, remembered.as_ref())
 }
 
 fn ask_with(
@@ -319,7 +324,7 @@ fn a_stale_annotation_is_never_restored_from() {
 fn the_status_record_replaces_a_removed_annotation() {
     let asleep = held(&deployment());
     let record = read(&asleep).found.record().unwrap().clone();
-    let remembered = StatusRecord::of(&record, &holder("a"));
+    let remembered = StatusRecord::of(&read(&asleep), &record, &holder("a"));
     let mut without_annotation = asleep.clone();
     without_annotation["metadata"].as_object_mut().unwrap().remove("annotations");
     let mut without_both = without_annotation.clone();
@@ -345,7 +350,7 @@ fn each_holder_heals_what_it_holds() {
     object["metadata"].as_object_mut().unwrap().remove("annotations");
     object["metadata"].as_object_mut().unwrap().remove("labels");
     for (holder, wants) in &holders {
-        let remembered = StatusRecord::of(&record, holder);
+        let remembered = StatusRecord::of(&read(&object), &record, holder);
         object = written(&object, ask_with(&object, holder, wants, Some(&remembered)));
     }
     assert_eq!(read(&object).found.record(), Some(&record));
@@ -363,7 +368,7 @@ fn an_original_that_is_recorded_nowhere_is_refused() {
 fn removing_the_annotation_of_a_held_object_is_a_foreign_write() {
     let asleep = held(&deployment());
     let record = read(&asleep).found.record().unwrap().clone();
-    let remembered = StatusRecord::of(&record, &holder("a"));
+    let remembered = StatusRecord::of(&read(&asleep), &record, &holder("a"));
     let mut damaged = asleep.clone();
     damaged["metadata"].as_object_mut().unwrap().remove("annotations");
     let foreign = |object: &Value, wants: &BTreeMap<String, Value>| match ask_with(
@@ -479,3 +484,6 @@ mod properties;
 
 #[path = "plan_owners.rs"]
 mod owners;
+
+#[path = "answer_tests.rs"]
+mod answers;

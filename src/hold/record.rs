@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::fields::Owner;
 use super::lever::{Kind, digest};
+use super::subject::View;
 
 /// The annotation with the record.
 pub const ANNOTATION: &str = "torpor.dev/hold";
@@ -37,15 +38,22 @@ pub struct Held {
     /// The owners of the field before the hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<Owner>,
-    /// The holders. The release by the last holder restores the value. Without holders the value is
-    /// restored, and the ownership of the field is still to be handed back.
+    /// The holders. The release by the last holder restores the value. Without holders the value was
+    /// written, and the ownership of the field is still to be handed back.
     pub holders: Vec<Holding>,
 }
 
 impl Held {
-    /// Returns whether the value is restored and only the ownership is still to be handed back.
-    pub(crate) fn is_restored(&self) -> bool {
+    /// Returns whether nobody holds the lever any more: the original value was written, and the ownership
+    /// is still to be handed back.
+    pub(crate) fn is_released(&self) -> bool {
         self.holders.is_empty()
+    }
+
+    /// Returns whether a released lever has its original value, or the value of another field manager. If
+    /// Torpor was the last to write the field and the value is another one, admission changed the write.
+    pub(super) fn is_back(&self, view: &View) -> bool {
+        view.value == self.original || !view.owners.is_empty()
     }
 }
 
@@ -187,7 +195,7 @@ impl Record {
 
     /// Returns whether a value is restored whose ownership is still to be handed back.
     pub(crate) fn unfinished(&self) -> bool {
-        self.levers.values().any(Held::is_restored)
+        self.levers.values().any(Held::is_released)
     }
 
     /// Returns the holdings of all levers.

@@ -6,12 +6,18 @@ use serde_json::Value;
 
 use super::fields::Owner;
 use super::record::{Holder, Record};
-use super::subject::Subject;
+use super::subject::{Subject, View};
 
-/// The original values of one object, by the JSON pointer of the lever.
+/// The original values of one object.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(transparent)]
-pub struct StatusRecord(pub BTreeMap<String, Lever>);
+pub struct StatusRecord {
+    /// The generation of the object when the status was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// The levers, by JSON pointer.
+    #[serde(flatten)]
+    pub levers: BTreeMap<String, Lever>,
+}
 
 /// One lever: its original value (null: the field was absent), its held value, and the server-side
 /// applies that owned the field.
@@ -23,21 +29,24 @@ pub struct Lever(
 );
 
 impl StatusRecord {
-    /// Returns the part of a record that concerns one holder.
-    pub fn of(record: &Record, holder: &Holder) -> Self {
-        Self(
-            record
-                .levers
-                .iter()
-                .filter_map(|(pointer, held)| {
-                    let holding = held.holders.iter().find(|h| h.holder == *holder)?;
-                    let mut owners = held.owners.clone();
-                    owners.retain(Owner::applies);
-                    let lever = Lever(held.original.clone(), holding.value.clone(), owners);
-                    Some((pointer.clone(), lever))
-                })
-                .collect(),
-        )
+    /// Returns the part of a record of an object that concerns one holder.
+    pub fn of(subject: &Subject, record: &Record, holder: &Holder) -> Self {
+        let levers = record.levers.iter().filter_map(|(pointer, held)| {
+            let holding = held.holders.iter().find(|h| h.holder == *holder)?;
+            let mut owners = held.owners.clone();
+            owners.retain(Owner::applies);
+            let lever = Lever(held.original.clone(), holding.value.clone(), owners);
+            Some((pointer.clone(), lever))
+        });
+        // A ConfigMap has no generation.
+        let generation = Some(subject.generation).filter(|generation| *generation > 0);
+        Self { generation, levers: levers.collect() }
+    }
+
+    /// Returns whether it records the original value of a lever, and the generation that tells whether the
+    /// value was restored.
+    pub(super) fn keeps(&self, pointer: &str) -> bool {
+        self.generation.is_some() && self.levers.contains_key(pointer)
     }
 
     /// Returns the levers that still have the held value, written by Torpor, for an object without
@@ -45,10 +54,16 @@ impl StatusRecord {
     /// somebody else wrote it.
     #[must_use]
     pub fn still_held(&self, subject: &Subject) -> Self {
+        // A release by a former owner's name that admission has changed back changed no field of the spec.
+        // The removal of the annotation counts as one generation of a Deployment.
+        let unchanged =
+            self.generation.is_some_and(|generation| subject.generation <= generation + 1);
         let mut remembered = self.clone();
-        remembered.0.retain(|pointer, lever| {
+        remembered.levers.retain(|pointer, lever| {
             let view = subject.levers.get(pointer);
-            view.is_some_and(|view| view.ours && view.value.as_ref() == Some(&lever.1))
+            let held =
+                |view: &View| (view.ours || unchanged) && view.value.as_ref() == Some(&lever.1);
+            view.is_some_and(held)
         });
         remembered
     }

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ManagedFieldsEntry};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector, ManagedFieldsEntry, ObjectMeta, OwnerReference,
+};
 use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::fields::{self, Owner};
 use super::lever::{self, Kind};
 use super::record::{ANNOTATION, Found, Holder, LABEL};
+use super::refusal::Refusal;
 
 /// A workload or ConfigMap.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub struct Subject {
     pub deleting: bool,
     /// The controller of the object, if any.
     pub controller: Option<Controller>,
+    /// Every owner of the object, with `controller: true` or without.
+    pub owners: Vec<Controller>,
     /// The hold, according to annotation and label.
     pub found: Found,
     /// The observed levers: those of the kind, of the record, and those that a holder desires.
@@ -44,7 +49,7 @@ pub struct Subject {
     pub facts: Facts,
 }
 
-/// The owner of an object that has `controller: true`.
+/// An owner of an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Controller {
     /// The kind.
@@ -53,6 +58,19 @@ pub struct Controller {
     pub name: String,
     /// The uid.
     pub uid: String,
+}
+
+impl Controller {
+    /// Returns every owner in the metadata of an object.
+    pub fn all(meta: &ObjectMeta) -> Vec<Self> {
+        let owners = meta.owner_references.iter().flatten().cloned();
+        owners.map(|OwnerReference { kind, name, uid, .. }| Self { kind, name, uid }).collect()
+    }
+
+    /// Returns kind and name.
+    pub fn display(&self) -> String {
+        format!("{} {}", self.kind, self.name)
+    }
 }
 
 /// An observed lever.
@@ -110,6 +128,20 @@ impl Subject {
         self.found.record().is_some_and(|record| record.held_by(holder))
     }
 
+    /// Returns the refusal that names a lever at the held value that Torpor was the last to write and that no
+    /// record explains, where the holder wants such a value; none where there is none. A restart stops
+    /// nothing.
+    pub fn original_lost(&self, wants: &BTreeMap<String, Value>) -> Option<Refusal> {
+        let unexplained = |(pointer, want): &(&String, &Value)| {
+            let view = self.levers.get(*pointer);
+            *pointer != lever::RESTART
+                && self.found.record().is_none_or(|record| !record.levers.contains_key(*pointer))
+                && view.is_some_and(|view| view.ours && view.value.as_ref() == Some(*want))
+        };
+        let (pointer, _) = wants.iter().find(unexplained)?;
+        Some(Refusal::OriginalUnknown { subject: self.display(), lever: pointer.clone() })
+    }
+
     /// Parses an object. `pointers` are the desired levers; the levers of the kind and of the record are
     /// always observed. None for an object without name or uid, which no API server sends.
     pub fn read<'a>(
@@ -159,6 +191,7 @@ impl Subject {
                     uid: owner.uid.clone(),
                 })
             }),
+            owners: Controller::all(meta),
             managed_fields: if found.unfinished() { managed_fields.to_vec() } else { Vec::new() },
             found,
             template_owners: fields::owners_besides(

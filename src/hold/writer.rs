@@ -6,10 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time;
 
+use super::answer::{Altered, Undo};
 use super::foreign::Foreign;
 use super::lever::Kind;
 use super::plan::{Decision, Write};
@@ -38,8 +39,20 @@ pub enum Outcome {
     Written(Vec<Foreign>),
     /// The object cannot be held or restored.
     Refused(Refusal),
+    /// Admission changed the write, and the object is as before.
+    Altered(Altered),
     /// The object does not exist any more.
     Gone,
+}
+
+/// How an object is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// Whether `status.lastScheduleTime` of a CronJob is set before it is unsuspended.
+    pub skip_missed_runs: bool,
+    /// Whether a dry run comes first, because admission changed the last write. While admission still does,
+    /// the object is not written.
+    pub dry_run_first: bool,
 }
 
 /// Why a write failed.
@@ -80,12 +93,12 @@ impl Writer {
         Api::namespaced_with(self.client.clone(), namespace, &kind.api_resource())
     }
 
-    /// Decides and writes. A conflict leads to a new read and a new decision. `skip_missed_runs` sets
-    /// `status.lastScheduleTime` of a CronJob before it is unsuspended.
+    /// Decides and writes. A conflict leads to a new read and a new decision. An answer that is not what was
+    /// sent leads to the writes that undo it.
     pub async fn write(
         &self,
         subject: &Subject,
-        skip_missed_runs: bool,
+        manner: Manner,
         decide: impl Fn(&Subject) -> Decision,
     ) -> Result<Outcome, Error> {
         let _slot = self.in_flight.acquire().await;
@@ -100,16 +113,24 @@ impl Writer {
                 Decision::Refuse(refusal) => return Ok(Outcome::Refused(refusal)),
                 Decision::Write(write) => write,
             };
-            let sent = self.send(&api, &current, &write, skip_missed_runs).await;
-            self.metrics.wrote(current.kind.name, result(&sent));
-            match sent {
-                Ok(answer) => {
+            match self.send(&api, &current, &write, manner).await {
+                Ok(Answer::DryRun(altered)) => return Ok(Outcome::Altered(altered)),
+                Ok(Answer::Stored(object)) => {
+                    let Some(stored) = Self::read(&current, &object, &write) else {
+                        return Ok(Outcome::Gone);
+                    };
+                    if let Some(altered) = Altered::of(&write, &stored) {
+                        if let Some(undo) = Undo::of(&current, &write, &stored) {
+                            self.undo(&api, &current, &write, undo, *object).await?;
+                        }
+                        return Ok(Outcome::Altered(altered));
+                    }
                     let foreign = written.get_or_insert_with(Vec::new);
                     foreign.extend(write.foreign);
-                    match Self::read(&current, &answer).filter(|_| write.unfinished) {
-                        Some(read) => current = read,
-                        None => return Ok(Outcome::Written(written.unwrap_or_default())),
+                    if !write.unfinished {
+                        return Ok(Outcome::Written(written.unwrap_or_default()));
                     }
+                    current = stored;
                     continue;
                 }
                 Err(error) if error.is_not_found() => return Ok(Outcome::Gone),
@@ -122,9 +143,8 @@ impl Writer {
                     None => return Err(error.into()),
                 },
             }
-            let read = call(current.display(), api.get_opt(&current.name)).await?;
-            let read = read.filter(|o| o.metadata.uid.as_deref() == Some(current.uid.as_str()));
-            match read.and_then(|object| Self::read(&current, &object)) {
+            let object = Self::read_again(&api, &current).await?;
+            match object.and_then(|object| Self::read(&current, &object, &write)) {
                 Some(read) => current = read,
                 None => return Ok(Outcome::Gone),
             }
@@ -132,21 +152,80 @@ impl Writer {
         Err(Error::Contended(current.display()))
     }
 
-    /// Parses the same object from an answer.
-    fn read(before: &Subject, object: &DynamicObject) -> Option<Subject> {
-        let pointers: Vec<String> = before.levers.keys().cloned().collect();
-        Subject::read(before.kind, object, &pointers)
+    /// Puts back the part of an altered write that was stored. `object` is the answer.
+    async fn undo(
+        &self,
+        api: &Api<DynamicObject>,
+        before: &Subject,
+        altered: &Write,
+        mut undo: Undo,
+        mut object: DynamicObject,
+    ) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            let read = |object: &DynamicObject| Self::read(before, object, altered);
+            let Some((subject, write)) = undo.next(&object, read) else { return Ok(()) };
+            match self.send(api, &subject, &write, Manner::default()).await {
+                Ok(Answer::Stored(stored)) => {
+                    object = *stored;
+                    if !undo.wrote(write) {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.is_conflict() => match Self::read_again(api, before).await? {
+                    Some(now) => object = now,
+                    None => return Ok(()),
+                },
+                Ok(Answer::DryRun(_)) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contended(before.display()))
     }
 
+    /// Reads an object again; none where it is gone or another one of its name.
+    async fn read_again(
+        api: &Api<DynamicObject>,
+        before: &Subject,
+    ) -> Result<Option<DynamicObject>, request::Error> {
+        let read = call(before.display(), api.get_opt(&before.name)).await?;
+        Ok(read.filter(|object| object.metadata.uid.as_deref() == Some(before.uid.as_str())))
+    }
+
+    /// Parses the same object from an answer.
+    fn read(before: &Subject, object: &DynamicObject, write: &Write) -> Option<Subject> {
+        let pointers = before.levers.keys().chain(write.values.keys());
+        Subject::read(before.kind, object, pointers)
+    }
+
+    /// Sends one write, after a dry run of it where that is wanted.
     async fn send(
         &self,
         api: &Api<DynamicObject>,
         subject: &Subject,
         write: &Write,
-        skip_missed_runs: bool,
+        manner: Manner,
+    ) -> Result<Answer, request::Error> {
+        if manner.dry_run_first {
+            let answer = Self::patch(api, subject, write, &write.patch, true).await?;
+            let would_be = Self::read(subject, &answer, write);
+            if let Some(altered) = would_be.and_then(|would_be| Altered::of(write, &would_be)) {
+                return Ok(Answer::DryRun(altered));
+            }
+        }
+        let sent = self.send_for_real(api, subject, write, manner).await;
+        self.metrics.wrote(subject.kind.name, result(&sent));
+        sent.map(|object| Answer::Stored(Box::new(object)))
+    }
+
+    async fn send_for_real(
+        &self,
+        api: &Api<DynamicObject>,
+        subject: &Subject,
+        write: &Write,
+        manner: Manner,
     ) -> Result<DynamicObject, request::Error> {
         let mut patch = write.patch.clone();
-        if write.unsuspends && skip_missed_runs {
+        if write.unsuspends && manner.skip_missed_runs {
             // A CronJob that is unsuspended starts a run that it missed since `status.lastScheduleTime`.
             let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             let status = json!({
@@ -159,9 +238,26 @@ impl Writer {
             let answer = call(subject.display(), sent).await?;
             patch["metadata"]["resourceVersion"] = json!(answer.metadata.resource_version);
         }
-        let patch = Patch::Merge(&patch);
-        let params = PatchParams { field_manager: Some(write.manager.clone()), ..patch_params() };
-        let sent = api.patch(&subject.name, &params, &patch);
-        call(subject.display(), sent).await
+        Self::patch(api, subject, write, &patch, false).await
     }
+
+    async fn patch(
+        api: &Api<DynamicObject>,
+        subject: &Subject,
+        write: &Write,
+        patch: &Value,
+        dry_run: bool,
+    ) -> Result<DynamicObject, request::Error> {
+        let field_manager = Some(write.manager.clone());
+        let params = PatchParams { field_manager, dry_run, ..patch_params() };
+        call(subject.display(), api.patch(&subject.name, &params, &Patch::Merge(patch))).await
+    }
+}
+
+/// The answer to a write.
+enum Answer {
+    /// The object as it is stored.
+    Stored(Box<DynamicObject>),
+    /// The object was not written: admission would change the write.
+    DryRun(Altered),
 }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use jiff::SignedDuration;
@@ -148,8 +147,7 @@ pub(crate) enum Error {
 /// Runs the operator until a shutdown signal, or until the lease is lost.
 pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
     logging::init(args.log_format, &args.log_level, std::env::var("RUST_LOG").ok().as_deref())?;
-    let mut config = Config::infer().await?;
-    config.connect_timeout = Some(Duration::from_secs(10));
+    let config = client::named(Config::infer().await?);
     let namespace = args.lease_namespace.clone().unwrap_or(config.default_namespace.clone());
     let shutdown = Shutdown::listen().map_err(Error::Signals)?;
 

@@ -16,6 +16,7 @@ use crate::apiserver::request::call;
 use crate::hold::lever::Kind;
 use crate::hold::plan::{Decision, Desired, decide, hand_back_ownership};
 use crate::hold::subject::Subject;
+use crate::hold::writer::{Manner, Outcome};
 use crate::reconcile::apply;
 use crate::reconcile::context::Context;
 use crate::transition::attempt;
@@ -125,7 +126,10 @@ async fn write(
         return Ok(());
     };
     if let Some(subject) = Subject::read(kind, &object, []) {
-        context.writer.write(&subject, true, decide).await?;
+        let manner = Manner { skip_missed_runs: true, ..Manner::default() };
+        if let Outcome::Altered(altered) = context.writer.write(&subject, manner, decide).await? {
+            tracing::warn!(?held, %altered, "an object is not released; the next sweep retries");
+        }
     }
     Ok(())
 }

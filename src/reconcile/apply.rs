@@ -1,5 +1,7 @@
 //! Applies the actions of a plan, in their order.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
@@ -11,21 +13,27 @@ use super::context::Context;
 use super::kind::Managed;
 use crate::api::hold_state::Attempt;
 use crate::apiserver::request::{self, call, patch_params, post_params};
+use crate::hold::answer::Altered;
 use crate::hold::foreign::Foreign;
 use crate::hold::plan::{Desired, decide, mark_kept};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
-use crate::hold::writer::{self, Outcome, Writer};
+use crate::hold::writer::{self, Manner, Outcome, Writer};
 use crate::transition::job::{self, Owner, Purpose};
-use crate::transition::plan::{Action, Contest, Contests, FINALIZER};
+use crate::transition::plan::{
+    Action, Contest, Contests, FINALIZER, FailedWrite, Failures, PlanMemory,
+};
 use crate::transition::spec::DatabaseEntry;
 
 /// Writes in flight for one object. The writer bounds those of all objects.
 const AT_ONCE: usize = 64;
 /// Foreign writes within this time are one contest.
 const CONTEST_WINDOW: SignedDuration = SignedDuration::from_mins(10);
-/// Time before a rejected write is sent again. An admission policy may have changed by then.
-const REJECTED: SignedDuration = SignedDuration::from_secs(15);
+/// Seconds before a failed write is sent again, doubled with each failure. A webhook may answer by then, or a
+/// policy may have changed.
+const RETRY: i64 = 5;
+/// The longest of these times, in seconds.
+const LONGEST_RETRY: i64 = 60;
 /// Foreign writes before Torpor slows down.
 const PATIENCE: u32 = 3;
 
@@ -35,20 +43,28 @@ pub enum Error {
     /// The write of a hold failed.
     #[error(transparent)]
     Hold(#[from] writer::Error),
+    /// Admission changed the write.
+    #[error("{0}")]
+    Altered(Altered),
     /// Another request failed.
     #[error(transparent)]
     Request(#[from] request::Error),
     /// A manifest or a status does not serialise: a defect of this program.
     #[error("building a Job or a status: {0}")]
     Manifest(#[from] serde_json::Error),
-    /// Several actions failed; the first is shown.
-    #[error("{first} (and {more} more)")]
-    Several {
-        /// The first.
-        first: Box<Error>,
-        /// How many more.
-        more: usize,
-    },
+}
+
+impl Error {
+    /// Returns whether another replica holds the lease.
+    fn is_not_permitted(&self) -> bool {
+        let request = match self {
+            Self::Request(error) | Self::Hold(writer::Error::Request(error)) => error,
+            Self::Hold(writer::Error::Contended(_)) | Self::Altered(_) | Self::Manifest(_) => {
+                return false;
+            }
+        };
+        matches!(request, request::Error::NotPermitted(_))
+    }
 }
 
 /// Applies the plans of one object.
@@ -79,68 +95,93 @@ impl<K: Managed> Applier<'_, K> {
         Api::namespaced(self.client.clone(), &self.holder.namespace)
     }
 
-    /// Applies the actions. Holds are written side by side, everything else in order. Adds a line to
-    /// `foreign_changes` for each foreign change that a person should know.
+    /// Applies the actions. Holds are written side by side, everything else in order. A write that fails is
+    /// remembered as that object's failure, and keeps no other back. Adds a line to `foreign_changes` for each
+    /// foreign change that a person should know. Fails where the finalizer could not be written, or another
+    /// replica holds the lease.
     pub async fn apply(
         &self,
         actions: Vec<Action>,
         database: Option<&DatabaseEntry>,
-        contests: &mut Contests,
+        memory: &mut PlanMemory,
         foreign_changes: &mut Vec<String>,
     ) -> Result<(), Error> {
         let mut holds = Vec::new();
         let mut remove_finalizer = false;
         for action in actions {
-            match action {
-                Action::AddFinalizer => self.finalizer(true).await?,
-                Action::RemoveFinalizer => remove_finalizer = true,
-                Action::CreateJob(attempt, purpose) => {
-                    if let Some(database) = database {
-                        match self.create(database, &attempt, purpose).await {
-                            Err(Error::Request(error)) if error.is_rejection() => {
-                                reject(contests, &attempt.job, error.to_string());
-                            }
-                            other => other?,
-                        }
-                    }
+            let (job, sent) = match action {
+                Action::AddFinalizer => {
+                    self.finalizer(true).await?;
+                    continue;
                 }
-                Action::DeleteJob(name) => self.delete(&name).await?,
-                Action::Hold { .. } | Action::MarkKept(_) => holds.push(action),
-            }
+                Action::RemoveFinalizer => {
+                    remove_finalizer = true;
+                    continue;
+                }
+                Action::Hold { .. } | Action::MarkKept(_) => {
+                    holds.push(action);
+                    continue;
+                }
+                Action::CreateJob(attempt, purpose) => match database {
+                    Some(database) => {
+                        let sent = self.create(database, &attempt, purpose).await;
+                        (attempt.job, sent)
+                    }
+                    None => continue,
+                },
+                Action::SuspendJob(name) => {
+                    let sent = self.suspend(&name).await;
+                    (name, sent)
+                }
+                Action::DeleteJob(name) => {
+                    let sent = self.delete(&name).await;
+                    (name, sent)
+                }
+            };
+            remember(&mut memory.failures, &job, sent)?;
         }
+        // Admission changed the last write: a dry run tells whether it still does.
+        let dry_runs: BTreeSet<String> = memory
+            .failures
+            .iter()
+            .filter(|(_, failed)| failed.altered)
+            .map(|(uid, _)| uid.clone())
+            .collect();
         let outcomes: Vec<_> = stream::iter(holds)
-            .map(|action| self.write(action))
+            .map(|action| self.write(action, &dry_runs))
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        let mut errors = Vec::new();
-        for outcome in outcomes {
-            match outcome {
-                ((name, uid), Ok(Outcome::Written(foreign))) => {
-                    if record(contests, &uid, &foreign) {
-                        foreign_changes.extend(foreign.last().map(|f| format!("{name}: {f}")));
-                    }
-                }
-                (_, Ok(_)) => {}
-                ((_, uid), Err(error)) if error.is_rejection() => {
-                    reject(contests, &uid, error.to_string());
-                }
-                (_, Err(error)) => errors.push(Error::from(error)),
+        let mut not_permitted = None;
+        for ((name, uid), outcome) in outcomes {
+            // The change that admission made was no foreign write.
+            if let Ok(Outcome::Written(foreign)) = &outcome
+                && !dry_runs.contains(&uid)
+                && record(&mut memory.contests, &uid, foreign)
+            {
+                foreign_changes.extend(foreign.last().map(|f| format!("{name}: {f}")));
             }
+            let sent = match outcome {
+                Ok(Outcome::Altered(altered)) => Err(Error::Altered(altered)),
+                other => other.map(drop).map_err(Error::from),
+            };
+            not_permitted = remember(&mut memory.failures, &uid, sent).err().or(not_permitted);
+        }
+        if let Some(error) = not_permitted {
+            return Err(error);
         }
         if remove_finalizer {
             self.finalizer(false).await?;
         }
-        let more = errors.len().saturating_sub(1);
-        match errors.into_iter().next() {
-            None => Ok(()),
-            Some(first) if more == 0 => Err(first),
-            Some(first) => Err(Error::Several { first: Box::new(first), more }),
-        }
+        Ok(())
     }
 
     /// Writes one hold. Returns the outcome, with name and uid of the held object.
-    async fn write(&self, action: Action) -> ((String, String), Result<Outcome, writer::Error>) {
+    async fn write(
+        &self,
+        action: Action,
+        dry_runs: &BTreeSet<String>,
+    ) -> ((String, String), Result<Outcome, writer::Error>) {
         match action {
             Action::Hold { subject, wants, episode, recorded, skip_missed_runs } => {
                 let decide = |subject: &Subject| {
@@ -153,12 +194,14 @@ impl<K: Managed> Applier<'_, K> {
                     };
                     decide(subject, &wish)
                 };
-                let outcome = self.writer.write(&subject, skip_missed_runs, decide).await;
+                let dry_run_first = dry_runs.contains(&subject.uid);
+                let manner = Manner { skip_missed_runs, dry_run_first };
+                let outcome = self.writer.write(&subject, manner, decide).await;
                 ((subject.display(), subject.uid), outcome)
             }
             Action::MarkKept(subject) => {
                 let decide = |subject: &Subject| mark_kept(subject, self.holder);
-                let outcome = self.writer.write(&subject, false, decide).await;
+                let outcome = self.writer.write(&subject, Manner::default(), decide).await;
                 ((subject.display(), subject.uid), outcome)
             }
             _ => (<(String, String)>::default(), Ok(Outcome::Unchanged)),
@@ -205,6 +248,15 @@ impl<K: Managed> Applier<'_, K> {
         }
     }
 
+    async fn suspend(&self, name: &str) -> Result<(), Error> {
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &self.holder.namespace);
+        let patch = Patch::Merge(json!({"spec": {"suspend": true}}));
+        match call("suspending a Job", api.patch(name, &patch_params(), &patch)).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
     async fn delete(&self, name: &str) -> Result<(), Error> {
         let api: Api<Job> = Api::namespaced(self.client.clone(), &self.holder.namespace);
         let params = DeleteParams {
@@ -236,28 +288,33 @@ fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) -> bool {
         quiet_until: now + quiet,
         manager: last.manager().to_owned(),
         said: last.to_string(),
-        rejected: None,
     };
     contests.insert(uid.to_owned(), contest);
     // Once in a contest, and a deploy is no news: it has its own events.
     count == 1 && !last.rollout
 }
 
-/// Remembers that the API server rejected a write, until the write is sent again.
-fn reject(contests: &mut Contests, written: &str, answer: String) {
-    let now = Timestamp::now();
-    let contest = Contest {
-        count: 0,
-        last: now,
-        quiet_until: now + REJECTED,
-        manager: String::new(),
-        said: String::new(),
-        rejected: Some(answer),
+/// Remembers a failed write of an object or Job until it succeeds. Returns the error where another replica
+/// holds the lease: then nothing more is written.
+fn remember(failures: &mut Failures, written: &str, sent: Result<(), Error>) -> Result<(), Error> {
+    let Err(error) = sent else {
+        failures.remove(written);
+        return Ok(());
     };
-    contests.insert(written.to_owned(), contest);
+    if error.is_not_permitted() {
+        return Err(error);
+    }
+    let tries = failures.get(written).map_or(0, |failed| failed.tries) + 1;
+    let pause = (RETRY << (tries - 1).min(4)).min(LONGEST_RETRY);
+    let retry_at = Timestamp::now() + SignedDuration::from_secs(pause);
+    let altered = matches!(error, Error::Altered(_));
+    let failed = FailedWrite { tries, retry_at, answer: error.to_string(), altered };
+    failures.insert(written.to_owned(), failed);
+    Ok(())
 }
 
-/// Drops old contests.
-pub fn forget_old(contests: &mut Contests, now: Timestamp) {
-    contests.retain(|_, contest| now.duration_since(contest.last) < CONTEST_WINDOW);
+/// Drops old contests, and failures that nobody has tried to mend for long: their objects are gone.
+pub fn forget_old(memory: &mut PlanMemory, now: Timestamp) {
+    memory.contests.retain(|_, contest| now.duration_since(contest.last) < CONTEST_WINDOW);
+    memory.failures.retain(|_, failed| now.duration_since(failed.retry_at) < CONTEST_WINDOW);
 }

@@ -10,12 +10,13 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::object_state::ObjectState;
 use super::watch_filter::WatchFilter;
+use crate::api::reason::Reason;
 use crate::deals::{self, Account};
 use crate::hold::lever::Kind;
 use crate::hold::record::Holder;
 use crate::hold::writer::Writer;
 use crate::lease::CurrentEpoch;
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Counted, Metrics};
 
 /// Shared by all reconciles.
 pub struct Context {
@@ -98,27 +99,21 @@ impl Context {
 
     /// Forgets an object that is gone.
     pub fn forget(&self, kind: metrics::ObjectKind, object: &Holder) {
-        self.count(kind, object, None, None);
+        self.count(kind, object, Counted::default());
         self.locked().remove(object);
         self.watch(object, None);
     }
 
-    /// Counts an object of a kind in its phase, and under the reason of `Stalled` where that is True.
-    pub fn count(
-        &self,
-        kind: metrics::ObjectKind,
-        object: &Holder,
-        phase: Option<String>,
-        stalled: Option<String>,
-    ) {
-        let before = self.state(object);
-        if before.phase != phase {
-            self.metrics.moved(kind, before.phase.as_deref(), phase.as_deref());
-            self.update(object, |state| state.phase = phase);
-        }
-        if before.stalled != stalled {
-            self.metrics.stalled(kind, before.stalled.as_deref(), stalled.as_deref());
-            self.update(object, |state| state.stalled = stalled);
+    /// Counts an object of a kind by its phase and conditions.
+    pub fn count(&self, kind: metrics::ObjectKind, object: &Holder, counted: Counted) {
+        let before = self.state(object).counted;
+        if before != counted {
+            self.metrics.counted(kind, &before, &counted);
+            let left_behind = Some(Reason::LeftBehind.as_str());
+            if counted.stalled.as_deref() == left_behind && before.stalled != counted.stalled {
+                self.metrics.left_behind(kind);
+            }
+            self.update(object, |state| state.counted = counted);
         }
     }
 
@@ -251,8 +246,10 @@ mod tests {
         };
         for ((object, kind), phase) in both.iter().zip(kinds).zip(["Awake", "Scheduled"]) {
             context.register(object);
-            context.count(kind, object, Some(phase.to_owned()), None);
-            context.count(kind, object, Some(phase.to_owned()), None);
+            let phase = Some(phase.to_owned());
+            let once = Counted { phase, ..Counted::default() };
+            context.count(kind, object, once.clone());
+            context.count(kind, object, once);
         }
         counted(1);
         for (object, kind) in both.iter().zip(kinds) {

@@ -26,9 +26,4 @@ impl Error {
     pub(super) fn is_conflict(&self) -> bool {
         self.request().is_some_and(request::Error::is_conflict)
     }
-
-    /// Returns whether the API server rejected a request, and would do so again.
-    pub(super) fn is_rejection(&self) -> bool {
-        self.request().is_some_and(request::Error::is_rejection)
-    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::metrics::Counted;
 use crate::transition::plan::PlanMemory;
 
 /// An object at rest is left alone for so long, whatever changes around it: an iteration costs a dozen
@@ -23,10 +24,8 @@ pub struct ObjectState {
     pub plan: PlanMemory,
     /// Failures in a row, for the backoff.
     pub failures: u32,
-    /// The phase that was last counted.
-    pub phase: Option<String>,
-    /// The reason of `Stalled` that was last counted.
-    pub stalled: Option<String>,
+    /// Where the metrics count the object.
+    pub counted: Counted,
     /// Counts the changes in its namespace, so that none is missed during a reconcile.
     pub changes: u64,
 }

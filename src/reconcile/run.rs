@@ -16,12 +16,12 @@ use super::market::Market;
 use super::object::{self, fresh_id, publish_foreign, read, whole_seconds, write_status};
 use super::object_state::{AtRest, Version};
 use super::watch_filter::WatchFilter;
-use crate::api::condition::stall_of;
+use crate::api::condition::{RECONCILING, STALLED, true_condition};
 use crate::api::reason::Reason;
 use crate::hold::record::Holder;
-use crate::metrics::Outcome;
+use crate::metrics::{Counted, Outcome};
 use crate::transition::observe::Reader;
-use crate::transition::plan::{Action as PlannedAction, Contests, Input, Next, Plan, PlanMemory};
+use crate::transition::plan::{Action as PlannedAction, Input, Next, Plan, PlanMemory};
 
 /// Longest sleep: timers run on the monotonic clock, and a suspended machine's stands still.
 const LONGEST_SLEEP: SignedDuration = SignedDuration::from_mins(5);
@@ -61,9 +61,7 @@ pub async fn reconcile<K: Managed>(
         Err(error) => {
             context.update(&object, |state| state.failures += 1);
             report_failure::<K>(&object, &context, error).await;
-            if error.is_rejection() {
-                remove_overdue_finalizer::<K>(&object, &context).await;
-            }
+            remove_overdue_finalizer::<K>(&object, &context).await;
         }
     }
     result
@@ -94,20 +92,34 @@ async fn iterate<K: Managed>(
 ) -> Result<Action, Error> {
     // On the way every workload counts, from the first step on.
     context.update(holder, |state| state.at_rest = None);
-    forget_old(&mut memory.contests, Timestamp::now());
+    forget_old(&mut memory, Timestamp::now());
+    let result = iterations::<K>(holder, context, &mut memory).await;
+    // What an iteration has observed holds back the next one, also where it failed.
+    if !matches!(&result, Ok(None)) {
+        context.update(holder, |state| state.plan = memory);
+    }
+    Ok(result?.unwrap_or_else(Action::await_change))
+}
+
+/// Returns what follows; none where the object is gone, or does not parse.
+async fn iterations<K: Managed>(
+    holder: &Holder,
+    context: &Context,
+    memory: &mut PlanMemory,
+) -> Result<Option<Action>, Error> {
     for _ in 0..ITERATIONS {
         let now = whole_seconds(Timestamp::now());
-        match iteration::<K>(holder, context, &mut memory, now).await? {
+        match iteration::<K>(holder, context, memory, now).await? {
             Outlook::Gone => {
                 context.forget(K::KIND, holder);
-                return Ok(Action::await_change());
+                return Ok(None);
             }
             Outlook::Again => {}
-            Outlook::Wait(wait) => return Ok(Action::requeue(wait.unsigned_abs())),
-            Outlook::Rest(until) => return Ok(sleep(until, now)),
+            Outlook::Wait(wait) => return Ok(Some(Action::requeue(wait.unsigned_abs()))),
+            Outlook::Rest(until) => return Ok(Some(sleep(until, now))),
         }
     }
-    Ok(Action::requeue(Duration::ZERO))
+    Ok(Some(Action::requeue(Duration::ZERO)))
 }
 
 /// What follows an iteration.
@@ -160,16 +172,25 @@ async fn iteration<K: Managed>(
         context.watch(holder, None);
     }
     count::<K>(context, holder, &mut status);
-    let object = write_status(context, &object, &status).await?; // API server
-    market.notify(&calls, &mut memory.market).await; // market
+    let written = write_status(context, &object, &status).await; // API server
+    let (object, actions, unwritten) = match written {
+        Ok(object) => (object, actions, None),
+        Err(error) if error.is_conflict() => return Err(error),
+        // No wake and no deletion waits for the status: the annotations suffice.
+        Err(error) => (object, without_status(actions), Some(error)),
+    };
+    if unwritten.is_none() {
+        market.notify(&calls, &mut memory.market).await; // market
+    }
     let applier = Applier::new(context, &object, holder);
     let mut foreign = Vec::new();
     let database = K::hold_spec(&valid).database.as_ref();
-    let outcome = applier.apply(actions, database, &mut memory.contests, &mut foreign).await; // API server
+    let outcome = applier.apply(actions, database, memory, &mut foreign).await; // API server
     publish_foreign(context, &object, &foreign).await; // API server
     outcome?;
-    let left = memory.clone();
-    context.update(holder, |state| state.plan = left);
+    if let Some(error) = unwritten {
+        return Err(error);
+    }
     Ok(match next {
         Next::Again | Next::ObservePods | Next::ObserveMarket => Outlook::Again,
         Next::Wait(wait) => Outlook::Wait(wait),
@@ -179,6 +200,11 @@ async fn iteration<K: Managed>(
             Outlook::Rest(until)
         }
     })
+}
+
+/// Returns the actions that need no record in the status: they take nothing down.
+fn without_status(actions: Vec<PlannedAction>) -> Vec<PlannedAction> {
+    actions.into_iter().filter(PlannedAction::needs_no_status).collect()
 }
 
 /// Observes what the plan asks for, and plans: first without pods and market, then with those that it
@@ -215,7 +241,9 @@ async fn observe_and_plan<'a, K: Managed>(
             fresh_id: &fresh_id,
         });
         match plan.next {
-            Next::ObservePods => observed.pods = Some(reader.pods().await?), // API server
+            Next::ObservePods => {
+                observed.pods = Some(reader.pods(spec.database.is_some()).await?); // API server
+            }
             Next::ObserveMarket if market.observe(&mut memory.market).await => {} // market
             _ => return Ok((Some(plan), market)),
         }
@@ -225,10 +253,13 @@ async fn observe_and_plan<'a, K: Managed>(
 
 /// Counts an object by its status. The kubelet's own reasons count as one.
 fn count<K: Managed>(context: &Context, holder: &Holder, status: &mut K::Status) {
-    let stalled = stall_of(K::common(status).conditions).map(|(reason, _)| {
-        Reason::named(reason).map_or_else(|| "Container".to_owned(), |reason| reason.to_string())
-    });
-    context.count(K::KIND, holder, K::phase(status), stalled);
+    let conditions = &*K::common(status).conditions;
+    let reason = |kind| {
+        let reason = &true_condition(conditions, kind)?.reason;
+        Some(Reason::named(reason).map_or_else(|| "Container".to_owned(), |r| r.to_string()))
+    };
+    let (stalled, reconciling) = (reason(STALLED), reason(RECONCILING));
+    context.count(K::KIND, holder, Counted { phase: K::phase(status), stalled, reconciling });
 }
 
 /// Remembers that an object is at rest, unless something has changed in its namespace meanwhile.
@@ -258,7 +289,7 @@ async fn report_failure<K: Managed>(holder: &Holder, context: &Context, error: &
     }
 }
 
-/// Removes the finalizer of an object whose deletion is overdue and whose requests are rejected again and
+/// Removes the finalizer of an object whose deletion is overdue and whose reconcile fails again and
 /// again: the object would stay for ever, and its namespace with it.
 async fn remove_overdue_finalizer<K: Managed>(holder: &Holder, context: &Context) {
     let Ok(Some(object)) = read::<K>(holder, context).await else { return };
@@ -268,7 +299,7 @@ async fn remove_overdue_finalizer<K: Managed>(holder: &Holder, context: &Context
     let applier = Applier::new(context, &object, holder);
     let reference = reference::<K>(holder);
     let actions = vec![PlannedAction::RemoveFinalizer];
-    match applier.apply(actions, None, &mut Contests::default(), &mut Vec::new()).await {
+    match applier.apply(actions, None, &mut PlanMemory::default(), &mut Vec::new()).await {
         Ok(()) => tracing::warn!(
             object = %reference,
             "finalizer removed after the deadline; remaining holds are left to the sweep"

@@ -55,11 +55,11 @@ impl WatchFilter {
             }
     }
 
-    /// Whether its controller is held, or may be named by the spec: labels of another object are not known
+    /// Whether an owner of it is held, or may be named by the spec: labels of another object are not known
     /// here.
     fn owns(&self, meta: &ObjectMeta) -> bool {
         let mut owners = meta.owner_references.iter().flatten();
-        owners.find(|owner| owner.controller == Some(true)).is_some_and(|owner| {
+        owners.any(|owner| {
             let may_be = |target: &Target| match target {
                 Target::Name(name) => *name == owner.name,
                 Target::Labels(_) | Target::All => true,
@@ -110,9 +110,9 @@ mod tests {
             controller["controller"] = json!(true);
             [owner, controller].map(|owner| json!({"name": "one", "ownerReferences": [owner]}))
         };
-        let [guest, by_hand] = of("CronJob", "nightly");
-        assert!(concerns("Job", by_hand), "a CronJob that is down has no Job");
-        assert!(!concerns("Job", guest), "it is not its Job");
+        let [by_hand, scheduled] = of("CronJob", "nightly");
+        assert!(concerns("Job", scheduled), "a CronJob that is down has no Job");
+        assert!(concerns("Job", by_hand), "many clients leave `controller` out");
         assert!(!concerns("Job", of("CronJob", "weekly")[1].clone()));
         assert!(concerns("ReplicaSet", of("Deployment", "worker")[1].clone()));
         assert!(!concerns("ReplicaSet", of("Deployment", "api")[1].clone()));

@@ -6,7 +6,6 @@ mod target;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use k8s_openapi::api::core::v1::Namespace;
@@ -18,12 +17,13 @@ use kube::{Client, Config};
 use self::report::Report;
 use self::target::{Target, holders, written};
 use crate::api::labels::{MANAGED_BY, TORPOR};
+use crate::apiserver::client;
 use crate::apiserver::request::{self, call};
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART};
 use crate::hold::plan::{Desired, decide, hand_back_ownership};
 use crate::hold::record::{Found, Holder, LABEL};
 use crate::hold::subject::Subject;
-use crate::hold::writer::{self, Outcome, Writer};
+use crate::hold::writer::{self, Manner, Outcome, Writer};
 use crate::metrics::Metrics;
 use crate::transition::observe::Reader;
 
@@ -107,7 +107,7 @@ pub async fn run(args: ReleaseArgs) -> ExitCode {
 }
 
 async fn release(args: ReleaseArgs) -> Result<Report, Error> {
-    let mut config = match args.context {
+    let config = match args.context {
         None => Config::infer().await?,
         Some(context) => {
             let options =
@@ -115,7 +115,7 @@ async fn release(args: ReleaseArgs) -> Result<Report, Error> {
             Config::from_kubeconfig(&options).await?
         }
     };
-    config.connect_timeout = Some(Duration::from_secs(10));
+    let config = client::named(config);
     let namespace = args.namespace.unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config)?;
     let reader = Reader { client: client.clone(), namespace: namespace.clone() };
@@ -237,18 +237,20 @@ async fn write(
     decide: impl Fn(&Subject) -> crate::hold::plan::Decision,
 ) -> Result<(), String> {
     let refused = |error: &writer::Error| subject.kind.name == "CronJob" && error.is_rejection();
-    let outcome = match writer.write(subject, true, &decide).await {
+    let manner = |skip_missed_runs| Manner { skip_missed_runs, ..Manner::default() };
+    let outcome = match writer.write(subject, manner(true), &decide).await {
         Err(error) if refused(&error) => {
             eprintln!(
                 "warning: {}: cannot patch its status ({error}). A run that it missed may start now",
                 subject.display()
             );
-            writer.write(subject, false, &decide).await
+            writer.write(subject, manner(false), &decide).await
         }
         other => other,
     };
     match outcome {
         Ok(Outcome::Refused(refusal)) => Err(refusal.to_string()),
+        Ok(Outcome::Altered(altered)) => Err(altered.to_string()),
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     }

@@ -33,8 +33,10 @@ pub enum Progress {
 /// Returns the progress of an attempt, by its Job.
 pub fn progress(attempt: &Attempt, job: Option<&JobView>, now: Timestamp) -> Progress {
     let Some(job) = job else { return Progress::Missing };
-    if job.exists && job.finished {
-        return finished(job);
+    if job.exists
+        && let Some(ended) = ended(job)
+    {
+        return ended;
     }
     if fenced(attempt, now) {
         return Progress::Ended {
@@ -56,13 +58,22 @@ pub fn fenced(attempt: &Attempt, now: Timestamp) -> bool {
     now > attempt.not_after.0 + CLOCK_MARGIN
 }
 
-fn finished(job: &JobView) -> Progress {
+/// Returns whether no container of a Job can commit any more: all have ended, and the Job creates no other.
+pub fn is_over(job: &JobView) -> bool {
+    job.exists
+        && (job.finished || (job.stopped && job.pods > 0 && job.pods == job.terminated.len()))
+}
+
+/// Returns the end of a Job, by the end of its own container: another container beside it may run on, so that
+/// the Job never finishes. A failure that the Job itself tries again is not its end.
+fn ended(job: &JobView) -> Option<Progress> {
     let reports: Vec<(i32, Option<Report>)> = job
         .terminated
         .iter()
         .map(|(code, message)| (*code, serde_json::from_str(message).ok()))
         .collect();
-    let (end, code) = if job.succeeded {
+    let succeeded = job.succeeded || reports.iter().any(|(code, _)| *code == 0);
+    let (end, code) = if succeeded {
         (AttemptEnd::Succeeded, 0)
     } else if let Some((code, report)) = reports.iter().find(|(code, _)| matches!(code, 2 | 3)) {
         (
@@ -73,8 +84,10 @@ fn finished(job: &JobView) -> Progress {
             },
             *code,
         )
-    } else {
+    } else if is_over(job) {
         (AttemptEnd::Failed, reports.last().map_or(1, |(code, _)| *code))
+    } else {
+        return None;
     };
     let report = reports.into_iter().rev().find(|(c, _)| *c == code).and_then(|(_, r)| r);
     let message = match &report {
@@ -84,7 +97,7 @@ fn finished(job: &JobView) -> Progress {
             format!("the container of the Job ended with exit status {code} and without a report")
         }
     };
-    Progress::Ended { end, message: shorten(&message), report }
+    Some(Progress::Ended { end, message: shorten(&message), report })
 }
 
 /// Returns the message of a report, or its refusals.

@@ -1,8 +1,8 @@
 //! The reasons why a workload is not down, not restarted or not ready yet, by name. None means that it is.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt};
 
+use super::chain::Chain;
 use super::observe::{Observed, PodView, Pods};
 use super::spec::Spec;
 use super::standing::counted;
@@ -125,48 +125,47 @@ pub fn not_ready(subject: &Subject, must_roll: bool) -> Option<String> {
     Some(format!("{name} has {ready} of {wanted} replicas ready"))
 }
 
+/// Returns whether the owner references lead from one to the other, with `controller: true` or without: many
+/// clients that start a CronJob by hand leave it out.
 fn owned_by(child: &Subject, owner: &Subject) -> bool {
-    child.controller.as_ref().is_some_and(|controller| controller.uid == owner.uid)
+    child.owners.iter().any(|of| of.uid == owner.uid)
 }
 
-/// Returns the running pods of a workload: their chain of owners leads to it, or leads nowhere and they
-/// match its selector.
+/// Returns the running pods of a workload.
 fn pods_of<'a>(subject: &'a Subject, pods: &'a Pods) -> impl Iterator<Item = &'a PodView> {
-    let selector = subject.facts.selector.as_ref().and_then(pod_selector);
+    let selector = selector(subject);
+    let of = move |pod: &&PodView| {
+        is_pod_of(subject, selector.as_ref(), pod, &Chain::of(&pod.owners, pods))
+    };
+    pods.running.iter().filter(of)
+}
+
+/// Returns whether a pod is one of a workload: its chain of owners leads to the workload, or leads nowhere and
+/// the pod matches the selector of the workload.
+pub(super) fn is_pod_of(
+    subject: &Subject,
+    selector: Option<&Selector>,
+    pod: &PodView,
+    chain: &Chain,
+) -> bool {
     // A CronJob's Job may be gone before its pods are; its name begins with the CronJob's.
-    let of_cron_job = |pod: &PodView| {
-        let job = pod.controller.as_ref().filter(|controller| controller.kind == "Job");
-        let rest = job.and_then(|job| job.name.strip_prefix(subject.name.as_str()));
-        subject.kind.name == "CronJob" && rest.is_some_and(|rest| rest.starts_with('-'))
+    let of_cron_job = || {
+        let mut jobs = pod.owners.iter().filter(|owner| owner.kind == "Job");
+        subject.kind.name == "CronJob"
+            && jobs.any(|job| {
+                let rest = job.name.strip_prefix(subject.name.as_str());
+                rest.is_some_and(|rest| rest.starts_with('-'))
+            })
     };
-    pods.running.iter().filter(move |pod| match root(pod, pods) {
-        Root::Is(uid) => uid == subject.uid,
-        Root::Unknown if of_cron_job(pod) => true,
-        Root::Unknown => selector.as_ref().is_some_and(|s| s.matches(&pod.labels)),
-    })
+    chain.leads_to(&subject.uid)
+        || (chain.ends_nowhere()
+            && (of_cron_job() || selector.is_some_and(|selector| selector.matches(&pod.labels))))
 }
 
-fn pod_selector(labels: &LabelSelector) -> Option<Selector> {
-    Selector::try_from(labels.clone()).ok().filter(|selector| !selector.selects_all())
-}
-
-enum Root<'a> {
-    Is(&'a str),
-    Unknown,
-}
-
-fn root<'a>(pod: &'a PodView, pods: &'a Pods) -> Root<'a> {
-    let Some(controller) = &pod.controller else { return Root::Unknown };
-    let between = match controller.kind.as_str() {
-        "ReplicaSet" => &pods.replica_sets,
-        "Job" => &pods.jobs,
-        _ => return Root::Is(&controller.uid),
-    };
-    match between.iter().find(|s| s.uid == controller.uid) {
-        Some(Subject { controller: Some(owner), .. }) => Root::Is(&owner.uid),
-        Some(_) => Root::Is(&controller.uid),
-        None => Root::Unknown,
-    }
+/// Returns the selector of a workload's pods.
+pub(super) fn selector(subject: &Subject) -> Option<Selector> {
+    let labels = subject.facts.selector.clone()?;
+    Selector::try_from(labels).ok().filter(|selector| !selector.selects_all())
 }
 
 /// Returns whether every workload that the spec names is held at zero already, by any holder.

@@ -83,6 +83,7 @@ impl Draft<'_> {
             self.next = Next::Again;
             return;
         }
+        self.note_writers();
         for step in self.steps_down() {
             match self.down(&step) {
                 Step::Done => {}
@@ -119,11 +120,23 @@ impl Draft<'_> {
         }
     }
 
-    /// Keeps every held object held, at whatever step the others wait.
+    /// Keeps every held object held, at whatever step the others wait, and holds newcomers: those of a stage
+    /// that has begun, and everything once all of it was down.
     fn keep_rest_held(&mut self) {
         let before = self.actions.len();
+        let begun: Vec<i32> = self
+            .roles
+            .iter()
+            .filter(|(subject, _)| self.holds(subject))
+            .filter_map(|(_, role)| role.stage())
+            .collect();
         for (subject, role) in self.roles.clone() {
-            if self.holds(subject) && !matches!(role, Role::Release) {
+            let newcomer = match role {
+                Role::Stop(entry) => self.was_down() || begun.contains(&entry.stage),
+                Role::Override(_) => self.was_down(),
+                Role::Restart(_) | Role::Release | Role::Skip(_) => false,
+            };
+            if newcomer || (self.holds(subject) && !matches!(role, Role::Release)) {
                 let wants = self.wants(subject, &role);
                 // A failure is reported at the object's own step.
                 let writing = self.write(subject, wants, MissedRuns::Skip) == Ok(Written::Now);

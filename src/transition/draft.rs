@@ -1,5 +1,7 @@
 //! A transition in the making.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -10,6 +12,7 @@ use super::step::Step;
 use crate::api::hold_state::{DatabaseState, Episode, EpisodeTruncation, HoldState, StepStatus};
 use crate::api::reason::Reason;
 use crate::hold::record::Found;
+use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::Subject;
 
 /// A transition in the making.
@@ -28,6 +31,10 @@ pub(super) struct Draft<'a> {
     pub(super) roles: Vec<(&'a Subject, Role<'a>)>,
     /// Whether a workload runs that should be down.
     pub(super) writer_observed: bool,
+    /// Whether a failed write is sent again.
+    pub(super) retrying: bool,
+    /// The records of the holds that the plan takes, by their key in `status.originals`.
+    pub(super) intended: BTreeMap<String, StatusRecord>,
 }
 
 impl<'a> Draft<'a> {
@@ -45,6 +52,8 @@ impl<'a> Draft<'a> {
             confirmations: input.memory.confirmations.clone(),
             roles: Vec::new(),
             writer_observed: false,
+            retrying: false,
+            intended: BTreeMap::new(),
         };
         let observed = input.observed;
         draft.roles = observed
@@ -112,7 +121,7 @@ impl<'a> Draft<'a> {
     pub(super) fn forget_released(&mut self) {
         for (subject, _) in self.roles.clone() {
             let recorded = self.recorded(subject).unwrap_or_default();
-            if subject.found == Found::Nothing && recorded.still_held(subject).0.is_empty() {
+            if subject.found == Found::Nothing && recorded.still_held(subject).levers.is_empty() {
                 self.forget(subject);
             }
         }
@@ -174,6 +183,9 @@ impl<'a> Draft<'a> {
         }
         if self.next == Next::AtRest && !self.actions.is_empty() {
             self.next = Next::Again;
+        }
+        if self.retrying {
+            self.next = self.next.or_wait(SignedDuration::from_secs(1));
         }
         let unmatched = if self.place == Place::Down { self.unmatched() } else { Vec::new() };
         Transition {

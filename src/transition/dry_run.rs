@@ -17,6 +17,12 @@ use crate::hold::subject::Subject;
 /// would take a line; `asleep` is what the spec asks for now.
 pub fn dry_run(input: HoldInput, asleep: bool) -> (Transition, Vec<String>) {
     let mut draft = Draft::new(input);
+    if input.spec.database.is_some() && input.observed.pods.is_none() {
+        draft.next = Next::ObservePods;
+        return (draft.finish(), Vec::new());
+    }
+    // Nothing is to change any more, and nobody would look for writers meanwhile.
+    draft.call_off_truncation();
     draft.check();
     let lines = draft.lines(asleep);
     (draft.finish(), lines)
@@ -80,7 +86,12 @@ impl Draft<'_> {
                     lines.push(format!("wait: {}", few(&what)));
                 }
             }
-            StepName::Truncate => lines.extend(self.emptying()),
+            StepName::Truncate => {
+                if let Some(truncates) = self.emptying() {
+                    lines.extend(self.waits().into_iter().map(|line| format!("wait: {line}")));
+                    lines.push(truncates);
+                }
+            }
             _ => {}
         }
         lines
@@ -119,6 +130,13 @@ impl Draft<'_> {
                 }
             })
             .collect()
+    }
+
+    /// Returns the possible writers for which the truncation would wait.
+    fn waits(&self) -> Vec<String> {
+        let pods = self.input.observed.pods.as_ref();
+        let pods = pods.map(|pods| self.writers(pods).into_lines()).unwrap_or_default();
+        self.missing_workloads().into_iter().chain(self.skipped()).chain(pods).take(20).collect()
     }
 
     fn emptying(&self) -> Option<String> {

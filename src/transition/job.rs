@@ -1,5 +1,7 @@
 //! The manifests of Torpor's Jobs: the preflight and the truncation.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::spec::DatabaseEntry;
@@ -68,14 +70,19 @@ pub fn manifest(
     if purpose == Purpose::Preflight {
         args.push("--dry-run".to_owned());
     }
-    let labels = json!({
-        MANAGED_BY: TORPOR,
-        "torpor.dev/hibernation": owner.name,
-        "torpor.dev/job": match purpose {
-            Purpose::Preflight => "preflight",
-            Purpose::Truncation => "truncation",
-        },
-    });
+    let purpose_label = match purpose {
+        Purpose::Preflight => "preflight",
+        Purpose::Truncation => "truncation",
+    };
+    let labels = BTreeMap::from([
+        (MANAGED_BY, TORPOR),
+        ("torpor.dev/hibernation", owner.name),
+        ("torpor.dev/job", purpose_label),
+    ]);
+    let mut pod_labels = json!(pod.labels);
+    for (key, value) in &labels {
+        pod_labels[*key] = json!(value);
+    }
     let mut job = json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -103,7 +110,7 @@ pub fn manifest(
                     [{"type": "DisruptionTarget", "status": "True"}]},
             ]},
             "template": {
-                "metadata": {"labels": labels, "annotations": pod.annotations},
+                "metadata": {"labels": pod_labels, "annotations": pod.annotations},
                 "spec": hardened(json!({
                     "restartPolicy": "Never",
                     "terminationGracePeriodSeconds": 10,
@@ -171,7 +178,7 @@ mod tests {
 
     fn job(database: Value) -> Job {
         let spec = serde_json::from_value(database).unwrap();
-        let entry = DatabaseEntry { spec, digest: "0123456789".to_owned() };
+        let entry = DatabaseEntry { spec, digest: "0123456789".to_owned(), ignored_pods: None };
         let attempt = Attempt {
             number: 1,
             job: "a-preflight-1".to_owned(),

@@ -7,6 +7,7 @@
 
 pub mod attempt;
 mod blockers;
+mod chain;
 mod down;
 mod draft;
 mod dry_run;
@@ -25,6 +26,7 @@ mod steps;
 pub(crate) mod test_world;
 mod truncation;
 mod wake;
+mod writers;
 
 pub use blockers::all_is_stopped;
 pub use down::{Begin, down};

@@ -48,6 +48,8 @@ pub struct Pods {
     pub replica_sets: Vec<Subject>,
     /// Jobs.
     pub jobs: Vec<Subject>,
+    /// All Deployments, StatefulSets, DaemonSets and CronJobs, where a truncation asks who may still write.
+    pub controllers: Option<Vec<Subject>>,
 }
 
 /// A pod.
@@ -57,8 +59,8 @@ pub struct PodView {
     pub name: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its controller.
-    pub controller: Option<Controller>,
+    /// Its owners.
+    pub owners: Vec<Controller>,
     /// The digest of the restart that it was created with.
     pub configuration: Option<String>,
     /// Whether it is being deleted.
@@ -75,11 +77,18 @@ pub struct JobView {
     pub exists: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Whether its spec suspends it.
+    pub suspended: bool,
+    /// Whether its controller has suspended it: it creates no pods any more.
+    pub stopped: bool,
     /// Whether it has finished, which it has only once all its pods have.
     pub finished: bool,
     /// Whether it succeeded.
     pub succeeded: bool,
-    /// Exit codes and termination messages of its containers, newest last.
+    /// Its pods.
+    pub pods: usize,
+    /// Exit codes and termination messages of its own containers, newest last. A mesh may have put another
+    /// container beside one, which runs on.
     pub terminated: Vec<(i32, String)>,
     /// Why a container does not start.
     pub waiting: Option<(String, String)>,
@@ -205,21 +214,31 @@ impl Reader {
         Ok(subject.filter(|subject| subject.uid == before.uid))
     }
 
-    /// Lists the pods, with the ReplicaSets and Jobs between them and workloads.
-    pub async fn pods(&self) -> Result<Pods, Error> {
+    /// Lists the pods, and then the ReplicaSets and Jobs between them and workloads; with `controllers` the
+    /// workloads too. In this order the owner of a new pod is never missing.
+    pub async fn pods(&self, controllers: bool) -> Result<Pods, Error> {
         let began = Timestamp::now();
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
-        let kind = |name| WORKLOADS.iter().find(|kind| kind.name == name);
-        let of = async |name| match kind(name) {
-            Some(kind) => self.list(kind, ListParams::default(), Vec::new()).await,
-            None => Ok(Vec::new()),
+        let running = pages("pods", &api, ListParams::default(), PodView::read).await?;
+        let (between, others): (Vec<_>, Vec<_>) =
+            WORKLOADS.iter().partition(|kind| matches!(kind.name, "ReplicaSet" | "Job"));
+        let list = async |kinds: Vec<&'static Kind>| {
+            let lists =
+                kinds.into_iter().map(|kind| self.list(kind, ListParams::default(), Vec::new()));
+            Ok::<Vec<_>, Error>(try_join_all(lists).await?.into_iter().flatten().collect())
         };
-        let (running, replica_sets, jobs) = futures::try_join!(
-            pages("pods", &api, ListParams::default(), PodView::read),
-            of("ReplicaSet"),
-            of("Job"),
-        )?;
-        Ok(Pods { began, complete: Timestamp::now(), running, replica_sets, jobs })
+        let others = if controllers { others } else { Vec::new() };
+        let (between, others) = futures::try_join!(list(between), list(others))?;
+        let (replica_sets, jobs) =
+            between.into_iter().partition(|subject: &Subject| subject.kind.name == "ReplicaSet");
+        Ok(Pods {
+            began,
+            complete: Timestamp::now(),
+            running,
+            replica_sets,
+            jobs,
+            controllers: controllers.then_some(others),
+        })
     }
 
     /// Returns one of Torpor's own Jobs.
@@ -234,10 +253,13 @@ impl Reader {
             name: name.to_owned(),
             exists: job.is_some(),
             deleting: job.as_ref().is_some_and(|job| job.metadata.deletion_timestamp.is_some()),
+            suspended: job.as_ref().and_then(|job| job.spec.as_ref()?.suspend) == Some(true),
+            pods: pods.items.len(),
             ..JobView::default()
         };
         for condition in job.and_then(|j| j.status?.conditions).into_iter().flatten() {
             if condition.status == "True" {
+                view.stopped |= condition.type_ == "Suspended";
                 view.succeeded |= condition.type_ == "Complete";
                 view.finished |= condition.type_ == "Complete" || condition.type_ == "Failed";
             }
@@ -248,7 +270,6 @@ impl Reader {
             .into_iter()
             .filter_map(|pod| pod.status?.container_statuses)
             .flatten()
-            // A mesh may have put its own beside it.
             .filter(|container| container.name == job::CONTAINER)
             .filter_map(|container| container.state)
         {
@@ -283,15 +304,9 @@ impl PodView {
         }
         let meta = pod.metadata;
         Some(Self {
+            owners: Controller::all(&meta),
             name: meta.name.unwrap_or_default(),
             labels: meta.labels.unwrap_or_default(),
-            controller: meta.owner_references.into_iter().flatten().find_map(|owner| {
-                (owner.controller == Some(true)).then_some(Controller {
-                    kind: owner.kind,
-                    name: owner.name,
-                    uid: owner.uid,
-                })
-            }),
             configuration: meta.annotations.and_then(|mut a| a.remove(RESTART_ANNOTATION)),
             terminating: meta.deletion_timestamp.is_some(),
         })
@@ -304,7 +319,7 @@ fn config_pointers(spec: &Spec, originals: &BTreeMap<String, String>) -> Vec<Str
     let originals = originals.iter().filter(|(key, _)| key.starts_with("ConfigMap/"));
     let remembered = originals.filter_map(|(_, text)| serde_json::from_str(text).ok());
     let mut pointers = spec.config_pointers();
-    pointers.extend(remembered.flat_map(|StatusRecord(levers)| levers.into_keys()));
+    pointers.extend(remembered.flat_map(|record: StatusRecord| record.levers.into_keys()));
     pointers.sort_unstable();
     pointers.dedup();
     pointers

@@ -64,8 +64,10 @@ impl<V, S> Copy for Input<'_, V, S> {}
 pub struct PlanMemory {
     /// Lists that showed no pod.
     pub confirmations: Confirmations,
-    /// Field managers that change held fields, and rejected writes.
+    /// Field managers that change held fields.
     pub contests: Contests,
+    /// Failed writes.
+    pub failures: Failures,
     /// The state of the market.
     pub market: market_state::MarketState,
 }
@@ -113,6 +115,8 @@ pub enum Action {
     MarkKept(Box<Subject>),
     /// Create a Job.
     CreateJob(Attempt, Purpose),
+    /// Suspend a Job: its pods end, it creates no others, and its name stays taken.
+    SuspendJob(String),
     /// Delete a Job.
     DeleteJob(String),
 }
@@ -121,6 +125,18 @@ impl Action {
     /// Returns whether it takes a hold.
     pub fn holds(&self) -> bool {
         matches!(self, Self::Hold { wants, .. } if !wants.is_empty())
+    }
+
+    /// Returns whether it may be taken although the status could not be written: it releases, or ends a Job.
+    pub fn needs_no_status(&self) -> bool {
+        match self {
+            Self::Hold { wants, .. } => wants.is_empty(),
+            Self::RemoveFinalizer
+            | Self::MarkKept(_)
+            | Self::SuspendJob(_)
+            | Self::DeleteJob(_) => true,
+            Self::AddFinalizer | Self::CreateJob(..) => false,
+        }
     }
 
     /// Returns whether it removes the finalizer.
@@ -165,10 +181,26 @@ pub struct Confirmations {
     pub clear: BTreeMap<String, Timestamp>,
 }
 
-/// Held objects that somebody else keeps changing, by uid, and rejected Jobs, by name.
+/// Failed writes, by the uid of the object, or by the name of a Job of Torpor's own.
+pub type Failures = BTreeMap<String, FailedWrite>;
+
+/// A write that the API server rejected, or that did not go through.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedWrite {
+    /// How often it has failed in a row.
+    pub tries: u32,
+    /// When Torpor sends it again.
+    pub retry_at: Timestamp,
+    /// The answer of the API server.
+    pub answer: String,
+    /// Whether admission changed the write: a dry run comes before the next.
+    pub altered: bool,
+}
+
+/// Held objects that somebody else keeps changing, by uid.
 pub type Contests = BTreeMap<String, Contest>;
 
-/// A field manager that keeps changing a held object, or a rejected write.
+/// A field manager that keeps changing a held object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contest {
     /// Recent foreign writes.
@@ -181,8 +213,6 @@ pub struct Contest {
     pub manager: String,
     /// Its change, for the status.
     pub said: String,
-    /// Where the API server rejected Torpor's last write: its answer.
-    pub rejected: Option<String>,
 }
 
 /// Where the workloads of an object are.

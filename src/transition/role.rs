@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::spec::Entry;
+use crate::hold::subject::Controller;
 
 /// The role of a workload or ConfigMap.
 #[derive(Clone, Debug)]
@@ -17,6 +18,18 @@ pub enum Role<'a> {
     Override(BTreeMap<String, Value>),
     /// Release it: it is held, and the spec no longer names it.
     Release,
+    /// Leave it out: a selector or `all` matches it, and this owner would revert any change.
+    Skip(&'a Controller),
+}
+
+impl Role<'_> {
+    /// Returns the stage in which it is stopped.
+    pub fn stage(&self) -> Option<i32> {
+        match self {
+            Self::Stop(entry) => Some(entry.stage),
+            _ => None,
+        }
+    }
 }
 
 /// How the write of a hold stands.

@@ -7,14 +7,14 @@ use serde_json::Value;
 use super::draft::Draft;
 use super::plan::Action;
 use super::role::{Role, Written};
-use super::spec::{Entry, Target};
 use crate::api::labels::{APP, MANAGED_BY, TORPOR};
 use crate::api::reason::Reason;
 use crate::api::workload::{Action as Treatment, MissedRuns};
-use crate::hold::lever::{WORKLOADS, restart_wants};
+use crate::hold::lever::restart_wants;
 use crate::hold::plan::{Decision, Desired, decide};
+use crate::hold::record::Found;
 use crate::hold::status_record::StatusRecord;
-use crate::hold::subject::Subject;
+use crate::hold::subject::{Controller, Subject};
 
 impl<'a> Draft<'a> {
     /// Returns the role of a workload or ConfigMap.
@@ -25,28 +25,46 @@ impl<'a> Draft<'a> {
         if subject.kind.name == "ConfigMap" {
             let wants = spec.config_wants(subject);
             return match (wants.is_empty(), held) {
-                (false, _) if !subject.deleting && (held || !is_own(subject)) => {
+                (false, _) if !subject.deleting && (held || !is_torpors(&subject.labels)) => {
                     Some(Role::Override(wants))
                 }
                 (_, true) => Some(Role::Release),
                 _ => None,
             };
         }
-        match spec.entry_for(subject).filter(|entry| held || may_take(subject, entry)) {
-            Some(entry) => Some(match entry.action {
+        let Some(entry) = spec.entry_for(subject).filter(|_| held || may_take(subject)) else {
+            return held.then_some(Role::Release);
+        };
+        match &subject.controller {
+            Some(owner) if !held && !entry.target.is_name() => {
+                (!self.goes_down(owner)).then_some(Role::Skip(owner))
+            }
+            _ => Some(match entry.action {
                 Treatment::Stop => Role::Stop(entry),
                 Treatment::Restart => Role::Restart(entry),
             }),
-            None => held.then_some(Role::Release),
         }
+    }
+
+    /// Returns whether the spec stops an owner: its own hold covers the workload.
+    fn goes_down(&self, owner: &Controller) -> bool {
+        let mut workloads = self.input.observed.workloads.iter();
+        workloads.any(|subject| {
+            let entry = self.input.spec.entry_for(subject);
+            subject.uid == owner.uid && entry.is_some_and(|entry| entry.action == Treatment::Stop)
+        })
     }
 
     /// Returns whether this object holds it, by the annotation or else by the status.
     pub(super) fn holds(&self, subject: &Subject) -> bool {
         let holder = self.input.holder;
-        match subject.found.record() {
-            Some(record) => record.held_by(holder),
-            None => self.recorded(subject).is_some(),
+        match &subject.found {
+            Found::Record(record) => record.held_by(holder),
+            Found::RecordMissing => self.recorded(subject).is_some(),
+            // The status may tell of a hold that was not taken, or of one that was released.
+            Found::Nothing => self
+                .recorded(subject)
+                .is_some_and(|recorded| !recorded.still_held(subject).levers.is_empty()),
         }
     }
 
@@ -90,10 +108,19 @@ impl<'a> Draft<'a> {
                 Ok(Written::Already)
             }
             Decision::Refuse(refusal) => Err((refusal.reason(), refusal.to_string())),
-            Decision::Write(_) if let Some(rejected) = self.rejected(&subject.uid) => Err(rejected),
             // A release ends a contest, so that it never waits for one.
             Decision::Write(_) if !releases && self.quiet(subject) => Ok(Written::Contested),
-            Decision::Write(_) => {
+            Decision::Write(write) => {
+                let failed = self.failed(&subject.uid);
+                if failed.is_some() && !self.retries(&subject.uid) {
+                    return failed.map_or(Ok(Written::Already), Err);
+                }
+                if !releases {
+                    // Before the object: admission may strip the marks from the write.
+                    let mut intended = StatusRecord::of(subject, &write.record, self.input.holder);
+                    intended.generation = None;
+                    self.intended.insert(record_key(subject), intended);
+                }
                 self.actions.push(Action::Hold {
                     subject: Box::new(subject.clone()),
                     wants,
@@ -101,17 +128,24 @@ impl<'a> Draft<'a> {
                     recorded: self.recorded(subject),
                     skip_missed_runs: missed_runs == MissedRuns::Skip,
                 });
-                Ok(Written::Now)
+                failed.map_or(Ok(Written::Now), Err)
             }
         }
     }
 
-    /// Returns the API server's answer where it rejected the last write of an object (by its uid) or the
-    /// creation of a Job (by its name).
-    pub(super) fn rejected(&self, written: &str) -> Option<(Reason, String)> {
-        let contest = self.input.memory.contests.get(written)?;
-        let answer = contest.rejected.clone().filter(|_| self.input.now < contest.quiet_until)?;
-        Some((Reason::WriteRejected, answer))
+    /// Returns the API server's answer where the last write of an object (by its uid) or of a Job (by its name)
+    /// failed. The object says so until a write succeeds, also while Torpor tries again.
+    pub(super) fn failed(&self, written: &str) -> Option<(Reason, String)> {
+        let failed = self.input.memory.failures.get(written)?;
+        Some((Reason::WriteRejected, failed.answer.clone()))
+    }
+
+    /// Returns whether a failed write is to be sent again now. The next plan follows soon then.
+    pub(super) fn retries(&mut self, written: &str) -> bool {
+        let failed = self.input.memory.failures.get(written);
+        let due = failed.is_some_and(|failed| self.input.now >= failed.retry_at);
+        self.retrying |= due;
+        due
     }
 
     fn quiet(&self, subject: &Subject) -> bool {
@@ -125,7 +159,7 @@ impl<'a> Draft<'a> {
             Role::Stop(_) => subject.kind.stop_wants(),
             Role::Restart(_) => restart_wants(&self.input.spec.restart_digest(&self.episode_id())),
             Role::Override(wants) => wants.clone(),
-            Role::Release => BTreeMap::new(),
+            Role::Release | Role::Skip(_) => BTreeMap::new(),
         }
     }
 }
@@ -135,22 +169,21 @@ pub fn record_key(subject: &Subject) -> String {
     format!("{}/{}/{}", subject.kind.name, subject.name, subject.uid)
 }
 
-/// Returns whether Torpor may take a new hold of an object. A workload that another controller owns is
-/// refused later where the spec names it, or where Torpor can't hold its owner; else the owner's hold
-/// covers it.
-fn may_take(subject: &Subject, entry: &Entry) -> bool {
-    let owned_by_known = subject
-        .controller
-        .as_ref()
-        .is_some_and(|owner| WORKLOADS.iter().any(|kind| kind.name == owner.kind));
-    let by_name = matches!(entry.target, Target::Name(_));
-    !subject.deleting && !is_own(subject) && !subject.facts.finished && (by_name || !owned_by_known)
+/// Returns whether Torpor may take a new hold of an object. An old ReplicaSet of a Deployment is not worth a
+/// word.
+fn may_take(subject: &Subject) -> bool {
+    let left_over = subject.kind.name == "ReplicaSet"
+        && subject.controller.is_some()
+        && subject.facts.replicas == 0
+        && subject.facts.status_replicas == 0;
+    !subject.deleting && !is_torpors(&subject.labels) && !subject.facts.finished && !left_over
 }
 
-/// Returns whether an object is Torpor's own: a Job, a part of a bridge, or the operator itself.
-fn is_own(subject: &Subject) -> bool {
-    subject.labels.get(MANAGED_BY).is_some_and(|by| by == TORPOR)
-        || subject.labels.get(APP).is_some_and(|name| name == TORPOR)
+/// Returns whether an object with these labels is Torpor's own: a Job, a part of a bridge, or the operator
+/// itself.
+pub(super) fn is_torpors(labels: &BTreeMap<String, String>) -> bool {
+    labels.get(MANAGED_BY).is_some_and(|by| by == TORPOR)
+        || labels.get(APP).is_some_and(|name| name == TORPOR)
 }
 
 #[cfg(test)]

@@ -74,6 +74,8 @@ pub struct DatabaseEntry {
     pub spec: Database,
     /// Digest of it.
     pub digest: String,
+    /// `truncate.ignorePods`.
+    pub ignored_pods: Option<Selector>,
 }
 
 /// Why a spec is not valid, and what to write instead.
@@ -145,11 +147,7 @@ impl Spec {
                 .enumerate()
                 .map(|(index, config_map)| config_entry(index, config_map))
                 .collect::<Result<_, _>>()?,
-            database: database.map(|spec| DatabaseEntry {
-                // A struct of strings, numbers and maps always serialises.
-                digest: lever::digest(&serde_json::to_string(spec).unwrap_or_default()),
-                spec: spec.clone(),
-            }),
+            database: database.map(database_entry).transpose()?,
             deals: deals.map(rules).transpose()?,
             deadline: progress_deadline
                 .parse()
@@ -216,6 +214,18 @@ impl Spec {
         stages.dedup();
         stages
     }
+}
+
+fn database_entry(spec: &Database) -> Result<DatabaseEntry, Invalid> {
+    let ignored = spec.truncate.ignore_pods.as_ref();
+    Ok(DatabaseEntry {
+        // A struct of strings, numbers and maps always serialises.
+        digest: lever::digest(&serde_json::to_string(spec).unwrap_or_default()),
+        ignored_pods: ignored
+            .map(|labels| selector("database.truncate.ignorePods", labels))
+            .transpose()?,
+        spec: spec.clone(),
+    })
 }
 
 fn rules(deals: &Deals) -> Result<Rules, Invalid> {
@@ -287,6 +297,11 @@ impl Entry {
 }
 
 impl Target {
+    /// Returns whether it names one object.
+    pub(super) fn is_name(&self) -> bool {
+        matches!(self, Self::Name(_))
+    }
+
     /// How exactly it names an object; none where it does not.
     pub(super) fn precision(&self, subject: &Subject) -> Option<u8> {
         self.names(&subject.name, &subject.labels)

@@ -7,9 +7,11 @@ use super::role::Role;
 use super::roles::record_key;
 use super::spec::Entry;
 use super::standing::few;
+use super::writers::skip_message;
 use crate::api::condition;
 use crate::api::hold_state::{Counts, WorkloadStatus};
-use crate::hold::plan::{Decision, describe_originals};
+use crate::hold::describe::describe_originals;
+use crate::hold::plan::Decision;
 use crate::hold::record::Found;
 use crate::hold::refusal::Refusal;
 use crate::hold::status_record::StatusRecord;
@@ -30,29 +32,34 @@ impl Draft<'_> {
         let mut recorded_bytes = 0;
         for (subject, role) in &self.roles {
             let status = self.workload(subject, role);
+            if matches!(role, Role::Skip(_)) {
+                workloads.push(status);
+                continue;
+            }
             counts.total += 1;
             counts.held += i32::from(self.holds(subject));
             counts.down +=
                 i32::from(matches!(status.state.as_str(), "Down" | "Restarted" | "Overridden"));
             counts.refused += i32::from(status.state == "Refused");
             let key = record_key(subject);
-            match &subject.found {
-                Found::Record(record) if record.held_by(holder) => {
-                    let recorded = StatusRecord::of(record, holder);
-                    if let Ok(text) = serde_json::to_string(&recorded)
-                        && recorded_bytes + key.len() + text.len() <= LONGEST_ORIGINALS
-                    {
-                        recorded_bytes += key.len() + text.len();
-                        originals.insert(key, text);
-                    }
+            let recorded = match &subject.found {
+                _ if let Some(intended) = self.intended.get(&key) => Some(intended.clone()),
+                Found::Record(record) => {
+                    record.held_by(holder).then(|| StatusRecord::of(subject, record, holder))
                 }
-                Found::Record(_) => {}
-                // Its annotation is gone: what the status knows is all that is left.
-                Found::Nothing | Found::RecordMissing => {
-                    if let Some(text) = self.state.originals.get(&key) {
-                        originals.insert(key, text.clone());
-                    }
-                }
+                Found::Nothing | Found::RecordMissing => None,
+            };
+            let text = match recorded {
+                Some(recorded) => serde_json::to_string(&recorded).ok(),
+                // Its annotation is gone: the status is the only record.
+                None if subject.found.record().is_none() => self.state.originals.get(&key).cloned(),
+                None => None,
+            };
+            if let Some(text) = text
+                && recorded_bytes + key.len() + text.len() <= LONGEST_ORIGINALS
+            {
+                recorded_bytes += key.len() + text.len();
+                originals.insert(key, text);
             }
             workloads.push(status);
         }
@@ -85,10 +92,12 @@ impl Draft<'_> {
                 (doing.to_owned(), Some(few(&waits)))
             }
         };
-        let refusal = (!held && !waking).then(|| self.refusal(subject, role)).flatten();
+        let refused = !held && !waking && !matches!(role, Role::Skip(_));
+        let refusal = refused.then(|| self.refusal(subject, role)).flatten();
         let refusal = refusal.map(|refusal| refusal.to_string());
         let (state, message) = match (role, pods) {
             _ if refusal.is_some() => ("Refused".to_owned(), refusal),
+            (Role::Skip(owner), _) => ("Skipped".to_owned(), Some(skip_message(subject, owner))),
             (Role::Override(_), _) if held => ("Overridden".to_owned(), None),
             (Role::Release, _) if held => ("Waking".to_owned(), None),
             (Role::Stop(_), Some(pods)) if held => {
@@ -130,14 +139,18 @@ impl Draft<'_> {
         }
     }
 
-    /// Entries that name what is not there: it may never be, or the name is mistyped.
+    /// Returns the entries that match nothing, as text: the object may come later, or the name is mistyped.
     pub(super) fn unmatched(&self) -> Vec<String> {
+        self.unmatched_entries().filter_map(Entry::in_words).collect()
+    }
+
+    /// Returns the entries that match nothing.
+    pub(super) fn unmatched_entries(&self) -> impl Iterator<Item = &Entry> {
         let HoldInput { spec, observed, .. } = self.input;
-        let there = |entry: &Entry| {
-            observed.workloads.iter().any(|subject| {
+        spec.workloads.iter().filter(|entry| {
+            !observed.workloads.iter().any(|subject| {
                 entry.kind == subject.kind && entry.target.precision(subject).is_some()
             })
-        };
-        spec.workloads.iter().filter(|entry| !there(entry)).filter_map(Entry::in_words).collect()
+        })
     }
 }

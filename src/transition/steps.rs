@@ -52,10 +52,16 @@ impl Draft<'_> {
     pub(super) fn down(&mut self, step: &StepName) -> Step {
         match step {
             StepName::Preflight => self.before_the_first_hold(),
-            StepName::ConfigMaps => match self.missing_config_map() {
-                Some(message) => Step::Blocked { reason: Reason::ConfigMapNotFound, message },
-                None => self.hold_all(|role| matches!(role, Role::Override(_))),
-            },
+            StepName::ConfigMaps => {
+                // The others are overridden all the same.
+                let held = self.hold_all(|role| matches!(role, Role::Override(_)));
+                match self.missing_config_map() {
+                    Some(message) if held == Step::Done => {
+                        Step::Blocked { reason: Reason::ConfigMapNotFound, message }
+                    }
+                    _ => held,
+                }
+            }
             StepName::Release => {
                 let held = |(subject, role): &(&Subject, Role)| {
                     matches!(role, Role::Release) && self.holds(subject)
@@ -69,8 +75,11 @@ impl Draft<'_> {
             }
             StepName::Stage(stage) => self.stop_stage(*stage),
             StepName::Restart => self.restart(),
-            StepName::Truncate => self.truncate(),
-            StepName::Fence => Step::Done,
+            StepName::Truncate if self.truncation_is_pending() => match self.no_writers() {
+                Step::Done => self.truncate(),
+                other => other,
+            },
+            StepName::Truncate | StepName::Fence => Step::Done,
         }
     }
 
@@ -106,8 +115,14 @@ impl Draft<'_> {
             return step;
         }
         let rejected: Vec<_> =
-            self.roles.iter().filter_map(|(subject, _)| self.rejected(&subject.uid)).collect();
+            self.roles.iter().filter_map(|(subject, _)| self.unwritten(subject)).collect();
         blocked(&rejected).unwrap_or(Step::Done)
+    }
+
+    /// Returns the API server's answer where the first hold of an object failed a moment ago.
+    fn unwritten(&self, subject: &Subject) -> Option<(Reason, String)> {
+        let failed = self.input.memory.failures.get(&subject.uid)?;
+        self.failed(&subject.uid).filter(|_| self.input.now < failed.retry_at)
     }
 
     /// Returns an obstacle to holding the objects of the namespace, also while awake.
@@ -118,6 +133,7 @@ impl Draft<'_> {
         let refused: Vec<_> = self
             .roles
             .iter()
+            .filter(|(_, role)| !matches!(role, Role::Skip(_)))
             .filter_map(|(subject, role)| self.refusal(subject, role))
             .map(|refusal| (refusal.reason(), refusal.to_string()))
             .collect();
@@ -265,7 +281,7 @@ impl Draft<'_> {
 
     /// Asks for two lists, some seconds apart, that show no pod. One is enough where everything has been
     /// down already and no truncation is pending.
-    fn confirm(&mut self, step: &StepName, pods: &Pods, running: Vec<String>) -> Step {
+    pub(super) fn confirm(&mut self, step: &StepName, pods: &Pods, running: Vec<String>) -> Step {
         let key = step.to_string();
         if !running.is_empty() {
             self.confirmations.clear.remove(&key);
@@ -297,6 +313,6 @@ fn blocked(refused: &[(Reason, String)]) -> Option<Step> {
 fn missed_runs(role: &Role) -> MissedRuns {
     match role {
         Role::Stop(entry) | Role::Restart(entry) => entry.missed_runs,
-        Role::Override(_) | Role::Release => MissedRuns::default(),
+        Role::Override(_) | Role::Release | Role::Skip(_) => MissedRuns::default(),
     }
 }

@@ -34,15 +34,39 @@ pub(crate) fn obeyed(object: &mut Value) {
 }
 
 pub(crate) fn subject(object: &Value) -> Subject {
-    let kind = Kind::workload("Deployment").unwrap();
+    let kind = Kind::workload(object["kind"].as_str().unwrap()).unwrap();
     Subject::read(kind, &serde_json::from_value(object.clone()).unwrap(), []).unwrap()
+}
+
+/// A ReplicaSet of a Deployment.
+pub(crate) fn replica_set(name: &str, replicas: i64, owners: &Value) -> Value {
+    let hash = json!({"app": name, "pod-template-hash": "1"});
+    let mut object = json!({
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {
+            "namespace": "ns", "name": format!("{name}-1"), "uid": format!("uid-of-{name}-1"),
+            "resourceVersion": "1", "generation": 1, "labels": hash, "ownerReferences": owners,
+        },
+        "spec": {"replicas": replicas, "selector": {"matchLabels": hash}},
+    });
+    obeyed(&mut object);
+    object
+}
+
+/// The owner references of an object with that owner.
+pub(crate) fn owned_by(kind: &str, name: &str) -> Value {
+    json!([{
+        "apiVersion": "v1", "kind": kind, "name": name, "uid": format!("uid-of-{name}"),
+        "controller": true,
+    }])
 }
 
 pub(crate) fn pod(app: &str, configuration: Option<String>) -> PodView {
     PodView {
         name: format!("{app}-pod"),
         labels: [("app".to_owned(), app.to_owned())].into(),
-        controller: None,
+        owners: Vec::new(),
         configuration,
         terminating: true,
     }

@@ -9,7 +9,7 @@ use super::job::{self, Purpose};
 use super::observe::JobView;
 use super::plan::{Action, Next};
 use super::spec::DatabaseEntry;
-use super::step::Step;
+use super::step::{Step, StepName};
 use crate::api::hold_state::{
     Attempt, AttemptEnd, EmptiedTable, EpisodeTruncation, Preflight, Truncation,
 };
@@ -62,7 +62,6 @@ impl Draft<'_> {
         if episode.truncation != EpisodeTruncation::Pending {
             return Step::Done;
         }
-        let id = episode.id.clone();
         let mut attempt = episode
             .attempt
             .clone()
@@ -71,34 +70,61 @@ impl Draft<'_> {
         let before = attempt.clone();
         let (step, report) = self.pursue(database, Purpose::Truncation, &mut attempt, seen);
         let replaced = (attempt.number != before.number).then_some(before.not_after);
-        if step == Step::Done {
-            let report = report.unwrap_or_default();
-            self.database.truncation = Some(Truncation {
-                episode: id,
-                at: Time(self.input.now),
-                tables: clamp(report.totals.tables),
-                rows: clamp(report.totals.rows),
-                bytes_freed: clamp(report.totals.bytes),
-                largest: report
-                    .tables
-                    .into_iter()
-                    .take(LARGEST)
-                    .map(|table| EmptiedTable {
-                        name: table.name,
-                        rows: clamp(table.rows),
-                        bytes: clamp(table.bytes),
-                    })
-                    .collect(),
-            });
-        }
         if let Some(episode) = &mut self.state.episode {
             episode.attempt = Some(attempt);
             episode.earlier_not_after = replaced.or(episode.earlier_not_after.take());
-            if step == Step::Done {
-                episode.truncation = EpisodeTruncation::Done;
-            }
+        }
+        if step == Step::Done {
+            self.record_truncation(report.unwrap_or_default());
         }
         step
+    }
+
+    /// Records that this episode has truncated.
+    fn record_truncation(&mut self, report: Report) {
+        let Some(episode) = &mut self.state.episode else { return };
+        episode.truncation = EpisodeTruncation::Done;
+        let tables = report.tables.into_iter().take(LARGEST);
+        self.database.truncation = Some(Truncation {
+            episode: episode.id.clone(),
+            at: Time(self.input.now),
+            tables: clamp(report.totals.tables),
+            rows: clamp(report.totals.rows),
+            bytes_freed: clamp(report.totals.bytes),
+            largest: tables
+                .map(|table| EmptiedTable {
+                    name: table.name,
+                    rows: clamp(table.rows),
+                    bytes: clamp(table.bytes),
+                })
+                .collect(),
+        });
+    }
+
+    /// Calls a truncation off that may be running, because the object is not to sleep any more. Its Job is
+    /// suspended: its pods get SIGTERM, the command gives up before COMMIT, and a late request can't create
+    /// the Job anew. Where COMMIT came first, the truncation is recorded.
+    pub(super) fn call_off_truncation(&mut self) {
+        let Some(episode) = &mut self.state.episode else { return };
+        let Some(attempt) = &mut episode.attempt else { return };
+        let Some(job) = &self.input.observed.truncation else { return };
+        if attempt.ended.is_some() || job.name != attempt.job || !job.exists {
+            return;
+        }
+        match attempt::progress(attempt, Some(job), self.input.now) {
+            Progress::Ended { end, message, report } => {
+                attempt.ended = Some(end);
+                if end == AttemptEnd::Succeeded {
+                    self.record_truncation(report.unwrap_or_default());
+                } else {
+                    attempt.message = Some(message);
+                }
+            }
+            Progress::Running(_) | Progress::Missing => {}
+        }
+        if !job.finished && !job.suspended && !job.deleting {
+            self.actions.push(Action::SuspendJob(job.name.clone()));
+        }
     }
 
     /// Returns a new attempt, the one after `number`. Its time begins when the status records it.
@@ -134,11 +160,12 @@ impl Draft<'_> {
         if attempt.ended.is_none() {
             match attempt::progress(attempt, seen, now) {
                 Progress::Missing => {
-                    if let Some((reason, message)) = self.rejected(&attempt.job) {
-                        return (Step::Blocked { reason, message }, None);
+                    let failed = self.failed(&attempt.job);
+                    if failed.is_none() || self.retries(&attempt.job) {
+                        self.actions.push(Action::CreateJob(attempt.clone(), purpose));
                     }
-                    self.actions.push(Action::CreateJob(attempt.clone(), purpose));
-                    return (Step::Act, None);
+                    let blocked = |(reason, message)| Step::Blocked { reason, message };
+                    return (failed.map_or(Step::Act, blocked), None);
                 }
                 Progress::Running(waiting) => return (running(attempt, waiting), None),
                 Progress::Ended { end, message, report } => {
@@ -151,6 +178,9 @@ impl Draft<'_> {
                     // once more, and no wake has to wait for its fence.
                     if end == AttemptEnd::Failed || purpose == Purpose::Preflight {
                         self.actions.push(Action::DeleteJob(attempt.job.clone()));
+                    } else if seen.is_some_and(|job| !job.finished) {
+                        // Another container runs on beside it: no pod of the Job may follow this one.
+                        self.actions.push(Action::SuspendJob(attempt.job.clone()));
                     }
                     if end == AttemptEnd::Succeeded {
                         return (Step::Done, report);
@@ -215,7 +245,8 @@ impl Draft<'_> {
             // Torpor observes it once the status says that the wake has begun.
             return Some(Step::Act);
         };
-        if !job.exists || job.deleting {
+        // Nor does one whose deletion the API server rejects.
+        if !job.exists || job.deleting || self.failed(&job.name).is_some() {
             return None;
         }
         self.actions.push(Action::DeleteJob(job.name.clone()));
@@ -226,20 +257,32 @@ impl Draft<'_> {
     pub(super) fn waking_fence(&self) -> Step {
         let Some(episode) = &self.state.episode else { return Step::Done };
         let Some(attempt) = &episode.attempt else { return Step::Done };
+        // A later step of the wake is under way. The Job may be deleted by now.
+        let fence = StepName::Fence.to_string();
+        let past = self.state.step.as_ref().is_some_and(|step| step.name != fence);
+        if episode.waking_since.is_some() && past {
+            return Step::Done;
+        }
         // The Job of the earlier attempt is deleted, but a late request may still create it.
         let earlier = episode.earlier_not_after.as_ref();
-        if earlier.is_some_and(|at| self.input.now <= at.0 + attempt::CLOCK_MARGIN) {
+        if let Some(at) = earlier.filter(|at| self.input.now <= at.0 + attempt::CLOCK_MARGIN) {
             let job = &attempt.job;
-            return Step::Wait(vec![format!("the attempt before Job {job} may still commit")]);
+            let until = at.0 + attempt::CLOCK_MARGIN;
+            return Step::Wait(vec![format!(
+                "the attempt before Job {job} may still commit until {until}"
+            )]);
         }
-        let finished =
-            self.input.observed.truncation.as_ref().is_some_and(|job| job.exists && job.finished);
-        // Such a Job was observed finished, and it stays.
+        let finished = self.input.observed.truncation.as_ref().is_some_and(attempt::is_over);
+        // The container of such a Job was observed ended, and the Job stays.
         let over = matches!(attempt.ended, Some(AttemptEnd::Succeeded | AttemptEnd::Refused));
         if finished || over || fenced(attempt, self.input.now) {
             return Step::Done;
         }
-        Step::Wait(vec![format!("Job {} may still commit", attempt.job)])
+        let until = attempt.not_after.0 + attempt::CLOCK_MARGIN;
+        Step::Wait(vec![format!(
+            "Job {} is called off, and may still commit until {until}",
+            attempt.job
+        )])
     }
 
     /// Observes the preflight of an awake object when it may have something to report.

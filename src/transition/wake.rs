@@ -17,6 +17,7 @@ use crate::hold::plan::{Decision, mark_kept};
 /// finalizer all the same: the sweep for holders that are gone does the rest.
 pub fn up(input: HoldInput) -> Transition {
     let mut draft = Draft::new(input);
+    draft.call_off_truncation();
     let fence = draft.waking_fence();
     draft.come_up();
     let removes = draft.actions.iter().any(Action::removes_finalizer);
@@ -36,6 +37,7 @@ pub fn rest(input: HoldInput) -> Transition {
 pub fn keep(input: HoldInput) -> Transition {
     let mut draft = Draft::new(input);
     // An object that adopts the hold later knows nothing of a truncation that may still commit.
+    draft.call_off_truncation();
     let fence = draft.waking_fence();
     if fence == Step::Done {
         let waits = draft.mark_kept();
@@ -47,7 +49,6 @@ pub fn keep(input: HoldInput) -> Transition {
             draft.next = Next::Again;
         }
     } else {
-        draft.stop_truncation();
         draft.at("Fence", fence);
     }
     draft.finish()
@@ -57,7 +58,9 @@ impl Draft<'_> {
     fn come_up(&mut self) {
         let held = self.roles.iter().any(|(subject, _)| self.holds(subject));
         if self.state.episode.is_none() && !held {
-            self.stay_up();
+            if !self.waits_for_originals() {
+                self.stay_up();
+            }
             return;
         }
         if held && !self.input.finalizer && !self.input.deleting {
@@ -117,12 +120,33 @@ impl Draft<'_> {
 
     /// Everything is back: ends the episode.
     fn is_up(&mut self) {
+        if self.waits_for_originals() {
+            return;
+        }
         if let Some(step) = self.delete_truncation_job() {
             return self.at("Truncation", step);
         }
         let cause = self.state.episode.take().map(|episode| episode.cause);
         self.completed = Some(cause.unwrap_or_default());
         self.stay_up();
+    }
+
+    /// Stops the wake at objects that Torpor has left at the held value without a record of the original: they
+    /// are not awake, and a person has to say what they were. A deletion waits for nobody. Returns whether
+    /// there are any.
+    fn waits_for_originals(&mut self) -> bool {
+        let lost: Vec<String> = self
+            .roles
+            .iter()
+            .filter_map(|(subject, role)| subject.original_lost(&self.wants(subject, role)))
+            .map(|refusal| refusal.to_string())
+            .collect();
+        if lost.is_empty() || self.input.deleting {
+            return false;
+        }
+        self.place = Place::ComingUp;
+        self.at("Ready", Step::Blocked { reason: Reason::OriginalUnknown, message: few(&lost) });
+        true
     }
 
     /// Nothing is held: removes the finalizer, and says beforehand what would prevent a hold.
@@ -137,7 +161,7 @@ impl Draft<'_> {
         if !self.input.deleting {
             match self.preflight() {
                 Step::Done => {
-                    if let Some(outcome) = self.obstacle() {
+                    if let Some(outcome) = self.obstacle().or_else(|| self.unaccounted()) {
                         self.at("Preflight", outcome);
                         // A change in the namespace removes the obstacle, and Torpor watches it.
                         self.next = Next::AtRest;
@@ -164,17 +188,18 @@ impl Draft<'_> {
                 let wants = self.wants(subject, &role);
                 match self.write(subject, wants, MissedRuns::Skip) {
                     Ok(Written::Contested) => unwritten.push(self.contested(subject)),
-                    Err((_, answer)) if self.rejected(&subject.uid).is_some() => {
+                    Err((_, answer)) if self.failed(&subject.uid).is_some() => {
                         unwritten.push(answer);
                     }
                     // A refusal can't be mended here: the next object reports it.
                     Ok(Written::Already | Written::Now) | Err(_) => {}
                 }
             } else if matches!(mark_kept(subject, self.input.holder), Decision::Write(_)) {
-                match self.rejected(&subject.uid) {
-                    Some((_, answer)) => unwritten.push(answer),
-                    None => self.actions.push(Action::MarkKept(Box::new(subject.clone()))),
+                let failed = self.failed(&subject.uid);
+                if failed.is_none() || self.retries(&subject.uid) {
+                    self.actions.push(Action::MarkKept(Box::new(subject.clone())));
                 }
+                unwritten.extend(failed.map(|(_, answer)| answer));
             }
         }
         unwritten

@@ -19,7 +19,7 @@ const OLDEST: i32 = 130_000;
 /// The longest orderly end of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why there is no connection.
+/// The reasons for which a connection fails.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     /// Another try may work.

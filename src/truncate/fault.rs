@@ -93,7 +93,7 @@ pub(super) enum Fault {
     /// The role may not.
     #[error("the database refused: {0}")]
     Forbidden(String),
-    /// What PostgreSQL refuses by itself.
+    /// PostgreSQL refused the statement.
     #[error("the database refused: {0}")]
     Refused(String),
     /// A pooler that cannot do transactions.
@@ -127,7 +127,7 @@ impl Fault {
         }
     }
 
-    /// What happened, and whether it has changed anything.
+    /// Returns a message that names the fault and says whether the run changed anything.
     pub(super) fn tell(&self) -> String {
         match self {
             Self::CommitUnknown | Self::CommitAborted(_) => self.to_string(),
@@ -135,7 +135,7 @@ impl Fault {
         }
     }
 
-    /// What an error of the driver means while a connection is established.
+    /// Returns the fault that a driver's error means while a connection is established.
     pub(super) fn of_connecting(error: &sqlx::Error, redactor: &Redactor) -> Self {
         match Self::of(error, redactor) {
             Self::Forbidden(_) => Self::Rejected("42501".to_owned()),
@@ -148,7 +148,7 @@ impl Fault {
         }
     }
 
-    /// What an error of the driver means within a session.
+    /// Returns the fault that a driver's error means within a session.
     pub(super) fn of(error: &sqlx::Error, redactor: &Redactor) -> Self {
         match error {
             sqlx::Error::Database(error) => {

@@ -41,7 +41,7 @@ JOIN pg_namespace s ON s.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = d.relation AND a.attnum = d.col
 WHERE d.relation <> ALL ('{below}')";
 
-/// What [`FROM_TEXTS`] answers.
+/// A row of [`FROM_TEXTS`].
 #[derive(Debug, Deserialize)]
 pub(super) struct FromText {
     text: String,

@@ -72,7 +72,7 @@ const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 /// Longest `--lock-timeout`.
 const LONGEST_LOCK_TIMEOUT: SignedDuration = SignedDuration::from_hours(1);
 
-/// What follows the options in the help.
+/// The part of the help that follows the options.
 const AFTER_HELP: &str = "\
 Environment:
   DATABASE_URL  The database, as the application names it: postgresql://, or with a driver as in
@@ -262,7 +262,7 @@ async fn carry_out(args: &Args, redactor: &mut Redactor) -> Report {
     if target.ignored > 0 {
         let _ = writeln!(
             std::io::stderr(),
-            "Parameters of the URL that are not known were left aside: {}.",
+            "torpor ignores unknown parameters of the URL: {}.",
             target.ignored
         );
     }

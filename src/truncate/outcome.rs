@@ -17,7 +17,7 @@ pub(super) struct Done {
     pub(super) bytes: BTreeMap<Oid, u64>,
 }
 
-/// Why a run ended without a result.
+/// The reasons for which a run ends without a result.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Stop {
     /// Refused for good.

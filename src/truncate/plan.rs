@@ -212,7 +212,7 @@ fn ways_out(facts: &Facts, table: &str, otherwise: &str) -> String {
     }
 }
 
-/// Why a table of another schema can't be added.
+/// The cause by which a table of another schema cannot be added.
 const ELSEWHERE: &str = "cannot be added: one run empties tables of one schema";
 
 /// Returns whether a quoted name is one of the requested schema.

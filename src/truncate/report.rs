@@ -17,7 +17,7 @@ const DATABASE_LIMIT: usize = 200;
 /// Refusals may fill the report up to here; tables may fill the rest.
 const REFUSALS_UP_TO: usize = 3200;
 
-/// How a truncation ended.
+/// The outcome of a truncation.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Outcome {
     /// The tables are empty: the database has confirmed the COMMIT.
@@ -144,7 +144,7 @@ pub struct Refusal {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Report {
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
     /// `current_database()`, once it is known.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -64,7 +64,7 @@ pub(super) struct Run<'a> {
     database: std::sync::OnceLock<String>,
 }
 
-/// Why a round did not end the run.
+/// The result of one round of a run.
 enum Round {
     Done(Box<Done>),
     Moved,

@@ -6,7 +6,7 @@ use std::fmt;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What is put in place of a secret.
+/// The text that replaces a secret.
 const MASK: &str = "[redacted]";
 
 /// A secret shorter than this is only taken for one where it stands alone as a word.

@@ -13,7 +13,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::secret::Redactor;
 
-/// How long one host is tried where the URL doesn't say.
+/// The time limit for connecting to one host where the URL sets no `connect_timeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A URL that cannot be used, without a word of it.
@@ -80,16 +80,16 @@ pub(super) struct Host {
     pub(super) port: u16,
 }
 
-/// Where and how to connect.
+/// The servers of a URL, and the settings of a connection to them.
 #[derive(Clone)]
 pub(super) struct Target {
     /// The servers, in the order in which they are tried.
     pub(super) hosts: Vec<Host>,
-    /// How TLS is used.
+    /// The `sslmode`.
     pub(super) ssl_mode: PgSslMode,
-    /// How long one host is tried.
+    /// The time limit for connecting to one host.
     pub(super) connect_timeout: Duration,
-    /// Parameters that were left aside because they are not known.
+    /// The parameters that Torpor does not know and ignores.
     pub(super) ignored: usize,
     user: Option<String>,
     password: Option<String>,
@@ -256,7 +256,7 @@ fn split(rest: &str) -> Result<(&str, &str, &str), UrlError> {
     Ok((user_info, hosts, after))
 }
 
-/// What a URL's parameters say, before it is put together.
+/// The parameters of a URL, before a [`Target`] is made of them.
 #[derive(Default)]
 struct Parameters {
     user: Option<String>,

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 /// The layers, from the top. A room may use the rooms of the layers below its own, never one above it or
 /// beside it.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["main"],
     &["cli"],
-    &["operator", "release", "bridge"],
+    &["operator", "release", "self_test", "uninstall_check", "bridge"],
     &["reconcile"],
     &["hibernation", "maintenance"],
     &["transition"],
@@ -17,6 +17,7 @@ const LAYERS: [&[&str]; 11] = [
     &["lease"],
     &["apiserver"],
     &["api", "metrics", "logging"],
+    &["version"],
 ];
 
 /// Returns every Rust file below a folder.

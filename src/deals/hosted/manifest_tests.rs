@@ -172,7 +172,7 @@ fn a_bridge_answers_the_operator_alone_and_only_for_its_object() {
     let [peer] = rule.from.unwrap().try_into().unwrap();
     let namespace = peer.namespace_selector.unwrap().match_labels.unwrap();
     assert_eq!(namespace["kubernetes.io/metadata.name"], "torpor-system");
-    // As deploy/deployment.yaml labels the operator's pods.
+    // As the chart labels the operator's pods.
     assert_eq!(peer.pod_selector.unwrap().match_labels.unwrap()[APP], "torpor");
     assert_eq!(rule.ports.unwrap().len(), 1);
 }

@@ -1,5 +1,5 @@
 //! The client of the Deals API with a real API server: its tokens, its Services, and the rights of
-//! `deploy/rbac.yaml`. The bridge is a process beside the test, reached through a Service.
+//! the chart. The bridge is a process beside the test, reached through a Service.
 
 use k8s_openapi::api::core::v1::Service;
 use kube::Client as Kube;
@@ -31,7 +31,7 @@ const NOWHERE: [&str; 6] = [
     "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
 ];
 
-/// Returns a client with the operator's rights in the namespace, those of `deploy/rbac.yaml`.
+/// Returns a client with the operator's rights in the namespace, those of the chart.
 async fn operator(namespace: &Namespace) -> Kube {
     let mut config = config().await;
     config.auth_info.impersonate = Some(rights::grant(namespace).await);

@@ -1,5 +1,5 @@
 //! The bridges that the operator runs, as real pods. The tests create them with the operator's
-//! rights only, those of `deploy/rbac.yaml`.
+//! rights only, those of the chart.
 
 use std::collections::BTreeMap;
 

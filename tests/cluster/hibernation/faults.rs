@@ -15,74 +15,22 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
-use torpor::api::database::RUNTIME_TABLES;
 
 use crate::support::{
     cluster,
-    database::{Database, kept_by_runtime},
+    database::kept_by_runtime,
+    database_scene::DatabaseScene,
     hibernation::Hibernation,
     namespace::Namespace,
-    operator::Operator,
     truncation, wait,
     workload::{self, STUBBORN, WELL_BEHAVED, authored},
 };
-
-/// A namespace with a seeded database and an operator.
-struct Scene {
-    operator: Operator,
-    namespace: Namespace,
-    database: Database,
-}
-
-impl Scene {
-    async fn create(test: &str) -> Self {
-        let namespace = Namespace::create(test).await;
-        let database = Database::seeded(&namespace).await;
-        Self { operator: Operator::start(&namespace), namespace, database }
-    }
-
-    /// Creates a Hibernation of these workloads and the database. It is awake and its preflight has
-    /// passed.
-    async fn hibernation(&self, workloads: Value, config_maps: Value) -> Hibernation {
-        let spec = json!({
-            "state": "Awake",
-            "workloads": workloads,
-            "configMaps": config_maps,
-            "database": {
-                "secretRef": {"name": "cornice-db", "key": "DATABASE_URL"},
-                "truncate": {"scope": "Runtime"},
-            },
-        });
-        let hibernation = Hibernation::create(&self.namespace, "cornice", spec).await;
-        hibernation.until_condition("PreflightPassed", "True").await;
-        hibernation
-    }
-
-    /// Creates a Deployment and waits until it is ready.
-    async fn deploy(&self, name: &str, replicas: i32, script: &str, grace: i64) {
-        let deployment = workload::deployment(name, replicas, script, grace);
-        workload::create(&self.namespace, &deployment).await;
-        workload::until_ready(&self.namespace, name).await;
-    }
-
-    async fn until_held(&self, deployment: &str) {
-        wait::until::<Deployment>(&self.namespace.api(), deployment, "held", |deployment| {
-            workload::replicas(deployment) == 0
-        })
-        .await;
-    }
-
-    async fn assert_truncated(&self) {
-        let empty = self.database.empty_of(&RUNTIME_TABLES).await;
-        assert_eq!(empty.len(), RUNTIME_TABLES.len(), "only {empty:?} are empty");
-    }
-}
 
 // What keeps the Job from starting, and what doesn't -----------------------------------------------
 
 #[tokio::test]
 async fn a_pod_that_ignores_sigterm_keeps_the_job_from_starting_through_its_grace_period() {
-    let scene = Scene::create("stubborn").await;
+    let scene = DatabaseScene::create("stubborn").await;
     scene.deploy("worker", 1, STUBBORN, 20).await;
     let hibernation =
         scene.hibernation(json!([{"kind": "Deployment", "name": "worker"}]), json!([])).await;
@@ -120,7 +68,7 @@ impl Drop for LaggingControllers {
 
 #[tokio::test]
 async fn a_controller_manager_that_lags_behind_the_hold_keeps_the_job_from_starting() {
-    let scene = Scene::create("lagging").await;
+    let scene = DatabaseScene::create("lagging").await;
     scene.deploy("worker", 1, WELL_BEHAVED, 1).await;
     let hibernation =
         scene.hibernation(json!([{"kind": "Deployment", "name": "worker"}]), json!([])).await;
@@ -142,7 +90,7 @@ async fn a_controller_manager_that_lags_behind_the_hold_keeps_the_job_from_start
 
 #[tokio::test]
 async fn an_evicted_pod_that_stays_listed_keeps_nothing_waiting() {
-    let scene = Scene::create("evicted").await;
+    let scene = DatabaseScene::create("evicted").await;
     scene.deploy("worker", 1, WELL_BEHAVED, 1).await;
     // As an eviction leaves it: owned by the ReplicaSet, failed, and listed until somebody clears it.
     let replica_sets = scene.namespace.api::<ReplicaSet>().list(&ListParams::default()).await;
@@ -182,7 +130,7 @@ async fn an_evicted_pod_that_stays_listed_keeps_nothing_waiting() {
 
 #[tokio::test]
 async fn a_running_job_of_a_cron_job_is_waited_for_and_a_finished_one_is_not() {
-    let scene = Scene::create("cron").await;
+    let scene = DatabaseScene::create("cron").await;
     let until_file = "while [ ! -e /tmp/end ]; do sleep 0.2; done";
     workload::create(&scene.namespace, &workload::cron_job("nightly", until_file)).await;
     let namespace = &scene.namespace.name;
@@ -330,7 +278,7 @@ async fn objects(namespace: &Namespace) -> BTreeMap<&'static str, Value> {
 /// Hibernates and wakes. The operator is killed at this step, and started again once the step's
 /// effect is complete.
 async fn converges_when_killed_at(test: &str, step: Step) {
-    let mut scene = Scene::create(test).await;
+    let mut scene = DatabaseScene::create(test).await;
     let environment: ConfigMap = workload::object(json!({
         "metadata": {"name": "cornice-env"},
         "data": {"HIBERNATE_MODE": "false", "INGEST_ENABLED": "true", "OTHER": "stays"},
@@ -387,7 +335,7 @@ async fn converges_when_killed_at(test: &str, step: Step) {
 
 #[tokio::test]
 async fn an_operator_that_is_asked_to_end_leaves_what_sleeps_asleep() {
-    let mut scene = Scene::create("asked-to-end").await;
+    let mut scene = DatabaseScene::create("asked-to-end").await;
     scene.deploy("worker", 2, WELL_BEHAVED, 1).await;
     let hibernation =
         scene.hibernation(json!([{"kind": "Deployment", "name": "worker"}]), json!([])).await;

@@ -1,5 +1,6 @@
 //! Holds: objects are held, kept against foreign writes, and restored exactly.
 
+mod admission;
 mod backup;
 mod foreign;
 mod hand_back;

@@ -1,4 +1,4 @@
-//! A namespace with an operator's service account that has the shipped rights.
+//! A namespace with an operator's service account that has the rights of the chart.
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
@@ -7,12 +7,11 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::{client::legacy::Client as Http, rt::TokioExecutor};
 use k8s_openapi::api::{
     authentication::v1::TokenRequest,
-    core::v1::{Namespace as Resource, Service, ServiceAccount},
+    core::v1::{Service, ServiceAccount},
     networking::v1::NetworkPolicy,
-    rbac::v1::RoleBinding,
 };
 use kube::{
-    Api, Client, CustomResourceExt, ResourceExt,
+    Api, Client, CustomResourceExt,
     api::{ApiResource, DynamicObject, ListParams, PostParams},
 };
 use serde_json::{Value, json};
@@ -24,9 +23,12 @@ use torpor::deals::payloads::Payloads;
 use torpor::hold::record::Holder;
 use torpor::lease::Epoch;
 
-use crate::support::{cluster, namespace::Namespace, operator::IMAGE, wait, workload};
-
-const RBAC: &str = include_str!("../../../deploy/rbac.yaml");
+use crate::support::{
+    cluster,
+    namespace::Namespace,
+    operator::{ACCOUNT, IMAGE},
+    rights, wait, workload,
+};
 
 /// The name of the `MaintenanceWindow` that owns most bridges here.
 pub(crate) const WINDOW: &str = "MaintenanceWindow/worker";
@@ -45,12 +47,8 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) async fn create(test: &str) -> Self {
         let namespace = Namespace::create(test).await;
-        let account = Account { namespace: namespace.name.clone(), name: "torpor".to_owned() };
-        let object: ServiceAccount = workload::object(json!({"metadata": {"name": account.name}}));
-        workload::create(&namespace, &object).await;
-        grant(&namespace, &account).await;
-        let user = format!("system:serviceaccount:{}:{}", account.namespace, account.name);
-        let config = cluster::config_as(&user).await;
+        let account = Account { namespace: namespace.name.clone(), name: ACCOUNT.to_owned() };
+        let config = cluster::config_as(&rights::grant(&namespace).await).await;
         let client = Client::try_from(config.clone()).expect("a client can be made");
         until_granted(&client, &namespace).await;
         let holder = Holder {
@@ -214,35 +212,4 @@ async fn until_granted(client: &Client, namespace: &Namespace) {
 /// Returns the kind of a problem, the last part of its type.
 pub(crate) fn problem(answer: &Value) -> &str {
     answer["type"].as_str().and_then(|name| name.rsplit('/').next()).unwrap_or_default()
-}
-
-/// Grants the shipped role to this account in this namespace. The role is named after the namespace
-/// and deleted with it.
-async fn grant(namespace: &Namespace, account: &Account) {
-    let namespaces: Api<Resource> = Api::all(namespace.client.clone());
-    let uid = namespaces.get(&namespace.name).await.expect("it is there").uid();
-    let (name, uid) = (&namespace.name, uid.expect("a uid"));
-    let (role, _) = RBAC.split_once("\n---\n").expect("the role and its binding");
-    let role = role.replacen(
-        "metadata:\n  name: torpor\n",
-        &format!(
-            "metadata:\n  name: {name}\n  ownerReferences: \
-             [{{apiVersion: v1, kind: Namespace, name: {name}, uid: {uid}}}]\n"
-        ),
-        1,
-    );
-    let path = format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}?fieldManager=test");
-    let request = Request::patch(path)
-        .header("content-type", "application/apply-patch+yaml")
-        .body(role.into_bytes())
-        .expect("a request");
-    namespace.client.request::<Value>(request).await.expect("the role is applied");
-    let binding: RoleBinding = workload::object(json!({
-        "metadata": {"name": account.name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-        "subjects": [
-            {"kind": "ServiceAccount", "name": account.name, "namespace": account.namespace},
-        ],
-    }));
-    workload::create(namespace, &binding).await;
 }

@@ -1,11 +1,14 @@
 //! Fixtures of the cluster tests. Each file has one subject.
 
+pub(crate) mod admission;
 mod afterwards;
 pub(crate) mod bridge;
+pub(crate) mod chart;
 pub(crate) mod cluster;
 pub(crate) mod config_map;
 pub(crate) mod cornice;
 pub(crate) mod database;
+pub(crate) mod database_scene;
 pub(crate) mod hibernation;
 pub(crate) mod hold;
 pub(crate) mod hosting;

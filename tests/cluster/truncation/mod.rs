@@ -1,4 +1,6 @@
 //! The truncation's Job, and the Secrets that it reads.
 
+mod called_off;
 mod job;
 mod secrecy;
+mod writers;

@@ -1,4 +1,4 @@
-//! The admission policy in `deploy/` refuses an author rights that the author does not have.
+//! The admission policy of the chart refuses an author rights that the author does not have.
 
 use axum::http::Request;
 use k8s_openapi::api::{
@@ -9,15 +9,15 @@ use kube::{Api, api::DeleteParams};
 use serde_json::{Value, json};
 
 use super::{Row, Written, create};
-use crate::support::{hibernation::Hibernation, namespace::Namespace, wait, workload};
+use crate::support::{chart, hibernation::Hibernation, namespace::Namespace, wait, workload};
 
 /// The text above the table.
-pub(super) const ABOUT: &str = "By `deploy/admission-policy.yaml`: an author gets through the \
+pub(super) const ABOUT: &str = "By the admission policy of the chart: an author gets through the \
     operator only what they may do themselves. The object is not\nstored. `jane` may create \
     Hibernations and MaintenanceWindows in the namespace `project` and get the Secret `readable`, and\nnothing \
     else. For `deals` a MaintenanceWindow is answered the same.";
 
-const MANIFEST: &str = include_str!("../../../../deploy/admission-policy.yaml");
+const TEMPLATE: &str = "admission-policy.yaml";
 const POLICY: &str = "torpor-authors";
 const AUTHOR: &str = "jane";
 
@@ -155,24 +155,29 @@ async fn assert_who_may_not_stop_it_may_not_release_it(namespace: &Namespace) {
     }
 }
 
-/// Installs the shipped policy. Its binding is limited to this namespace, so that other tests run
-/// without it.
+/// Returns the policy of the chart and its binding.
+fn shipped() -> (Value, Value) {
+    let objects = chart::rendered("torpor-system", TEMPLATE, &[]);
+    let [policy, binding] = objects.try_into().expect("a policy and its binding");
+    (policy, binding)
+}
+
+/// Installs the policy of the chart. Its binding is limited to this namespace, so that other tests
+/// run without it.
 async fn put_in_force(namespace: &Namespace) {
-    let (policy, binding) = MANIFEST.split_once("\n---\n").expect("a policy and its binding");
+    let (policy, mut binding) = shipped();
     let name = &namespace.name;
-    let binding = binding.replacen(&format!("name: {POLICY}"), &format!("name: {name}"), 1);
-    let binding = format!(
-        "{binding}\n  matchResources:\n    namespaceSelector:\n      matchLabels: \
-         {{kubernetes.io/metadata.name: {name}}}\n"
-    );
+    binding["metadata"]["name"] = json!(name);
+    binding["spec"]["matchResources"] =
+        json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}});
     for (kind, name, manifest) in [
-        ("validatingadmissionpolicies", POLICY, policy.to_owned()),
+        ("validatingadmissionpolicies", POLICY, policy),
         ("validatingadmissionpolicybindings", name, binding),
     ] {
         let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}/{name}");
         let request = Request::patch(format!("{path}?fieldManager=test&force=true"))
             .header("content-type", "application/apply-patch+yaml")
-            .body(manifest.into_bytes())
+            .body(manifest.to_string().into_bytes())
             .expect("a request");
         namespace.client.request::<Value>(request).await.expect("it is applied");
     }
@@ -181,15 +186,13 @@ async fn put_in_force(namespace: &Namespace) {
 /// Checks that every validation of the policy has refused a row: a row contains the texts of its
 /// message expression in order.
 fn assert_every_validation_is_shown(rows: &[Row]) {
-    let validations: Vec<&str> = MANIFEST.split("\n  - expression: ").skip(1).collect();
-    assert!(validations.len() > 13, "{MANIFEST}");
+    let (policy, _) = shipped();
+    let validations = policy["spec"]["validations"].as_array().expect("validations");
+    assert!(validations.len() > 13, "{policy}");
     for validation in validations {
-        let (_, says) = validation.split_once("\n    message").expect("a message");
-        let (says, _) = says.split_once("\n    reason: ").expect("a reason");
-        let words = says.split_whitespace().collect::<Vec<_>>().join(" ");
-        let texts: Vec<&str> = match words.strip_prefix("Expression: >-") {
+        let texts: Vec<&str> = match validation["messageExpression"].as_str() {
             Some(expression) => expression.split('\'').skip(1).step_by(2).collect(),
-            None => vec![words.trim_start_matches(": >-").trim()],
+            None => vec![validation["message"].as_str().expect("a message")],
         };
         let shown = |row: &&Row| {
             let mut rest = row.message.as_str();

@@ -1,0 +1,94 @@
+{{/* The name of all objects. */}}
+{{- define "torpor.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains "torpor" .Release.Name -}}
+{{- .Release.Name -}}
+{{- else -}}
+{{- printf "%s-torpor" .Release.Name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The labels by which the operator's pods are selected. Bridges admit pods of the name torpor, so the name is no value. */}}
+{{- define "torpor.selectorLabels" -}}
+app.kubernetes.io/name: torpor
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* The labels of all objects. */}}
+{{- define "torpor.labels" -}}
+{{ include "torpor.selectorLabels" . }}
+{{ include "torpor.releaseLabels" . }}
+{{- end -}}
+
+{{/* The labels of the release, without those of the operator. */}}
+{{- define "torpor.releaseLabels" -}}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The labels of the objects of hooks, which belong to no Service, budget or policy of the operator. */}}
+{{- define "torpor.hookLabels" -}}
+app.kubernetes.io/name: torpor-hook
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{ include "torpor.releaseLabels" . }}
+{{- end -}}
+
+{{/* The labels of all objects, and those of one. Arguments: the context and the labels. */}}
+{{- define "torpor.labelsWith" -}}
+{{- toYaml (merge (dict) .labels (include "torpor.labels" .root | fromYaml)) -}}
+{{- end -}}
+
+{{- define "torpor.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (include "torpor.fullname" .) -}}
+{{- end -}}
+
+{{/* The image. A digest without a tag is enough. */}}
+{{- define "torpor.image" -}}
+{{- $image := .Values.image -}}
+{{- $tag := $image.tag | default (ternary "" .Chart.AppVersion (not (empty $image.digest))) -}}
+{{- $image.repository -}}
+{{- with $tag }}:{{ . }}{{ end -}}
+{{- with $image.digest }}@{{ . }}{{ end -}}
+{{- end -}}
+
+{{/* The kinds of workloads that the operator can hold, for the admission policy. */}}
+{{- define "torpor.kinds" -}}
+- {kind: Deployment, group: apps, plural: deployments}
+- {kind: StatefulSet, group: apps, plural: statefulsets}
+- {kind: ReplicaSet, group: apps, plural: replicasets}
+- {kind: DaemonSet, group: apps, plural: daemonsets}
+- {kind: CronJob, group: batch, plural: cronjobs}
+- {kind: Job, group: batch, plural: jobs}
+{{- end -}}
+
+{{/*
+"true" where an object of another project's API is to be rendered: by renderMode, and the APIs that the cluster has.
+Arguments: the context, the values of the object, its API version and kind, and the name of its values.
+*/}}
+{{- define "torpor.renders" -}}
+{{- $has := .root.Capabilities.APIVersions.Has .api -}}
+{{- if not .values.enabled -}}
+{{- else if or $has (eq .values.renderMode "alwaysRender") -}}
+true
+{{- else if eq .values.renderMode "failIfMissing" -}}
+{{- fail (printf "%s.enabled is true and the cluster has no %s: install its CRD first, or set %s.renderMode to skipIfMissing" .name .api .name) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuses combinations of values that a schema does not express. */}}
+{{- define "torpor.validate" -}}
+{{- if .Values.kinds -}}
+{{- fail "kinds is reserved for a later version: this one holds the built-in kinds only. Remove kinds" -}}
+{{- end -}}
+{{- if and .Values.podDisruptionBudget.minAvailable .Values.podDisruptionBudget.maxUnavailable -}}
+{{- fail "podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable exclude each other: remove one" -}}
+{{- end -}}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) -}}
+{{- fail "serviceAccount.create is false and serviceAccount.name is empty: write the name of the service account that you have created" -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,123 @@
+//! The Job of the truncation: its own container's end counts, and it is called off the moment that the object
+//! is not to sleep any more.
+
+use serde_json::json;
+
+use crate::api::hibernation::{OnDelete, Phase};
+use crate::api::hold_state::{AttemptEnd, EpisodeTruncation};
+use crate::api::schedule::DesiredState;
+use crate::hibernation::test_world::World;
+
+/// Asks for something else while the truncation's Job runs.
+type Change = fn(&mut World);
+
+const CHANGES: [(&str, Change); 4] = [
+    ("state: Awake", |world| world.ask(DesiredState::Awake)),
+    ("dryRun", |world| {
+        world.spec.dry_run = true;
+        world.run();
+    }),
+    ("a deletion", |world| {
+        world.deleting_since = Some(world.now);
+        world.run();
+    }),
+    ("a deletion with onDelete: Keep", |world| {
+        world.spec.on_delete = OnDelete::Keep;
+        world.deleting_since = Some(world.now);
+        world.run();
+    }),
+];
+
+#[test]
+fn a_truncation_is_called_off_the_moment_that_something_else_is_asked_for() {
+    for (name, change) in CHANGES {
+        let mut world = World::truncating();
+        change(&mut world);
+        assert_eq!(world.suspended, world.created, "{name}");
+        assert_eq!(world.replicas("worker"), 0, "{name}: it may still commit");
+        // Its container ended without COMMIT, and its controller creates no other.
+        world.job.pods = 1;
+        world.job.stopped = true;
+        world.job.terminated = vec![(1, String::new())];
+        world.after(1);
+        assert_eq!(world.status.database.truncation, None, "{name}");
+        assert_eq!(world.suspended.len(), 1, "{name}: once");
+    }
+}
+
+#[test]
+fn a_wake_goes_on_once_the_container_of_the_suspended_job_has_ended() {
+    let mut world = World::truncating();
+    world.ask(DesiredState::Awake);
+    world.job.pods = 1;
+    world.job.terminated = vec![(1, String::new())];
+    world.after(1);
+    assert_eq!(world.replicas("worker"), 0, "its controller may create another pod");
+    world.job.stopped = true;
+    world.after(1);
+    assert_eq!(world.replicas("worker"), 2);
+    world.after(1);
+    assert_eq!(world.status.phase, Some(Phase::Awake));
+}
+
+#[test]
+fn a_truncation_that_committed_before_it_was_called_off_is_recorded() {
+    for (name, change) in CHANGES {
+        let mut world = World::truncating();
+        change(&mut world);
+        world.job_succeeds();
+        world.after(1);
+        assert!(world.status.database.truncation.is_some(), "{name}");
+    }
+}
+
+#[test]
+fn a_job_that_is_created_late_is_called_off_too() {
+    let mut world = World::truncating();
+    let job = std::mem::take(&mut world.job);
+    world.ask(DesiredState::Awake);
+    assert_eq!(world.suspended, Vec::<String>::new());
+    world.job = job;
+    world.after(1);
+    assert_eq!(world.suspended, world.created);
+}
+
+#[test]
+fn the_end_of_the_own_container_counts_whatever_runs_on_beside_it() {
+    let report = json!({
+        "outcome": "Done", "message": "", "tables": [], "refusals": [],
+        "totals": {"tables": 3, "rows": 7, "bytes": 9},
+    });
+    let mut world = World::truncating();
+    world.job.pods = 1;
+    world.job.terminated = vec![(0, report.to_string())];
+    world.after(1);
+    assert_eq!(world.status.phase, Some(Phase::Hibernated));
+    assert_eq!(world.episode().truncation, EpisodeTruncation::Done);
+    assert_eq!(world.suspended, world.created, "no other pod follows");
+    // Past every deadline nothing is emptied again, and the wake does not wait.
+    world.after(600);
+    assert_eq!(world.created.len(), 1);
+    world.ask(DesiredState::Awake);
+    assert_eq!(world.replicas("worker"), 2);
+
+    let mut world = World::truncating();
+    world.job.pods = 1;
+    world.job.terminated = vec![(3, String::new())];
+    world.after(1);
+    assert_eq!(world.stalled(), Some("TruncationRefused"));
+    assert_eq!(world.suspended, world.created);
+}
+
+#[test]
+fn a_failure_that_the_job_tries_again_is_not_its_end() {
+    let mut world = World::truncating();
+    world.job.pods = 1;
+    world.job.terminated = vec![(1, String::new())];
+    world.after(1);
+    assert_eq!(world.episode().attempt.as_ref().and_then(|attempt| attempt.ended), None);
+    world.job_succeeds();
+    world.after(1);
+    let ended = world.episode().attempt.as_ref().and_then(|attempt| attempt.ended);
+    assert_eq!(ended, Some(AttemptEnd::Succeeded));
+}
