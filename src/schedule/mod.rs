@@ -126,14 +126,13 @@ impl Schedule {
         loop {
             let following = spans.next();
             let border = following.map(|next| wall::reached(&self.zone, next.from));
-            let state = match exception {
-                Some((_, exception)) => exception.state,
-                None => {
-                    // The rules are searched only as far as they decide, and no day twice.
-                    ruled = self.rules.state_since(reached, searched).map_or(ruled, |at| at.state);
-                    searched = reached.date();
-                    ruled
-                }
+            let state = if let Some((_, exception)) = exception {
+                exception.state
+            } else {
+                // The rules are searched only as far as they decide, and no day twice.
+                ruled = self.rules.state_since(reached, searched).map_or(ruled, |at| at.state);
+                searched = reached.date();
+                ruled
             };
             if state != current {
                 return Some(Transition { state, at: from });

@@ -25,7 +25,7 @@ struct Expressions(u64);
 /// The rules of a schedule.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
-    rules: Vec<Rule>,
+    all: Vec<Rule>,
     /// For each minute of a day the expressions that contain it, without duplicates.
     minutes: Vec<Expressions>,
     /// The months that were searched so far, by [`Month::index`].
@@ -70,7 +70,7 @@ impl Rules {
             Ok(Rule { hibernate: cron("hibernate", hibernate)?, wake: cron("wake", wake)? })
         });
         let mut rules = Self {
-            rules: rules.collect::<Result<_, _>>()?,
+            all: rules.collect::<Result<_, _>>()?,
             minutes: Vec::new(),
             months: (0..Month::COUNT).map(|_| OnceLock::new()).collect(),
         };
@@ -81,7 +81,7 @@ impl Rules {
     }
 
     fn expressions(&self) -> impl Iterator<Item = (DesiredState, usize, &Cron)> {
-        self.rules.iter().enumerate().flat_map(|(index, Rule { hibernate, wake })| {
+        self.all.iter().enumerate().flat_map(|(index, Rule { hibernate, wake })| {
             [(DesiredState::Awake, wake), (DesiredState::Hibernated, hibernate)]
                 .into_iter()
                 .filter_map(move |(state, cron)| Some((state, index, cron.as_ref()?)))
