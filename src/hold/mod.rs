@@ -4,6 +4,7 @@
 //! label that is the digest of the annotation. The original value is therefore recorded at every moment.
 
 pub(crate) mod answer;
+mod deploy;
 pub(crate) mod describe;
 pub(crate) mod fields;
 pub(crate) mod foreign;

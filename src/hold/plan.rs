@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::{Value, json};
 
+use super::deploy::Deploy;
 use super::fields::{self, Owner};
 use super::foreign::Foreign;
 use super::lever::{self, CONFIG_MAP, Kind};
@@ -70,6 +71,8 @@ pub struct Write {
     pub values: BTreeMap<String, Option<Value>>,
     /// The record that the patch leaves on the object; without levers where it removes the record.
     pub record: Record,
+    /// Whether the object has to be read first: the write changes managedFields, which lists leave out.
+    pub needs_read: bool,
 }
 
 impl Write {
@@ -84,6 +87,7 @@ impl Write {
             unsuspends: false,
             values,
             record,
+            needs_read: false,
         }
     }
 }
@@ -94,6 +98,7 @@ pub fn decide(subject: &Subject, desired: &Desired) -> Decision {
         return decide(&moved, desired);
     }
     match Draft::new(subject, desired).and_then(|mut draft| {
+        draft.find_deploys();
         for (pointer, value) in desired.wants {
             draft.take(pointer, value)?;
         }
@@ -133,6 +138,7 @@ pub fn originals(subject: &Subject) -> BTreeMap<String, Option<Value>> {
     let desired =
         Desired { holder: &nobody(), episode: "", wants: &BTreeMap::new(), remembered: None };
     let Ok(mut draft) = Draft::new(subject, &desired) else { return BTreeMap::new() };
+    draft.find_deploys();
     for (pointer, view) in &subject.levers {
         draft.judge(pointer, view);
     }
@@ -221,7 +227,8 @@ impl<'a> Draft<'a> {
                 let held = Held {
                     original: view.value.clone(),
                     owners: view.owners.clone(),
-                    holders: Vec::new(),
+                    applied: self.subject.last_applied.clone(),
+                    ..Held::default()
                 };
                 self.record.levers.insert(pointer.clone(), held);
             }
@@ -267,6 +274,25 @@ impl<'a> Draft<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Finds the deploys that the values of the levers do not show.
+    fn find_deploys(&mut self) {
+        for (pointer, held) in &mut self.record.levers {
+            let view = self.subject.levers.get(pointer).cloned().unwrap_or_default();
+            let Some(deploy) = Deploy::unseen(self.subject, pointer, held, &view) else { continue };
+            held.original = deploy.original(pointer, held);
+            held.applied.clone_from(&self.subject.last_applied);
+            held.owners = deploy.owners;
+            self.foreign.push(Foreign {
+                pointer: pointer.to_owned(),
+                value: deploy.value,
+                owner: Some(deploy.owner),
+                rollout: true,
+                restores: held.original.clone(),
+                unseen: true,
+            });
+        }
     }
 
     fn check_writable(&self, pointer: &str) -> Result<(), Refusal> {
@@ -315,6 +341,8 @@ impl<'a> Draft<'a> {
         if rollout {
             held.original.clone_from(&view.value);
             held.owners.clone_from(&view.owners);
+            held.applied.clone_from(&self.subject.last_applied);
+            held.marked = false;
         }
         self.foreign.push(Foreign {
             pointer: pointer.to_owned(),
@@ -322,6 +350,7 @@ impl<'a> Draft<'a> {
             owner,
             rollout,
             restores: held.original.clone(),
+            unseen: false,
         });
     }
 
@@ -373,6 +402,9 @@ impl<'a> Draft<'a> {
     /// write by that field manager restores value and ownership at once, and removes the record. Only an
     /// update can be imitated; a server-side apply would remove the fields that the write does not contain.
     fn sole_updater(&self) -> Option<String> {
+        if !self.subject.unapplied.is_empty() {
+            return None;
+        }
         let mut owners = self.record.levers.iter().map(|(pointer, held)| {
             let restored = self.restored.contains(pointer)
                 && self.values.contains_key(pointer)
@@ -407,11 +439,26 @@ impl<'a> Draft<'a> {
         let version = self.subject.kind.api_resource().api_version;
         let managed = fields::handed_back(&self.subject.managed_fields, fields, &version);
         self.record.levers.retain(|_, held| !held.is_released());
+        let still_marked = self.record.levers.values().any(|held| held.marked);
+        let managed = if still_marked { managed } else { fields::unmarked(&managed) };
         (torpor, Some(managed), false)
     }
 
+    /// Returns managedFields in which the server-side applies that own a held lever are marked, so that their
+    /// next apply shows; none where there is nothing to mark. `entries` are managedFields as they are.
+    fn mark(&mut self, entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntry>> {
+        let mut owners = Vec::new();
+        for held in self.record.levers.values_mut().filter(|held| !held.is_released()) {
+            let applies = held.owners.iter().filter(|owner| owner.applies());
+            let unmarked = |owner: &&Owner| !held.marked || !self.subject.unapplied.contains(owner);
+            owners.extend(applies.clone().filter(unmarked).cloned());
+            held.marked = applies.count() > 0;
+        }
+        (!owners.is_empty()).then(|| fields::marked(entries, &owners))
+    }
+
     fn finish(mut self) -> Decision {
-        let (manager, owners, unfinished) = self.hand_back();
+        let (manager, mut owners, unfinished) = self.hand_back();
         let unchanged = match &self.subject.found {
             // A record that moved is written anew, for the sweep to find it.
             Found::Record(before) => {
@@ -428,6 +475,14 @@ impl<'a> Draft<'a> {
             && self.desired.remembered.is_none();
         if (unchanged && self.values.is_empty()) || lost_by_others {
             return Decision::Unchanged;
+        }
+        let mut needs_read = false;
+        if !self.desired.wants.is_empty() {
+            let entries = owners.clone().unwrap_or_else(|| self.subject.managed_fields.clone());
+            if let Some(marked) = self.mark(&entries) {
+                needs_read = entries.is_empty();
+                owners = (!needs_read).then_some(marked);
+            }
         }
         self.record.object = Some(self.subject.object_name());
         if self.record.written().0.len() > MAX_BYTES {
@@ -446,6 +501,7 @@ impl<'a> Draft<'a> {
             unsuspends,
             values: self.values,
             record: self.record,
+            needs_read,
         })
     }
 }
@@ -459,8 +515,8 @@ fn rebuilt(remembered: &StatusRecord, desired: &Desired) -> Record {
             episode: desired.episode.to_owned(),
             kept: false,
         };
-        let held =
-            Held { original: original.clone(), owners: owners.clone(), holders: vec![holding] };
+        let (original, owners) = (original.clone(), owners.clone());
+        let held = Held { original, owners, holders: vec![holding], ..Held::default() };
         (pointer.clone(), held)
     });
     Record { object: None, levers: levers.collect() }

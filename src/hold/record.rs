@@ -62,6 +62,13 @@ pub struct Held {
     /// The owners of the field before the hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<Owner>,
+    /// Whether the server-side applies among the owners are marked in managedFields, so that their next
+    /// apply shows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marked: bool,
+    /// The digest of the last client-side apply before the hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<String>,
     /// The holders. The release by the last holder restores the value. Without holders the value was
     /// written, and the ownership of the field is still to be handed back.
     pub holders: Vec<Holding>,
@@ -283,7 +290,7 @@ mod tests {
     fn record() -> Record {
         let holder: Holder = "Hibernation/cornice/cornice".parse().unwrap();
         let holding = Holding { holder, value: json!(0), episode: "e1".into(), kept: false };
-        let held = Held { original: Some(json!(3)), owners: vec![], holders: vec![holding] };
+        let held = Held { original: Some(json!(3)), holders: vec![holding], ..Held::default() };
         Record { object: None, levers: [("/spec/replicas".to_owned(), held)].into() }
     }
 
