@@ -35,7 +35,7 @@ impl Deploy {
         if held.is_released() {
             return None;
         }
-        let at_held = held.holders.iter().any(|h| view.value.as_ref() == Some(&h.value));
+        let at_held = view.value == held.held_value();
         // Torpor's write took the field from every server-side apply: one that owns it has applied it since.
         let applies = view.owners.iter().find(|owner| owner.applies());
         if let Some(owner) = applies.filter(|_| at_held && held.original != view.value && view.ours)

@@ -10,11 +10,12 @@ use super::deploy::Deploy;
 use super::fields::{self, Owner};
 use super::foreign::Foreign;
 use super::lever::{self, CONFIG_MAP, Kind};
-use super::patch::patch;
+use super::patch::{Write, patch};
 use super::record::{Found, Held, Holder, Holding, MAX_BYTES, ObjectName, Record};
 use super::refusal::Refusal;
-use super::status_record::{Lever, StatusRecord};
+use super::status_record::StatusRecord;
 use super::subject::{Subject, View};
+use super::writable;
 use crate::apiserver::request::MANAGER;
 
 /// The levers that a holder desires on an object.
@@ -50,46 +51,6 @@ pub enum Decision {
     Write(Write),
     /// The object cannot be held or restored. The condition says why.
     Refuse(Refusal),
-}
-
-/// A merge patch with the resourceVersion that was read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Write {
-    /// The merge patch.
-    pub patch: Value,
-    /// The field manager of the write: Torpor, or the only former owner of the restored fields, who owns
-    /// them again with this write.
-    pub manager: String,
-    /// Whether a second write follows at once, which hands ownership back. The record stays until then, so
-    /// that the second write is made after a crash too.
-    pub unfinished: bool,
-    /// The foreign writes that this write reverts.
-    pub foreign: Vec<Foreign>,
-    /// Whether the write unsuspends a CronJob, whose missed runs may have to be skipped first.
-    pub unsuspends: bool,
-    /// The values of the levers in the patch; none where the patch removes the field.
-    pub values: BTreeMap<String, Option<Value>>,
-    /// The record that the patch leaves on the object; without levers where it removes the record.
-    pub record: Record,
-    /// Whether the object has to be read first: the write changes managedFields, which lists leave out.
-    pub needs_read: bool,
-}
-
-impl Write {
-    /// Returns the write that sets the record of an object, and none of its levers.
-    pub(super) fn of_record(subject: &Subject, record: Record) -> Self {
-        let values = BTreeMap::new();
-        Self {
-            patch: patch(subject, &record, &values, None),
-            manager: MANAGER.to_owned(),
-            unfinished: false,
-            foreign: Vec::new(),
-            unsuspends: false,
-            values,
-            record,
-            needs_read: false,
-        }
-    }
 }
 
 /// Returns the decision by which the holder holds exactly the desired levers of the object.
@@ -166,14 +127,14 @@ impl<'a> Draft<'a> {
         let record = match (&subject.found, desired.remembered) {
             // The record was lost, perhaps, and another holder has written its own part again.
             (Found::Record(record), Some(remembered)) if !desired.wants.is_empty() => {
-                let mut levers = rebuilt(&remembered.still_held(subject), desired).levers;
+                let mut levers = remembered.still_held(subject).rebuilt(desired).levers;
                 levers.extend(record.clone().levers);
                 Record { levers, ..record.clone() }
             }
             (Found::Record(record), _) => record.clone(),
             // Both annotation and label are gone: removed by somebody, or released before a crash.
-            (Found::Nothing, Some(remembered)) => rebuilt(&remembered.still_held(subject), desired),
-            (Found::RecordMissing, Some(remembered)) => rebuilt(remembered, desired),
+            (Found::Nothing, Some(remembered)) => remembered.still_held(subject).rebuilt(desired),
+            (Found::RecordMissing, Some(remembered)) => remembered.rebuilt(desired),
             (Found::Nothing | Found::RecordMissing, None) | (Found::Copy(_), _) => {
                 Record::default()
             }
@@ -208,10 +169,11 @@ impl<'a> Draft<'a> {
     fn take(&mut self, pointer: &String, want: &Value) -> Result<(), Refusal> {
         let view = self.view(pointer);
         let as_wanted = view.value.as_ref() == Some(want);
-        let held = self.record.holdings(self.desired.holder).any(|(held, _)| held == pointer);
+        let mine = self.record.holdings(self.desired.holder).find(|(held, _)| *held == pointer);
+        let held_value = self.record.levers.get(pointer).and_then(Held::held_value);
         // A lever that is held as desired needs no write, so a write that is impossible is no obstacle.
-        if !(held && as_wanted) {
-            self.check_writable(pointer)?;
+        if mine.is_none_or(|(_, holding)| holding.value != *want) || view.value != held_value {
+            writable::check(self.subject, pointer)?;
         }
         let record_missing = matches!(self.subject.found, Found::RecordMissing);
         let copied = matches!(self.subject.found, Found::Copy(_));
@@ -242,10 +204,8 @@ impl<'a> Draft<'a> {
                 held.original.clone_from(&view.value);
             }
             Some(held) => {
-                let other = held
-                    .holders
-                    .iter()
-                    .find(|h| h.holder != *self.desired.holder && h.value != *want);
+                let differs = |h: &&Holding| h.holder != *self.desired.holder && h.value != *want;
+                let other = held.holders.iter().find(differs).filter(|_| pointer != lever::RESTART);
                 if let Some(other) = other {
                     return Err(Refusal::HoldConflict {
                         subject: self.subject.display(),
@@ -253,13 +213,8 @@ impl<'a> Draft<'a> {
                         lever: pointer.clone(),
                     });
                 }
-                if !as_wanted {
-                    self.judge(pointer, &view);
-                }
+                self.judge(pointer, &view);
             }
-        }
-        if !as_wanted {
-            self.values.insert(pointer.clone(), Some(want.clone()));
         }
         let holding = Holding {
             holder: self.desired.holder.clone(),
@@ -271,6 +226,9 @@ impl<'a> Draft<'a> {
             match held.holders.iter_mut().find(|h| h.holder == *self.desired.holder) {
                 Some(existing) => *existing = holding,
                 None => held.holders.push(holding),
+            }
+            if view.value != held.held_value() {
+                self.values.insert(pointer.clone(), held.held_value());
             }
         }
         Ok(())
@@ -295,39 +253,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn check_writable(&self, pointer: &str) -> Result<(), Refusal> {
-        let facts = &self.subject.facts;
-        let subject = || self.subject.display();
-        if pointer == lever::RESTART {
-            let why = if facts.paused {
-                "its rollout is paused. Resume it, or use `action: Stop`"
-            } else if facts.strategy == "OnDelete" {
-                "its update strategy is OnDelete. Use RollingUpdate, or `action: Stop`"
-            } else if facts.partition > 0 {
-                "its rolling update is partitioned. Set the partition to 0, or use `action: Stop`"
-            } else {
-                return Ok(());
-            };
-            return Err(Refusal::CannotRestart { subject: subject(), why });
-        }
-        if self.subject.kind.name == "ConfigMap" {
-            if facts.immutable {
-                return Err(Refusal::Immutable { subject: subject() });
-            }
-            let key = lever::segments(pointer).nth(1).unwrap_or_default();
-            if facts.binary_keys.contains(&key) {
-                return Err(Refusal::BinaryKey { subject: subject(), key });
-            }
-        }
-        Ok(())
-    }
-
     /// Records a foreign write. Its value becomes the value to restore only in a rollout: the field
     /// manager owned the lever before, or owns the pod template. Any other write, and every write through
     /// /scale, is only reported: a `kubectl scale` while asleep does not turn 5 replicas into 1.
     fn judge(&mut self, pointer: &str, view: &View) {
         let Some(held) = self.record.levers.get_mut(pointer) else { return };
-        if held.holders.iter().any(|holding| view.value.as_ref() == Some(&holding.value)) {
+        if !held.is_released() && view.value == held.held_value() {
             return;
         }
         let deploys = |owner: &&Owner| {
@@ -367,6 +298,10 @@ impl<'a> Draft<'a> {
             let Some(held) = self.record.levers.get_mut(&pointer) else { continue };
             held.holders.retain(|h| h.holder != *self.desired.holder);
             if !held.is_released() {
+                // The others restart it once more, without what this holder overrode.
+                if pointer == lever::RESTART && view.value != held.held_value() {
+                    self.values.insert(pointer, held.held_value());
+                }
                 continue;
             }
             let changes = view.value != held.original;
@@ -504,22 +439,6 @@ impl<'a> Draft<'a> {
             needs_read,
         })
     }
-}
-
-/// Returns the record that the status of the holder describes.
-fn rebuilt(remembered: &StatusRecord, desired: &Desired) -> Record {
-    let levers = remembered.levers.iter().map(|(pointer, Lever(original, value, owners))| {
-        let holding = Holding {
-            holder: desired.holder.clone(),
-            value: value.clone(),
-            episode: desired.episode.to_owned(),
-            kept: false,
-        };
-        let (original, owners) = (original.clone(), owners.clone());
-        let held = Held { original, owners, holders: vec![holding], ..Held::default() };
-        (pointer.clone(), held)
-    });
-    Record { object: None, levers: levers.collect() }
 }
 
 #[cfg(test)]

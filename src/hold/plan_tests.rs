@@ -492,3 +492,6 @@ mod answers;
 
 #[path = "deploy_tests.rs"]
 mod deploys;
+
+#[path = "levers_tests.rs"]
+mod levers;

@@ -81,6 +81,23 @@ impl Held {
         self.holders.is_empty()
     }
 
+    /// Returns the value that the field has while it is held; none where nobody holds it. Several holders of a
+    /// restart have values of their own, and together one that differs from each of them: the workload has
+    /// to read what all of them override.
+    pub(crate) fn held_value(&self) -> Option<Value> {
+        let mut values: Vec<&Value> = self.holders.iter().map(|holding| &holding.value).collect();
+        values.sort_by_key(ToString::to_string);
+        values.dedup();
+        match values.as_slice() {
+            [] => None,
+            [value] => Some((*value).clone()),
+            several => {
+                let all: Vec<String> = several.iter().map(ToString::to_string).collect();
+                Some(Value::from(digest(&all.join(" "))))
+            }
+        }
+    }
+
     /// Returns whether a released lever has its original value, or the value of another field manager. If
     /// Torpor was the last to write the field and the value is another one, admission changed the write.
     pub(super) fn is_back(&self, view: &View) -> bool {

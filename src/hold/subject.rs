@@ -119,6 +119,19 @@ impl Subject {
         self.found.record().is_some_and(|record| record.held_by(holder))
     }
 
+    /// Returns the levers and values that stop the object. The claims of a StatefulSet stay.
+    pub fn stop_wants(&self) -> BTreeMap<String, Value> {
+        let mut wants = self.kind.stop_wants();
+        let now = self.levers.get(lever::WHEN_SCALED).and_then(|view| view.value.as_ref());
+        let record = self.found.record();
+        if now.is_some_and(|now| now == lever::DELETE)
+            || record.is_some_and(|record| record.levers.contains_key(lever::WHEN_SCALED))
+        {
+            wants.insert(lever::WHEN_SCALED.to_owned(), Value::from("Retain"));
+        }
+        wants
+    }
+
     /// Returns the refusal that names a lever at the held value that Torpor was the last to write and that no
     /// record explains, where the holder wants such a value; none where there is none. A restart stops
     /// nothing.
@@ -157,6 +170,9 @@ impl Subject {
         observed.extend(kind.stop.map(str::to_owned));
         if kind.name != "ConfigMap" {
             observed.push(lever::RESTART.to_owned());
+        }
+        if kind.name == "StatefulSet" {
+            observed.push(lever::WHEN_SCALED.to_owned());
         }
         if let Some(record) = found.record() {
             observed.extend(record.levers.keys().cloned());
