@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::foreign::shown;
 use super::lever;
-use super::plan::{Decision, Desired, Write, decide, nobody};
+use super::patch::Write;
+use super::plan::{Decision, Desired, decide, nobody};
 use super::record::{ANNOTATION, Found, Holder, LABEL, Record};
 use super::subject::Subject;
 

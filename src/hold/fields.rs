@@ -89,6 +89,50 @@ fn owns(entry: &ManagedFieldsEntry, pointer: &str) -> bool {
     node.is_some()
 }
 
+/// A field that no object has. In the entry of a server-side apply it says that the field manager has not
+/// applied since Torpor wrote it: the next apply, even one that changes nothing, takes it away. An apply
+/// without a field that Torpor owns leaves no other trace.
+fn no_apply_since_hold() -> [String; 3] {
+    ["f:metadata", "f:annotations", "f:torpor.dev/no-apply-since-hold"].map(str::to_owned)
+}
+
+/// Returns managedFields in which the server-side applies of these owners are marked.
+pub fn marked<'a>(
+    entries: &[ManagedFieldsEntry],
+    owners: impl IntoIterator<Item = &'a Owner>,
+) -> Vec<ManagedFieldsEntry> {
+    let mut result = entries.to_vec();
+    for owner in owners {
+        let applies = result.iter_mut().filter(|entry| Owner::of(entry) == *owner);
+        for fields in applies.filter_map(|entry| entry.fields_v1.as_mut()) {
+            insert(&mut fields.0, &no_apply_since_hold());
+        }
+    }
+    result
+}
+
+/// Returns the owners that have not applied since they were marked.
+pub fn unapplied(entries: &[ManagedFieldsEntry]) -> Vec<Owner> {
+    let path = no_apply_since_hold();
+    let is_marked = |entry: &&ManagedFieldsEntry| {
+        let mut node = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        for segment in &path {
+            node = node.and_then(|node| node.get(segment));
+        }
+        node.is_some()
+    };
+    entries.iter().filter(is_marked).map(Owner::of).collect()
+}
+
+/// Returns managedFields without the marks of [`marked`].
+pub fn unmarked(entries: &[ManagedFieldsEntry]) -> Vec<ManagedFieldsEntry> {
+    let mut result = entries.to_vec();
+    for fields in result.iter_mut().filter_map(|entry| entry.fields_v1.as_mut()) {
+        remove(&mut fields.0, &no_apply_since_hold());
+    }
+    result
+}
+
 /// Returns managedFields in which each field belongs to its former owners instead of Torpor, so that
 /// their next server-side apply meets no conflict. `version` is the `apiVersion` of the object. It is
 /// needed for an owner of this field alone, whose entry disappeared when Torpor took the field.

@@ -26,6 +26,9 @@ pub struct Foreign {
     pub rollout: bool,
     /// The value that the wake restores; none where it removes the field.
     pub restores: Option<Value>,
+    /// Whether the field still has the held value, so that nothing is reverted: the manifest contains that
+    /// value, or none.
+    pub unseen: bool,
 }
 
 impl Foreign {
@@ -37,6 +40,7 @@ impl Foreign {
             owner: None,
             rollout: false,
             restores: None,
+            unseen: false,
         }
     }
 
@@ -64,17 +68,19 @@ impl fmt::Display for Foreign {
         f.write_str(self.manager())?;
         match &self.value {
             Some(value) => write!(f, " set {field} to {}", shown(value))?,
+            None if self.unseen => write!(f, " deployed a manifest without {field}")?,
             None => write!(f, " removed {field}")?,
         }
         if let Some(owner) = self.owner.as_ref().filter(|owner| !owner.subresource.is_empty()) {
             write!(f, " through /{}", owner.subresource)?;
         }
-        if self.rollout {
+        if self.rollout && !(self.unseen && self.value.is_none()) {
             f.write_str(" in a rollout")?;
         }
+        f.write_str(if self.unseen { ". The wake " } else { "; reverted. The wake " })?;
         match &self.restores {
-            Some(value) => write!(f, "; reverted. The wake restores {}", shown(value)),
-            None => write!(f, "; reverted. The wake removes {field}"),
+            Some(value) => write!(f, "restores {}", shown(value)),
+            None => write!(f, "removes {field}"),
         }
     }
 }
@@ -105,6 +111,7 @@ mod tests {
             owner: Some(owner),
             rollout: false,
             restores: Some(json!(5)),
+            unseen: false,
         };
         assert_eq!(
             foreign.to_string(),
@@ -120,6 +127,7 @@ mod tests {
             }),
             rollout: true,
             restores: Some(json!("y")),
+            unseen: false,
         };
         let shortened = "x".repeat(60);
         assert_eq!(
@@ -132,6 +140,17 @@ mod tests {
         assert_eq!(
             foreign.to_string(),
             "an unknown client removed A; reverted. The wake removes A"
+        );
+        let left_out = Foreign {
+            pointer: "/spec/replicas".into(),
+            rollout: true,
+            unseen: true,
+            restores: Some(json!(1)),
+            ..foreign
+        };
+        assert_eq!(
+            left_out.to_string(),
+            "an unknown client deployed a manifest without replicas. The wake restores 1"
         );
         let words = Foreign::of_the_record().to_string();
         assert!(

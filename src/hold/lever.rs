@@ -84,6 +84,11 @@ pub(crate) static CONFIG_MAP: Kind = Kind {
     template: "/data",
 };
 
+/// The second lever of a StatefulSet: while it is `Delete`, a scale to 0 deletes the claims of its pods.
+pub(crate) const WHEN_SCALED: &str = "/spec/persistentVolumeClaimRetentionPolicy/whenScaled";
+/// The value of [`WHEN_SCALED`] that deletes claims.
+pub(crate) const DELETE: &str = "Delete";
+
 /// The lever of a restart: an annotation of the pod template.
 pub(crate) const RESTART: &str = "/spec/template/metadata/annotations/torpor.dev~1configuration";
 /// The annotation of [`RESTART`], as pods have it.
@@ -114,7 +119,11 @@ impl Kind {
     /// Returns whether a JSON pointer is a lever of this kind.
     pub(crate) fn has_lever(&self, pointer: &str) -> bool {
         match self.stop {
-            Some(stop) => pointer == stop || pointer == RESTART,
+            Some(stop) => {
+                pointer == stop
+                    || pointer == RESTART
+                    || (pointer == WHEN_SCALED && self.name == "StatefulSet")
+            }
             None => pointer.starts_with("/data/") && segments(pointer).count() == 2,
         }
     }

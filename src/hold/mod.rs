@@ -4,14 +4,16 @@
 //! label that is the digest of the annotation. The original value is therefore recorded at every moment.
 
 pub(crate) mod answer;
+mod deploy;
 pub(crate) mod describe;
 pub(crate) mod fields;
 pub(crate) mod foreign;
 pub mod lever;
-mod patch;
+pub(crate) mod patch;
 pub(crate) mod plan;
 pub mod record;
 pub(crate) mod refusal;
 pub(crate) mod status_record;
 pub(crate) mod subject;
+mod writable;
 pub(crate) mod writer;

@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::{Value, json};
 
+use super::deploy::Deploy;
 use super::fields::{self, Owner};
 use super::foreign::Foreign;
 use super::lever::{self, CONFIG_MAP, Kind};
-use super::patch::patch;
+use super::patch::{Write, patch};
 use super::record::{Found, Held, Holder, Holding, MAX_BYTES, ObjectName, Record};
 use super::refusal::Refusal;
-use super::status_record::{Lever, StatusRecord};
+use super::status_record::StatusRecord;
 use super::subject::{Subject, View};
+use super::writable;
 use crate::apiserver::request::MANAGER;
 
 /// The levers that a holder desires on an object.
@@ -51,49 +53,13 @@ pub enum Decision {
     Refuse(Refusal),
 }
 
-/// A merge patch with the resourceVersion that was read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Write {
-    /// The merge patch.
-    pub patch: Value,
-    /// The field manager of the write: Torpor, or the only former owner of the restored fields, who owns
-    /// them again with this write.
-    pub manager: String,
-    /// Whether a second write follows at once, which hands ownership back. The record stays until then, so
-    /// that the second write is made after a crash too.
-    pub unfinished: bool,
-    /// The foreign writes that this write reverts.
-    pub foreign: Vec<Foreign>,
-    /// Whether the write unsuspends a CronJob, whose missed runs may have to be skipped first.
-    pub unsuspends: bool,
-    /// The values of the levers in the patch; none where the patch removes the field.
-    pub values: BTreeMap<String, Option<Value>>,
-    /// The record that the patch leaves on the object; without levers where it removes the record.
-    pub record: Record,
-}
-
-impl Write {
-    /// Returns the write that sets the record of an object, and none of its levers.
-    pub(super) fn of_record(subject: &Subject, record: Record) -> Self {
-        let values = BTreeMap::new();
-        Self {
-            patch: patch(subject, &record, &values, None),
-            manager: MANAGER.to_owned(),
-            unfinished: false,
-            foreign: Vec::new(),
-            unsuspends: false,
-            values,
-            record,
-        }
-    }
-}
-
 /// Returns the decision by which the holder holds exactly the desired levers of the object.
 pub fn decide(subject: &Subject, desired: &Desired) -> Decision {
     if let Some(moved) = subject.moved(Some(desired.holder)) {
         return decide(&moved, desired);
     }
     match Draft::new(subject, desired).and_then(|mut draft| {
+        draft.find_deploys();
         for (pointer, value) in desired.wants {
             draft.take(pointer, value)?;
         }
@@ -133,6 +99,7 @@ pub fn originals(subject: &Subject) -> BTreeMap<String, Option<Value>> {
     let desired =
         Desired { holder: &nobody(), episode: "", wants: &BTreeMap::new(), remembered: None };
     let Ok(mut draft) = Draft::new(subject, &desired) else { return BTreeMap::new() };
+    draft.find_deploys();
     for (pointer, view) in &subject.levers {
         draft.judge(pointer, view);
     }
@@ -160,14 +127,14 @@ impl<'a> Draft<'a> {
         let record = match (&subject.found, desired.remembered) {
             // The record was lost, perhaps, and another holder has written its own part again.
             (Found::Record(record), Some(remembered)) if !desired.wants.is_empty() => {
-                let mut levers = rebuilt(&remembered.still_held(subject), desired).levers;
+                let mut levers = remembered.still_held(subject).rebuilt(desired).levers;
                 levers.extend(record.clone().levers);
                 Record { levers, ..record.clone() }
             }
             (Found::Record(record), _) => record.clone(),
             // Both annotation and label are gone: removed by somebody, or released before a crash.
-            (Found::Nothing, Some(remembered)) => rebuilt(&remembered.still_held(subject), desired),
-            (Found::RecordMissing, Some(remembered)) => rebuilt(remembered, desired),
+            (Found::Nothing, Some(remembered)) => remembered.still_held(subject).rebuilt(desired),
+            (Found::RecordMissing, Some(remembered)) => remembered.rebuilt(desired),
             (Found::Nothing | Found::RecordMissing, None) | (Found::Copy(_), _) => {
                 Record::default()
             }
@@ -202,10 +169,11 @@ impl<'a> Draft<'a> {
     fn take(&mut self, pointer: &String, want: &Value) -> Result<(), Refusal> {
         let view = self.view(pointer);
         let as_wanted = view.value.as_ref() == Some(want);
-        let held = self.record.holdings(self.desired.holder).any(|(held, _)| held == pointer);
+        let mine = self.record.holdings(self.desired.holder).find(|(held, _)| *held == pointer);
+        let held_value = self.record.levers.get(pointer).and_then(Held::held_value);
         // A lever that is held as desired needs no write, so a write that is impossible is no obstacle.
-        if !(held && as_wanted) {
-            self.check_writable(pointer)?;
+        if mine.is_none_or(|(_, holding)| holding.value != *want) || view.value != held_value {
+            writable::check(self.subject, pointer)?;
         }
         let record_missing = matches!(self.subject.found, Found::RecordMissing);
         let copied = matches!(self.subject.found, Found::Copy(_));
@@ -221,7 +189,8 @@ impl<'a> Draft<'a> {
                 let held = Held {
                     original: view.value.clone(),
                     owners: view.owners.clone(),
-                    holders: Vec::new(),
+                    applied: self.subject.last_applied.clone(),
+                    ..Held::default()
                 };
                 self.record.levers.insert(pointer.clone(), held);
             }
@@ -235,10 +204,8 @@ impl<'a> Draft<'a> {
                 held.original.clone_from(&view.value);
             }
             Some(held) => {
-                let other = held
-                    .holders
-                    .iter()
-                    .find(|h| h.holder != *self.desired.holder && h.value != *want);
+                let differs = |h: &&Holding| h.holder != *self.desired.holder && h.value != *want;
+                let other = held.holders.iter().find(differs).filter(|_| pointer != lever::RESTART);
                 if let Some(other) = other {
                     return Err(Refusal::HoldConflict {
                         subject: self.subject.display(),
@@ -246,13 +213,8 @@ impl<'a> Draft<'a> {
                         lever: pointer.clone(),
                     });
                 }
-                if !as_wanted {
-                    self.judge(pointer, &view);
-                }
+                self.judge(pointer, &view);
             }
-        }
-        if !as_wanted {
-            self.values.insert(pointer.clone(), Some(want.clone()));
         }
         let holding = Holding {
             holder: self.desired.holder.clone(),
@@ -265,35 +227,30 @@ impl<'a> Draft<'a> {
                 Some(existing) => *existing = holding,
                 None => held.holders.push(holding),
             }
+            if view.value != held.held_value() {
+                self.values.insert(pointer.clone(), held.held_value());
+            }
         }
         Ok(())
     }
 
-    fn check_writable(&self, pointer: &str) -> Result<(), Refusal> {
-        let facts = &self.subject.facts;
-        let subject = || self.subject.display();
-        if pointer == lever::RESTART {
-            let why = if facts.paused {
-                "its rollout is paused. Resume it, or use `action: Stop`"
-            } else if facts.strategy == "OnDelete" {
-                "its update strategy is OnDelete. Use RollingUpdate, or `action: Stop`"
-            } else if facts.partition > 0 {
-                "its rolling update is partitioned. Set the partition to 0, or use `action: Stop`"
-            } else {
-                return Ok(());
-            };
-            return Err(Refusal::CannotRestart { subject: subject(), why });
+    /// Finds the deploys that the values of the levers do not show.
+    fn find_deploys(&mut self) {
+        for (pointer, held) in &mut self.record.levers {
+            let view = self.subject.levers.get(pointer).cloned().unwrap_or_default();
+            let Some(deploy) = Deploy::unseen(self.subject, pointer, held, &view) else { continue };
+            held.original = deploy.original(pointer, held);
+            held.applied.clone_from(&self.subject.last_applied);
+            held.owners = deploy.owners;
+            self.foreign.push(Foreign {
+                pointer: pointer.to_owned(),
+                value: deploy.value,
+                owner: Some(deploy.owner),
+                rollout: true,
+                restores: held.original.clone(),
+                unseen: true,
+            });
         }
-        if self.subject.kind.name == "ConfigMap" {
-            if facts.immutable {
-                return Err(Refusal::Immutable { subject: subject() });
-            }
-            let key = lever::segments(pointer).nth(1).unwrap_or_default();
-            if facts.binary_keys.contains(&key) {
-                return Err(Refusal::BinaryKey { subject: subject(), key });
-            }
-        }
-        Ok(())
     }
 
     /// Records a foreign write. Its value becomes the value to restore only in a rollout: the field
@@ -301,7 +258,7 @@ impl<'a> Draft<'a> {
     /// /scale, is only reported: a `kubectl scale` while asleep does not turn 5 replicas into 1.
     fn judge(&mut self, pointer: &str, view: &View) {
         let Some(held) = self.record.levers.get_mut(pointer) else { return };
-        if held.holders.iter().any(|holding| view.value.as_ref() == Some(&holding.value)) {
+        if !held.is_released() && view.value == held.held_value() {
             return;
         }
         let deploys = |owner: &&Owner| {
@@ -315,6 +272,8 @@ impl<'a> Draft<'a> {
         if rollout {
             held.original.clone_from(&view.value);
             held.owners.clone_from(&view.owners);
+            held.applied.clone_from(&self.subject.last_applied);
+            held.marked = false;
         }
         self.foreign.push(Foreign {
             pointer: pointer.to_owned(),
@@ -322,6 +281,7 @@ impl<'a> Draft<'a> {
             owner,
             rollout,
             restores: held.original.clone(),
+            unseen: false,
         });
     }
 
@@ -338,6 +298,10 @@ impl<'a> Draft<'a> {
             let Some(held) = self.record.levers.get_mut(&pointer) else { continue };
             held.holders.retain(|h| h.holder != *self.desired.holder);
             if !held.is_released() {
+                // The others restart it once more, without what this holder overrode.
+                if pointer == lever::RESTART && view.value != held.held_value() {
+                    self.values.insert(pointer, held.held_value());
+                }
                 continue;
             }
             let changes = view.value != held.original;
@@ -373,6 +337,9 @@ impl<'a> Draft<'a> {
     /// write by that field manager restores value and ownership at once, and removes the record. Only an
     /// update can be imitated; a server-side apply would remove the fields that the write does not contain.
     fn sole_updater(&self) -> Option<String> {
+        if !self.subject.unapplied.is_empty() {
+            return None;
+        }
         let mut owners = self.record.levers.iter().map(|(pointer, held)| {
             let restored = self.restored.contains(pointer)
                 && self.values.contains_key(pointer)
@@ -407,11 +374,26 @@ impl<'a> Draft<'a> {
         let version = self.subject.kind.api_resource().api_version;
         let managed = fields::handed_back(&self.subject.managed_fields, fields, &version);
         self.record.levers.retain(|_, held| !held.is_released());
+        let still_marked = self.record.levers.values().any(|held| held.marked);
+        let managed = if still_marked { managed } else { fields::unmarked(&managed) };
         (torpor, Some(managed), false)
     }
 
+    /// Returns managedFields in which the server-side applies that own a held lever are marked, so that their
+    /// next apply shows; none where there is nothing to mark. `entries` are managedFields as they are.
+    fn mark(&mut self, entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntry>> {
+        let mut owners = Vec::new();
+        for held in self.record.levers.values_mut().filter(|held| !held.is_released()) {
+            let applies = held.owners.iter().filter(|owner| owner.applies());
+            let unmarked = |owner: &&Owner| !held.marked || !self.subject.unapplied.contains(owner);
+            owners.extend(applies.clone().filter(unmarked).cloned());
+            held.marked = applies.count() > 0;
+        }
+        (!owners.is_empty()).then(|| fields::marked(entries, &owners))
+    }
+
     fn finish(mut self) -> Decision {
-        let (manager, owners, unfinished) = self.hand_back();
+        let (manager, mut owners, unfinished) = self.hand_back();
         let unchanged = match &self.subject.found {
             // A record that moved is written anew, for the sweep to find it.
             Found::Record(before) => {
@@ -428,6 +410,14 @@ impl<'a> Draft<'a> {
             && self.desired.remembered.is_none();
         if (unchanged && self.values.is_empty()) || lost_by_others {
             return Decision::Unchanged;
+        }
+        let mut needs_read = false;
+        if !self.desired.wants.is_empty() {
+            let entries = owners.clone().unwrap_or_else(|| self.subject.managed_fields.clone());
+            if let Some(marked) = self.mark(&entries) {
+                needs_read = entries.is_empty();
+                owners = (!needs_read).then_some(marked);
+            }
         }
         self.record.object = Some(self.subject.object_name());
         if self.record.written().0.len() > MAX_BYTES {
@@ -446,24 +436,9 @@ impl<'a> Draft<'a> {
             unsuspends,
             values: self.values,
             record: self.record,
+            needs_read,
         })
     }
-}
-
-/// Returns the record that the status of the holder describes.
-fn rebuilt(remembered: &StatusRecord, desired: &Desired) -> Record {
-    let levers = remembered.levers.iter().map(|(pointer, Lever(original, value, owners))| {
-        let holding = Holding {
-            holder: desired.holder.clone(),
-            value: value.clone(),
-            episode: desired.episode.to_owned(),
-            kept: false,
-        };
-        let held =
-            Held { original: original.clone(), owners: owners.clone(), holders: vec![holding] };
-        (pointer.clone(), held)
-    });
-    Record { object: None, levers: levers.collect() }
 }
 
 #[cfg(test)]

@@ -32,12 +32,20 @@ fn written_by(
 ) -> Value {
     let mut object = object.clone();
     object["spec"]["replicas"] = json!(replicas);
-    let mut entries = vec![entry(manager, operation, "", &json!({"f:template": {"f:spec": {}}}))];
-    if scaled {
-        entries.push(entry("kubectl", "Update", "scale", &json!({"f:replicas": {}})));
+    let scale = entry("kubectl", "Update", "scale", &json!({"f:replicas": {}}));
+    let entries = if scaled {
+        // The entry of the deployer stays, without the field.
+        let mut entries = object["metadata"]["managedFields"].as_array().unwrap().clone();
+        for entry in &mut entries {
+            fields::remove(&mut entry["fieldsV1"], &fields::path("/spec/replicas"));
+        }
+        entries.retain(|entry| entry["fieldsV1"] != json!({}));
+        entries.push(scale);
+        entries
     } else {
-        entries[0]["fieldsV1"]["f:spec"]["f:replicas"] = json!({});
-    }
+        let fields = json!({"f:template": {"f:spec": {}}, "f:replicas": {}});
+        vec![entry(manager, operation, "", &fields)]
+    };
     object["metadata"]["managedFields"] = json!(entries);
     object
 }

@@ -59,7 +59,9 @@ fn read(object: &Value) -> Subject {
     let keys: Vec<String> =
         ["HIBERNATE_MODE", "INGEST_ENABLED", "cert"].map(lever::key_pointer).into();
     let pointers = if kind.name == "ConfigMap" { keys } else { Vec::new() };
-    Subject::read(kind, &object, &pointers).unwrap()
+    let managed_fields = object.metadata.managed_fields.clone().unwrap_or_default();
+    // As the writer reads it.
+    Subject { managed_fields, ..Subject::read(kind, &object, &pointers).unwrap() }
 }
 
 /// Applies a merge patch as the API server does: the field manager that changes a field becomes its only
@@ -487,3 +489,9 @@ mod owners;
 
 #[path = "answer_tests.rs"]
 mod answers;
+
+#[path = "deploy_tests.rs"]
+mod deploys;
+
+#[path = "levers_tests.rs"]
+mod levers;

@@ -62,6 +62,13 @@ pub struct Held {
     /// The owners of the field before the hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<Owner>,
+    /// Whether the server-side applies among the owners are marked in managedFields, so that their next
+    /// apply shows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marked: bool,
+    /// The digest of the last client-side apply before the hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<String>,
     /// The holders. The release by the last holder restores the value. Without holders the value was
     /// written, and the ownership of the field is still to be handed back.
     pub holders: Vec<Holding>,
@@ -72,6 +79,23 @@ impl Held {
     /// is still to be handed back.
     pub(crate) fn is_released(&self) -> bool {
         self.holders.is_empty()
+    }
+
+    /// Returns the value that the field has while it is held; none where nobody holds it. Several holders of a
+    /// restart have values of their own, and together one that differs from each of them: the workload has
+    /// to read what all of them override.
+    pub(crate) fn held_value(&self) -> Option<Value> {
+        let mut values: Vec<&Value> = self.holders.iter().map(|holding| &holding.value).collect();
+        values.sort_by_key(ToString::to_string);
+        values.dedup();
+        match values.as_slice() {
+            [] => None,
+            [value] => Some((*value).clone()),
+            several => {
+                let all: Vec<String> = several.iter().map(ToString::to_string).collect();
+                Some(Value::from(digest(&all.join(" "))))
+            }
+        }
     }
 
     /// Returns whether a released lever has its original value, or the value of another field manager. If
@@ -283,7 +307,7 @@ mod tests {
     fn record() -> Record {
         let holder: Holder = "Hibernation/cornice/cornice".parse().unwrap();
         let holding = Holding { holder, value: json!(0), episode: "e1".into(), kept: false };
-        let held = Held { original: Some(json!(3)), owners: vec![], holders: vec![holding] };
+        let held = Held { original: Some(json!(3)), holders: vec![holding], ..Held::default() };
         Record { object: None, levers: [("/spec/replicas".to_owned(), held)].into() }
     }
 

@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::fields::Owner;
-use super::record::{Holder, Record};
+use super::plan::Desired;
+use super::record::{Held, Holder, Holding, Record};
 use super::subject::{Subject, View};
+
+/// The longest value that a status keeps, in bytes of JSON. The annotation keeps longer ones, and without
+/// the annotation they are unknown: Torpor never restores a shortened value.
+const LONGEST: usize = 256;
 
 /// The original values of one object.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
@@ -32,15 +37,34 @@ impl StatusRecord {
     /// Returns the part of a record of an object that concerns one holder.
     pub fn of(subject: &Subject, record: &Record, holder: &Holder) -> Self {
         let levers = record.levers.iter().filter_map(|(pointer, held)| {
-            let holding = held.holders.iter().find(|h| h.holder == *holder)?;
+            held.holders.iter().find(|h| h.holder == *holder)?;
+            if held.original.as_ref().is_some_and(|value| value.to_string().len() > LONGEST) {
+                return None;
+            }
             let mut owners = held.owners.clone();
             owners.retain(Owner::applies);
-            let lever = Lever(held.original.clone(), holding.value.clone(), owners);
+            let lever = Lever(held.original.clone(), held.held_value()?, owners);
             Some((pointer.clone(), lever))
         });
         // A ConfigMap has no generation.
         let generation = Some(subject.generation).filter(|generation| *generation > 0);
         Self { generation, levers: levers.collect() }
+    }
+
+    /// Returns the record on the object that it describes, with the holder alone.
+    pub(super) fn rebuilt(&self, desired: &Desired) -> Record {
+        let levers = self.levers.iter().map(|(pointer, Lever(original, value, owners))| {
+            let holding = Holding {
+                holder: desired.holder.clone(),
+                value: value.clone(),
+                episode: desired.episode.to_owned(),
+                kept: false,
+            };
+            let (original, owners) = (original.clone(), owners.clone());
+            let held = Held { original, owners, holders: vec![holding], ..Held::default() };
+            (pointer.clone(), held)
+        });
+        Record { object: None, levers: levers.collect() }
     }
 
     /// Returns whether it records the original value of a lever, and the generation that tells whether the

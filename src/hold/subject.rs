@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use super::deploy;
 use super::fields::{self, Owner};
 use super::lever::{self, Kind};
 use super::record::{Found, Holder, LABEL, ObjectName};
@@ -43,8 +44,15 @@ pub struct Subject {
     pub levers: BTreeMap<String, View>,
     /// The owners of more of the pod template (or of the data of a ConfigMap) than the levers in it.
     pub template_owners: Vec<Owner>,
-    /// managedFields; empty unless ownership is to be handed back.
+    /// managedFields; empty in a list, unless ownership is to be handed back.
     pub managed_fields: Vec<ManagedFieldsEntry>,
+    /// The server-side applies that have not applied since a hold marked them.
+    pub unapplied: Vec<Owner>,
+    /// The digest of the last client-side apply.
+    pub last_applied: Option<String>,
+    /// The levers in the last client-side apply, where it is another one than at the hold; none for a lever
+    /// that it does not contain.
+    pub applied_since: BTreeMap<String, Option<Value>>,
     /// The other observed fields.
     pub facts: Facts,
 }
@@ -128,6 +136,19 @@ impl Subject {
         self.found.record().is_some_and(|record| record.held_by(holder))
     }
 
+    /// Returns the levers and values that stop the object. The claims of a StatefulSet stay.
+    pub fn stop_wants(&self) -> BTreeMap<String, Value> {
+        let mut wants = self.kind.stop_wants();
+        let now = self.levers.get(lever::WHEN_SCALED).and_then(|view| view.value.as_ref());
+        let record = self.found.record();
+        if now.is_some_and(|now| now == lever::DELETE)
+            || record.is_some_and(|record| record.levers.contains_key(lever::WHEN_SCALED))
+        {
+            wants.insert(lever::WHEN_SCALED.to_owned(), Value::from("Retain"));
+        }
+        wants
+    }
+
     /// Returns the refusal that names a lever at the held value that Torpor was the last to write and that no
     /// record explains, where the holder wants such a value; none where there is none. A restart stops
     /// nothing.
@@ -160,10 +181,15 @@ impl Subject {
         let managed_fields: &[ManagedFieldsEntry] =
             meta.managed_fields.as_deref().unwrap_or_default();
 
+        let last_applied = meta.annotations.as_ref().and_then(|all| all.get(deploy::LAST_APPLIED));
+        let digest = last_applied.map(|manifest| lever::digest(manifest));
         let mut observed: Vec<String> = pointers.into_iter().cloned().collect();
         observed.extend(kind.stop.map(str::to_owned));
         if kind.name != "ConfigMap" {
             observed.push(lever::RESTART.to_owned());
+        }
+        if kind.name == "StatefulSet" {
+            observed.push(lever::WHEN_SCALED.to_owned());
         }
         if let Some(record) = found.record() {
             observed.extend(record.levers.keys().cloned());
@@ -195,6 +221,9 @@ impl Subject {
                 })
             }),
             owners: Controller::all(meta),
+            unapplied: fields::unapplied(managed_fields),
+            applied_since: deploy::applied_since(found.record(), last_applied, digest.as_ref()),
+            last_applied: digest,
             managed_fields: if found.unfinished() { managed_fields.to_vec() } else { Vec::new() },
             found,
             template_owners: fields::owners_besides(

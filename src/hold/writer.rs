@@ -13,7 +13,8 @@ use tokio::time;
 use super::answer::{Altered, Undo};
 use super::foreign::Foreign;
 use super::lever::Kind;
-use super::plan::{Decision, Write};
+use super::patch::Write;
+use super::plan::Decision;
 use super::refusal::Refusal;
 use super::subject::Subject;
 use crate::apiserver::request::{self, call, patch_params};
@@ -113,35 +114,37 @@ impl Writer {
                 Decision::Refuse(refusal) => return Ok(Outcome::Refused(refusal)),
                 Decision::Write(write) => write,
             };
-            match self.send(&api, &current, &write, manner).await {
-                Ok(Answer::DryRun(altered)) => return Ok(Outcome::Altered(altered)),
-                Ok(Answer::Stored(object)) => {
-                    let Some(stored) = Self::read(&current, &object, &write) else {
-                        return Ok(Outcome::Gone);
-                    };
-                    if let Some(altered) = Altered::of(&write, &stored) {
-                        if let Some(undo) = Undo::of(&current, &write, &stored) {
-                            self.undo(&api, &current, &write, undo, *object).await?;
+            if !write.needs_read {
+                match self.send(&api, &current, &write, manner).await {
+                    Ok(Answer::DryRun(altered)) => return Ok(Outcome::Altered(altered)),
+                    Ok(Answer::Stored(object)) => {
+                        let Some(stored) = Self::read(&current, &object, &write) else {
+                            return Ok(Outcome::Gone);
+                        };
+                        if let Some(altered) = Altered::of(&write, &stored) {
+                            if let Some(undo) = Undo::of(&current, &write, &stored) {
+                                self.undo(&api, &current, &write, undo, *object).await?;
+                            }
+                            return Ok(Outcome::Altered(altered));
                         }
-                        return Ok(Outcome::Altered(altered));
-                    }
-                    let foreign = written.get_or_insert_with(Vec::new);
-                    foreign.extend(write.foreign);
-                    if !write.unfinished {
-                        return Ok(Outcome::Written(written.unwrap_or_default()));
-                    }
-                    current = stored;
-                    continue;
-                }
-                Err(error) if error.is_not_found() => return Ok(Outcome::Gone),
-                Err(error) if error.is_conflict() => {}
-                Err(error) => match error.retry_after() {
-                    Some(pause) => {
-                        time::sleep(pause).await;
+                        let foreign = written.get_or_insert_with(Vec::new);
+                        foreign.extend(write.foreign);
+                        if !write.unfinished {
+                            return Ok(Outcome::Written(written.unwrap_or_default()));
+                        }
+                        current = stored;
                         continue;
                     }
-                    None => return Err(error.into()),
-                },
+                    Err(error) if error.is_not_found() => return Ok(Outcome::Gone),
+                    Err(error) if error.is_conflict() => {}
+                    Err(error) => match error.retry_after() {
+                        Some(pause) => {
+                            time::sleep(pause).await;
+                            continue;
+                        }
+                        None => return Err(error.into()),
+                    },
+                }
             }
             let object = Self::read_again(&api, &current).await?;
             match object.and_then(|object| Self::read(&current, &object, &write)) {
@@ -191,10 +194,12 @@ impl Writer {
         Ok(read.filter(|object| object.metadata.uid.as_deref() == Some(before.uid.as_str())))
     }
 
-    /// Parses the same object from an answer.
+    /// Parses the same object from an answer, with its managedFields.
     fn read(before: &Subject, object: &DynamicObject, write: &Write) -> Option<Subject> {
         let pointers = before.levers.keys().chain(write.values.keys());
-        Subject::read(before.kind, object, pointers)
+        let subject = Subject::read(before.kind, object, pointers)?;
+        let managed_fields = object.metadata.managed_fields.clone().unwrap_or_default();
+        Some(Subject { managed_fields, ..subject })
     }
 
     /// Sends one write, after a dry run of it where that is wanted.

@@ -10,7 +10,8 @@ use super::step::{Step, StepName};
 use super::truncation::DAILY;
 use crate::api::hold_state::EpisodeTruncation::{NotAsked, Pending};
 use crate::api::reason::Reason;
-use crate::hold::lever::{RESTART, segments};
+use crate::hold::describe::shortened;
+use crate::hold::lever::{RESTART, WHEN_SCALED, segments};
 use crate::hold::record::Held;
 use crate::hold::subject::Subject;
 
@@ -162,11 +163,19 @@ impl Draft<'_> {
 
 /// Returns what a hold of a lever does; it follows the object's name.
 fn taken(subject: &Subject, pointer: &str, now: Option<&Value>, want: &Value) -> String {
-    let now_in_words = now.map_or("not set".to_owned(), ToString::to_string);
+    let in_words = |value: &Value| shortened(&value.to_string());
+    let now_in_words = now.map_or("not set".to_owned(), in_words);
     match subject.kind.name {
-        "ConfigMap" => format!(": {} from {now_in_words} to {want}", key(pointer)),
+        "ConfigMap" => format!(": {} from {now_in_words} to {}", key(pointer), in_words(want)),
         _ if pointer == RESTART => " is restarted, and stays up".to_owned(),
+        _ if pointer == WHEN_SCALED => {
+            " keeps its claims: whenScaled from Delete to Retain".to_owned()
+        }
         "CronJob" | "Job" if now == Some(want) => " stays suspended".to_owned(),
+        "Job" if subject.facts.active > 0 => {
+            let pods = counted(subject.facts.active, "running pod");
+            format!(" is suspended: its {pods} end, and start from the beginning at wake")
+        }
         "CronJob" | "Job" => " is suspended".to_owned(),
         "DaemonSet" => " is removed from all nodes".to_owned(),
         _ if now == Some(want) => " stays at 0 replicas".to_owned(),
@@ -178,9 +187,12 @@ fn taken(subject: &Subject, pointer: &str, now: Option<&Value>, want: &Value) ->
 fn released(subject: &Subject, pointer: &str, held: &Held) -> String {
     let suspended = held.original.as_ref().and_then(Value::as_bool) == Some(true);
     match (subject.kind.name, &held.original) {
-        ("ConfigMap", Some(original)) => format!(": {} back to {original}", key(pointer)),
+        ("ConfigMap", Some(original)) => {
+            format!(": {} back to {}", key(pointer), shortened(&original.to_string()))
+        }
         ("ConfigMap", None) => format!(": {} is removed, as it did not exist before", key(pointer)),
         _ if pointer == RESTART => " is restarted".to_owned(),
+        _ if pointer == WHEN_SCALED => ": whenScaled back to Delete".to_owned(),
         ("CronJob" | "Job", _) if suspended => " stays suspended, as it was".to_owned(),
         ("CronJob" | "Job", _) => " is resumed".to_owned(),
         ("DaemonSet", _) => " returns to its nodes".to_owned(),

@@ -10,9 +10,9 @@ use super::role::{Role, Written};
 use crate::api::labels::{APP, MANAGED_BY, TORPOR};
 use crate::api::reason::Reason;
 use crate::api::workload::{Action as Treatment, MissedRuns};
-use crate::hold::lever::restart_wants;
+use crate::hold::lever::{RESTART, restart_wants};
 use crate::hold::plan::{Decision, Desired, decide};
-use crate::hold::record::Found;
+use crate::hold::record::{Found, Held};
 use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::{Controller, Subject};
 
@@ -154,10 +154,17 @@ impl<'a> Draft<'a> {
         contest.is_some_and(|contest| self.input.now < contest.quiet_until)
     }
 
+    /// Returns the digest that the pods of a restarted workload have, whoever else restarts it.
+    pub(super) fn restarted_as(&self, subject: &Subject) -> String {
+        let held = subject.found.record().and_then(|record| record.levers.get(RESTART));
+        let value = held.and_then(Held::held_value).and_then(|v| v.as_str().map(str::to_owned));
+        value.unwrap_or_else(|| self.input.spec.restart_digest(&self.episode_id()))
+    }
+
     /// Returns the values that an object of this role has while down.
     pub(super) fn wants(&self, subject: &Subject, role: &Role) -> BTreeMap<String, Value> {
         match role {
-            Role::Stop(_) => subject.kind.stop_wants(),
+            Role::Stop(_) => subject.stop_wants(),
             Role::Restart(_) => restart_wants(&self.input.spec.restart_digest(&self.episode_id())),
             Role::Override(wants) => wants.clone(),
             Role::Release | Role::Skip(_) => BTreeMap::new(),

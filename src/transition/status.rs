@@ -105,7 +105,7 @@ impl Draft<'_> {
             }
             (Role::Stop(_), None) if held => unseen("Stopping", "Down"),
             (Role::Restart(_), Some(pods)) if held => {
-                let digest = self.input.spec.restart_digest(&self.episode_id());
+                let digest = self.restarted_as(subject);
                 seen(not_restarted(subject, pods, &digest), "Restarting", "Restarted")
             }
             (Role::Restart(_), None) if held => unseen("Restarting", "Restarted"),

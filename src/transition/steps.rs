@@ -262,17 +262,16 @@ impl Draft<'_> {
             return Step::Done;
         }
         let Some(pods) = &self.input.observed.pods else { return Step::Observe };
-        let digest = self.input.spec.restart_digest(&self.episode_id());
         let waits: Vec<String> = self
             .roles
             .iter()
             .filter(|(_, role)| of(role))
-            .flat_map(|(subject, _)| not_restarted(subject, pods, &digest))
+            .flat_map(|(subject, _)| not_restarted(subject, pods, &self.restarted_as(subject)))
             .collect();
-        self.writer_observed |= self
-            .roles
-            .iter()
-            .any(|(subject, role)| of(role) && !of_old_template(subject, pods, &digest).is_empty());
+        self.writer_observed |=
+            self.roles.iter().filter(|(_, role)| of(role)).any(|(subject, _)| {
+                !of_old_template(subject, pods, &self.restarted_as(subject)).is_empty()
+            });
         self.confirm(&StepName::Restart, pods, waits)
     }
 

@@ -2,7 +2,9 @@
 
 mod admission;
 mod backup;
+mod claims;
 mod copies;
+mod deploys;
 mod foreign;
 mod hand_back;
 mod helm;
