@@ -204,3 +204,7 @@ mod truncation_tests;
 #[cfg(test)]
 #[path = "failure_tests.rs"]
 mod failure_tests;
+
+#[cfg(test)]
+#[path = "restart_tests.rs"]
+mod restart_tests;

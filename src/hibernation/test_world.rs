@@ -28,6 +28,7 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     pub(crate) plans: u32,
     pub(crate) objects: Vec<Value>,
+    pub(crate) config_maps: Vec<Value>,
     pub(crate) pods: Vec<PodView>,
     pub(crate) replica_sets: Vec<Value>,
     pub(crate) jobs: Vec<Value>,
@@ -51,6 +52,7 @@ impl World {
             now: "2026-12-01T00:00:00Z".parse().unwrap(),
             plans: 0,
             objects: objects.into_iter().collect(),
+            config_maps: Vec::new(),
             pods: Vec::new(),
             replica_sets: Vec::new(),
             jobs: Vec::new(),
@@ -106,6 +108,7 @@ impl World {
         let mut observed =
             Observed {
                 workloads: self.objects.iter().map(subject).collect(),
+                config_maps: self.config_maps.iter().map(subject).collect(),
                 preflight: self.status.database.preflight.as_ref().map(|preflight| JobView {
                     name: preflight.attempt.job.clone(),
                     ..passed.clone()
@@ -189,7 +192,7 @@ impl World {
     }
 
     pub(crate) fn object(&mut self, name: &str) -> &mut Value {
-        let mut objects = self.objects.iter_mut();
+        let mut objects = self.objects.iter_mut().chain(&mut self.config_maps);
         objects.find(|object| object["metadata"]["name"] == name).unwrap()
     }
 

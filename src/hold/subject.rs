@@ -1,7 +1,7 @@
 //! The fields of a workload or ConfigMap that a hold needs. The object is parsed once, here; the rest of
 //! it is dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     LabelSelector, ManagedFieldsEntry, ObjectMeta, OwnerReference,
@@ -124,6 +124,8 @@ pub struct Facts {
     pub active: i64,
     /// The digest of the last restart, from the pod template.
     pub configuration: Option<String>,
+    /// The ConfigMaps that the pods of a workload read: as variables, files or both.
+    pub config_maps: BTreeSet<String>,
     /// Whether a ConfigMap is immutable.
     pub immutable: bool,
     /// Keys in `binaryData`.
@@ -262,6 +264,25 @@ impl Subject {
     }
 }
 
+/// Returns the ConfigMaps that the spec of a pod names.
+fn config_maps(pod: &Value) -> BTreeSet<String> {
+    let list = |of: &Value, key: &str| of[key].as_array().cloned().unwrap_or_default();
+    let containers = ["initContainers", "containers"].into_iter().flat_map(|key| list(pod, key));
+    let mut names = Vec::new();
+    for container in containers {
+        let from = list(&container, "envFrom").into_iter();
+        names.extend(from.map(|from| from["configMapRef"]["name"].clone()));
+        let variables = list(&container, "env").into_iter();
+        names.extend(variables.map(|of| of["valueFrom"]["configMapKeyRef"]["name"].clone()));
+    }
+    for volume in list(pod, "volumes") {
+        names.push(volume["configMap"]["name"].clone());
+        let sources = list(&volume["projected"], "sources").into_iter();
+        names.extend(sources.map(|source| source["configMap"]["name"].clone()));
+    }
+    names.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
 impl Facts {
     fn read(kind: &Kind, data: &Value) -> Self {
         let number =
@@ -279,6 +300,7 @@ impl Facts {
                 .and_then(|s| serde_json::from_value(s.clone()).ok()),
             observed_generation: number("/status/observedGeneration"),
             configuration: data.pointer(lever::RESTART).and_then(Value::as_str).map(str::to_owned),
+            config_maps: data.pointer("/spec/template/spec").map(config_maps).unwrap_or_default(),
             ..Self::default()
         };
         match kind.name {

@@ -112,7 +112,7 @@ impl Draft<'_> {
         );
         self.at(&step.to_string(), outcome);
         if !observing {
-            self.keep_rest_held();
+            self.keep_rest_held(step);
         }
         // An obstacle to observing the rest may hide a writer there.
         if self.writer_observed || unsure {
@@ -122,7 +122,9 @@ impl Draft<'_> {
 
     /// Keeps every held object held, at whatever step the others wait, and holds newcomers: those of a stage
     /// that has begun, and everything once all of it was down.
-    fn keep_rest_held(&mut self) {
+    fn keep_rest_held(&mut self, step: &StepName) {
+        // Pods that restart now would not read the ConfigMaps as they are to be.
+        let early = matches!(step, StepName::Preflight | StepName::ConfigMaps);
         let before = self.actions.len();
         let begun: Vec<i32> = self
             .roles
@@ -136,7 +138,12 @@ impl Draft<'_> {
                 Role::Override(_) => self.was_down(),
                 Role::Restart(_) | Role::Release | Role::Skip(_) => false,
             };
-            if newcomer || (self.holds(subject) && !matches!(role, Role::Release)) {
+            let keeps = match role {
+                Role::Release => false,
+                Role::Restart(_) => !early && self.holds(subject),
+                _ => self.holds(subject),
+            };
+            if newcomer || keeps {
                 let wants = self.wants(subject, &role);
                 // A failure is reported at the object's own step.
                 let writing = self.write(subject, wants, MissedRuns::Skip) == Ok(Written::Now);

@@ -12,6 +12,7 @@ use kube::api::{Api, DynamicObject, ListParams};
 use super::job;
 use super::spec::{Spec, Target};
 use crate::api::hold_state::{Attempt, DatabaseState, HoldState};
+use crate::api::workload::Action;
 use crate::apiserver::request::{Error, call, pages};
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART_ANNOTATION, WORKLOADS};
 use crate::hold::record::{Holder, LABEL};
@@ -163,17 +164,25 @@ impl Reader {
             let whole = full.contains(kind.name);
             self.list(kind, if whole { params } else { params.labels(LABEL) }, Vec::new())
         }));
-        let (workloads, config_maps) =
-            futures::try_join!(workloads, self.config_maps(spec, originals))?;
-        Ok((workloads.into_iter().flatten().collect(), config_maps))
+        let workloads: Vec<Subject> = workloads.await?.into_iter().flatten().collect();
+        let restarted = workloads.iter().filter(|subject| {
+            spec.entry_for(subject).is_some_and(|entry| entry.action == Action::Restart)
+        });
+        let read: Vec<&str> = restarted
+            .flat_map(|subject| subject.facts.config_maps.iter().map(String::as_str))
+            .collect();
+        let config_maps = self.config_maps(spec, originals, &read).await?;
+        Ok((workloads, config_maps))
     }
 
     /// Returns ConfigMaps. They can be many and large: held or selected ones are listed by their labels. Named
-    /// ones, and held ones that have lost their label, are read one by one.
+    /// ones, held ones that have lost their label, and those that restarted workloads `read` are read one by
+    /// one.
     async fn config_maps(
         &self,
         spec: &Spec,
         originals: &BTreeMap<String, String>,
+        read: &[&str],
     ) -> Result<Vec<Subject>, Error> {
         let pointers = config_pointers(spec, originals);
         let selectors = spec.config_maps.iter().filter_map(|entry| match &entry.target {
@@ -192,8 +201,11 @@ impl Reader {
         let remembered = originals.keys().filter_map(|key| {
             key.strip_prefix("ConfigMap/").and_then(|rest| rest.split('/').next())
         });
-        let missing: BTreeSet<&str> =
-            asked_for.chain(remembered).filter(|name| !all.contains_key(*name)).collect();
+        let missing: BTreeSet<&str> = asked_for
+            .chain(remembered)
+            .chain(read.iter().copied())
+            .filter(|name| !all.contains_key(*name))
+            .collect();
         let read = try_join_all(missing.into_iter().map(|name| self.get(name, &pointers))).await?;
         all.extend(read.into_iter().flatten().map(|subject| (subject.name.clone(), subject)));
         Ok(all.into_values().collect())

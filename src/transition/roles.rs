@@ -154,18 +154,29 @@ impl<'a> Draft<'a> {
         contest.is_some_and(|contest| self.input.now < contest.quiet_until)
     }
 
+    fn restart_digest(&self, subject: &Subject) -> String {
+        let overridden = self.roles.iter().filter(|(config_map, role)| {
+            matches!(role, Role::Override(_))
+                && subject.facts.config_maps.contains(&config_map.name)
+        });
+        let mut uids: Vec<&str> =
+            overridden.map(|(config_map, _)| config_map.uid.as_str()).collect();
+        uids.sort_unstable();
+        self.input.spec.restart_digest(&self.episode_id(), &uids)
+    }
+
     /// Returns the digest that the pods of a restarted workload have, whoever else restarts it.
     pub(super) fn restarted_as(&self, subject: &Subject) -> String {
         let held = subject.found.record().and_then(|record| record.levers.get(RESTART));
         let value = held.and_then(Held::held_value).and_then(|v| v.as_str().map(str::to_owned));
-        value.unwrap_or_else(|| self.input.spec.restart_digest(&self.episode_id()))
+        value.unwrap_or_else(|| self.restart_digest(subject))
     }
 
     /// Returns the values that an object of this role has while down.
     pub(super) fn wants(&self, subject: &Subject, role: &Role) -> BTreeMap<String, Value> {
         match role {
             Role::Stop(_) => subject.stop_wants(),
-            Role::Restart(_) => restart_wants(&self.input.spec.restart_digest(&self.episode_id())),
+            Role::Restart(_) => restart_wants(&self.restart_digest(subject)),
             Role::Override(wants) => wants.clone(),
             Role::Release | Role::Skip(_) => BTreeMap::new(),
         }

@@ -196,10 +196,12 @@ impl Spec {
         self.config_maps.iter().flat_map(|entry| entry.wants.keys().cloned()).collect()
     }
 
-    /// Returns the digest of a restart: of the configuration and the episode.
-    pub fn restart_digest(&self, episode: &str) -> String {
+    /// Returns the digest of a restart: of the configuration, the episode, and the uids of the overridden
+    /// ConfigMaps that the pods read. Pods that started before one of these was overridden have another.
+    pub fn restart_digest(&self, episode: &str, overridden: &[&str]) -> String {
         let set: Vec<_> = self.config_maps.iter().map(|entry| &entry.wants).collect();
-        lever::digest(&format!("{episode} {}", serde_json::to_string(&set).unwrap_or_default()))
+        let set = serde_json::to_string(&set).unwrap_or_default();
+        lever::digest(&format!("{episode} {set} {}", overridden.join(" ")))
     }
 
     /// Returns the stages that are stopped, ascending.

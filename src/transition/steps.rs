@@ -262,17 +262,37 @@ impl Draft<'_> {
             return Step::Done;
         }
         let Some(pods) = &self.input.observed.pods else { return Step::Observe };
-        let waits: Vec<String> = self
-            .roles
-            .iter()
-            .filter(|(_, role)| of(role))
+        let restarted = || self.roles.iter().filter(|(_, role)| of(role));
+        let unread: Vec<String> =
+            restarted().filter_map(|(subject, _)| self.reads_another(subject)).collect();
+        let mut waits: Vec<String> = restarted()
             .flat_map(|(subject, _)| not_restarted(subject, pods, &self.restarted_as(subject)))
             .collect();
+        self.writer_observed |= !unread.is_empty();
+        waits.extend(unread);
         self.writer_observed |=
             self.roles.iter().filter(|(_, role)| of(role)).any(|(subject, _)| {
                 !of_old_template(subject, pods, &self.restarted_as(subject)).is_empty()
             });
         self.confirm(&StepName::Restart, pods, waits)
+    }
+
+    /// Returns a sentence where a restarted workload reads a ConfigMap that has an overridden key, and that the
+    /// spec does not name: its pods are not in hibernate mode.
+    fn reads_another(&self, subject: &Subject) -> Option<String> {
+        let keys = self.input.spec.config_pointers();
+        let other = self.input.observed.config_maps.iter().find(|config_map| {
+            subject.facts.config_maps.contains(&config_map.name)
+                && self.input.spec.config_wants(config_map).is_empty()
+                && keys.iter().any(|key| {
+                    config_map.levers.get(key).is_some_and(|lever| lever.value.is_some())
+                })
+        })?;
+        Some(format!(
+            "{} reads {}, which has an overridden key: name it in spec.configMaps, or give it the labels of a selector there",
+            subject.display(),
+            other.display()
+        ))
     }
 
     /// Pods may run again since a hold was written: the next list is the first.

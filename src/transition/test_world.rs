@@ -34,8 +34,23 @@ pub(crate) fn obeyed(object: &mut Value) {
 }
 
 pub(crate) fn subject(object: &Value) -> Subject {
-    let kind = Kind::workload(object["kind"].as_str().unwrap()).unwrap();
-    Subject::read(kind, &serde_json::from_value(object.clone()).unwrap(), []).unwrap()
+    let kind = Kind::any(object["kind"].as_str().unwrap()).unwrap();
+    let keys = ["HIBERNATE_MODE", "INGEST_ENABLED"].map(|key| format!("/data/{key}"));
+    let pointers: &[String] = if kind.name == "ConfigMap" { &keys } else { &[] };
+    Subject::read(kind, &serde_json::from_value(object.clone()).unwrap(), pointers).unwrap()
+}
+
+/// A ConfigMap of a project that is awake, with the label `app: shop`.
+pub(crate) fn config_map(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "namespace": "ns", "name": name, "uid": format!("uid-of-{name}"),
+            "resourceVersion": "1", "labels": {"app": "shop"},
+        },
+        "data": {"HIBERNATE_MODE": "false"},
+    })
 }
 
 /// A ReplicaSet of a Deployment.
