@@ -1,7 +1,7 @@
 # `make help` lists the targets. Rust (rustup) and Go must be installed; the scripts install the rest when they need it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build docs crds image chart lint deny test break test-unit bench bench-hold bench-schedule cluster-test demo demo-maintenance clean
+.PHONY: help build docs crds image chart monitoring lint deny test break test-unit bench bench-hold bench-schedule cluster-test demo demo-maintenance clean
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ image: ## Builds the image localhost/torpor:dev into torpor.tar
 chart: ## Tests the Helm chart, as far as that needs no cluster
 	hack/chart lint
 	hack/chart test
+
+monitoring: ## Tests the alerts of the chart and the queries of its dashboard, with promtool (builds that once, 5 minutes)
+	hack/monitoring
 
 lint: ## Checks format, lints, shell scripts, the chart, licences and sources of dependencies
 	cargo fmt --all --check

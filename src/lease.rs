@@ -280,8 +280,20 @@ impl Lease {
             let lease = self.call(self.api.create(&post, &lease)).await?;
             return Ok(Ok((lease.metadata.resource_version.unwrap_or_default(), term)));
         };
+        let first = observed.is_none();
         match decide(&lease, &self.params, observed, (Instant::now(), Timestamp::now())) {
-            Decision::Wait(at) => Ok(Err(at)),
+            Decision::Wait(at) => {
+                if first {
+                    let holder = lease.spec.and_then(|spec| spec.holder_identity);
+                    let (lease, holder) = (&self.params.name, holder.unwrap_or_default());
+                    tracing::info!(
+                        lease,
+                        holder,
+                        "waiting for the lease, which another process holds"
+                    );
+                }
+                Ok(Err(at))
+            }
             Decision::Take(epoch) => {
                 let version = lease.metadata.resource_version.unwrap_or_default();
                 let term = self.term_from_now(epoch);

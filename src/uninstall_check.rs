@@ -21,7 +21,8 @@ const LINES: usize = 20;
 
 const REMEDY: &str = "\
 Wake them first: set `state: Awake` in each Hibernation and `suspend: true` in each MaintenanceWindow, or delete it. Or keep
-what is held, and restore it by `torpor release` when you want it: helm uninstall --no-hooks";
+what is held, and restore it by `torpor release` when you want it: helm uninstall --no-hooks
+To keep the operator, take back the status `uninstalling` of the release: helm rollback RELEASE REVISION";
 
 /// Arguments of `torpor uninstall-check`.
 #[derive(Args, Clone, Debug)]

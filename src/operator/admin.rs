@@ -1,8 +1,7 @@
 //! The admin server: `/healthz`, `/readyz` and `/metrics`.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
@@ -18,17 +17,44 @@ use crate::metrics::{CONTENT_TYPE, Metrics};
 /// A replica that waits for the lease is ready as well. Otherwise the rollout of a new version would never end:
 /// the old leader stays until the new replica is ready.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Readiness(Arc<AtomicBool>);
+pub(crate) struct Readiness(Arc<Mutex<Answer>>);
+
+#[derive(Debug, Default)]
+struct Answer {
+    /// Whether the process has started, and does not stop yet.
+    runs: bool,
+    /// A line for each thing that the operator needs in the cluster and does not have.
+    missing: Vec<String>,
+}
 
 impl Readiness {
-    /// Sets the answer.
-    pub(crate) fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+    /// Sets whether the process has started, and does not stop yet.
+    pub(crate) fn set(&self, runs: bool) {
+        self.locked().runs = runs;
     }
 
-    /// Returns the answer.
-    pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Sets what is missing in the cluster.
+    pub(crate) fn set_missing(&self, missing: Vec<String>) {
+        self.locked().missing = missing;
+    }
+
+    /// Returns whether this line is among the missing things.
+    pub(crate) fn misses(&self, line: &str) -> bool {
+        self.locked().missing.iter().any(|missing| missing == line)
+    }
+
+    /// Returns why the process is not ready; none where it is.
+    fn refusal(&self) -> Option<String> {
+        let answer = self.locked();
+        if !answer.runs {
+            return Some("the operator is starting or stopping\n".to_owned());
+        }
+        let lines = answer.missing.iter().map(|line| format!("{line}\n")).collect::<String>();
+        (!lines.is_empty()).then_some(lines)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Answer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -78,11 +104,10 @@ impl Admin {
     }
 }
 
-async fn readyz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
-    if shared.ready.get() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the operator is starting or stopping\n")
+async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
+    match shared.ready.refusal() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(refusal) => (StatusCode::SERVICE_UNAVAILABLE, refusal),
     }
 }
 
@@ -120,6 +145,12 @@ mod tests {
         assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
         ready.set(true);
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
+        ready.set_missing(vec!["the operator may not list pods".to_owned()]);
+        let answer = get(address, "/readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.ends_with("the operator may not list pods\n"), "{answer}");
+        ready.set_missing(Vec::new());
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         let answer = get(address, "/metrics").await;
         assert!(answer.contains("content-type: application/openmetrics-text"), "{answer}");

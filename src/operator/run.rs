@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::admin::{Admin, Readiness};
 use super::control::Controllers;
+use super::preconditions::Preconditions;
 use super::triggers::Scope;
 use crate::api::{Hibernation, MaintenanceWindow};
 use crate::apiserver::client;
@@ -160,8 +161,16 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
     let admin = tokio::spawn(admin.serve(std::future::pending()));
 
     let name = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME"));
+    let plain = client::plain(config.clone())?;
+    let preconditions = Preconditions {
+        client: plain.clone(),
+        scopes: Scope::all(&args.watch_namespace),
+        lease: (namespace.clone(), args.lease_name.clone()),
+        account: account(&args),
+    };
+    let preconditions = tokio::spawn(preconditions.watch(ready.clone()));
     let (lease, claim) = Lease::new(
-        client::plain(config.clone())?,
+        plain,
         LeaseParams {
             namespace,
             name: args.lease_name.clone(),
@@ -217,6 +226,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
         }
     }
     ready.set(false);
+    preconditions.abort();
     // The task of the lease may have ended by itself.
     let _ = end_lease.send(());
     // The calls of the task have timeouts.

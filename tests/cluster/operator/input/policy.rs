@@ -2,7 +2,7 @@
 
 use axum::http::Request;
 use k8s_openapi::api::{
-    admissionregistration::v1::ValidatingAdmissionPolicyBinding,
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     rbac::v1::{Role, RoleBinding},
 };
 use kube::{Api, api::DeleteParams};
@@ -94,6 +94,8 @@ pub(super) async fn rows() -> Vec<Row> {
     assert_who_may_not_stop_it_may_not_release_it(&namespace).await;
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(namespace.client.clone());
     bindings.delete(&namespace.name, &DeleteParams::default()).await.expect("it is deleted");
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(namespace.client.clone());
+    policies.delete(POLICY, &DeleteParams::default()).await.expect("it is deleted");
     assert_every_validation_is_shown(&rows);
     rows
 }
