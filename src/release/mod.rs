@@ -22,6 +22,7 @@ use crate::apiserver::request::{self, call};
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART};
 use crate::hold::plan::{Desired, decide, hand_back_ownership};
 use crate::hold::record::{Found, Holder, LABEL};
+use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::Subject;
 use crate::hold::writer::{self, Manner, Outcome, Writer};
 use crate::metrics::Metrics;
@@ -221,8 +222,12 @@ async fn release_object(
     for holder in &all {
         let Some(before) = &current else { return Ok(Released::Gone) };
         let wants = std::collections::BTreeMap::new();
+        // This process keeps the original values until they are back.
         let release = |subject: &Subject| {
-            decide(subject, &Desired { holder, episode: "", wants: &wants, remembered: None })
+            let record = subject.found.record();
+            let remembered = record.map(|record| StatusRecord::of(subject, record, holder));
+            let remembered = remembered.as_ref();
+            decide(subject, &Desired { holder, episode: "", wants: &wants, remembered })
         };
         write(writer, before, release).await?;
         current = reader.again(before).await.map_err(|error| error.to_string())?;

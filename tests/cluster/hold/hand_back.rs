@@ -18,9 +18,11 @@ use crate::support::{
     workload::{self, manifest},
 };
 
-/// Whether a request is the second write of a wake.
+/// Whether a request is the second write of a wake: it removes the record.
 fn hands_back(request: &Request) -> bool {
-    request.method == Method::PATCH && request.body.pointer("/metadata/managedFields").is_some()
+    request.method == Method::PATCH
+        && request.body.pointer("/metadata/managedFields").is_some()
+        && request.body.pointer("/metadata/labels/torpor.dev~1held") == Some(&Value::Null)
 }
 
 /// Held objects that their owner has applied. The operator is behind a proxy.
