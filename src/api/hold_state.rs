@@ -53,7 +53,8 @@ pub struct Episode {
     /// `asleepSince` is the time at which all workloads were down. It is absent until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asleep_since: Option<Time>,
-    /// `wakingSince` is the start of the wake. It is absent until then.
+    /// `wakingSince` is the time at which the wake began or, if it began late, was due. It is absent
+    /// until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waking_since: Option<Time>,
     /// `truncation` tells whether this episode empties tables, and whether it has done so.

@@ -92,7 +92,10 @@ impl<'a> Draft<'a> {
     pub(super) fn hold(&self) -> HoldInput<'a> {
         let status = self.input.status;
         let place = status.phase.map_or(Place::Up, place);
-        self.input.hold(&self.input.spec.hold, &status.hold, &status.database, place)
+        let hold = self.input.hold(&self.input.spec.hold, &status.hold, &status.database, place);
+        let next = status.next_transition.as_ref();
+        let due = next.filter(|next| next.state == DesiredState::Awake).map(|next| next.at.0);
+        HoldInput { due: due.filter(|due| *due <= self.input.now), ..hold }
     }
 
     fn delete(&mut self) -> Transition {

@@ -1,13 +1,13 @@
 //! The planner on the way back.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::*;
 use crate::api::hibernation::Phase;
 use crate::hibernation::test_world::World;
 use crate::transition::observe::JobView;
-use crate::transition::plan::{Contest, Next};
+use crate::transition::plan::{Action, Contest, Next};
 use crate::transition::test_world::{deployment, obeyed};
 
 /// Two stages, of which the one that wakes first is ill, past the deadline of that.
@@ -32,6 +32,55 @@ fn woken_past_an_ill_one() -> World {
     world.after(1);
     assert_eq!(world.replicas("worker"), 2, "one that is ill never keeps the others asleep");
     world
+}
+
+/// Returns the time before which a CronJob would skip runs, as the next release says it.
+fn skips_before(world: &mut World) -> Option<Timestamp> {
+    for _ in 0..10 {
+        let plan = world.iterate();
+        let releases = plan.actions.iter().find_map(|action| match action {
+            Action::Hold { wants, skip_runs_before, .. } if wants.is_empty() => {
+                Some(*skip_runs_before)
+            }
+            _ => None,
+        });
+        if let Some(before) = releases {
+            return before;
+        }
+        world.obey(&plan);
+    }
+    panic!("nothing is released: {:?}", world.status);
+}
+
+#[test]
+fn no_run_is_missed_from_the_time_at_which_the_wake_was_due() {
+    let workloads = json!([{"kind": "Deployment", "name": "worker"}]);
+    let asleep = |when: serde_json::Value| {
+        let mut spec = json!({"workloads": workloads});
+        spec.as_object_mut().unwrap().extend(when.as_object().unwrap().clone());
+        let mut world = World::new(spec, [deployment("worker", 2)]);
+        world.run();
+        world.after(5);
+        world.after(5);
+        assert_eq!(world.status.phase, Some(Phase::Hibernated));
+        world
+    };
+    // The operator is late.
+    let rules = json!([{"hibernate": "0 20 * * *", "wake": "0 7 * * *"}]);
+    let mut world = asleep(json!({"schedule": {"rules": rules}}));
+    world.now = "2026-12-01T07:09:00Z".parse().unwrap();
+    assert_eq!(skips_before(&mut world), Some("2026-12-01T07:00:00Z".parse().unwrap()));
+    // An override expires.
+    let until = "2026-12-01T03:00:00Z";
+    let until = json!({"state": "Awake", "override": {"state": "Hibernated", "until": until}});
+    let mut world = asleep(until);
+    world.now = "2026-12-01T03:00:05Z".parse().unwrap();
+    assert_eq!(skips_before(&mut world), Some("2026-12-01T03:00:00Z".parse().unwrap()));
+    // A person wakes it.
+    let mut world = asleep(json!({"schedule": {"rules": rules}}));
+    world.now = "2026-12-01T05:00:00Z".parse().unwrap();
+    world.spec.basis = Basis::State(DesiredState::Awake);
+    assert_eq!(skips_before(&mut world), Some(world.now));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     LabelSelector, ManagedFieldsEntry, ObjectMeta, OwnerReference,
 };
@@ -100,6 +101,8 @@ pub struct Facts {
     pub selector: Option<LabelSelector>,
     /// `status.observedGeneration`.
     pub observed_generation: i64,
+    /// `status.lastScheduleTime` of a CronJob.
+    pub last_scheduled: Option<Timestamp>,
     /// `spec.replicas`.
     pub replicas: i64,
     /// `status.replicas` (of a DaemonSet: `status.currentNumberScheduled`).
@@ -316,6 +319,10 @@ impl Facts {
                 facts.status_replicas = number("/status/currentNumberScheduled");
                 facts.updated = number("/status/updatedNumberScheduled");
                 facts.available = number("/status/numberAvailable");
+            }
+            "CronJob" => {
+                let last = data.pointer("/status/lastScheduleTime").and_then(Value::as_str);
+                facts.last_scheduled = last.and_then(|time| time.parse().ok());
             }
             "Job" => {
                 facts.finished = condition("Complete") || condition("Failed");

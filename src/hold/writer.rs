@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -49,8 +49,8 @@ pub enum Outcome {
 /// How an object is written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Manner {
-    /// Whether `status.lastScheduleTime` of a CronJob is set before it is unsuspended.
-    pub skip_missed_runs: bool,
+    /// A CronJob that is unsuspended skips the runs before this time; none where it makes up for them.
+    pub skip_runs_before: Option<Timestamp>,
     /// Whether a dry run comes first, because admission changed the last write. While admission still does,
     /// the object is not written.
     pub dry_run_first: bool,
@@ -230,12 +230,16 @@ impl Writer {
         manner: Manner,
     ) -> Result<DynamicObject, request::Error> {
         let mut patch = write.patch.clone();
-        if write.unsuspends && manner.skip_missed_runs {
-            // A CronJob that is unsuspended starts a run that it missed since `status.lastScheduleTime`.
-            let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        // A CronJob that is unsuspended starts a run that it missed since `status.lastScheduleTime`.
+        let last = manner.skip_runs_before.map(|before| before - SignedDuration::from_secs(1));
+        if let Some(last) =
+            last.filter(|last| subject.facts.last_scheduled.is_none_or(|at| at < *last))
+            && write.unsuspends
+        {
+            let last = last.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             let status = json!({
                 "metadata": {"resourceVersion": subject.resource_version},
-                "status": {"lastScheduleTime": now},
+                "status": {"lastScheduleTime": last},
             });
             let status = Patch::Merge(&status);
             let params = patch_params();

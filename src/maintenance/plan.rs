@@ -305,7 +305,9 @@ impl<'a> Draft<'a> {
         let place = if status.hold.episode.is_some() { Place::GoingDown } else { Place::Up };
         let hold = self.input.hold(&spec.hold, &status.hold, &NO_DATABASE, place);
         // The window decides when its finalizer comes and goes.
-        HoldInput { finalizer: true, deleting: false, overdue: false, ..hold }
+        let end = status.window.as_ref().and_then(|window| window.end.as_ref());
+        let due = end.map(|end| end.0).filter(|end| *end <= self.input.now);
+        HoldInput { finalizer: true, deleting: false, overdue: false, due, ..hold }
     }
 
     fn apply(&mut self, transition: Transition) -> Held {

@@ -156,7 +156,7 @@ async fn write(
         return Ok(());
     };
     if let Some(subject) = Subject::read(kind, &object, []) {
-        let manner = Manner { skip_missed_runs: true, ..Manner::default() };
+        let manner = Manner { skip_runs_before: Some(Timestamp::now()), ..Manner::default() };
         if let Outcome::Altered(altered) = context.writer.write(&subject, manner, decide).await? {
             tracing::warn!(?held, %altered, "an object is not released; the next sweep retries");
         }

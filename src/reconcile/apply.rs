@@ -183,7 +183,7 @@ impl<K: Managed> Applier<'_, K> {
         dry_runs: &BTreeSet<String>,
     ) -> ((String, String), Result<Outcome, writer::Error>) {
         match action {
-            Action::Hold { subject, wants, episode, recorded, skip_missed_runs } => {
+            Action::Hold { subject, wants, episode, recorded, skip_runs_before } => {
                 let decide = |subject: &Subject| {
                     let remembered = recorded.as_ref();
                     let wish = Desired {
@@ -195,7 +195,7 @@ impl<K: Managed> Applier<'_, K> {
                     decide(subject, &wish)
                 };
                 let dry_run_first = dry_runs.contains(&subject.uid);
-                let manner = Manner { skip_missed_runs, dry_run_first };
+                let manner = Manner { skip_runs_before, dry_run_first };
                 let outcome = self.writer.write(&subject, manner, decide).await;
                 ((subject.display(), subject.uid), outcome)
             }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::config::KubeConfigOptions;
@@ -251,7 +252,8 @@ async fn write(
     decide: impl Fn(&Subject) -> crate::hold::plan::Decision,
 ) -> Result<(), String> {
     let refused = |error: &writer::Error| subject.kind.name == "CronJob" && error.is_rejection();
-    let manner = |skip_missed_runs| Manner { skip_missed_runs, ..Manner::default() };
+    let manner =
+        |skips: bool| Manner { skip_runs_before: skips.then(Timestamp::now), ..Manner::default() };
     let outcome = match writer.write(subject, manner(true), &decide).await {
         Err(error) if refused(&error) => {
             eprintln!(

@@ -108,8 +108,8 @@ pub enum Action {
         episode: String,
         /// The record of it in the status.
         recorded: Option<StatusRecord>,
-        /// Whether a CronJob's missed runs are skipped.
-        skip_missed_runs: bool,
+        /// A CronJob skips the runs before this time; none where it makes up for them.
+        skip_runs_before: Option<Timestamp>,
     },
     /// Mark the hold of a workload or ConfigMap as kept.
     MarkKept(Box<Subject>),
@@ -248,6 +248,8 @@ pub struct HoldInput<'a> {
     pub database: &'a DatabaseState,
     /// Where the workloads were.
     pub place: Place,
+    /// The time at which the wake was due; none where a person asks for it.
+    pub due: Option<Timestamp>,
     /// The observed state of the namespace.
     pub observed: &'a Observed,
     /// The memory of earlier iterations.
@@ -281,6 +283,7 @@ impl<'a, V, S> Input<'a, V, S> {
             state,
             database,
             place,
+            due: None,
             observed: self.observed,
             memory: self.memory,
             now: self.now,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::draft::Draft;
@@ -127,7 +128,7 @@ impl<'a> Draft<'a> {
                     wants,
                     episode: self.episode_id(),
                     recorded: self.recorded(subject),
-                    skip_missed_runs: missed_runs == MissedRuns::Skip,
+                    skip_runs_before: (missed_runs == MissedRuns::Skip).then(|| self.woken_at()),
                 });
                 failed.map_or(Ok(Written::Now), Err)
             }
@@ -170,6 +171,12 @@ impl<'a> Draft<'a> {
         let held = subject.found.record().and_then(|record| record.levers.get(RESTART));
         let value = held.and_then(Held::held_value).and_then(|v| v.as_str().map(str::to_owned));
         value.unwrap_or_else(|| self.restart_digest(subject))
+    }
+
+    /// Returns the time from which a CronJob misses no run.
+    fn woken_at(&self) -> Timestamp {
+        let waking = self.state.episode.as_ref().and_then(|episode| episode.waking_since.as_ref());
+        waking.map_or(self.input.now, |since| since.0)
     }
 
     /// Returns the values that an object of this role has while down.

@@ -39,6 +39,7 @@ fn held(workloads: Value, config_maps: Value, objects: &[Value]) -> Vec<String> 
         state: &HoldState::default(),
         database: &DatabaseState::default(),
         place: Place::Up,
+        due: None,
         observed: &observed,
         memory: &PlanMemory::default(),
         now: jiff::Timestamp::UNIX_EPOCH,

@@ -71,7 +71,8 @@ impl Draft<'_> {
         if let Some(episode) = &mut self.state.episode
             && episode.waking_since.is_none()
         {
-            episode.waking_since = Some(Time(now));
+            // A run that is due from this time on is not missed, however late the operator is.
+            episode.waking_since = Some(Time(self.input.due.unwrap_or(now)));
             self.state.step = None;
         }
         self.place = Place::ComingUp;

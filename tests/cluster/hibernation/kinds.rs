@@ -76,6 +76,29 @@ fn first_starts(jobs: &[Job], since: Timestamp) -> BTreeMap<String, Timestamp> {
 }
 
 #[tokio::test]
+async fn a_run_that_is_due_at_the_wake_time_starts() {
+    let scene = Scene::create("due-runs").await;
+    let mut cron_job = serde_json::to_value(workload::cron_job("daily", "exit 0")).expect("JSON");
+    // The next full minute that leaves time to go to sleep.
+    let now = Timestamp::now().as_second() + 30;
+    let wake = Timestamp::from_second(now - now.rem_euclid(60) + 60).expect("a time");
+    // Once an hour, at the minute of the wake.
+    cron_job["spec"]["schedule"] = json!(wake.strftime("%M * * * *").to_string());
+    workload::create::<CronJob>(&scene.namespace, &workload::object(cron_job)).await;
+    let spec = json!({
+        "state": "Awake",
+        "override": {"state": "Hibernated", "until": wake.to_string()},
+        "workloads": [{"kind": "CronJob", "name": "daily"}],
+    });
+    let hibernation = Hibernation::create(&scene.namespace, "project", spec).await;
+    hibernation.until_phase("Hibernated").await;
+    hibernation.until_phase("Awake").await;
+    let started = |jobs: &[Job]| first_starts(jobs, wake).get("daily") == Some(&wake);
+    let jobs = scene.namespace.api::<Job>();
+    wait::until_all(&jobs, watcher::Config::default(), "the run of the wake time", started).await;
+}
+
+#[tokio::test]
 async fn a_cron_job_makes_up_for_what_it_missed_only_where_that_is_asked_for() {
     let scene = Scene::create("missed-runs").await;
     let mut workloads = Vec::new();

@@ -6,19 +6,20 @@ use serde_json::{Value, json};
 
 use crate::support::{
     bridge::PORT,
-    hibernation::{Hibernation, condition},
+    hibernation::{Hibernation, condition, message},
     market::{NAME, SERVICE, Scene, bridge, selling, spec},
     object::Object,
     window::Window,
 };
 
 /// Waits until a suspended window only waits for the worker, which another holder keeps down: its
-/// orders cannot be offered before the worker is up.
-async fn waits_for_the_worker(scene: &Scene, window: &Window) {
+/// orders are not offered before the worker is up, and the window names the holder.
+async fn waits_for_the_worker(scene: &Scene, window: &Window, holder: &str) {
     let waits = |status: &Value| {
         status["phase"] == "Restoring"
             && status["deals"]["withdrawn"] == true
             && condition(status, "Ready") == "False"
+            && message(status, "Ready").contains(&format!("Deployment {NAME} is held by {holder}"))
     };
     window.until("it waits for the worker", waits).await;
     assert_eq!(scene.replicas().await, 0, "the other one holds it");
@@ -29,10 +30,15 @@ async fn waits_for_the_worker(scene: &Scene, window: &Window) {
 
 /// Checks that the worker stays down until the second of two holders releases it. The window is
 /// suspended first.
-async fn the_last_one_releases_it(scene: &Scene, other: &Object, released: Value, at_rest: &str) {
+async fn the_last_one_releases_it(
+    scene: &Scene,
+    (other, holder): (&Object, &str),
+    released: Value,
+    at_rest: &str,
+) {
     let window = Window::existing(&scene.namespace, NAME);
     window.change(json!({"suspend": true})).await;
-    waits_for_the_worker(scene, &window).await;
+    waits_for_the_worker(scene, &window, holder).await;
     other.patch(json!({"spec": released})).await;
     other.until_phase(at_rest).await;
     window.until_phase("Cancelled").await;
@@ -48,7 +54,8 @@ async fn of_two_windows_on_one_worker_the_last_one_releases_it() {
     without["deals"] = Value::Null;
     let other = Window::create(&scene.namespace, "other", without).await;
     other.until_condition("InMaintenance", "True").await;
-    the_last_one_releases_it(&scene, &other, json!({"suspend": true}), "Cancelled").await;
+    let other = (&*other, "MaintenanceWindow other");
+    the_last_one_releases_it(&scene, other, json!({"suspend": true}), "Cancelled").await;
 }
 
 #[tokio::test]
@@ -62,7 +69,8 @@ async fn of_a_window_and_a_hibernation_on_one_worker_the_last_one_releases_it() 
     });
     let other = Hibernation::create(&scene.namespace, "project", sleep).await;
     other.until_phase("Hibernated").await;
-    the_last_one_releases_it(&scene, &other, json!({"state": "Awake"}), "Awake").await;
+    let other = (&*other, "Hibernation project");
+    the_last_one_releases_it(&scene, other, json!({"state": "Awake"}), "Awake").await;
 }
 
 #[tokio::test]
