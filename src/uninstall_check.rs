@@ -144,7 +144,7 @@ fn refusal(holders: &Holders) -> String {
         format!("  {holder} in namespace {namespace}: {holds}")
     }));
     let more = holders.len().saturating_sub(LINES);
-    lines.extend((more > 0).then(|| format!("  and {} more", plural(more, "holder"))));
+    lines.extend((more > 0).then(|| format!("  and {}", plural(more, "more holder"))));
     lines.push(REMEDY.to_owned());
     lines.join("\n")
 }
