@@ -36,7 +36,7 @@ pub fn describe_originals(kind: &Kind, record: &Record) -> Option<String> {
     for (shown, original) in originals.into_iter().enumerate() {
         let comma = if shown > 0 { ", " } else { "" };
         if text.len() + comma.len() + original.len() > LONGEST_OF_OBJECT {
-            text.push_str(&format!("{comma}and {} more", all - shown));
+            text = format!("{text}{comma}and {} more", all - shown);
             break;
         }
         text = text + comma + &original;
