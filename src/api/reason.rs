@@ -144,7 +144,7 @@ reasons! {
             "Make the field manager in the message ignore the field: Argo CD with `ignoreDifferences`, Flux by leaving the field out of the manifest; pause KEDA and HPAs. Torpor tries again ever more rarely, at least every 5 minutes.";
         ProgressDeadlineExceeded: "A step takes longer than `progressDeadline`.",
             "Look at the objects in the message: a pod that ignores SIGTERM, a full node. Torpor truncates nothing until the step is done.";
-        NotReady: "The wake is over, or continues, but the workloads in the message are not ready.",
+        NotReady: "The wake is over, or continues, but the workloads in the message are not ready, or others hold them. Withdrawn orders wait for them.",
             "Look at those workloads; they may have been ill before. A workload with `action: Restart` that was paused, or got `OnDelete` or a partition meanwhile, still runs in hibernate mode: let it roll out.";
         PreflightRefused: "The preflight found an obstacle to the truncation.",
             "The message names the table, constraint or privilege, and the remedies. Torpor tries again every 5 minutes, and at once when `spec.database` changes.";

@@ -182,7 +182,10 @@ impl<'a> Draft<'a> {
         transition.keep_finalizer();
         let message = format!("the market waits for the workloads: {}", few(&waits));
         self.say(transition, false, &MarketError { reason: Reason::NotReady, message });
-        transition.next = transition.next.or_wait(AGAIN);
+        // Past the deadline only a change in the namespace matters.
+        if !transition.standing.is_stalled() {
+            transition.next = transition.next.or_wait(AGAIN);
+        }
         true
     }
 
