@@ -49,8 +49,7 @@ impl Readiness {
         if !answer.runs {
             return Some("the operator is starting or stopping\n".to_owned());
         }
-        let lines = answer.missing.iter().map(|line| format!("{line}\n")).collect::<String>();
-        (!lines.is_empty()).then_some(lines)
+        (!answer.missing.is_empty()).then(|| answer.missing.join("\n") + "\n")
     }
 
     fn locked(&self) -> MutexGuard<'_, Answer> {
