@@ -92,6 +92,9 @@ fn the_end_of_the_own_container_counts_whatever_runs_on_beside_it() {
     let mut world = World::truncating();
     world.job.pods = 1;
     world.job.terminated = vec![(0, report.to_string())];
+    world.job.last_end = Some(world.now);
+    world.after(9);
+    assert_eq!(world.suspended, Vec::<String>::new(), "the Job may finish by itself");
     world.after(1);
     assert_eq!(world.status.phase, Some(Phase::Hibernated));
     assert_eq!(world.episode().truncation, EpisodeTruncation::Done);

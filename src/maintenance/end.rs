@@ -51,6 +51,10 @@ impl Draft<'_> {
             }
             return;
         }
+        // An operator that died may have recorded the market without the finalizer.
+        if self.session.status.is_some() && !self.has_finalizer() {
+            return;
+        }
         if !self.forget_market(!goes_on) {
             if began || self.status.phase == Some(WindowPhase::Restoring) {
                 self.phase = WindowPhase::Restoring;

@@ -353,7 +353,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds the finalizer where it is missing. Returns whether it was there.
-    fn has_finalizer(&mut self) -> bool {
+    pub(super) fn has_finalizer(&mut self) -> bool {
         if !self.input.finalizer {
             self.actions.push(Action::AddFinalizer);
             let message = "recording the window".to_owned();

@@ -215,3 +215,22 @@ fn orders_stay_withdrawn_over_later_windows_until_the_workloads_serve() {
     assert_eq!(world.market.announced, Some(at(420)));
     assert_eq!(world.market.resumed, 2, "each order once");
 }
+
+#[test]
+fn the_finalizer_comes_before_the_market_where_an_operator_died_between_the_two() {
+    let mut world = World::selling(
+        json!({"start": at(0).to_string(), "duration": "90s"}),
+        json!({"forward": "Wait", "spot": "Close", "orders": "Withdraw"}),
+    );
+    world.run();
+    world.change("suspend", json!(true));
+    world.after(1);
+    world.change("suspend", json!(false));
+    let plan = world.iterate();
+    world.obey(&plan, 0);
+    world.crash();
+    world.change("suspend", json!(true));
+    world.until(60);
+    assert_eq!(world.phase(), Some(Cancelled));
+    assert!(!world.finalizer);
+}

@@ -112,8 +112,8 @@ impl Schedule {
     }
 
     /// Returns the first change of the state after `now`, exceptions included. `None` if the state does
-    /// not change within [`HORIZON_YEARS`]: that is longer than the rarest cron expression takes to fire
-    /// again.
+    /// not change by the rules within [`HORIZON_YEARS`]: that is longer than the rarest cron expression takes to
+    /// fire again. The end of an exception is found however far away it is.
     pub fn next_transition(&self, now: Timestamp) -> Option<Transition> {
         let current = self.state_at(now).state;
         let mut reached = wall::reached(&self.zone, now);
@@ -130,7 +130,8 @@ impl Schedule {
                 exception.state
             } else {
                 // The rules are searched only as far as they decide, and no day twice.
-                ruled = self.rules.state_since(reached, searched).map_or(ruled, |at| at.state);
+                let begin = searched.max(cron::horizon_before(reached));
+                ruled = self.rules.state_since(reached, begin).map_or(ruled, |at| at.state);
                 searched = reached.date();
                 ruled
             };
@@ -145,7 +146,9 @@ impl Schedule {
                     return change;
                 }
             }
-            (from, reached) = (following?.from, border.filter(|at| at.date() <= end)?);
+            // Exceptions cost no search, however far they reach.
+            let border = border.filter(|at| exception.is_some() || at.date() <= end);
+            (from, reached) = (following?.from, border?);
             exception = following.and_then(|span| self.exception_in(span));
         }
     }

@@ -12,6 +12,10 @@ pub const TIME_LIMIT: SignedDuration = SignedDuration::from_mins(3);
 /// The difference that clocks may have.
 pub const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(30);
 
+/// How long the Job may take to finish once its own container has ended. After that another container runs on
+/// beside it.
+const FINISHING: SignedDuration = SignedDuration::from_secs(10);
+
 /// The progress of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Progress {
@@ -34,7 +38,7 @@ pub enum Progress {
 pub fn progress(attempt: &Attempt, job: Option<&JobView>, now: Timestamp) -> Progress {
     let Some(job) = job else { return Progress::Missing };
     if job.exists
-        && let Some(ended) = ended(job)
+        && let Some(ended) = ended(job, now)
     {
         return ended;
     }
@@ -66,7 +70,11 @@ pub fn is_over(job: &JobView) -> bool {
 
 /// Returns the end of a Job, by the end of its own container: another container beside it may run on, so that
 /// the Job never finishes. A failure that the Job itself tries again is not its end.
-fn ended(job: &JobView) -> Option<Progress> {
+fn ended(job: &JobView, now: Timestamp) -> Option<Progress> {
+    let recent = job.last_end.is_some_and(|end| now.duration_since(end) < FINISHING);
+    if recent && !is_over(job) {
+        return None;
+    }
     let reports: Vec<(i32, Option<Report>)> = job
         .terminated
         .iter()

@@ -102,6 +102,8 @@ pub struct JobView {
     /// Exit codes and termination messages of its own containers, newest last. A mesh may have put another
     /// container beside one, which runs on.
     pub terminated: Vec<(i32, String)>,
+    /// When the last of these containers ended, by the kubelet's clock.
+    pub last_end: Option<Timestamp>,
     /// Why a container does not start.
     pub waiting: Option<(String, String)>,
     /// The scheduler's reason why its newest pod has no node.
@@ -305,6 +307,7 @@ impl Reader {
             .filter_map(|container| container.state)
         {
             if let Some(end) = state.terminated {
+                view.last_end = end.finished_at.as_ref().map(|at| at.0).max(view.last_end);
                 view.terminated.push((end.exit_code, end.message.unwrap_or_default()));
             }
             if let Some(waiting) = state.waiting {
