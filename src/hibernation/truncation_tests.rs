@@ -7,7 +7,7 @@ use crate::api::hibernation::{OnDelete, Phase};
 use crate::api::hold_state::{AttemptEnd, EpisodeTruncation};
 use crate::api::schedule::DesiredState;
 use crate::hibernation::test_world::{World, emptying};
-use crate::transition::test_world::deployment;
+use crate::transition::test_world::{deployment, pod};
 
 /// Asks for something else while the truncation's Job runs.
 type Change = fn(&mut World);
@@ -148,4 +148,18 @@ fn the_preflight_is_repeated_daily_and_before_a_hibernation_if_it_is_older_than_
     world.now += jiff::SignedDuration::from_hours(1);
     world.ask(DesiredState::Hibernated);
     assert_eq!((preflights(&world), world.replicas("worker")), (3, 0));
+}
+
+#[test]
+fn a_result_is_recorded_though_a_writer_turned_up_since() {
+    let mut world = World::truncating();
+    world.pods = vec![pod("debug", None)];
+    world.job.pods = 1;
+    world.job.terminated = vec![(0, String::new())];
+    world.job.last_end = Some(world.now);
+    world.after(1);
+    assert_eq!(world.deleted, Vec::<String>::new(), "it has committed");
+    world.job_succeeds();
+    world.after(1);
+    assert_eq!(world.episode().truncation, EpisodeTruncation::Done);
 }

@@ -68,6 +68,11 @@ pub fn is_over(job: &JobView) -> bool {
         && (job.finished || (job.stopped && job.pods > 0 && job.pods == job.terminated.len()))
 }
 
+/// Returns whether a Job has a result that counts, whoever writes meanwhile: it has committed, or was refused.
+pub fn has_result(job: &JobView) -> bool {
+    job.exists && (job.finished || job.terminated.iter().any(|(code, _)| matches!(code, 0 | 2 | 3)))
+}
+
 /// Returns the end of a Job, by the end of its own container: another container beside it may run on, so that
 /// the Job never finishes. A failure that the Job itself tries again is not its end.
 fn ended(job: &JobView, now: Timestamp) -> Option<Progress> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
+use super::attempt;
 use super::blockers::{blockers, not_ready, not_restarted, of_old_template};
 use super::draft::Draft;
 use super::observe::Pods;
@@ -76,11 +77,8 @@ impl Draft<'_> {
             }
             StepName::Stage(stage) => self.stop_stage(*stage),
             StepName::Restart => self.restart(),
-            StepName::Truncate if self.truncation_is_pending() => match self.no_writers() {
-                Step::Done => self.truncate(),
-                other => other,
-            },
-            StepName::Truncate | StepName::Fence => Step::Done,
+            StepName::Truncate => self.truncate_under_nobody(),
+            StepName::Fence => Step::Done,
         }
     }
 
@@ -96,6 +94,20 @@ impl Draft<'_> {
             StepName::Restart => self.wake(|role| matches!(role, Role::Restart(_))),
             StepName::Preflight | StepName::Truncate => Step::Done,
         }
+    }
+
+    /// Truncates once nothing may write. A result that is there already is recorded at once.
+    fn truncate_under_nobody(&mut self) -> Step {
+        if !self.truncation_is_pending() {
+            return Step::Done;
+        }
+        if !self.input.observed.truncation.as_ref().is_some_and(attempt::has_result) {
+            match self.no_writers() {
+                Step::Done => {}
+                other => return other,
+            }
+        }
+        self.truncate()
     }
 
     /// Finds every known obstacle before anything is stopped.

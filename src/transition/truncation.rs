@@ -242,12 +242,12 @@ impl Draft<'_> {
         else {
             return;
         };
-        let finished = self.input.observed.truncation.as_ref().is_some_and(|job| job.finished);
+        let has_result = self.input.observed.truncation.as_ref().is_some_and(attempt::has_result);
         match attempt.ended {
-            None if !finished => {
+            None if !has_result => {
                 attempt.ended = Some(AttemptEnd::Failed);
                 attempt.message =
-                    Some("Torpor deleted the Job: a workload that was down runs again".to_owned());
+                    Some("Torpor deleted the Job: a pod or workload may write".to_owned());
                 attempt.retry_at = Some(Time(attempt.not_after.0 + attempt::CLOCK_MARGIN));
             }
             // An operator may have crashed before it deleted the Job.
