@@ -391,7 +391,7 @@ async fn a_monitor_is_stopped_only_if_present() {
     let (_operator, namespace, database) = small("if-present").await;
     let mut spec = truncating(&json!({"scope": "Runtime"}));
     spec["workloads"] = json!([
-        {"kind": "Deployment", "name": "cornice-monitor"},
+        {"kind": "Deployment", "selector": {"matchLabels": {"app": "cornice-monitor"}}},
         {"kind": "Deployment", "name": "worker"},
     ]);
     Hibernation::create(&namespace, "cornice", spec).await.until_phase("Hibernated").await;
