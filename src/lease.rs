@@ -14,7 +14,7 @@
 //! This is written by hand on purpose: kube-leader-election and kube-lease-manager renew without the
 //! resourceVersion, so two processes could lead, and kubert depends on an old kube.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
@@ -203,6 +203,8 @@ pub struct Lease {
     api: Api<Object>,
     params: LeaseParams,
     term: watch::Sender<Option<Term>>,
+    /// The last claim that was sent: a shutdown may come before its answer.
+    sent: Mutex<Option<Term>>,
 }
 
 impl Lease {
@@ -210,7 +212,7 @@ impl Lease {
     pub fn new(client: kube::Client, params: LeaseParams) -> (Self, Claim) {
         let (term, claim) = watch::channel(None);
         let api = Api::namespaced(client, &params.namespace);
-        (Self { api, params, term }, Claim(claim))
+        (Self { api, params, term, sent: Mutex::default() }, Claim(claim))
     }
 
     /// Contends until `shutdown`, then releases the Lease, so that another process leads at once. The claim
@@ -220,7 +222,8 @@ impl Lease {
             () = shutdown => {}
             () = self.contend() => {}
         }
-        let term = self.term.send_replace(None);
+        let sent = *self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let term = self.term.send_replace(None).or(sent);
         self.vacate(term.map_or_else(Instant::now, |term| term.end())).await;
     }
 
@@ -276,7 +279,7 @@ impl Lease {
                 spec: serde_json::from_value(self.claimed(epoch)).ok(),
             };
             let post = PostParams { field_manager: Some(MANAGER.to_owned()), ..post_params() };
-            let term = self.term_from_now(epoch);
+            let term = self.claiming(epoch);
             let lease = self.call(self.api.create(&post, &lease)).await?;
             return Ok(Ok((lease.metadata.resource_version.unwrap_or_default(), term)));
         };
@@ -296,7 +299,7 @@ impl Lease {
             }
             Decision::Take(epoch) => {
                 let version = lease.metadata.resource_version.unwrap_or_default();
-                let term = self.term_from_now(epoch);
+                let term = self.claiming(epoch);
                 let version = self.patch(&version, self.claimed(epoch)).await?;
                 Ok(Ok((version, term)))
             }
@@ -372,6 +375,13 @@ impl Lease {
             tracing::info!("released the lease");
         }
         Ok(())
+    }
+
+    /// Returns the term of a claim that is sent now.
+    fn claiming(&self, epoch: Epoch) -> Term {
+        let term = self.term_from_now(epoch);
+        *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(term);
+        term
     }
 
     fn term_from_now(&self, epoch: Epoch) -> Term {

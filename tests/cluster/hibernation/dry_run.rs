@@ -108,7 +108,7 @@ async fn a_dry_run_says_what_it_would_do_there_and_back_and_changes_nothing() {
         "workloads": [
             {"kind": "Deployment", "name": "worker", "stage": 1},
             {"kind": "Deployment", "name": "none", "stage": 1},
-            {"kind": "Deployment", "name": "monitor"},
+            {"kind": "Deployment", "selector": {"matchLabels": {"app": "monitor"}}},
             {"kind": "Deployment", "name": "api", "action": "Restart"},
             {"kind": "CronJob", "all": true},
             {"kind": "DaemonSet", "name": "agent"},
@@ -121,11 +121,11 @@ async fn a_dry_run_says_what_it_would_do_there_and_back_and_changes_nothing() {
     });
     let hibernation = Hibernation::create(&scene.namespace, "project", spec).await;
     let plan = planned(&hibernation).await;
-    let emptied = "8. now: the Runtime tables are truncated (only after a person changes spec.state): \
+    let emptied = "7. now: the Runtime tables are truncated (only after a person changes spec.state): \
                    13 tables, about ";
-    assert!(plan[7].starts_with(emptied) && plan[7].ends_with(" bytes"), "{}", plan[7]);
+    assert!(plan[6].starts_with(emptied) && plan[6].ends_with(" bytes"), "{}", plan[6]);
     let mut others = plan.clone();
-    others.remove(7);
+    others.remove(6);
     assert_eq!(
         others,
         [
@@ -135,10 +135,9 @@ async fn a_dry_run_says_what_it_would_do_there_and_back_and_changes_nothing() {
             "4. now: stage 0: CronJob nightly is suspended",
             "5. now: stage 0: CronJob yearly stays suspended",
             "6. now: Deployment api is restarted, and stays up",
-            "7. now: wait: Deployment monitor does not exist",
-            "9. now: stage 1: Deployment none stays at 0 replicas",
-            "10. now: stage 1: Deployment worker goes from 2 to 0 replicas",
-            "11. now: nothing: Deployment monitor is not found",
+            "8. now: stage 1: Deployment none stays at 0 replicas",
+            "9. now: stage 1: Deployment worker goes from 2 to 0 replicas",
+            "10. now: nothing: Deployment with app=monitor is not found",
         ]
     );
     assert_eq!(settled(&scene).await, before, "nothing is changed");
@@ -166,7 +165,7 @@ async fn a_dry_run_says_what_it_would_do_there_and_back_and_changes_nothing() {
             "6. now: stage 0: CronJob nightly is resumed",
             "7. now: stage 0: CronJob yearly stays suspended, as it was",
             "8. now: Deployment api is restarted",
-            "9. now: nothing: Deployment monitor is not found",
+            "9. now: nothing: Deployment with app=monitor is not found",
         ]
     );
     assert_eq!(settled(&scene).await, asleep, "nothing is changed");

@@ -168,6 +168,7 @@ fn database() -> Vec<Written> {
             "lockTimeout: -1s",
             "lockTimeout: soon",
             "schema: \"\"",
+            "ignorePods: {}",
             "tables: {runtime: [users]}",
             "tables: {opportunities: [markets]}",
             "tables: {runtime: [orders], opportunities: [orders]}",
