@@ -17,6 +17,7 @@ mod reconcile;
 mod release;
 pub mod schedule;
 mod self_test;
+mod signals;
 mod transition;
 pub mod truncate;
 mod uninstall_check;

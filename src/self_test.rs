@@ -8,18 +8,18 @@ use std::time::Duration;
 use clap::Args;
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::Deployment;
+use kube::Resource;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
-use kube::{Client, Config, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time;
 
 use crate::api::condition::READY;
 use crate::api::hibernation::{Hibernation, Phase};
 use crate::api::pod::hardened;
-use crate::apiserver::client;
+use crate::apiserver::client::{self, ConnectError};
 use crate::apiserver::request::{self, call};
+use crate::signals;
 
 /// The name of the Deployment and of the Hibernation, and the field manager of both.
 const NAME: &str = "torpor-self-test";
@@ -50,10 +50,8 @@ pub(crate) struct SelfTestArgs {
 /// Why the test failed.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("no cluster: {0}. Set KUBECONFIG")]
-    Config(#[from] kube::config::InferConfigError),
-    #[error("cannot create a client: {0}")]
-    Client(#[from] kube::Error),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error("cannot wait for SIGTERM: {0}")]
     Signal(#[from] std::io::Error),
     #[error(transparent)]
@@ -84,14 +82,13 @@ pub(crate) async fn run(args: SelfTestArgs) -> ExitCode {
 }
 
 async fn idle() -> Result<(), Error> {
-    signal(SignalKind::terminate())?.recv().await;
+    signals::termination()?.await;
     Ok(())
 }
 
 async fn test(namespace: Option<String>, image: &str, limit: SignedDuration) -> Result<(), Error> {
-    let config = client::named(Config::infer().await?);
-    let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config)?;
+    let (client, default_namespace) = client::connect(None).await?;
+    let namespace = namespace.unwrap_or(default_namespace);
     let scene = Scene {
         deployments: Api::namespaced(client.clone(), &namespace),
         hibernations: Api::namespaced(client, &namespace),

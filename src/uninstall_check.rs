@@ -7,14 +7,15 @@ use std::process::ExitCode;
 use clap::Args;
 use kube::api::{Api, DynamicObject, ListParams, PartialObjectMeta};
 use kube::core::ApiResource;
-use kube::{Client, Config, ResourceExt};
+use kube::{Client, ResourceExt};
 
 use crate::api::{Hibernation, MaintenanceWindow};
-use crate::apiserver::client;
+use crate::apiserver::client::{self, ConnectError};
 use crate::apiserver::request::{self, pages};
 use crate::hold::lever::Kind;
 use crate::hold::record::{Found, LABEL, Record};
 use crate::transition::plan::FINALIZER;
+use crate::transition::standing::counted;
 
 /// The most lines about objects. All are counted.
 const LINES: usize = 20;
@@ -35,10 +36,8 @@ pub(crate) struct UninstallCheckArgs {
 /// Why the check could not be made.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("no cluster: {0}. Set KUBECONFIG")]
-    Config(#[from] kube::config::InferConfigError),
-    #[error("cannot create a client: {0}")]
-    Client(#[from] kube::Error),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error(transparent)]
     Request(#[from] request::Error),
 }
@@ -65,7 +64,7 @@ pub(crate) async fn run(args: UninstallCheckArgs) -> ExitCode {
 }
 
 async fn holders(namespaces: &[String]) -> Result<Holders, Error> {
-    let client = Client::try_from(client::named(Config::infer().await?))?;
+    let (client, _) = client::connect(None).await?;
     let mut scopes: Vec<_> = namespaces.iter().map(|name| Some(name.as_str())).collect();
     if scopes.is_empty() {
         scopes.push(None);
@@ -132,25 +131,21 @@ fn held_by(kind: &Kind, object: &Meta) -> Vec<(String, String)> {
 fn refusal(holders: &Holders) -> String {
     let mut lines = vec![format!(
         "torpor: {} would stay as {} now, because nothing restores {} without the operator:",
-        plural(holders.len(), "holder"),
+        counted(holders.len(), "holder"),
         if holders.len() == 1 { "it is" } else { "they are" },
         if holders.len() == 1 { "its objects" } else { "their objects" },
     )];
     lines.extend(holders.iter().take(LINES).map(|((namespace, holder), held)| {
         let holds = match held {
             0 => "an announcement, withdrawn orders or a bridge at the market".to_owned(),
-            held => format!("{} held", plural(*held, "object")),
+            held => format!("{} held", counted(*held, "object")),
         };
         format!("  {holder} in namespace {namespace}: {holds}")
     }));
     let more = holders.len().saturating_sub(LINES);
-    lines.extend((more > 0).then(|| format!("  and {}", plural(more, "more holder"))));
+    lines.extend((more > 0).then(|| format!("  and {}", counted(more, "more holder"))));
     lines.push(REMEDY.to_owned());
     lines.join("\n")
-}
-
-fn plural(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 #[cfg(test)]

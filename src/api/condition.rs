@@ -106,9 +106,5 @@ pub fn shorten(message: &str) -> String {
     if message.len() <= LONGEST {
         return message.to_owned();
     }
-    let mut end = LONGEST;
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", &message[..end])
+    format!("{}…", &message[..message.floor_char_boundary(LONGEST)])
 }

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::client::retry::RetryPolicy;
 use kube::client::{Body, ClientBuilder};
+use kube::config::{InferConfigError, KubeConfigOptions, KubeconfigError};
 use kube::{Client, Config, Error};
 use tower::buffer::BufferLayer;
 use tower::filter::FilterLayer;
@@ -25,6 +26,31 @@ pub(crate) fn named(mut config: Config) -> Config {
     let agent = format!("torpor/{}", version::full());
     config.headers.extend(HeaderValue::try_from(agent).ok().map(|agent| (USER_AGENT, agent)));
     config
+}
+
+/// Why a command has no client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("no cluster: {0}. Set KUBECONFIG or --context")]
+    Kubeconfig(#[from] KubeconfigError),
+    #[error("no cluster: {0}. Set KUBECONFIG")]
+    Config(#[from] InferConfigError),
+    #[error("cannot create a client: {0}")]
+    Client(#[from] Error),
+}
+
+/// Returns a client for a command, and the namespace that a command means by default. `context` is one of the
+/// kubeconfig. Without it the client is that of the current context, or of the pod.
+pub(crate) async fn connect(context: Option<String>) -> Result<(Client, String), ConnectError> {
+    let config = if context.is_some() {
+        let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+        Config::from_kubeconfig(&options).await?
+    } else {
+        Config::infer().await?
+    };
+    let config = named(config);
+    let namespace = config.default_namespace.clone();
+    Ok((Client::try_from(config)?, namespace))
 }
 
 /// The size of the queue of requests.

@@ -16,7 +16,6 @@ use clap::Args;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use super::auth::{Expected, Verifier};
@@ -28,6 +27,7 @@ use crate::deals::types::{
     Announcement, Drain, EPOCH_HEADER, LONGEST_BODY, MEDIA_TYPE, Resume, is_of_type,
 };
 use crate::logging::{self, Format};
+use crate::signals;
 
 /// Timeout for the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -149,17 +149,13 @@ impl ServerArgs {
         let failed = |source| Error::Listen { address: self.listen, source };
         let listener = TcpListener::bind(self.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+        let termination = signals::termination().map_err(Error::Signals)?;
         let authentication = shared.verifier.is_some();
         tracing::info!(%address, authentication, "the bridge listens");
 
         let (end, ends) = tokio::sync::watch::channel(false);
         let signalled = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            termination.await;
             tracing::info!("the bridge is shutting down");
             end.send_replace(true);
         };

@@ -141,7 +141,6 @@ impl<'a> Session<'a> {
         &mut self,
         planned: Timestamp,
         start: impl Fn(Option<Timestamp>) -> Start,
-        awake: bool,
     ) -> SignedDuration {
         let left = planned.duration_since(self.now);
         let mut again = left;
@@ -157,7 +156,7 @@ impl<'a> Session<'a> {
                 let refused = clearance.would_be_refused(start.at);
                 let announced = announced.filter(|_| !refused);
                 clearance.announce(announced);
-                if !announced.is_some_and(|at| clearance.is_near(at)) && awake {
+                if !announced.is_some_and(|at| clearance.is_near(at)) {
                     clearance.resume();
                 }
             }

@@ -128,7 +128,7 @@ impl<'a> Draft<'a> {
             return transition;
         }
         let start = |_: Option<Timestamp>| Start { at: edge, until: None };
-        let again = session.before_start(edge, start, true);
+        let again = session.before_start(edge, start);
         if let Some(error) = session.error() {
             self.say(&mut transition, error.needs_a_person(), &error);
         }

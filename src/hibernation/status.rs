@@ -111,7 +111,7 @@ impl Draft<'_> {
             preflight.tables.zip(preflight.rows).map_or(String::new(), |(tables, rows)| {
                 format!(
                     "a truncation would empty {} with about {}",
-                    counted(tables.into(), "table"),
+                    counted(tables, "table"),
                     counted(rows, "row")
                 )
             });
@@ -181,7 +181,7 @@ impl From<Phase> for Reason {
 fn describe(transition: &Transition) -> String {
     let state = match (transition.place, transition.state.counts) {
         (Place::Down, Some(counts)) => {
-            format!("hibernated, {} held", counted(counts.held.into(), "object"))
+            format!("hibernated, {} held", counted(counts.held, "object"))
         }
         (Place::Down, None) => "hibernated, no objects held".to_owned(),
         _ => return "awake".to_owned(),
@@ -194,7 +194,7 @@ fn describe(transition: &Transition) -> String {
 }
 
 fn freed(done: &Truncation) -> String {
-    let tables = counted(done.tables.into(), "table");
+    let tables = counted(done.tables, "table");
     let rows = counted(done.rows, "row");
     let bytes = counted(done.bytes_freed, "byte");
     format!("{tables} truncated, about {rows}, {bytes} freed")

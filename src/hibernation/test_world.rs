@@ -128,7 +128,7 @@ impl World {
                 running,
                 replica_sets: self.replica_sets.iter().map(subject).collect(),
                 jobs: self.jobs.iter().map(subject).collect(),
-                controllers: Some(observed.workloads.clone()),
+                controllers: observed.workloads.clone(),
             });
             self.planned(&observed)
         } else {

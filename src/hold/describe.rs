@@ -50,8 +50,7 @@ pub fn shortened(text: &str) -> String {
         return text.to_owned();
     }
     let mark = format!("... ({} bytes, digest {})", text.len(), digest(text));
-    let end = (0..=LONGEST - mark.len()).rev().find(|at| text.is_char_boundary(*at));
-    format!("{}{mark}", &text[..end.unwrap_or_default()])
+    format!("{}{mark}", &text[..text.floor_char_boundary(LONGEST - mark.len())])
 }
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ impl<'a> Draft<'a> {
             };
             Start { at, until: window.end.as_ref().map(|end| end.0) }
         };
-        let again = self.session.before_start(window.start.0, start, true);
+        let again = self.session.before_start(window.start.0, start);
         if self.input.market.is_some() {
             self.status.earliest_start = self.session.earliest();
             self.move_to(start(self.status.earliest_start.as_ref().map(|time| time.0)).at);

@@ -71,7 +71,7 @@ impl Draft<'_> {
             },
             WindowPhase::InMaintenance => {
                 let held = self.status.hold.counts.unwrap_or_default().held;
-                let held = counted(held.into(), "object");
+                let held = counted(held, "object");
                 match window.and_then(|window| window.end.as_ref()) {
                     Some(end) => format!("in maintenance until {}, {held} held", end.0),
                     None => format!("in maintenance, {held} held"),

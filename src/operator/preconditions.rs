@@ -21,6 +21,7 @@ use super::triggers::Scope;
 use crate::api::{Hibernation, MaintenanceWindow};
 use crate::apiserver::request::{self, call};
 use crate::deals::Account;
+use crate::transition::standing::first;
 use crate::version::VERSION;
 
 /// Time until the cluster is asked again, while something is missing.
@@ -94,7 +95,7 @@ impl Preconditions {
                 missing.push(format!(
                     "the definition of {kind} is not that of torpor {VERSION}: it lacks {}, so that the API server drops \
                      {}; {REMEDY}",
-                    few(&fields),
+                    first(&fields, FIELDS),
                     if fields.len() == 1 { "this field" } else { "these fields" },
                 ));
             }
@@ -187,15 +188,6 @@ fn lacking(ours: &Value, theirs: &Value, path: &str, fields: &mut Vec<String>) {
     }
     if !ours["items"].is_null() {
         lacking(&ours["items"], &theirs["items"], &format!("{path}[]"), fields);
-    }
-}
-
-/// Returns the first fields, and how many there are besides.
-fn few(fields: &[String]) -> String {
-    let named = fields.iter().take(FIELDS).cloned().collect::<Vec<_>>().join(", ");
-    match fields.len().saturating_sub(FIELDS) {
-        0 => named,
-        more => format!("{named} and {more} more"),
     }
 }
 

@@ -68,5 +68,5 @@ fn the_fields_that_an_older_definition_lacks_are_found_in_any_depth() {
     lacking(&ours, &list(json!({"kind": field})), "", &mut fields);
     assert_eq!(fields, ["spec.workloads[].stage"]);
     let many: Vec<_> = (0..5).map(|number| number.to_string()).collect();
-    assert_eq!(few(&many), "0, 1, 2 and 2 more");
+    assert_eq!(first(&many, FIELDS), "0, 1, 2 and 2 more");
 }

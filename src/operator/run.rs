@@ -6,7 +6,6 @@ use std::sync::Arc;
 use clap::Args;
 use jiff::SignedDuration;
 use kube::Config;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::admin::{Admin, Readiness};
@@ -20,6 +19,7 @@ use crate::lease::{self, CurrentEpoch, Lease, LeaseParams};
 use crate::logging::{self, Format, LoggingError};
 use crate::metrics::Metrics;
 use crate::reconcile::context::Context;
+use crate::signals;
 
 /// Shortest lease: it leaves time to renew the lease, and to retry that.
 const SHORTEST_LEASE: SignedDuration = SignedDuration::from_secs(3);
@@ -242,13 +242,9 @@ struct Shutdown(watch::Receiver<bool>);
 impl Shutdown {
     fn listen() -> std::io::Result<Self> {
         let (sender, receiver) = watch::channel(false);
-        let mut term = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let termination = signals::termination()?;
         tokio::spawn(async move {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            termination.await;
             tracing::info!("shutdown signal received; finishing reconciles under way");
             sender.send_replace(true);
             sender.closed().await;

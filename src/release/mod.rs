@@ -10,15 +10,14 @@ use std::sync::Arc;
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
-use kube::config::KubeConfigOptions;
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::{Client, Config};
 
 use self::report::Report;
 use self::target::{Target, holders, written};
 use crate::api::labels::{MANAGED_BY, TORPOR};
-use crate::apiserver::client;
+use crate::apiserver::client::{self, ConnectError};
 use crate::apiserver::request::{self, call};
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART};
 use crate::hold::plan::{Desired, decide, hand_back_ownership};
@@ -75,12 +74,8 @@ pub struct ReleaseArgs {
 /// Why the command changed nothing.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("no cluster: {0}. Set KUBECONFIG or --context")]
-    Kubeconfig(#[from] kube::config::KubeconfigError),
-    #[error("no cluster: {0}. Set KUBECONFIG")]
-    Config(#[from] kube::config::InferConfigError),
-    #[error("cannot create a client: {0}")]
-    Client(#[from] kube::Error),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error(transparent)]
     Read(#[from] request::Error),
     #[error("there is no namespace {0}. Set --namespace")]
@@ -109,17 +104,8 @@ pub async fn run(args: ReleaseArgs) -> ExitCode {
 }
 
 async fn release(args: ReleaseArgs) -> Result<Report, Error> {
-    let config = match args.context {
-        None => Config::infer().await?,
-        Some(context) => {
-            let options =
-                KubeConfigOptions { context: Some(context), ..KubeConfigOptions::default() };
-            Config::from_kubeconfig(&options).await?
-        }
-    };
-    let config = client::named(config);
-    let namespace = args.namespace.unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config)?;
+    let (client, default_namespace) = client::connect(args.context).await?;
+    let namespace = args.namespace.unwrap_or(default_namespace);
     let reader = Reader { client: client.clone(), namespace: namespace.clone() };
 
     let mut report = Report::default();

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::job::REFUSED;
 use super::observe::JobView;
 use crate::api::condition::shorten;
 use crate::api::hold_state::{Attempt, AttemptEnd};
@@ -70,7 +71,8 @@ pub fn is_over(job: &JobView) -> bool {
 
 /// Returns whether a Job has a result that counts, whoever writes meanwhile: it has committed, or was refused.
 pub fn has_result(job: &JobView) -> bool {
-    job.exists && (job.finished || job.terminated.iter().any(|(code, _)| matches!(code, 0 | 2 | 3)))
+    let counts = |(code, _): &(i32, String)| *code == 0 || REFUSED.contains(code);
+    job.exists && (job.finished || job.terminated.iter().any(counts))
 }
 
 /// Returns the end of a Job, by the end of its own container: another container beside it may run on, so that
@@ -88,7 +90,7 @@ fn ended(job: &JobView, now: Timestamp) -> Option<Progress> {
     let succeeded = job.succeeded || reports.iter().any(|(code, _)| *code == 0);
     let (end, code) = if succeeded {
         (AttemptEnd::Succeeded, 0)
-    } else if let Some((code, report)) = reports.iter().find(|(code, _)| matches!(code, 2 | 3)) {
+    } else if let Some((code, report)) = reports.iter().find(|(code, _)| REFUSED.contains(code)) {
         (
             if report.as_ref().is_some_and(Report::came_too_late) {
                 AttemptEnd::Failed

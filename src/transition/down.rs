@@ -133,17 +133,13 @@ impl Draft<'_> {
             .filter_map(|(_, role)| role.stage())
             .collect();
         for (subject, role) in self.roles.clone() {
-            let newcomer = match role {
-                Role::Stop(entry) => self.was_down() || begun.contains(&entry.stage),
-                Role::Override(_) => self.was_down(),
-                Role::Restart(_) | Role::Release | Role::Skip(_) => false,
-            };
             let keeps = match role {
-                Role::Release => false,
+                Role::Stop(entry) => self.was_down() || begun.contains(&entry.stage),
+                Role::Override(_) => self.was_down() || self.holds(subject),
                 Role::Restart(_) => !early && self.holds(subject),
-                _ => self.holds(subject),
+                Role::Release | Role::Skip(_) => false,
             };
-            if newcomer || keeps {
+            if keeps {
                 let wants = self.wants(subject, &role);
                 // A failure is reported at the object's own step.
                 let writing = self.write(subject, wants, MissedRuns::Skip) == Ok(Written::Now);

@@ -9,6 +9,7 @@ use super::plan::{Action, Confirmations, HoldInput, Next, Place, Transition};
 use super::role::Role;
 use super::standing::{Standing, few};
 use super::step::Step;
+use super::writers::Writers;
 use crate::api::hold_state::{DatabaseState, Episode, EpisodeTruncation, HoldState, StepStatus};
 use crate::api::reason::Reason;
 use crate::hold::record::Found;
@@ -31,6 +32,8 @@ pub(super) struct Draft<'a> {
     pub(super) roles: Vec<(&'a Subject, Role<'a>)>,
     /// Whether a workload runs that should be down.
     pub(super) writer_observed: bool,
+    /// The possible writers in the observed pods; none where no truncation is pending.
+    pub(super) possible_writers: Option<Writers>,
     /// Whether a failed write is sent again.
     pub(super) retrying: bool,
     /// The records of the holds that the plan takes, by their key in `status.originals`.
@@ -52,6 +55,7 @@ impl<'a> Draft<'a> {
             confirmations: input.memory.confirmations.clone(),
             roles: Vec::new(),
             writer_observed: false,
+            possible_writers: None,
             retrying: false,
             intended: BTreeMap::new(),
         };

@@ -150,7 +150,7 @@ impl Draft<'_> {
         let preflight = self.database.preflight.as_ref();
         let what = match preflight.and_then(|p| Some((p.tables?, p.rows?, p.bytes?))) {
             Some((tables, rows, bytes)) => {
-                let tables = counted(tables.into(), "table");
+                let tables = counted(tables, "table");
                 format!("{tables}, about {}, {}", counted(rows, "row"), counted(bytes, "byte"))
             }
             None => "the preflight has not reported yet".to_owned(),

@@ -19,7 +19,7 @@ const CA_DIRECTORY: &str = "/etc/torpor/ca";
 /// Its file there.
 const CA_FILE: &str = "ca.crt";
 /// The exit statuses of wrong arguments and of a refusal: another try would end the same way.
-const REFUSED: [i32; 2] = [2, 3];
+pub(super) const REFUSED: [i32; 2] = [2, 3];
 
 /// The purpose of a Job.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

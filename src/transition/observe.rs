@@ -61,7 +61,7 @@ pub struct Pods {
     /// Jobs.
     pub jobs: Vec<Subject>,
     /// All Deployments, StatefulSets, DaemonSets and CronJobs, where a truncation asks who may still write.
-    pub controllers: Option<Vec<Subject>>,
+    pub controllers: Vec<Subject>,
 }
 
 /// A pod.
@@ -166,33 +166,34 @@ impl Reader {
             let whole = full.contains(kind.name);
             self.list(kind, if whole { params } else { params.labels(LABEL) }, Vec::new())
         }));
-        let workloads: Vec<Subject> = workloads.await?.into_iter().flatten().collect();
+        let pointers = config_pointers(spec, originals);
+        let config_maps = self.config_maps(spec, originals, &pointers);
+        let (workloads, mut config_maps) = futures::try_join!(workloads, config_maps)?;
+        let workloads: Vec<Subject> = workloads.into_iter().flatten().collect();
+        // Besides, the ConfigMaps that restarted workloads read.
         let restarted = workloads.iter().filter(|subject| {
             spec.entry_for(subject).is_some_and(|entry| entry.action == Action::Restart)
         });
-        let read: Vec<&str> = restarted
-            .flat_map(|subject| subject.facts.config_maps.iter().map(String::as_str))
-            .collect();
-        let config_maps = self.config_maps(spec, originals, &read).await?;
-        Ok((workloads, config_maps))
+        let read: BTreeSet<&str> =
+            restarted.flat_map(|subject| &subject.facts.config_maps).map(String::as_str).collect();
+        self.add(read, &pointers, &mut config_maps).await?;
+        Ok((workloads, config_maps.into_values().collect()))
     }
 
-    /// Returns ConfigMaps. They can be many and large: held or selected ones are listed by their labels. Named
-    /// ones, held ones that have lost their label, and those that restarted workloads `read` are read one by
-    /// one.
+    /// Returns ConfigMaps by name. They can be many and large: held or selected ones are listed by their labels.
+    /// Named ones, and held ones that have lost their label, are read one by one.
     async fn config_maps(
         &self,
         spec: &Spec,
         originals: &BTreeMap<String, String>,
-        read: &[&str],
-    ) -> Result<Vec<Subject>, Error> {
-        let pointers = config_pointers(spec, originals);
+        pointers: &[String],
+    ) -> Result<BTreeMap<String, Subject>, Error> {
         let selectors = spec.config_maps.iter().filter_map(|entry| match &entry.target {
             Target::Labels(labels) => Some(labels.to_string()),
             Target::Name(_) | Target::All => None,
         });
         let listed = try_join_all(selectors.chain([LABEL.to_owned()]).map(|labels| {
-            self.list(&CONFIG_MAP, ListParams::default().labels(&labels), pointers.clone())
+            self.list(&CONFIG_MAP, ListParams::default().labels(&labels), pointers.to_vec())
         }));
         let mut all: BTreeMap<String, Subject> =
             listed.await?.into_iter().flatten().map(|s| (s.name.clone(), s)).collect();
@@ -203,14 +204,21 @@ impl Reader {
         let remembered = originals.keys().filter_map(|key| {
             key.strip_prefix("ConfigMap/").and_then(|rest| rest.split('/').next())
         });
-        let missing: BTreeSet<&str> = asked_for
-            .chain(remembered)
-            .chain(read.iter().copied())
-            .filter(|name| !all.contains_key(*name))
-            .collect();
-        let read = try_join_all(missing.into_iter().map(|name| self.get(name, &pointers))).await?;
+        self.add(asked_for.chain(remembered).collect(), pointers, &mut all).await?;
+        Ok(all)
+    }
+
+    /// Reads the ConfigMaps of these names that are not among `all` yet.
+    async fn add(
+        &self,
+        names: BTreeSet<&str>,
+        pointers: &[String],
+        all: &mut BTreeMap<String, Subject>,
+    ) -> Result<(), Error> {
+        let missing = names.into_iter().filter(|name| !all.contains_key(*name));
+        let read = try_join_all(missing.map(|name| self.get(name, pointers))).await?;
         all.extend(read.into_iter().flatten().map(|subject| (subject.name.clone(), subject)));
-        Ok(all.into_values().collect())
+        Ok(())
     }
 
     async fn get(&self, name: &str, pointers: &[String]) -> Result<Option<Subject>, Error> {
@@ -264,7 +272,7 @@ impl Reader {
             running,
             replica_sets,
             jobs,
-            controllers: controllers.then_some(others),
+            controllers: others,
         })
     }
 

@@ -113,9 +113,9 @@ impl<'a> Draft<'a> {
             // A release ends a contest, so that it never waits for one.
             Decision::Write(_) if !releases && self.quiet(subject) => Ok(Written::Contested),
             Decision::Write(write) => {
-                let failed = self.failed(&subject.uid);
-                if failed.is_some() && !self.retries(&subject.uid) {
-                    return failed.map_or(Ok(Written::Already), Err);
+                let (sends, failed) = self.sends(&subject.uid);
+                if let Some(failed) = failed.clone().filter(|_| !sends) {
+                    return Err(failed);
                 }
                 if !releases {
                     // Before the object: admission may strip the marks from the write.
@@ -142,12 +142,13 @@ impl<'a> Draft<'a> {
         Some((Reason::WriteRejected, failed.answer.clone()))
     }
 
-    /// Returns whether a failed write is to be sent again now. The next plan follows soon then.
-    pub(super) fn retries(&mut self, written: &str) -> bool {
+    /// Returns whether a write is to be sent now, and the answer to the last one where that failed. The next
+    /// plan follows soon where a failed write is sent again.
+    pub(super) fn sends(&mut self, written: &str) -> (bool, Option<(Reason, String)>) {
         let failed = self.input.memory.failures.get(written);
-        let due = failed.is_some_and(|failed| self.input.now >= failed.retry_at);
-        self.retrying |= due;
-        due
+        let due = failed.is_none_or(|failed| self.input.now >= failed.retry_at);
+        self.retrying |= failed.is_some() && due;
+        (due, self.failed(written))
     }
 
     fn quiet(&self, subject: &Subject) -> bool {

@@ -178,8 +178,8 @@ impl Draft<'_> {
         if attempt.ended.is_none() {
             match attempt::progress(attempt, seen, now) {
                 Progress::Missing => {
-                    let failed = self.failed(&attempt.job);
-                    if failed.is_none() || self.retries(&attempt.job) {
+                    let (sends, failed) = self.sends(&attempt.job);
+                    if sends {
                         self.actions.push(Action::CreateJob(attempt.clone(), purpose));
                     }
                     let blocked = |(reason, message)| Step::Blocked { reason, message };

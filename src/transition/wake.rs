@@ -199,8 +199,8 @@ impl Draft<'_> {
                     Ok(Written::Already | Written::Now) | Err(_) => {}
                 }
             } else if matches!(mark_kept(subject, self.input.holder), Decision::Write(_)) {
-                let failed = self.failed(&subject.uid);
-                if failed.is_none() || self.retries(&subject.uid) {
+                let (sends, failed) = self.sends(&subject.uid);
+                if sends {
                     self.actions.push(Action::MarkKept(Box::new(subject.clone())));
                 }
                 unwritten.extend(failed.map(|(_, answer)| answer));

@@ -54,11 +54,13 @@ impl Draft<'_> {
             return;
         };
         let key = StepName::Truncate.to_string();
-        if self.writers(pods).is_empty() {
+        let writers = self.writers(pods);
+        if writers.is_empty() {
             self.confirmations.clear.entry(key).or_insert(pods.complete);
         } else {
             self.confirmations.clear.remove(&key);
         }
+        self.possible_writers = Some(writers);
     }
 
     /// Keeps the truncation back while anything may write.
@@ -67,8 +69,11 @@ impl Draft<'_> {
             self.writer_observed = true;
             return step;
         }
-        let Some(pods) = &self.input.observed.pods else { return Step::Observe };
-        let writers = self.writers(pods);
+        let Some((pods, writers)) =
+            self.input.observed.pods.as_ref().zip(self.possible_writers.take())
+        else {
+            return Step::Observe;
+        };
         self.writer_observed |= !writers.is_empty();
         if writers.staying.is_empty() {
             return self.confirm(&StepName::Truncate, pods, writers.ending);
@@ -200,8 +205,7 @@ fn lost(chain: &Chain, pods: &Pods) -> Option<String> {
     if let Some(gone) = chain.gone {
         return Some(format!("its {} is gone", gone.display()));
     }
-    let controllers = pods.controllers.as_deref().unwrap_or_default();
-    let all = || pods.replica_sets.iter().chain(&pods.jobs).chain(controllers);
+    let all = || pods.replica_sets.iter().chain(&pods.jobs).chain(&pods.controllers);
     chain.owners.iter().find_map(|owner: &&Controller| {
         if !WORKLOADS.iter().any(|kind| kind.name == owner.kind) {
             return None;

@@ -29,6 +29,7 @@ use self::secret::Redactor;
 use self::table_name::TableNames;
 use self::url::Target;
 use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, RUNTIME_TABLES, Scope};
+use crate::signals;
 
 pub(crate) mod access;
 mod catalog;
@@ -307,18 +308,11 @@ async fn until_stopped(run: &Run<'_>, target: &Target, request: &Request) -> Res
     if run.is_committing() { work.await } else { Err(fault.into()) }
 }
 
-/// Ends at SIGTERM or SIGINT. Process 1 of a container needs a handler: the kernel's default action does not apply
-/// to it.
+/// Ends at SIGTERM or SIGINT, where the system permits handlers of them.
 async fn signalled() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    match signals::termination() {
+        Ok(termination) => termination.await,
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 12] = [
     &["lease"],
     &["apiserver"],
     &["api", "metrics", "logging"],
-    &["version"],
+    &["version", "signals"],
 ];
 
 /// Returns every Rust file below a folder.
