@@ -139,8 +139,8 @@ pub struct WorkloadStatus {
     pub kind: String,
     /// `name` is the name of the object.
     pub name: String,
-    /// `state` is Running, Stopping, Down, Restarting, Restarted, Overridden, Waking, Ready or
-    /// Refused.
+    /// `state` is Running, Stopping, Down, Restarting, Restarted, Overridden, Waking, Ready,
+    /// Refused or Skipped.
     pub state: String,
     /// `original` is the value that the wake restores: replicas, whether suspended, or the value of
     /// a key.
