@@ -139,8 +139,9 @@ pub struct WorkloadStatus {
     pub kind: String,
     /// `name` is the name of the object.
     pub name: String,
-    /// `state` is Running, Stopping, Down, Restarting, Restarted, Overridden, Waking, Ready,
-    /// Refused or Skipped.
+    /// `state` is Running, Stopping, Down, Restarting, Restarted, Overridden, Changed, Waking, Ready,
+    /// Refused or Skipped. Changed: another client has changed a held field, and the operator has not
+    /// reverted it yet.
     pub state: String,
     /// `original` is the value that the wake restores: replicas, whether suspended, or the value of
     /// a key.
@@ -149,6 +150,31 @@ pub struct WorkloadStatus {
     /// `message` is the obstacle that the object waits for, or the reason why it is not held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// `foreignWrites` counts the writes of other field managers to held fields of the object. It is
+    /// absent if there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign_writes: Option<ForeignWrites>,
+}
+
+/// `ForeignWrites` counts the writes of other field managers to held fields of one object, in this
+/// hibernation or maintenance. From the third on the object is contested.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForeignWrites {
+    /// `count` is the number of writes.
+    pub count: i32,
+    /// `first` is the time at which the operator reverted the first write.
+    pub first: Time,
+    /// `last` is the time at which the operator reverted the last write.
+    pub last: Time,
+    /// `manager` is the field manager of the last write. It is absent if managedFields do not name one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager: Option<String>,
+    /// `fields` are the written fields, as JSON pointers, at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+    /// `change` describes the last write, and what the wake restores.
+    pub change: String,
 }
 
 /// `Counts` counts workloads and ConfigMaps by progress.

@@ -205,6 +205,10 @@ mod writers_tests;
 mod truncation_tests;
 
 #[cfg(test)]
+#[path = "contest_tests.rs"]
+mod contest_tests;
+
+#[cfg(test)]
 #[path = "failure_tests.rs"]
 mod failure_tests;
 

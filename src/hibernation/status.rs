@@ -80,7 +80,8 @@ impl Draft<'_> {
         let awake = phase == Phase::Awake && status.hold.episode.is_none() && !self.held_back;
         let ready = ((reached && at_rest) || awake) && !dry_run;
         let stalled = transition.standing.is_stalled();
-        let hibernated = phase == Phase::Hibernated && reached;
+        // A rival that starts pods now and then is a person's business, and all is down in between.
+        let hibernated = phase == Phase::Hibernated && (reached || reason == Reason::Contested);
         status.message = Some(condition::shorten(&message));
         let now = self.input.now;
         let mut conditions =
@@ -92,7 +93,9 @@ impl Draft<'_> {
         }
         conditions.set(RECONCILING, !reached && !stalled, &reason, &message);
         conditions.set(STALLED, stalled, &reason, &message);
-        conditions.set(HIBERNATED, hibernated, &phase.into(), &message);
+        let is_as_its_phase = hibernated == (phase == Phase::Hibernated);
+        let why = if is_as_its_phase { phase.into() } else { reason };
+        conditions.set(HIBERNATED, hibernated, &why, &message);
         self.report_preflight(status, &transition.standing);
         self.report_truncation(status);
     }
@@ -207,6 +210,7 @@ pub fn events(before: &HibernationStatus, after: &HibernationStatus) -> Vec<Even
     if after.phase != before.phase
         && let Some(phase) = after.phase
         && !(phase == Phase::Awake && before.phase.is_none())
+        && !is_held_again(before, after)
     {
         let cause = after.hold.episode.as_ref().map(|episode| episode.cause.as_str());
         let note = if phase == Phase::Hibernating { cause.unwrap_or(message) } else { message };
@@ -219,6 +223,15 @@ pub fn events(before: &HibernationStatus, after: &HibernationStatus) -> Vec<Even
     }
     events.extend(Event::of_stall(&before.conditions, &after.conditions));
     events
+}
+
+/// Returns whether an object that has been asleep is only held again: a newcomer, or what others have changed.
+fn is_held_again(before: &HibernationStatus, after: &HibernationStatus) -> bool {
+    let asleep = |status: &HibernationStatus| {
+        matches!(status.phase, Some(Phase::Hibernating | Phase::Hibernated))
+    };
+    let was_down = before.hold.episode.as_ref().is_some_and(|e| e.asleep_since.is_some());
+    was_down && asleep(before) && asleep(after)
 }
 
 #[cfg(test)]

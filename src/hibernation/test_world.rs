@@ -12,6 +12,7 @@ use crate::api::schedule::DesiredState;
 use crate::hold::plan::{Decision, Desired, mark_kept};
 use crate::hold::record::Holder;
 use crate::schedule::Basis;
+use crate::transition::contest;
 use crate::transition::job::Purpose;
 use crate::transition::observe::{JobView, Observed, PodView, Pods};
 use crate::transition::plan::{Action, FailedWrite, Next, Plan, PlanMemory};
@@ -97,6 +98,7 @@ impl World {
     /// One plan, with its status written and none of its actions done: the operator may die here.
     pub(crate) fn iterate(&mut self) -> Plan<HibernationStatus> {
         self.plans += 1;
+        contest::take_over(&mut self.memory.contests, &self.status.hold);
         let episode = self.status.hold.episode.as_ref();
         let waking = episode.is_some_and(|episode| episode.waking_since.is_some());
         let attempt = episode.and_then(|episode| episode.attempt.as_ref());
@@ -166,7 +168,9 @@ impl World {
                     let holder = self.holder.clone();
                     let remembered = recorded.as_ref();
                     let wish = Desired { holder: &holder, episode, wants, remembered };
-                    write(self.object(&subject.name), subject, &wish);
+                    let foreign = write(self.object(&subject.name), subject, &wish);
+                    let (contests, object) = (&mut self.memory.contests, subject.display());
+                    contest::record(contests, &object, episode, &foreign, self.now);
                 }
                 Action::CreateJob(attempt, Purpose::Truncation) => {
                     self.created.push(attempt.job.clone());

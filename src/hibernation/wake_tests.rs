@@ -7,7 +7,7 @@ use super::*;
 use crate::api::hibernation::Phase;
 use crate::hibernation::test_world::World;
 use crate::transition::observe::JobView;
-use crate::transition::plan::{Action, Contest, Next};
+use crate::transition::plan::{Action, Next};
 use crate::transition::test_world::{deployment, obeyed};
 
 /// Two stages, of which the one that wakes first is ill, past the deadline of that.
@@ -175,27 +175,6 @@ fn what_was_woken_is_its_owners_again_though_the_wake_goes_on() {
     world.object("ill")["status"]["availableReplicas"] = json!(1);
     world.ask(DesiredState::Awake);
     assert_eq!(world.replicas("worker"), 7);
-}
-
-#[test]
-fn a_contest_holds_no_wake_up() {
-    let spec = json!({
-        "state": "Hibernated",
-        "workloads": [{"kind": "Deployment", "name": "worker"}],
-    });
-    let mut world = World::new(spec, [deployment("worker", 2)]);
-    world.run();
-    world.after(5);
-    let contest = Contest {
-        said: String::new(),
-        count: 9,
-        last: world.now,
-        quiet_until: world.now + SignedDuration::from_mins(5),
-        manager: "keda".to_owned(),
-    };
-    world.memory.contests.insert("uid-of-worker".to_owned(), contest);
-    world.ask(DesiredState::Awake);
-    assert_eq!(world.replicas("worker"), 2);
 }
 
 #[test]

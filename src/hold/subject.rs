@@ -141,6 +141,15 @@ impl Subject {
         self.found.record().is_some_and(|record| record.held_by(holder))
     }
 
+    /// Returns whether a held lever does not have the held value: another client has changed it.
+    pub fn is_changed(&self) -> bool {
+        let levers = self.found.record().into_iter().flat_map(|record| &record.levers);
+        let mut held = levers.filter(|(_, held)| !held.is_released());
+        held.any(|(pointer, held)| {
+            self.levers.get(pointer).and_then(|view| view.value.clone()) != held.held_value()
+        })
+    }
+
     /// Returns the levers and values that stop the object. The claims of a StatefulSet stay.
     pub fn stop_wants(&self) -> BTreeMap<String, Value> {
         let mut wants = self.kind.stop_wants();

@@ -102,10 +102,10 @@ impl Writer {
         manner: Manner,
         decide: impl Fn(&Subject) -> Decision,
     ) -> Result<Outcome, Error> {
-        let _slot = self.in_flight.acquire().await;
         let api = self.api(subject.kind, &subject.namespace);
         let mut current = subject.clone();
         let mut written = None;
+        let mut busy = None;
         for _ in 0..TRIES {
             let write = match decide(&current) {
                 Decision::Unchanged => {
@@ -136,10 +136,11 @@ impl Writer {
                         continue;
                     }
                     Err(error) if error.is_not_found() => return Ok(Outcome::Gone),
-                    Err(error) if error.is_conflict() => {}
+                    Err(error) if error.is_conflict() => busy = None,
                     Err(error) => match error.retry_after() {
                         Some(pause) => {
                             time::sleep(pause).await;
+                            busy = Some(error);
                             continue;
                         }
                         None => return Err(error.into()),
@@ -152,7 +153,7 @@ impl Writer {
                 None => return Ok(Outcome::Gone),
             }
         }
-        Err(Error::Contended(current.display()))
+        Err(busy.map_or_else(|| Error::Contended(current.display()), Error::from))
     }
 
     /// Puts back the part of an altered write that was stored. `object` is the answer.
@@ -202,7 +203,8 @@ impl Writer {
         Some(Subject { managed_fields, ..subject })
     }
 
-    /// Sends one write, after a dry run of it where that is wanted.
+    /// Sends one write, after a dry run of it where that is wanted. A write that waits for a busy API server
+    /// has no slot meanwhile.
     async fn send(
         &self,
         api: &Api<DynamicObject>,
@@ -210,6 +212,7 @@ impl Writer {
         write: &Write,
         manner: Manner,
     ) -> Result<Answer, request::Error> {
+        let _slot = self.in_flight.acquire().await;
         if manner.dry_run_first {
             let answer = Self::patch(api, subject, write, &write.patch, true).await?;
             let would_be = Self::read(subject, &answer, write);

@@ -35,6 +35,8 @@ pub(super) struct Draft<'a> {
     pub(super) actions: Vec<Action>,
     pub(super) confirmations: Confirmations,
     pub(super) next: Next,
+    /// Whether everything that the window names is down.
+    pub(super) is_down: bool,
 }
 
 /// How the hold stands.
@@ -63,6 +65,7 @@ pub fn plan(input: Input) -> Plan<MaintenanceWindowStatus> {
         actions: Vec::new(),
         confirmations: memory.confirmations.clone(),
         next: Next::AtRest,
+        is_down: false,
     };
     draft.decide();
     draft.finish()
@@ -271,6 +274,7 @@ impl<'a> Draft<'a> {
         let down = self.down();
         let holds = down.state.counts.is_some_and(|counts| counts.held > 0);
         let observing = down.next == Next::ObservePods;
+        self.is_down = down.place == Place::Down;
         let down = self.apply(down);
         self.standing = down.standing;
         let Some(window) = &mut self.status.window else { return };

@@ -51,13 +51,16 @@ impl Draft<'_> {
         };
         self.status.phase = Some(phase);
         self.status.message = Some(condition::shorten(&message));
-        let in_maintenance = phase == WindowPhase::InMaintenance && reached;
+        let down = reached || (reason == Reason::Contested && self.is_down);
+        let in_maintenance = phase == WindowPhase::InMaintenance && down;
         let (generation, now) = (self.status.observed_generation, self.input.now);
         let mut conditions = Conditions::new(&mut self.status.conditions, generation, now);
         conditions.set(READY, reached, &reason, &message);
         conditions.set(RECONCILING, !reached && !stalled, &reason, &message);
         conditions.set(STALLED, stalled, &reason, &message);
-        conditions.set(IN_MAINTENANCE, in_maintenance, &phase.into(), &message);
+        let is_as_its_phase = in_maintenance == (phase == WindowPhase::InMaintenance);
+        let why = if is_as_its_phase { phase.into() } else { reason };
+        conditions.set(IN_MAINTENANCE, in_maintenance, &why, &message);
         self.session.set_condition(&mut self.status.conditions, generation);
     }
 

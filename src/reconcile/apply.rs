@@ -11,31 +11,32 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::kind::Managed;
+use super::object::whole_seconds;
 use crate::api::hold_state::Attempt;
 use crate::apiserver::request::{self, call, patch_params, post_params};
 use crate::hold::answer::Altered;
-use crate::hold::foreign::Foreign;
 use crate::hold::plan::{Desired, decide, mark_kept};
 use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
 use crate::hold::writer::{self, Manner, Outcome, Writer};
+use crate::transition::contest;
 use crate::transition::job::{self, Owner, Purpose};
 use crate::transition::plan::{
-    Action, Contest, Contests, FINALIZER, FailedWrite, Failures, PlanMemory,
+    Action, FINALIZER, FailedWrite, Failures, PlanMemory,
 };
 use crate::transition::spec::DatabaseEntry;
 
 /// Writes in flight for one object. The writer bounds those of all objects.
 const AT_ONCE: usize = 64;
-/// Foreign writes within this time are one contest.
-const CONTEST_WINDOW: SignedDuration = SignedDuration::from_mins(10);
 /// Seconds before a failed write is sent again, doubled with each failure. A webhook may answer by then, or a
 /// policy may have changed.
 const RETRY: i64 = 5;
 /// The longest of these times, in seconds.
 const LONGEST_RETRY: i64 = 60;
-/// Foreign writes before Torpor slows down.
-const PATIENCE: u32 = 3;
+/// Tries to suspend a Job after conflicts.
+const SUSPEND_TRIES: usize = 5;
+/// How long a failure is remembered that is not tried again.
+const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 
 /// Why an action failed.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,16 @@ impl Error {
         };
         matches!(request, request::Error::NotPermitted(_))
     }
+}
+
+/// An object that was written.
+#[derive(Default)]
+struct Written {
+    /// Kind and name.
+    name: String,
+    uid: String,
+    /// The episode of the write; empty where the object was only marked.
+    episode: String,
 }
 
 /// Applies the plans of one object.
@@ -153,11 +164,12 @@ impl<K: Managed> Applier<'_, K> {
             .collect()
             .await;
         let mut not_permitted = None;
-        for ((name, uid), outcome) in outcomes {
+        let now = whole_seconds(Timestamp::now());
+        for (Written { name, uid, episode }, outcome) in outcomes {
             // The change that admission made was no foreign write.
             if let Ok(Outcome::Written(foreign)) = &outcome
                 && !dry_runs.contains(&uid)
-                && record(&mut memory.contests, &uid, foreign)
+                && contest::record(&mut memory.contests, &name, &episode, foreign, now)
             {
                 foreign_changes.extend(foreign.last().map(|f| format!("{name}: {f}")));
             }
@@ -176,12 +188,12 @@ impl<K: Managed> Applier<'_, K> {
         Ok(())
     }
 
-    /// Writes one hold. Returns the outcome, with name and uid of the held object.
+    /// Writes one hold. Returns the held object, and the outcome.
     async fn write(
         &self,
         action: Action,
         dry_runs: &BTreeSet<String>,
-    ) -> ((String, String), Result<Outcome, writer::Error>) {
+    ) -> (Written, Result<Outcome, writer::Error>) {
         match action {
             Action::Hold { subject, wants, episode, recorded, skip_runs_before } => {
                 let decide = |subject: &Subject| {
@@ -197,14 +209,15 @@ impl<K: Managed> Applier<'_, K> {
                 let dry_run_first = dry_runs.contains(&subject.uid);
                 let manner = Manner { skip_runs_before, dry_run_first };
                 let outcome = self.writer.write(&subject, manner, decide).await;
-                ((subject.display(), subject.uid), outcome)
+                (Written { name: subject.display(), uid: subject.uid, episode }, outcome)
             }
             Action::MarkKept(subject) => {
                 let decide = |subject: &Subject| mark_kept(subject, self.holder);
                 let outcome = self.writer.write(&subject, Manner::default(), decide).await;
-                ((subject.display(), subject.uid), outcome)
+                let episode = String::new();
+                (Written { name: subject.display(), uid: subject.uid, episode }, outcome)
             }
-            _ => (<(String, String)>::default(), Ok(Outcome::Unchanged)),
+            _ => (Written::default(), Ok(Outcome::Unchanged)),
         }
     }
 
@@ -248,12 +261,31 @@ impl<K: Managed> Applier<'_, K> {
         }
     }
 
+    /// Suspends a Job. Its controller counts its pods meanwhile, so that a conflict is read again.
     async fn suspend(&self, name: &str) -> Result<(), Error> {
+        let mut sent = self.suspend_as_read(name).await;
+        for _ in 1..SUSPEND_TRIES {
+            match sent {
+                Err(error) if error.is_conflict() => sent = self.suspend_as_read(name).await,
+                other => return Ok(other?),
+            }
+        }
+        Ok(sent?)
+    }
+
+    /// Reads a Job and suspends it, unless it changes meanwhile.
+    async fn suspend_as_read(&self, name: &str) -> Result<(), request::Error> {
         let api: Api<Job> = Api::namespaced(self.client.clone(), &self.holder.namespace);
-        let patch = Patch::Merge(json!({"spec": {"suspend": true}}));
+        let Some(job) = call("suspending a Job", api.get_metadata_opt(name)).await? else {
+            return Ok(());
+        };
+        let patch = Patch::Merge(json!({
+            "metadata": {"resourceVersion": job.metadata.resource_version},
+            "spec": {"suspend": true},
+        }));
         match call("suspending a Job", api.patch(name, &patch_params(), &patch)).await {
             Err(error) if error.is_not_found() => Ok(()),
-            other => Ok(other.map(drop)?),
+            other => other.map(drop),
         }
     }
 
@@ -268,30 +300,6 @@ impl<K: Managed> Applier<'_, K> {
             other => Ok(other.map(drop)?),
         }
     }
-}
-
-/// Counts foreign writes. From the third on Torpor slows down, to at most five minutes. Returns whether
-/// a person should know of it.
-fn record(contests: &mut Contests, uid: &str, foreign: &[Foreign]) -> bool {
-    // A deploy counts too: one that comes again and again is a controller that puts things back.
-    let Some(last) = foreign.last() else { return false };
-    let now = Timestamp::now();
-    let known = contests.get(uid).filter(|known| now.duration_since(known.last) < CONTEST_WINDOW);
-    let count = known.map_or(0, |known| known.count) + 1;
-    let quiet = match count.checked_sub(PATIENCE) {
-        None => SignedDuration::ZERO,
-        Some(more) => SignedDuration::from_secs((10 << more.min(5)).min(300)),
-    };
-    let contest = Contest {
-        count,
-        last: now,
-        quiet_until: now + quiet,
-        manager: last.manager().to_owned(),
-        said: last.to_string(),
-    };
-    contests.insert(uid.to_owned(), contest);
-    // Once in a contest, and a deploy is no news: it has its own events.
-    count == 1 && !last.rollout
 }
 
 /// Remembers a failed write of an object or Job until it succeeds. Returns the error where another replica
@@ -313,8 +321,7 @@ fn remember(failures: &mut Failures, written: &str, sent: Result<(), Error>) -> 
     Ok(())
 }
 
-/// Drops old contests, and failures that nobody has tried to mend for long: their objects are gone.
-pub fn forget_old(memory: &mut PlanMemory, now: Timestamp) {
-    memory.contests.retain(|_, contest| now.duration_since(contest.last) < CONTEST_WINDOW);
-    memory.failures.retain(|_, failed| now.duration_since(failed.retry_at) < CONTEST_WINDOW);
+/// Drops failures that nobody has tried to mend for long: their objects are gone.
+pub fn forget_old(failures: &mut Failures, now: Timestamp) {
+    failures.retain(|_, failed| now.duration_since(failed.retry_at) < FORGOTTEN);
 }

@@ -20,6 +20,7 @@ use crate::api::condition::{RECONCILING, STALLED, true_condition};
 use crate::api::reason::Reason;
 use crate::hold::record::Holder;
 use crate::metrics::{Counted, Outcome};
+use crate::transition::contest::take_over;
 use crate::transition::observe::Reader;
 use crate::transition::plan::{Action as PlannedAction, Input, Next, Plan, PlanMemory};
 
@@ -92,7 +93,7 @@ async fn iterate<K: Managed>(
 ) -> Result<Action, Error> {
     // On the way every workload counts, from the first step on.
     context.update(holder, |state| state.at_rest = None);
-    forget_old(&mut memory, Timestamp::now());
+    forget_old(&mut memory.failures, Timestamp::now());
     let result = iterations::<K>(holder, context, &mut memory).await;
     // What an iteration has observed holds back the next one, also where it failed.
     if !matches!(&result, Ok(None)) {
@@ -158,6 +159,7 @@ async fn iteration<K: Managed>(
     };
     // Register the watch filter before observing, so that no change is missed.
     let before = object.status().cloned().unwrap_or_default();
+    take_over(&mut memory.contests, K::hold_state(&before));
     let filter = WatchFilter::of(K::hold_spec(&valid), &K::hold_state(&before).originals);
     context.watch(holder, Some(filter));
     let read = (&object, &before);

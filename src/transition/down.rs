@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::blockers::{blockers, of_old_template};
 use super::draft::Draft;
 use super::plan::{Action, Confirmations, HoldInput, Next, Place, Transition};
 use super::role::{Role, Written};
@@ -114,10 +115,33 @@ impl Draft<'_> {
         if !observing {
             self.keep_rest_held(step);
         }
+        if self.place == Place::Down && self.anything_runs() {
+            self.place = Place::GoingDown;
+        }
         // An obstacle to observing the rest may hide a writer there.
         if self.writer_observed || unsure {
             self.stop_truncation();
         }
+    }
+
+    /// Returns whether an object is not as the spec asks, though everything has been down already: a newcomer,
+    /// or one that another client has changed.
+    fn anything_runs(&self) -> bool {
+        let pods = self.input.observed.pods.as_ref();
+        self.roles.iter().any(|(subject, role)| match role {
+            Role::Stop(_) => {
+                subject.is_changed()
+                    || !self.holds(subject)
+                    || pods.is_some_and(|pods| !blockers(subject, pods).is_empty())
+            }
+            Role::Restart(_) => {
+                let digest = self.restarted_as(subject);
+                !self.holds(subject)
+                    || pods.is_some_and(|pods| !of_old_template(subject, pods, &digest).is_empty())
+            }
+            Role::Override(_) => subject.is_changed() || !self.holds(subject),
+            Role::Release | Role::Skip(_) => false,
+        })
     }
 
     /// Keeps every held object held, at whatever step the others wait, and holds newcomers: those of a stage
@@ -133,6 +157,9 @@ impl Draft<'_> {
             .filter_map(|(_, role)| role.stage())
             .collect();
         for (subject, role) in self.roles.clone() {
+            if self.actions.iter().any(|action| action.writes(subject)) {
+                continue;
+            }
             let keeps = match role {
                 Role::Stop(entry) => self.was_down() || begun.contains(&entry.stage),
                 Role::Override(_) => self.was_down() || self.holds(subject),

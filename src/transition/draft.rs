@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::contest;
 use super::plan::{Action, Confirmations, HoldInput, Next, Place, Transition};
 use super::role::Role;
 use super::standing::{Standing, few};
@@ -34,8 +35,8 @@ pub(super) struct Draft<'a> {
     pub(super) writer_observed: bool,
     /// The possible writers in the observed pods; none where no truncation is pending.
     pub(super) possible_writers: Option<Writers>,
-    /// Whether a failed write is sent again.
-    pub(super) retrying: bool,
+    /// When the next plan follows at the latest, because a write is to be sent again.
+    pub(super) again_in: Option<SignedDuration>,
     /// The records of the holds that the plan takes, by their key in `status.originals`.
     pub(super) intended: BTreeMap<String, StatusRecord>,
 }
@@ -56,7 +57,7 @@ impl<'a> Draft<'a> {
             roles: Vec::new(),
             writer_observed: false,
             possible_writers: None,
-            retrying: false,
+            again_in: None,
             intended: BTreeMap::new(),
         };
         let observed = input.observed;
@@ -172,6 +173,36 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Says that field managers keep changing what is held, until the contest or the episode ends.
+    fn report_contests(&mut self) {
+        if !matches!(self.place, Place::GoingDown | Place::Down) {
+            return;
+        }
+        let Some((message, ends)) = self.contested() else { return };
+        let left = ends.duration_since(self.input.now);
+        self.again_in = self.again_in.into_iter().chain([left]).min();
+        if !self.standing.is_stalled() {
+            self.stall(Reason::Contested, message);
+        }
+    }
+
+    /// Returns the message of the contests about held objects, and when the first of them ends; none where
+    /// there are none.
+    pub(super) fn contested(&self) -> Option<(String, Timestamp)> {
+        let now = self.input.now;
+        let mut ends = Vec::new();
+        let mut contested = Vec::new();
+        for (subject, _) in self.roles.iter().filter(|(subject, _)| self.holds(subject)) {
+            let object = subject.display();
+            let Some(contest) = self.input.memory.contests.get(&object) else { continue };
+            let Some(end) = contest::ends(&contest.writes).filter(|end| now < *end) else { continue };
+            ends.push(end);
+            contested.push((object, &contest.writes));
+        }
+        let first = ends.into_iter().min()?;
+        Some((contest::describe(&contested), first))
+    }
+
     pub(super) fn progress(&mut self, reason: Reason, message: String) {
         self.standing = Standing::Progressing { reason, message };
     }
@@ -188,8 +219,9 @@ impl<'a> Draft<'a> {
         if self.next == Next::AtRest && !self.actions.is_empty() {
             self.next = Next::Again;
         }
-        if self.retrying {
-            self.next = self.next.or_wait(SignedDuration::from_secs(1));
+        self.report_contests();
+        if let Some(wait) = self.again_in {
+            self.next = self.next.or_wait(wait);
         }
         let unmatched = if self.place == Place::Down { self.unmatched() } else { Vec::new() };
         Transition {

@@ -8,6 +8,7 @@
 pub mod attempt;
 mod blockers;
 mod chain;
+pub mod contest;
 mod down;
 mod draft;
 mod dry_run;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use super::contest::Contests;
 use super::job::Purpose;
 use super::observe::Observed;
 use super::spec::Spec;
@@ -64,7 +65,7 @@ impl<V, S> Copy for Input<'_, V, S> {}
 pub struct PlanMemory {
     /// Lists that showed no pod.
     pub confirmations: Confirmations,
-    /// Field managers that change held fields.
+    /// Foreign writes to held objects.
     pub contests: Contests,
     /// Failed writes.
     pub failures: Failures,
@@ -125,6 +126,11 @@ impl Action {
     /// Returns whether it takes a hold.
     pub fn holds(&self) -> bool {
         matches!(self, Self::Hold { wants, .. } if !wants.is_empty())
+    }
+
+    /// Returns whether it writes a workload or ConfigMap.
+    pub fn writes(&self, subject: &Subject) -> bool {
+        matches!(self, Self::Hold { subject: written, .. } | Self::MarkKept(written) if written.uid == subject.uid)
     }
 
     /// Returns whether it may be taken although the status could not be written: it releases, or ends a Job.
@@ -195,24 +201,6 @@ pub struct FailedWrite {
     pub answer: String,
     /// Whether admission changed the write: a dry run comes before the next.
     pub altered: bool,
-}
-
-/// Held objects that somebody else keeps changing, by uid.
-pub type Contests = BTreeMap<String, Contest>;
-
-/// A field manager that keeps changing a held object.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Contest {
-    /// Recent foreign writes.
-    pub count: u32,
-    /// The last of them.
-    pub last: Timestamp,
-    /// Until when Torpor does not write.
-    pub quiet_until: Timestamp,
-    /// The field manager.
-    pub manager: String,
-    /// Its change, for the status.
-    pub said: String,
 }
 
 /// Where the workloads of an object are.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::draft::Draft;
@@ -111,7 +111,7 @@ impl<'a> Draft<'a> {
             }
             Decision::Refuse(refusal) => Err((refusal.reason(), refusal.to_string())),
             // A release ends a contest, so that it never waits for one.
-            Decision::Write(_) if !releases && self.quiet(subject) => Ok(Written::Contested),
+            Decision::Write(_) if !releases && self.pauses(subject) => Ok(Written::Contested),
             Decision::Write(write) => {
                 let (sends, failed) = self.sends(&subject.uid);
                 if let Some(failed) = failed.clone().filter(|_| !sends) {
@@ -147,13 +147,22 @@ impl<'a> Draft<'a> {
     pub(super) fn sends(&mut self, written: &str) -> (bool, Option<(Reason, String)>) {
         let failed = self.input.memory.failures.get(written);
         let due = failed.is_none_or(|failed| self.input.now >= failed.retry_at);
-        self.retrying |= failed.is_some() && due;
+        let retries = failed.is_some() && due;
+        self.write_again_in(retries.then_some(SignedDuration::from_secs(1)));
         (due, self.failed(written))
     }
 
-    fn quiet(&self, subject: &Subject) -> bool {
-        let contest = self.input.memory.contests.get(&subject.uid);
-        contest.is_some_and(|contest| self.input.now < contest.quiet_until)
+    /// Returns whether Torpor waits before it reverts the next write of a fast rival.
+    fn pauses(&mut self, subject: &Subject) -> bool {
+        let contest = self.input.memory.contests.get(&subject.display());
+        let pause = contest.and_then(|contest| contest.pause(self.input.now));
+        self.write_again_in(pause);
+        pause.is_some()
+    }
+
+    /// The next plan follows after this time at the latest.
+    fn write_again_in(&mut self, wait: Option<SignedDuration>) {
+        self.again_in = self.again_in.into_iter().chain(wait).min();
     }
 
     fn restart_digest(&self, subject: &Subject) -> String {

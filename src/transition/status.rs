@@ -97,6 +97,7 @@ impl Draft<'_> {
         let refusal = refusal.map(|refusal| refusal.to_string());
         let (state, message) = match (role, pods) {
             _ if refusal.is_some() => ("Refused".to_owned(), refusal),
+            _ if held && !waking && subject.is_changed() => ("Changed".to_owned(), None),
             (Role::Skip(owner), _) => ("Skipped".to_owned(), Some(skip_message(subject, owner))),
             (Role::Override(_), _) if held => ("Overridden".to_owned(), None),
             (Role::Release, _) if held => ("Waking".to_owned(), None),
@@ -116,10 +117,10 @@ impl Draft<'_> {
             _ => ("Running".to_owned(), None),
         };
         // What others wrote into it is told where there is nothing more urgent.
-        let message = message.or_else(|| {
-            let contest = self.input.memory.contests.get(&subject.uid).filter(|_| held)?;
-            Some(contest.said.clone()).filter(|said| !said.is_empty())
-        });
+        let contest = self.input.memory.contests.get(&subject.display()).filter(|_| held);
+        let foreign_writes = contest.map(|contest| contest.writes.clone());
+        let message =
+            message.or_else(|| foreign_writes.as_ref().map(|writes| writes.change.clone()));
         let original =
             subject.found.record().and_then(|record| describe_originals(subject.kind, record));
         WorkloadStatus {
@@ -128,6 +129,7 @@ impl Draft<'_> {
             state,
             original,
             message: message.map(|message| condition::shorten(&message)),
+            foreign_writes,
         }
     }
 

@@ -102,6 +102,12 @@ impl Draft<'_> {
             return Step::Done;
         }
         if !self.input.observed.truncation.as_ref().is_some_and(attempt::has_result) {
+            // The rival may start pods at any time.
+            if let Some((message, _)) = self.contested() {
+                self.writer_observed = true;
+                let message = format!("nothing is truncated: {message}");
+                return Step::Blocked { reason: Reason::Contested, message };
+            }
             match self.no_writers() {
                 Step::Done => {}
                 other => return other,
@@ -182,7 +188,7 @@ impl Draft<'_> {
                 Ok(Written::Already) => {}
                 Ok(Written::Now) => outcome = Step::Act,
                 Ok(Written::Contested) => {
-                    refused.push((Reason::Contested, self.contested(subject)));
+                    refused.push((Reason::Contested, format!("{} waits to be held again", subject.display())));
                 }
                 Err(refusal) => refused.push(refusal),
             }
@@ -192,20 +198,6 @@ impl Draft<'_> {
             Step::Done => blocked(&refused).unwrap_or(Step::Done),
             outcome => outcome,
         }
-    }
-
-    pub(super) fn contested(&self, subject: &Subject) -> String {
-        let manager = self
-            .input
-            .memory
-            .contests
-            .get(&subject.uid)
-            .map_or("another controller", |contest| contest.manager.as_str());
-        let field = subject.kind.stop.unwrap_or("/data");
-        format!(
-            "{} is held, and {manager} keeps changing {field}: make {manager} ignore the field (Argo CD: ignoreDifferences; Flux: leave the field out of the manifest; KEDA and HPA: pause them)",
-            subject.display()
-        )
     }
 
     fn release_all(&mut self, of: impl Fn(&Role) -> bool) -> Step {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::observe::PodView;
 use crate::hold::lever::Kind;
+use crate::hold::foreign::Foreign;
 use crate::hold::plan::{Decision, Desired, decide};
 use crate::hold::subject::Subject;
 
@@ -87,20 +88,23 @@ pub(crate) fn pod(app: &str, configuration: Option<String>) -> PodView {
     }
 }
 
-/// Writes to an object until nothing is left to write.
-pub(crate) fn write(object: &mut Value, observed: &Subject, desired: &Desired) {
+/// Writes to an object until nothing is left to write. Returns the foreign writes that this reverts.
+pub(crate) fn write(object: &mut Value, observed: &Subject, desired: &Desired) -> Vec<Foreign> {
     let mut current = observed.clone();
+    let mut foreign = Vec::new();
     loop {
         let Decision::Write(write) = decide(&current, desired) else {
             panic!("nothing to write to {}", observed.name)
         };
         merge(object, &write.patch);
         current = subject(object);
+        foreign.extend(write.foreign);
         if !write.unfinished {
             break;
         }
     }
     obeyed(object);
+    foreign
 }
 
 /// RFC 7386.

@@ -191,7 +191,9 @@ impl Draft<'_> {
             if self.holds(subject) && subject.found.record().is_none() {
                 let wants = self.wants(subject, &role);
                 match self.write(subject, wants, MissedRuns::Skip) {
-                    Ok(Written::Contested) => unwritten.push(self.contested(subject)),
+                    Ok(Written::Contested) => {
+                        unwritten.push(format!("{} waits to be written", subject.display()));
+                    }
                     Err((_, answer)) if self.failed(&subject.uid).is_some() => {
                         unwritten.push(answer);
                     }
