@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kube::CustomResourceExt;
 
-use crate::api::{Hibernation, MaintenanceWindow};
+use crate::api::definition::definitions;
 use crate::bridge::{self, BridgeArgs};
 use crate::operator::run::{self, RunArgs};
 use crate::release::{self, ReleaseArgs};
@@ -59,7 +58,7 @@ pub async fn main() -> ExitCode {
         },
         Command::SelfTest(args) => self_test::run(args).await,
         Command::UninstallCheck(args) => uninstall_check::run(args).await,
-        Command::Crd { plural } => match definitions(plural.as_deref()) {
+        Command::Crd { plural } => match print_definitions(plural.as_deref()) {
             Ok(text) => {
                 print!("{text}");
                 ExitCode::SUCCESS
@@ -69,10 +68,10 @@ pub async fn main() -> ExitCode {
     }
 }
 
-/// Returns the definition with this plural name, or all definitions.
-fn definitions(plural: Option<&str>) -> Result<String, serde_saphyr::ser::Error> {
+/// Returns the text of the definition with this plural name, or of all definitions.
+fn print_definitions(plural: Option<&str>) -> Result<String, serde_saphyr::ser::Error> {
     let mut documents = Vec::new();
-    for definition in [Hibernation::crd(), MaintenanceWindow::crd()] {
+    for definition in definitions() {
         if plural.is_none_or(|plural| plural == definition.spec.names.plural) {
             let text = serde_saphyr::to_string(&definition)?;
             documents.push(format!("# Printed by `torpor crd`. Change src/api/ instead.\n{text}"));

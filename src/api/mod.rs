@@ -3,6 +3,7 @@
 pub mod condition;
 pub mod database;
 pub mod deals;
+pub mod definition;
 pub mod event;
 pub mod hibernation;
 pub mod hold_state;

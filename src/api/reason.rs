@@ -140,8 +140,8 @@ reasons! {
             "Set the field to its value when awake. If that is the held value, set another value now, and the right one after the wake.";
         WriteRejected: "The API server rejected a write or the truncation Job, or did not carry it out: a right is missing, an admission policy denies it, a webhook does not answer, or `database.truncate.pod` is not valid. The message has the API server's words. Or an admission webhook or policy changes Torpor's write; the message names the field and both values, and the object is as before the write.",
             "Grant the right, change or mend the webhook or policy, or correct the setting. Torpor tries again after 5 s, then ever more rarely, at least once a minute.";
-        Contested: "A field manager keeps changing a held field.",
-            "Make the field manager in the message ignore the field: Argo CD with `ignoreDifferences`, Flux by leaving the field out of the manifest; pause KEDA and HPAs. Torpor tries again ever more rarely, at least every 5 minutes.";
+        Contested: "Other field managers have changed held fields three times or more in this hibernation or maintenance. Torpor reverts each change at once, at most six times a minute for each object, and truncates nothing meanwhile. The contest is over when nobody has changed the object for three of the average intervals, at least 10 minutes and at most 6 hours.",
+            "Write the lines in the message where it says. [hold.md](hold.md#gitops-tools) has them for Flux, Argo CD and KEDA.";
         ProgressDeadlineExceeded: "A step takes longer than `progressDeadline`.",
             "Look at the objects in the message: a pod that ignores SIGTERM, a full node. Torpor truncates nothing until the step is done.";
         NotReady: "The wake is over, or continues, but the workloads in the message are not ready, or others hold them. Withdrawn orders wait for them.",

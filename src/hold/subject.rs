@@ -101,8 +101,8 @@ pub struct Facts {
     pub selector: Option<LabelSelector>,
     /// `status.observedGeneration`.
     pub observed_generation: i64,
-    /// `status.lastScheduleTime` of a CronJob.
-    pub last_scheduled: Option<Timestamp>,
+    /// When a CronJob runs.
+    pub cron_job: Option<CronJobFacts>,
     /// `spec.replicas`.
     pub replicas: i64,
     /// `status.replicas` (of a DaemonSet: `status.currentNumberScheduled`).
@@ -135,10 +135,28 @@ pub struct Facts {
     pub binary_keys: Vec<String>,
 }
 
+/// When a CronJob runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CronJobFacts {
+    /// `spec.schedule`.
+    pub schedule: String,
+    /// `spec.timeZone`.
+    pub time_zone: Option<String>,
+    /// `status.lastScheduleTime`.
+    pub last_scheduled: Option<Timestamp>,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
+}
+
 impl Subject {
     /// Returns whether the record names the holder.
     pub fn is_held_by(&self, holder: &Holder) -> bool {
         self.found.record().is_some_and(|record| record.held_by(holder))
+    }
+
+    /// Returns `status.lastScheduleTime` of a CronJob.
+    pub(super) fn last_scheduled(&self) -> Option<Timestamp> {
+        self.facts.cron_job.as_ref()?.last_scheduled
     }
 
     /// Returns whether a held lever does not have the held value: another client has changed it.
@@ -246,7 +264,7 @@ impl Subject {
                 &levers.keys().collect::<Vec<_>>(),
             ),
             levers,
-            facts: Facts::read(kind, &object.data),
+            facts: Facts::read(kind, object),
         })
     }
 
@@ -296,7 +314,8 @@ fn config_maps(pod: &Value) -> BTreeSet<String> {
 }
 
 impl Facts {
-    fn read(kind: &Kind, data: &Value) -> Self {
+    fn read(kind: &Kind, object: &DynamicObject) -> Self {
+        let data = &object.data;
         let number =
             |pointer: &str| data.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
         let flag =
@@ -330,8 +349,13 @@ impl Facts {
                 facts.available = number("/status/numberAvailable");
             }
             "CronJob" => {
-                let last = data.pointer("/status/lastScheduleTime").and_then(Value::as_str);
-                facts.last_scheduled = last.and_then(|time| time.parse().ok());
+                let text = |pointer: &str| data.pointer(pointer).and_then(Value::as_str);
+                facts.cron_job = Some(CronJobFacts {
+                    schedule: text("/spec/schedule").unwrap_or_default().to_owned(),
+                    time_zone: text("/spec/timeZone").map(str::to_owned),
+                    last_scheduled: text("/status/lastScheduleTime").and_then(|at| at.parse().ok()),
+                    created: object.metadata.creation_timestamp.as_ref().map(|at| at.0),
+                });
             }
             "Job" => {
                 facts.finished = condition("Complete") || condition("Failed");

@@ -235,8 +235,7 @@ impl Writer {
         let mut patch = write.patch.clone();
         // A CronJob that is unsuspended starts a run that it missed since `status.lastScheduleTime`.
         let last = manner.skip_runs_before.map(|before| before - SignedDuration::from_secs(1));
-        if let Some(last) =
-            last.filter(|last| subject.facts.last_scheduled.is_none_or(|at| at < *last))
+        if let Some(last) = last.filter(|last| subject.last_scheduled().is_none_or(|at| at < *last))
             && write.unsuspends
         {
             let last = last.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();

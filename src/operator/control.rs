@@ -25,8 +25,6 @@ use crate::reconcile::context::Context;
 use crate::reconcile::kind::{Managed, Seen, holder, reference};
 use crate::reconcile::run::{error_policy, reconcile};
 
-/// Concurrent reconciles of one controller.
-const RECONCILES: u16 = 16;
 /// Capacity of the channel of triggers to one controller.
 const WAITING: usize = 64;
 
@@ -84,9 +82,10 @@ impl Controllers {
             };
             running.push(follow.boxed());
         }
-        let sweeping = tokio::spawn(sweep::run(holds, context));
+        let sweeping = tokio::spawn(sweep::run(holds, context.clone()));
         let shutdown = async {
             shutdown.await;
+            context.slots.close();
             ended.send_replace(true);
         };
         futures::join!(join_all(running), shutdown);
@@ -180,7 +179,8 @@ fn controller<K: Managed>(
             PredicateConfig::default(),
         );
     let run = Controller::for_stream(changed, store)
-        .with_config(controller::Config::default().concurrency(RECONCILES))
+        // Unbounded: each reconcile waits for a slot that its namespace has.
+        .with_config(controller::Config::default().concurrency(0))
         .reconcile_on(again.map(|holder| reference::<K>(&holder)))
         .graceful_shutdown_on(end)
         .run(reconcile::<K>, error_policy::<K>, context.clone())

@@ -23,6 +23,7 @@ use crate::hold::writer::{Manner, Outcome};
 use crate::reconcile::apply;
 use crate::reconcile::context::Context;
 use crate::transition::attempt;
+use crate::transition::missed::skips_before;
 
 /// Interval of the sweep. A sweep that finds nothing makes no request.
 const EVERY: Duration = Duration::from_secs(15);
@@ -156,7 +157,10 @@ async fn write(
         return Ok(());
     };
     if let Some(subject) = Subject::read(kind, &object, []) {
-        let manner = Manner { skip_runs_before: Some(Timestamp::now()), ..Manner::default() };
+        let manner = Manner {
+            skip_runs_before: skips_before(&subject, Timestamp::now()),
+            ..Manner::default()
+        };
         if let Outcome::Altered(altered) = context.writer.write(&subject, manner, decide).await? {
             tracing::warn!(?held, %altered, "an object is not released; the next sweep retries");
         }

@@ -21,9 +21,7 @@ use crate::hold::subject::Subject;
 use crate::hold::writer::{self, Manner, Outcome, Writer};
 use crate::transition::contest;
 use crate::transition::job::{self, Owner, Purpose};
-use crate::transition::plan::{
-    Action, FINALIZER, FailedWrite, Failures, PlanMemory,
-};
+use crate::transition::plan::{Action, FINALIZER, FailedWrite, Failures, PlanMemory};
 use crate::transition::spec::DatabaseEntry;
 
 /// Writes in flight for one object. The writer bounds those of all objects.
@@ -255,8 +253,11 @@ impl<K: Managed> Applier<'_, K> {
         let api: Api<Job> = Api::namespaced(self.client.clone(), owner.namespace);
         let params = post_params();
         match call("creating a Job", api.create(&params, &job)).await {
-            // It is there already: created before a crash, or by a stale answer.
-            Err(error) if error.is_conflict() => Ok(()),
+            Err(error) if error.is_conflict() => {
+                // It is there already: created before a crash, or by a stale answer.
+                let existing = call("creating a Job", api.get_metadata_opt(&attempt.job)).await?;
+                existing.map(drop).ok_or(Error::from(error))
+            }
             other => Ok(other.map(drop)?),
         }
     }

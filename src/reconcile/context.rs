@@ -9,6 +9,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use tokio::sync::OwnedMutexGuard;
 
 use super::object_state::ObjectState;
+use super::slots::Slots;
 use super::watch_filter::WatchFilter;
 use crate::api::reason::Reason;
 use crate::deals::{self, Account};
@@ -34,6 +35,8 @@ pub struct Context {
     pub epoch: CurrentEpoch,
     /// Speaks the Deals API.
     pub deals: deals::client::Client,
+    /// The slots of reconciles.
+    pub slots: Slots,
     /// The service account that the operator runs as, where it is known.
     pub account: Option<Account>,
     states: Mutex<HashMap<Holder, ObjectState>>,
@@ -61,6 +64,7 @@ impl Context {
             deals: deals::client::Client::new(client.clone(), account.clone()),
             client,
             image,
+            slots: Slots::default(),
             account,
             metrics,
             epoch,

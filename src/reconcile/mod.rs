@@ -10,4 +10,5 @@ pub mod market;
 pub mod object;
 pub mod object_state;
 pub mod run;
+pub mod slots;
 pub mod watch_filter;

@@ -14,6 +14,7 @@ use super::context::Context;
 use super::error::Error;
 use super::kind::{InvalidSpec, Managed, reference};
 use crate::api::condition::{Conditions, shorten};
+use crate::api::definition::NEVER_OBSERVED;
 use crate::api::event::Event;
 use crate::api::reason::Reason;
 use crate::apiserver::request::{call, patch_params};
@@ -97,9 +98,13 @@ pub fn failing<K: Managed>(object: &K, message: &str, now: Timestamp) -> K::Stat
     status
 }
 
-/// Parses an object.
+/// Parses an object. One that was never observed has no `observedGeneration`.
 fn parse<K: DeserializeOwned>(raw: &DynamicObject) -> Result<K, serde_json::Error> {
-    serde_json::to_value(raw).and_then(serde_json::from_value)
+    let mut object = serde_json::to_value(raw)?;
+    if object["status"]["observedGeneration"] == NEVER_OBSERVED {
+        object["status"] = json!({});
+    }
+    serde_json::from_value(object)
 }
 
 /// Returns the parts of spec and status that parse, of an object that does not and is being deleted. The

@@ -24,13 +24,23 @@ pub struct ObjectState {
     pub plan: PlanMemory,
     /// Failures in a row, for the backoff.
     pub failures: u32,
+    /// Conflicts in a row.
+    pub conflicts: u32,
     /// Where the metrics count the object.
     pub counted: Counted,
     /// Counts the changes in its namespace, so that none is missed during a reconcile.
     pub changes: u64,
 }
 
+/// Conflicts in a row after which they count as failures. Something answers each write with a conflict then.
+const CONFLICTS: u32 = 5;
+
 impl ObjectState {
+    /// Returns whether a conflict only means that the object has changed since it was read.
+    pub fn reads_again(&self) -> bool {
+        self.conflicts < CONFLICTS
+    }
+
     /// Returns the rest of an object that is still at rest.
     pub fn rest(&self, version: &Version, now: Timestamp) -> Option<&AtRest> {
         let rest = self.at_rest.as_ref()?;

@@ -15,6 +15,7 @@ use super::kind::{Managed, Seen, has_finalizer, holder, reference};
 use super::market::Market;
 use super::object::{self, fresh_id, publish_foreign, read, whole_seconds, write_status};
 use super::object_state::{AtRest, Version};
+use super::slots::Slot;
 use super::watch_filter::WatchFilter;
 use crate::api::condition::{RECONCILING, STALLED, true_condition};
 use crate::api::reason::Reason;
@@ -44,11 +45,15 @@ pub async fn reconcile<K: Managed>(
     if let Some(rest) = state.rest(&version, now) {
         return Ok(sleep(rest.until, now));
     }
-    let began = Instant::now();
-    if let Some(left) = state.rest_left(&version, began) {
+    if let Some(left) = state.rest_left(&version, Instant::now()) {
         return Ok(Action::requeue(left));
     }
-    let result = Box::pin(iterate::<K>(&object, &context, state.plan)).await;
+    let Some(slot) = context.slots.enter(&object.namespace).await else {
+        return Ok(Action::await_change());
+    };
+    let began = Instant::now();
+    let plan = context.state(&object).plan;
+    let result = Box::pin(iterate::<K>(&object, &context, plan, slot)).await;
     let outcome = match &result {
         Ok(_) if context.state(&object).at_rest.is_some() => Outcome::Settled,
         Ok(_) => Outcome::Waiting,
@@ -57,8 +62,10 @@ pub async fn reconcile<K: Managed>(
     };
     context.metrics.reconciled(K::KIND, outcome, began.elapsed());
     match &result {
-        Ok(_) => context.update(&object, |state| state.failures = 0),
-        Err(error) if error.is_conflict() => {}
+        Ok(_) => context.update(&object, |state| (state.failures, state.conflicts) = (0, 0)),
+        Err(error) if error.is_conflict() && context.state(&object).reads_again() => {
+            context.update(&object, |state| state.conflicts += 1);
+        }
         Err(error) => {
             context.update(&object, |state| state.failures += 1);
             report_failure::<K>(&object, &context, error).await;
@@ -68,7 +75,7 @@ pub async fn reconcile<K: Managed>(
     result
 }
 
-/// Backoff per object: 1 s, 2 s, ... up to a minute. After a conflict the object is read again at once.
+/// Backoff per object: 1 s, 2 s, ... up to a minute. After some conflicts the object is read again at once.
 #[expect(clippy::needless_pass_by_value, reason = "the controller hands them over so")]
 pub fn error_policy<K: Managed>(
     seen: Arc<Seen<K>>,
@@ -76,12 +83,13 @@ pub fn error_policy<K: Managed>(
     context: Arc<Context>,
 ) -> Action {
     let holder = holder::<K>(seen.meta());
-    if error.is_conflict() {
+    let state = context.state(&holder);
+    if error.is_conflict() && state.failures == 0 {
         return Action::requeue(Duration::from_millis(100));
     }
     let object = reference::<K>(&holder);
     tracing::warn!(%object, %error, "reconcile failed");
-    let failures = context.state(&holder).failures.clamp(1, 7) - 1;
+    let failures = state.failures.clamp(1, 7) - 1;
     Action::requeue(Duration::from_secs((1 << failures).min(60)))
 }
 
@@ -90,11 +98,12 @@ async fn iterate<K: Managed>(
     holder: &Holder,
     context: &Context,
     mut memory: PlanMemory,
+    mut slot: Slot<'_>,
 ) -> Result<Action, Error> {
     // On the way every workload counts, from the first step on.
     context.update(holder, |state| state.at_rest = None);
     forget_old(&mut memory.failures, Timestamp::now());
-    let result = iterations::<K>(holder, context, &mut memory).await;
+    let result = iterations::<K>(holder, context, &mut memory, &mut slot).await;
     // What an iteration has observed holds back the next one, also where it failed.
     if !matches!(&result, Ok(None)) {
         context.update(holder, |state| state.plan = memory);
@@ -107,10 +116,11 @@ async fn iterations<K: Managed>(
     holder: &Holder,
     context: &Context,
     memory: &mut PlanMemory,
+    slot: &mut Slot<'_>,
 ) -> Result<Option<Action>, Error> {
     for _ in 0..ITERATIONS {
         let now = whole_seconds(Timestamp::now());
-        match iteration::<K>(holder, context, memory, now).await? {
+        match iteration::<K>(holder, context, memory, slot, now).await? {
             Outlook::Gone => {
                 context.forget(K::KIND, holder);
                 return Ok(None);
@@ -140,9 +150,11 @@ async fn iteration<K: Managed>(
     holder: &Holder,
     context: &Context,
     memory: &mut PlanMemory,
+    slot: &mut Slot<'_>,
     now: Timestamp,
 ) -> Result<Outlook, Error> {
-    let changes = context.state(holder).changes;
+    let state = context.state(holder);
+    let (changes, reads_again) = (state.changes, state.reads_again());
     let Some(object) = read::<K>(holder, context).await? else { return Ok(Outlook::Gone) }; // API server
     let valid = match object.validate() {
         Ok(valid) => valid,
@@ -163,7 +175,8 @@ async fn iteration<K: Managed>(
     let filter = WatchFilter::of(K::hold_spec(&valid), &K::hold_state(&before).originals);
     context.watch(holder, Some(filter));
     let read = (&object, &before);
-    let (plan, market) = observe_and_plan(read, &valid, holder, context, memory, now).await?; // API server, market
+    let (plan, market) =
+        observe_and_plan(read, &valid, (holder, context), memory, slot, now).await?; // API server, market
     let Some(Plan { mut status, calls, actions, next, confirmations, market: known, watches }) =
         plan
     else {
@@ -177,11 +190,12 @@ async fn iteration<K: Managed>(
     let written = write_status(context, &object, &status).await; // API server
     let (object, actions, unwritten) = match written {
         Ok(object) => (object, actions, None),
-        Err(error) if error.is_conflict() => return Err(error),
+        Err(error) if error.is_conflict() && reads_again => return Err(error),
         // No wake and no deletion waits for the status: the annotations suffice.
         Err(error) => (object, without_status(actions), Some(error)),
     };
-    if unwritten.is_none() {
+    if unwritten.is_none() && !calls.is_empty() {
+        slot.go_to_market().await;
         market.notify(&calls, &mut memory.market).await; // market
     }
     let applier = Applier::new(context, &object, holder);
@@ -214,9 +228,9 @@ fn without_status(actions: Vec<PlannedAction>) -> Vec<PlannedAction> {
 async fn observe_and_plan<'a, K: Managed>(
     (object, status): (&K, &'a K::Status),
     valid: &'a K::Valid,
-    holder: &'a Holder,
-    context: &'a Context,
+    (holder, context): (&'a Holder, &'a Context),
     memory: &mut PlanMemory,
+    slot: &mut Slot<'_>,
     now: Timestamp,
 ) -> Result<(Option<Plan<K::Status>>, Market<'a>), Error> {
     let meta = object.meta();
@@ -247,7 +261,14 @@ async fn observe_and_plan<'a, K: Managed>(
             Next::ObservePods => {
                 observed.pods = Some(reader.pods(spec.database.is_some()).await?); // API server
             }
-            Next::ObserveMarket if market.observe(&mut memory.market).await => {} // market
+            Next::ObserveMarket => {
+                slot.go_to_market().await;
+                let is_observed = market.observe(&mut memory.market).await; // market
+                // Without a market there is nothing more to observe.
+                if !is_observed {
+                    return Ok((Some(plan), market));
+                }
+            }
             _ => return Ok((Some(plan), market)),
         }
     }

@@ -26,6 +26,7 @@ use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::Subject;
 use crate::hold::writer::{self, Manner, Outcome, Writer};
 use crate::metrics::Metrics;
+use crate::transition::missed::skips_before;
 use crate::transition::observe::Reader;
 
 /// The number of concurrent writes.
@@ -238,8 +239,9 @@ async fn write(
     decide: impl Fn(&Subject) -> crate::hold::plan::Decision,
 ) -> Result<(), String> {
     let refused = |error: &writer::Error| subject.kind.name == "CronJob" && error.is_rejection();
+    let missed = skips_before(subject, Timestamp::now());
     let manner =
-        |skips: bool| Manner { skip_runs_before: skips.then(Timestamp::now), ..Manner::default() };
+        |skips: bool| Manner { skip_runs_before: missed.filter(|_| skips), ..Manner::default() };
     let outcome = match writer.write(subject, manner(true), &decide).await {
         Err(error) if refused(&error) => {
             eprintln!(

@@ -97,7 +97,10 @@ fn each_field_manager_gets_its_own_advice() {
     ] {
         assert!(message.contains(part), "{part}: {message}");
     }
-    assert!(describe(&[("HelmRelease".to_owned(), &writes("helm-controller"))]).contains("driftDetection"));
+    assert!(
+        describe(&[("HelmRelease".to_owned(), &writes("helm-controller"))])
+            .contains("driftDetection")
+    );
     assert!(describe(&[("x".to_owned(), &writes("keda"))]).contains("paused-replicas"));
     assert!(describe(&[("x".to_owned(), &writes("my-tool"))]).contains("Make my-tool ignore"));
 }

@@ -195,7 +195,9 @@ impl<'a> Draft<'a> {
         for (subject, _) in self.roles.iter().filter(|(subject, _)| self.holds(subject)) {
             let object = subject.display();
             let Some(contest) = self.input.memory.contests.get(&object) else { continue };
-            let Some(end) = contest::ends(&contest.writes).filter(|end| now < *end) else { continue };
+            let Some(end) = contest::ends(&contest.writes).filter(|end| now < *end) else {
+                continue;
+            };
             ends.push(end);
             contested.push((object, &contest.writes));
         }

@@ -13,6 +13,7 @@ mod down;
 mod draft;
 mod dry_run;
 pub mod job;
+pub mod missed;
 pub mod observe;
 pub mod plan;
 mod role;

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::draft::Draft;
+use super::missed::skips_before;
 use super::plan::Action;
 use super::role::{Role, Written};
 use crate::api::labels::{APP, MANAGED_BY, TORPOR};
@@ -128,7 +129,9 @@ impl<'a> Draft<'a> {
                     wants,
                     episode: self.episode_id(),
                     recorded: self.recorded(subject),
-                    skip_runs_before: (missed_runs == MissedRuns::Skip).then(|| self.woken_at()),
+                    skip_runs_before: (missed_runs == MissedRuns::Skip)
+                        .then(|| skips_before(subject, self.woken_at()))
+                        .flatten(),
                 });
                 failed.map_or(Ok(Written::Now), Err)
             }

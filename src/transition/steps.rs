@@ -188,7 +188,10 @@ impl Draft<'_> {
                 Ok(Written::Already) => {}
                 Ok(Written::Now) => outcome = Step::Act,
                 Ok(Written::Contested) => {
-                    refused.push((Reason::Contested, format!("{} waits to be held again", subject.display())));
+                    refused.push((
+                        Reason::Contested,
+                        format!("{} waits to be held again", subject.display()),
+                    ));
                 }
                 Err(refusal) => refused.push(refusal),
             }

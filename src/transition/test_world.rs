@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use super::observe::PodView;
-use crate::hold::lever::Kind;
 use crate::hold::foreign::Foreign;
+use crate::hold::lever::Kind;
 use crate::hold::plan::{Decision, Desired, decide};
 use crate::hold::subject::Subject;
 

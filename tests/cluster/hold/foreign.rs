@@ -1,22 +1,14 @@
 //! Foreign writes to held objects are judged by their field manager, and reported.
 
-use std::time::Duration;
-
-use k8s_openapi::api::{
-    apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler, events::v1::Event,
-};
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-    runtime::watcher,
-};
+use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, events::v1::Event};
+use kube::{Api, runtime::watcher};
 use serde_json::{Value, json};
 
 use crate::support::{
-    hibernation::{asleep, message, of, woken},
+    hibernation::{asleep, of, woken},
     hold::{held, until_held},
     kubectl::exactly,
-    object::{of_workload, reason},
+    object::of_workload,
     scene::Scene,
     wait, workload,
 };
@@ -80,44 +72,4 @@ async fn an_autoscaler_rests_while_it_is_held_and_owns_its_replicas_again() {
     assert!(held(&scene.deployment("worker").await));
     woken(&hibernation).await;
     assert_eq!(exactly(&scene, "deployment/worker"), before);
-}
-
-#[tokio::test]
-async fn a_controller_that_never_stops_is_named_with_what_to_configure_and_never_given_up() {
-    let scene = Scene::create("never-stops").await;
-    scene.deploy("worker", 2).await;
-    let hibernation = asleep(&scene, of("worker", json!({}))).await;
-    let deployments: Api<Deployment> = scene.namespace.api();
-    let controller = tokio::spawn({
-        let deployments = deployments.clone();
-        async move {
-            let params = PatchParams {
-                field_manager: Some("argocd-controller".into()),
-                ..PatchParams::default()
-            };
-            let patch = Patch::Merge(json!({"spec": {"replicas": 1}}));
-            loop {
-                // The controller continues after any answer.
-                drop(deployments.patch("worker", &params, &patch).await);
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    });
-    let contested = |status: &Value| reason(status, "Stalled") == "Contested";
-    let status = hibernation.until("contested", contested).await;
-    for words in ["argocd-controller", "/spec/replicas", "ignoreDifferences", "Flux", "KEDA"] {
-        assert!(message(&status, "Stalled").contains(words), "{words}: {status:#}");
-    }
-    // Later and later, but again and again.
-    for _ in 0..2 {
-        scene.until_replicas("worker", 1).await;
-        until_held(&scene, "worker").await;
-    }
-    controller.abort();
-    let asleep = |status: &Value| status["phase"] == "Hibernated" && !contested(status);
-    hibernation.until("it calms down", asleep).await;
-    // Its last write may have been under way when it was stopped.
-    until_held(&scene, "worker").await;
-    woken(&hibernation).await;
-    assert_eq!(workload::replicas(&scene.deployment("worker").await), 2);
 }

@@ -3,6 +3,7 @@
 mod admission;
 mod backup;
 mod claims;
+mod contest;
 mod copies;
 mod deploys;
 mod foreign;

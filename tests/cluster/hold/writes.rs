@@ -5,40 +5,16 @@ use kube::{
     Api, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
-    hibernation::{Hibernation, asleep, message, of, woken},
+    hibernation::{Hibernation, asleep, of, woken},
     hold::{held, until_held},
     kubectl::file,
     moments::record,
-    object::reason,
     scene::Scene,
     workload::{self, authored, manifest},
 };
-
-#[tokio::test]
-async fn who_scales_it_again_and_again_is_named_and_changes_nothing() {
-    let scene = Scene::create("contested").await;
-    scene.deploy("worker", 2).await;
-    let hibernation = asleep(&scene, of("worker", json!({}))).await;
-    for _ in 0..3 {
-        scene.kubectl(&["scale", "deployment/worker", "--replicas=1"]);
-        until_held(&scene, "worker").await;
-    }
-    scene.kubectl(&["scale", "deployment/worker", "--replicas=1"]);
-    let contested = |status: &Value| reason(status, "Stalled") == "Contested";
-    let status = hibernation.until("contested", contested).await;
-    assert!(message(&status, "Stalled").contains("kubectl"), "{status:#}");
-    until_held(&scene, "worker").await;
-
-    // A wake in the middle of it does not wait for the contest to end.
-    for _ in 0..2 {
-        scene.kubectl(&["scale", "deployment/worker", "--replicas=1"]);
-    }
-    woken(&hibernation).await;
-    assert_eq!(workload::replicas(&scene.deployment("worker").await), 2);
-}
 
 #[tokio::test]
 async fn a_deploy_while_asleep_is_what_it_wakes_as() {

@@ -62,10 +62,16 @@ impl Project {
 
     /// Creates the Hibernation.
     pub(crate) async fn hibernate(&self) {
+        self.hibernate_within("10m").await;
+    }
+
+    /// Creates the Hibernation, with this `progressDeadline`.
+    pub(crate) async fn hibernate_within(&self, deadline: &str) {
         let mut pod = self.node.placement();
         pod["annotations"] = json!({"team": "project"});
         let spec = json!({
             "state": "Hibernated",
+            "progressDeadline": deadline,
             "workloads": [
                 {"kind": "Deployment", "name": "first"},
                 {"kind": "Deployment", "name": "at-zero"},
@@ -108,6 +114,21 @@ impl Project {
             assert!(held, "{kind} {name} is not held: {object:#}");
         }
         self.assert_others_untouched().await;
+    }
+
+    /// Waits until these objects are held, or until they are as before.
+    pub(crate) async fn until_so(&self, objects: &[(&str, &str)], is_held: bool) {
+        for (kind, name) in objects {
+            let resource = Kind::any(kind).expect("a kind").api_resource();
+            let client = self.namespace.client.clone();
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(client, &self.namespace.name, &resource);
+            let what = format!("{kind} {name} is {}held", if is_held { "" } else { "not " });
+            wait::until(&api, name, &what, |object: &DynamicObject| {
+                object.labels().contains_key("torpor.dev/held") == is_held
+            })
+            .await;
+        }
     }
 
     /// Waits until the project is awake and the Hibernation has released everything.

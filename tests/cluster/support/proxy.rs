@@ -123,6 +123,10 @@ pub(crate) enum Fate {
     Held,
     /// Answers it as an API server would, with this status, and `Retry-After` in seconds.
     Refused(StatusCode, Option<u64>),
+    /// Answers it with a `Status` of this code and message.
+    Answered(u16, &'static str),
+    /// Neither forwards nor answers it.
+    Silent,
     /// Closes the connection instead of forwarding it.
     Lost,
     /// Forwards it, and closes the connection instead of answering.
@@ -346,6 +350,12 @@ async fn handle(
             shared.answered(number, status, &[]);
             return Ok(refusal(status, after));
         }
+        Fate::Answered(code, message) => {
+            let status = StatusCode::from_u16(code).expect("a status code");
+            shared.answered(number, status, &[]);
+            return Ok(rejection(status, message));
+        }
+        Fate::Silent => std::future::pending().await,
         Fate::Late(long) => tokio::time::sleep(long).await,
         Fate::Held => {
             let mut held = shared.held.subscribe();
@@ -404,6 +414,19 @@ async fn forward(upstream: &Client, parts: Parts, body: Bytes) -> Result<Respons
     }
     let request = request.body(kube::client::Body::from(body.to_vec())).map_err(|_| Ended)?;
     upstream.send(request).await.map(|answer| answer.map(Body::new)).map_err(|_| Ended)
+}
+
+/// Returns an answer with a `Status`.
+fn rejection(status: StatusCode, message: &str) -> Response<Body> {
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status.as_u16(),
+        "reason": "", "message": message,
+    });
+    let mut answer = Response::new(Body::from(body.to_string()));
+    *answer.status_mut() = status;
+    let json = header::HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(header::CONTENT_TYPE, json);
+    answer
 }
 
 /// Returns a plain text answer, such as that of a busy API server.

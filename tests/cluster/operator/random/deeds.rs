@@ -21,7 +21,7 @@ use crate::support::{
     wait,
 };
 
-/// The limit of foreign writes to one held object. More are a contest, whose retries take minutes.
+/// The limit of foreign writes to one held object. From the seventh within a minute on Torpor slows down.
 const PATIENCE: u32 = 3;
 /// The longest pause between two operations, in milliseconds.
 const LONGEST_PAUSE: u64 = 600;
@@ -189,8 +189,7 @@ impl World {
 
     /// Removes annotation or label from a held object that has a second record in a status.
     async fn tear(&mut self, index: usize) {
-        // A record that is removed again and again is a contest, whose backoff is longer than a
-        // test waits.
+        // Torpor slows down for who removes a record again and again.
         if self.things[index].foreign >= PATIENCE {
             return;
         }

@@ -6,6 +6,7 @@
 //! write, identified by its title and number at a proxy. Leases, events and tokens don't count;
 //! changes sent to a bridge do.
 
+mod faults;
 mod hibernation;
 mod window;
 

@@ -1,0 +1,146 @@
+//! The slots of reconciles: a bounded number runs at a time, shared fairly among namespaces. One that goes to a
+//! market leaves its slot to others.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Reconciles at a time.
+const RECONCILES: usize = 16;
+/// Reconciles of one namespace at a time.
+const OF_A_NAMESPACE: usize = 8;
+/// Observations of markets, and calls to them, at a time: each may take a minute and some memory.
+const MARKETS: usize = 16;
+/// Those of one namespace.
+const MARKETS_OF_A_NAMESPACE: usize = 4;
+
+/// All slots.
+pub struct Slots {
+    reconciles: Pool,
+    markets: Pool,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self {
+            reconciles: Pool::new(RECONCILES, OF_A_NAMESPACE),
+            markets: Pool::new(MARKETS, MARKETS_OF_A_NAMESPACE),
+        }
+    }
+}
+
+impl Slots {
+    /// Waits for a slot. Returns none once the operator ends.
+    pub async fn enter(&self, namespace: &str) -> Option<Slot<'_>> {
+        let taken = self.reconciles.take(namespace).await?;
+        let namespace = namespace.to_owned();
+        Some(Slot { slots: self, namespace, taken: Some(taken), at_market: None })
+    }
+
+    /// Lets no other reconcile begin: the operator ends.
+    pub fn close(&self) {
+        self.reconciles.all.close();
+    }
+}
+
+/// The slot of one reconcile, until it is dropped.
+pub struct Slot<'a> {
+    slots: &'a Slots,
+    namespace: String,
+    taken: Option<Taken>,
+    at_market: Option<Taken>,
+}
+
+impl Slot<'_> {
+    /// Takes a place at the markets, and leaves the slot to others. The reconcile keeps the place to its end, so
+    /// that what the market says is not old when the first hold is written.
+    pub async fn go_to_market(&mut self) {
+        if self.at_market.is_none() {
+            self.taken = None;
+            self.at_market = self.slots.markets.take(&self.namespace).await;
+        }
+    }
+}
+
+/// A place in the namespace's part of a pool, and one in the pool.
+type Taken = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+/// A bounded number of places, and fewer for each namespace.
+struct Pool {
+    all: Arc<Semaphore>,
+    of_a_namespace: usize,
+    namespaces: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+impl Pool {
+    fn new(all: usize, of_a_namespace: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all)), of_a_namespace, namespaces: Mutex::default() }
+    }
+
+    /// Waits for a place. A namespace waits for its own part first, so that it never queues more than that before
+    /// the others. Returns none where the pool is closed.
+    async fn take(&self, namespace: &str) -> Option<Taken> {
+        let part = {
+            let mut namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+            // Parts that nobody uses or waits for.
+            namespaces.retain(|_, part| Arc::strong_count(part) > 1);
+            let part = namespaces
+                .entry(namespace.to_owned())
+                .or_insert_with(|| Arc::new(Semaphore::new(self.of_a_namespace)));
+            part.clone()
+        };
+        let part = part.acquire_owned().await.ok()?;
+        let place = self.all.clone().acquire_owned().await.ok()?;
+        Some((part, place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use futures::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_namespace_leaves_slots_to_others() {
+        let slots = Slots::default();
+        let busy = join_all((0..OF_A_NAMESPACE).map(|_| slots.enter("busy"))).await;
+        assert!(slots.enter("busy").now_or_never().is_none());
+        let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(slots.enter("busy"))).collect();
+        for waiting in &mut waiting {
+            assert!(waiting.now_or_never().is_none());
+        }
+        assert!(slots.enter("other").now_or_never().is_some());
+        drop(busy);
+        assert!(slots.enter("busy").now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_goes_to_a_market_leaves_the_slot_and_a_dead_market_takes_no_place_of_others() {
+        let slots = Slots::default();
+        let mut away = Vec::new();
+        for _ in 0..64 {
+            let mut slot = slots.enter("dead").now_or_never().flatten().unwrap();
+            let mut waits = Box::pin(async move {
+                slot.go_to_market().await;
+                std::future::pending::<()>().await;
+            });
+            assert!((&mut waits).now_or_never().is_none());
+            away.push(waits);
+        }
+        let mut slot = slots.enter("other").now_or_never().flatten().unwrap();
+        assert!(slot.go_to_market().now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn no_reconcile_begins_once_the_operator_ends() {
+        let slots = Slots::default();
+        let mut begun = slots.enter("ns").await.unwrap();
+        slots.close();
+        assert!(slots.enter("ns").await.is_none());
+        begun.go_to_market().await;
+        assert!(begun.at_market.is_some(), "it comes to its end");
+    }
+}
