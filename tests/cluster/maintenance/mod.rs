@@ -4,6 +4,7 @@
 //! promise that a window breaks.
 
 mod calling_off;
+mod dead;
 mod hosted;
 mod overlap;
 mod refusals;
