@@ -73,9 +73,16 @@ pub fn permitted(mut config: Config, permit: Permit) -> Result<Client, Error> {
     let client = ClientBuilder::try_from(config)?
         .with_layer(&BufferLayer::new(QUEUE))
         .with_layer(&FilterLayer::new(allow))
-        .with_layer(&RetryLayer::new(RetryPolicy::server_retry()))
+        .with_layer(&RetryLayer::new(retries()))
         .build();
     Ok(client)
+}
+
+/// Returns how often a request is sent again that the API server is too busy for: a few times, so that its answer
+/// comes before the timeout of the request.
+fn retries() -> RetryPolicy {
+    let (first, longest) = (Duration::from_millis(100), Duration::from_secs(5));
+    RetryPolicy::new(first, longest, 3, true).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
 //! Requests to the Kubernetes API server.
 
 pub mod client;
+pub(crate) mod documents;
+mod items;
 pub mod request;
+pub(crate) mod wanted;

@@ -10,12 +10,14 @@ use kube::api::{Api, ListParams, PatchParams, PostParams};
 use serde::de::DeserializeOwned;
 use tokio::time;
 
+use super::items::NoList;
+
 /// The field manager of every write that Torpor makes.
 pub(crate) const MANAGER: &str = "torpor";
 /// The timeout of one request. It does not apply to watches.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// The number of objects in one page of a list.
-const PAGE: u32 = 500;
+pub(crate) const PAGE: u32 = 500;
 
 /// Returns whether this process may write now. A [`permitted`](super::client::permitted) client asks
 /// before each write.
@@ -48,14 +50,43 @@ pub enum Error {
         /// The answer.
         source: Box<kube::Error>,
     },
+    /// The answer is not what it should be, or larger.
+    #[error(transparent)]
+    NoList(#[from] NoList),
+    /// An object of the answer does not parse.
+    #[error("{what}: an object does not parse: {source}")]
+    Document {
+        /// The object or list of the request.
+        what: String,
+        /// The error.
+        source: serde_json::Error,
+    },
+    /// Selected objects have too much in the fields that are to be held.
+    #[error("the held fields of the selected {what} have more than {} MiB: select fewer of them", limit >> 20)]
+    TooLarge {
+        /// The list of the request.
+        what: &'static str,
+        /// The limit in bytes.
+        limit: usize,
+    },
 }
 
 impl Error {
+    /// Returns the error of a request that cannot be built.
+    pub(crate) fn unsent(what: impl Into<String>, error: kube::core::request::Error) -> Self {
+        let source = Box::new(kube::Error::BuildRequest(error));
+        Self::Api { what: what.into(), source }
+    }
+
     /// Returns the HTTP status code; none where the API server did not answer.
     pub(crate) fn code(&self) -> Option<u16> {
         match self {
             Self::Api { source, .. } => code(source),
-            Self::NotPermitted(_) | Self::Timeout { .. } => None,
+            Self::NotPermitted(_)
+            | Self::Timeout { .. }
+            | Self::NoList(_)
+            | Self::Document { .. }
+            | Self::TooLarge { .. } => None,
         }
     }
 

@@ -187,7 +187,7 @@ pub(crate) fn segments(pointer: &str) -> impl Iterator<Item = String> + '_ {
 }
 
 /// Returns a short digest of a text: 16 hexadecimal digits, valid as a label value.
-pub(crate) fn digest(text: &str) -> String {
+pub fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().take(8).fold(String::new(), |mut hex, byte| {
         use std::fmt::Write;
         let _ = write!(hex, "{byte:02x}");

@@ -6,6 +6,7 @@
 pub(crate) mod answer;
 mod deploy;
 pub(crate) mod describe;
+pub(crate) mod document;
 pub(crate) mod fields;
 pub(crate) mod foreign;
 pub mod lever;

@@ -150,7 +150,12 @@ impl FromStr for Holder {
     fn from_str(text: &str) -> Result<Self, NotAHolder> {
         let mut parts = text.split('/').map(str::to_owned);
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(kind), Some(namespace), Some(name), None) => Ok(Self { kind, namespace, name }),
+            // No object has a longer name.
+            (Some(kind), Some(namespace), Some(name), None)
+                if kind.len() <= 63 && namespace.len() <= 63 && name.len() <= 253 =>
+            {
+                Ok(Self { kind, namespace, name })
+            }
             _ => Err(NotAHolder),
         }
     }

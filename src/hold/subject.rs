@@ -154,6 +154,12 @@ impl Subject {
         self.found.record().is_some_and(|record| record.held_by(holder))
     }
 
+    /// Returns the bytes of the texts in its levers.
+    pub fn length_of_values(&self) -> usize {
+        let values = self.levers.values().filter_map(|view| view.value.as_ref()?.as_str());
+        values.map(str::len).sum()
+    }
+
     /// Returns `status.lastScheduleTime` of a CronJob.
     pub(super) fn last_scheduled(&self) -> Option<Timestamp> {
         self.facts.cron_job.as_ref()?.last_scheduled

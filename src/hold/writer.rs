@@ -11,12 +11,14 @@ use tokio::sync::Semaphore;
 use tokio::time;
 
 use super::answer::{Altered, Undo};
+use super::document::Parser;
 use super::foreign::Foreign;
 use super::lever::Kind;
 use super::patch::Write;
 use super::plan::Decision;
 use super::refusal::Refusal;
 use super::subject::Subject;
+use crate::apiserver::documents;
 use crate::apiserver::request::{self, call, patch_params};
 use crate::metrics::{Metrics, WriteResult};
 
@@ -147,7 +149,7 @@ impl Writer {
                     },
                 }
             }
-            let object = Self::read_again(&api, &current).await?;
+            let object = self.read_again(&api, &current, &write).await?;
             match object.and_then(|object| Self::read(&current, &object, &write)) {
                 Some(read) => current = read,
                 None => return Ok(Outcome::Gone),
@@ -175,10 +177,12 @@ impl Writer {
                         return Ok(());
                     }
                 }
-                Err(error) if error.is_conflict() => match Self::read_again(api, before).await? {
-                    Some(now) => object = now,
-                    None => return Ok(()),
-                },
+                Err(error) if error.is_conflict() => {
+                    match self.read_again(api, before, altered).await? {
+                        Some(now) => object = now,
+                        None => return Ok(()),
+                    }
+                }
                 Ok(Answer::DryRun(_)) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
@@ -188,11 +192,26 @@ impl Writer {
 
     /// Reads an object again; none where it is gone or another one of its name.
     async fn read_again(
+        &self,
         api: &Api<DynamicObject>,
         before: &Subject,
+        write: &Write,
     ) -> Result<Option<DynamicObject>, request::Error> {
-        let read = call(before.display(), api.get_opt(&before.name)).await?;
-        Ok(read.filter(|object| object.metadata.uid.as_deref() == Some(before.uid.as_str())))
+        let url = api.resource_url();
+        let read = documents::get(&self.client, before.display(), url, &before.name).await?;
+        let object = read.map(|document| Self::parse(before, write, &document)).transpose()?;
+        Ok(object.filter(|object| object.metadata.uid.as_deref() == Some(before.uid.as_str())))
+    }
+
+    /// Parses what Torpor reads of an object.
+    fn parse(
+        before: &Subject,
+        write: &Write,
+        document: &str,
+    ) -> Result<DynamicObject, request::Error> {
+        let pointers = before.levers.keys().chain(write.values.keys()).cloned();
+        let object = Parser::new(before.kind, pointers.collect()).object(document.as_bytes());
+        object.map_err(|source| request::Error::Document { what: before.display(), source })
     }
 
     /// Parses the same object from an answer, with its managedFields.
@@ -214,7 +233,7 @@ impl Writer {
     ) -> Result<Answer, request::Error> {
         let _slot = self.in_flight.acquire().await;
         if manner.dry_run_first {
-            let answer = Self::patch(api, subject, write, &write.patch, true).await?;
+            let answer = self.patch(api, subject, write, &write.patch, true).await?;
             let would_be = Self::read(subject, &answer, write);
             if let Some(altered) = would_be.and_then(|would_be| Altered::of(write, &would_be)) {
                 return Ok(Answer::DryRun(altered));
@@ -249,10 +268,11 @@ impl Writer {
             let answer = call(subject.display(), sent).await?;
             patch["metadata"]["resourceVersion"] = json!(answer.metadata.resource_version);
         }
-        Self::patch(api, subject, write, &patch, false).await
+        self.patch(api, subject, write, &patch, false).await
     }
 
     async fn patch(
+        &self,
         api: &Api<DynamicObject>,
         subject: &Subject,
         write: &Write,
@@ -261,7 +281,9 @@ impl Writer {
     ) -> Result<DynamicObject, request::Error> {
         let field_manager = Some(write.manager.clone());
         let params = PatchParams { field_manager, dry_run, ..patch_params() };
-        call(subject.display(), api.patch(&subject.name, &params, &Patch::Merge(patch))).await
+        let (what, url, name) = (subject.display(), api.resource_url(), &subject.name);
+        let answer = documents::patch(&self.client, what, url, name, &params, patch).await?;
+        Self::parse(subject, write, &answer)
     }
 }
 

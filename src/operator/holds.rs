@@ -15,6 +15,8 @@ use crate::hold::lever::Kind;
 use crate::hold::record::{Found, Holder, Record};
 use crate::reconcile::kind::{Seen, reference};
 
+/// Most holders that are remembered of one object.
+const HOLDERS: usize = 16;
 /// Time for a reconcile to finish a release that it began. After that the sweep finishes it.
 const UNFINISHED: SignedDuration = SignedDuration::from_secs(30);
 
@@ -149,7 +151,13 @@ impl Holds {
         let known = |holder: &Holder| self.watches_of(holder).next().is_some();
         let holdings: Vec<_> = holdings.filter(|holding| known(&holding.holder)).collect();
         let not_kept = holdings.iter().filter(|holding| !holding.kept);
-        let holders: BTreeSet<Holder> = not_kept.map(|holding| holding.holder.clone()).collect();
+        // Anybody can write any names into their own objects. The missing ones count first; the others when the
+        // sweep has released those.
+        let listed = |holder: &&Holder| self.watches_of(holder).any(|w| (w.lists)(holder));
+        let (there, missing): (Vec<_>, Vec<_>) =
+            not_kept.map(|holding| &holding.holder).partition(listed);
+        let holders: BTreeSet<Holder> =
+            missing.into_iter().chain(there).take(HOLDERS).cloned().collect();
         let mut all = locked(&self.held);
         if holders.is_empty() {
             all.remove(&held);

@@ -8,14 +8,16 @@ use kube::Client;
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
+use tokio::sync::Semaphore;
 
 use super::holds::Holds;
 use crate::hold::lever::Kind;
 use crate::hold::record::Holder;
 use crate::reconcile::context::Context;
 
-/// Page size of a watch's first list.
-const PAGE: u32 = 500;
+/// Page size of a watch's first list. A page is in memory as a whole, and each object may have 256 KiB of
+/// annotations.
+const PAGE: u32 = 25;
 
 /// A watched scope: one namespace, or the whole cluster (None).
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub(crate) fn triggers(
     context: &Arc<Context>,
     holds: &Arc<Holds>,
 ) -> impl Stream<Item = Holder> + Send + 'static {
+    // The first lists come one after the other, and each leaves the memory of its pages to the next.
+    let turn = Arc::new(Semaphore::new(1));
     let watches: Vec<_> = Kind::all()
         .map(|kind| {
             let resource = kind.api_resource();
@@ -48,8 +52,15 @@ pub(crate) fn triggers(
             };
             let config = watcher::Config::default().page_size(PAGE);
             let (context, holds) = (context.clone(), holds.clone());
-            watch(api, config)
-                .default_backoff()
+            stream::once(turn.clone().acquire_owned())
+                .flat_map(move |turn| {
+                    let mut turn = turn.ok();
+                    watch(api.clone(), config.clone()).default_backoff().inspect(move |event| {
+                        if matches!(event, Ok(Event::InitDone) | Err(_)) {
+                            drop(turn.take());
+                        }
+                    })
+                })
                 .flat_map(move |event| {
                     let concerned = match event {
                         Ok(event) => concerned_by(kind, event, &context, &holds),

@@ -13,11 +13,26 @@ use super::job;
 use super::spec::{Spec, Target};
 use crate::api::hold_state::{Attempt, DatabaseState, HoldState};
 use crate::api::workload::Action;
-use crate::apiserver::request::{Error, call, pages};
+use crate::apiserver::documents;
+use crate::apiserver::request::{Error, call};
+use crate::apiserver::wanted::Wanted;
+use crate::hold::document::Parser;
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART_ANNOTATION, WORKLOADS};
 use crate::hold::record::{Holder, LABEL};
 use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::{Controller, Subject};
+
+/// Most bytes that the held fields of one list may have together: values of ConfigMaps, above all.
+const MOST_VALUES: usize = 4 * 1024 * 1024;
+/// The parts of a pod that are read.
+const POD: [&str; 6] = [
+    "/metadata/name",
+    "/metadata/labels",
+    "/metadata/annotations/torpor.dev~1configuration",
+    "/metadata/ownerReferences",
+    "/metadata/deletionTimestamp",
+    "/status/phase",
+];
 
 /// The state of a namespace that a plan is made from.
 #[derive(Clone, Debug, Default)]
@@ -222,10 +237,21 @@ impl Reader {
     }
 
     async fn get(&self, name: &str, pointers: &[String]) -> Result<Option<Subject>, Error> {
+        const WHAT: &str = "ConfigMaps";
+        let url = self.url(&CONFIG_MAP);
+        let Some(document) = documents::get(&self.client, WHAT, &url, name).await? else {
+            return Ok(None);
+        };
+        let subject = Parser::new(&CONFIG_MAP, pointers.to_vec()).subject(document.as_bytes());
+        subject.map_err(|source| Error::Document { what: WHAT.to_owned(), source })
+    }
+
+    /// Returns the URL of a resource in the namespace.
+    fn url(&self, kind: &Kind) -> String {
+        let resource = kind.api_resource();
         let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.namespace, &CONFIG_MAP.api_resource());
-        let object = call("ConfigMaps", api.get_opt(name)).await?;
-        Ok(object.and_then(|object| Subject::read(&CONFIG_MAP, &object, pointers)))
+            Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        api.resource_url().to_owned()
     }
 
     /// Returns the objects of every page of a list.
@@ -235,9 +261,20 @@ impl Reader {
         params: ListParams,
         pointers: Vec<String>,
     ) -> Result<Vec<Subject>, Error> {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.namespace, &kind.api_resource());
-        pages(kind.plural, &api, params, |object| Subject::read(kind, &object, &pointers)).await
+        let parser = Parser::new(kind, pointers);
+        let mut values = 0;
+        let read = |document: &[u8]| {
+            let what = kind.plural;
+            let subject = parser.subject(document);
+            let subject =
+                subject.map_err(|source| Error::Document { what: what.to_owned(), source })?;
+            values += subject.as_ref().map_or(0, Subject::length_of_values);
+            if values > MOST_VALUES {
+                return Err(Error::TooLarge { what, limit: MOST_VALUES });
+            }
+            Ok(subject)
+        };
+        documents::list(&self.client, kind.plural, &self.url(kind), params, read).await
     }
 
     /// Returns an object as it is now; none where it is gone, or another object has its name.
@@ -254,7 +291,15 @@ impl Reader {
     pub async fn pods(&self, controllers: bool) -> Result<Pods, Error> {
         let began = Timestamp::now();
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
-        let running = pages("pods", &api, ListParams::default(), PodView::read).await?;
+        let wanted = Wanted::of(POD);
+        let read = |document: &[u8]| {
+            let pod = wanted.parse(document).and_then(serde_json::from_value);
+            let pod = pod.map_err(|source| Error::Document { what: "pods".to_owned(), source })?;
+            Ok(PodView::read(pod))
+        };
+        let url = api.resource_url();
+        let running =
+            documents::list(&self.client, "pods", url, ListParams::default(), read).await?;
         let (between, others): (Vec<_>, Vec<_>) =
             WORKLOADS.iter().partition(|kind| matches!(kind.name, "ReplicaSet" | "Job"));
         let list = async |kinds: Vec<&'static Kind>| {

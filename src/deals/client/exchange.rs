@@ -26,7 +26,7 @@ use crate::lease::Epoch;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Most bytes of an answer to `GET /v1/commitments`.
-const LONGEST_COMMITMENTS: usize = 8 * 1024 * 1024;
+const LONGEST_COMMITMENTS: usize = 2 * 1024 * 1024;
 
 /// Most bytes of any other answer.
 const LONGEST_OTHER: usize = 64 * 1024;

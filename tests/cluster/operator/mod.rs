@@ -4,6 +4,7 @@
 mod image;
 mod input;
 mod lease;
+mod memory;
 mod random;
 mod requests;
 mod rights;

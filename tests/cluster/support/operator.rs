@@ -148,6 +148,15 @@ impl Operator {
         lock(&self.process).take().expect("the operator runs")
     }
 
+    /// Returns the most memory that the operator has had resident, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let id = lock(&self.process).as_ref().expect("the operator runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        1024 * kibibytes.and_then(|k| k.parse::<u64>().ok()).expect("it has a peak")
+    }
+
     /// Kills the operator with SIGKILL.
     pub(crate) fn kill9(&mut self) {
         let mut process = self.take();

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt, io::Write as _, time::Instant};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, ROOM, SAMPLED};
+use super::{AT_ONCE, ROOM};
 use crate::support::{
     namespace::Namespace,
     operator::Operator,
@@ -15,6 +15,9 @@ use crate::support::{
     proxy::{Fate, Proxy, Request},
 };
 
+/// The sample takes one of so many points: not a multiple of a divisor of the number of answers, so that the sample
+/// has all of them.
+const SAMPLED: usize = 7;
 /// The most requests that a write which fails for ever may cost in one fault.
 const BEARABLE: usize = 100;
 
