@@ -11,7 +11,6 @@ use torpor::hold::lever::digest;
 use crate::support::{
     hibernation::{Hibernation, of},
     namespace::Namespace,
-    operator::Operator,
     scene::Scene,
     workload,
 };
@@ -43,7 +42,7 @@ fn forged(number: usize) -> (String, String) {
 #[tokio::test]
 async fn large_objects_of_a_tenant_do_not_take_the_memory_of_all() {
     let mut scene = Scene::create("memory").await;
-    scene.operator.stop().await;
+    scene.operator.kill9();
     scene.deploy("worker", 1).await;
     let labels = json!({"app": "big"});
     let large = (0..60).map(|number| {
@@ -71,7 +70,7 @@ async fn large_objects_of_a_tenant_do_not_take_the_memory_of_all() {
     });
     create(&scene.namespace, forged).await;
 
-    scene.operator = Operator::start(&scene.namespace);
+    scene.operator.restart();
     let selects = json!({
         "state": "Hibernated",
         "configMaps": [{"selector": {"matchLabels": labels}, "set": {"HIBERNATE_MODE": "true"}}],
