@@ -11,7 +11,9 @@ use super::fields::{self, Owner};
 use super::foreign::Foreign;
 use super::lever::{self, CONFIG_MAP, Kind};
 use super::patch::{Write, patch};
-use super::record::{Found, Held, Holder, Holding, MAX_BYTES, ObjectName, Record};
+use super::record::{
+    ALL_ANNOTATIONS, ANNOTATION, Found, Held, Holder, Holding, MAX_BYTES, ObjectName, Record,
+};
 use super::refusal::Refusal;
 use super::status_record::StatusRecord;
 use super::subject::{Subject, View};
@@ -420,8 +422,16 @@ impl<'a> Draft<'a> {
             }
         }
         self.record.object = Some(self.subject.object_name());
-        if self.record.written().0.len() > MAX_BYTES {
+        let written = self.record.written().0.len();
+        if written > MAX_BYTES {
             return Decision::Refuse(Refusal::TooLarge { subject: self.subject.display() });
+        }
+        let others = &self.subject.facts.annotations;
+        let full = others.bytes + ANNOTATION.len() + written > ALL_ANNOTATIONS;
+        if full && !self.desired.wants.is_empty() {
+            let (largest, bytes) = others.largest.clone();
+            let subject = self.subject.display();
+            return Decision::Refuse(Refusal::NoRoom { subject, largest, bytes });
         }
         if self.record.has_too_many_holders() {
             return Decision::Refuse(Refusal::TooManyHolders { subject: self.subject.display() });
