@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::deploy::Deploy;
 use super::fields::{self, Owner};
-use super::foreign::Foreign;
+use super::foreign::{self, Foreign};
 use super::lever::{self, CONFIG_MAP, Kind};
 use super::patch::{Write, patch};
 use super::record::{
@@ -335,6 +335,19 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Returns the refusal to restore a ConfigMap that was made immutable.
+    fn made_immutable(&self) -> Refusal {
+        let values = self.values.iter().map(|(pointer, value)| {
+            let key = lever::segments(pointer).last().unwrap_or_default();
+            match value {
+                Some(value) => format!("{key}: {}", foreign::shown(value)),
+                None => format!("no key {key}"),
+            }
+        });
+        let values = values.collect::<Vec<_>>().join(", ");
+        Refusal::MadeImmutable { subject: self.subject.display(), values }
+    }
+
     /// Returns the only former owner of all restored levers, if no other lever is left in the record: a
     /// write by that field manager restores value and ownership at once, and removes the record. Only an
     /// update can be imitated; a server-side apply would remove the fields that the write does not contain.
@@ -412,6 +425,9 @@ impl<'a> Draft<'a> {
             && self.desired.remembered.is_none();
         if (unchanged && self.values.is_empty()) || lost_by_others {
             return Decision::Unchanged;
+        }
+        if self.subject.facts.immutable && !self.values.is_empty() {
+            return Decision::Refuse(self.made_immutable());
         }
         let mut needs_read = false;
         if !self.desired.wants.is_empty() {

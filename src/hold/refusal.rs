@@ -79,6 +79,16 @@ pub enum Refusal {
         /// Kind and name of the object.
         subject: String,
     },
+    /// The ConfigMap was made immutable while it was held.
+    #[error(
+        "{subject} is not restored: it was made immutable while keys were overridden. Delete it, and create it again with {values}"
+    )]
+    MadeImmutable {
+        /// Kind and name of the object.
+        subject: String,
+        /// The keys with the values to restore.
+        values: String,
+    },
     /// The key is in `binaryData`.
     #[error(
         "{subject} is not held: its key {key} is in binaryData, and Torpor overrides keys in data only. Override a key in data"
@@ -118,7 +128,7 @@ impl Refusal {
             Self::TooLarge { .. } | Self::NoRoom { .. } | Self::TooManyHolders { .. } => {
                 Reason::HoldTooLarge
             }
-            Self::Immutable { .. } => Reason::ConfigMapImmutable,
+            Self::Immutable { .. } | Self::MadeImmutable { .. } => Reason::ConfigMapImmutable,
             Self::BinaryKey { .. } => Reason::ConfigMapKeyBinary,
             Self::CannotRestart { .. } => Reason::CannotRestart,
         }
