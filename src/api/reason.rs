@@ -134,8 +134,8 @@ reasons! {
             "Name the owner instead.";
         CannotRestart: "`action: Restart` does not work: the workload is paused, has the update strategy `OnDelete`, or has a partitioned rolling update.",
             "Resume the rollout, or use `action: Stop`.";
-        HoldTooLarge: "The record of the originals would exceed 64 KiB, or 64 other objects hold the workload.",
-            "Override fewer or smaller keys, or let one object hold the workload for several.";
+        HoldTooLarge: "The record of the originals would exceed 64 KiB, the annotations of the object leave no room for it, or 64 other objects hold the workload.",
+            "Override fewer or smaller keys, remove the annotation in the message, or let one object hold the workload for several.";
         OriginalUnknown: "Both the annotation and the status have lost the original.",
             "Set the field to its value when awake. If that is the held value, set another value now, and the right one after the wake.";
         WriteRejected: "The API server rejected a write or the truncation Job, or did not carry it out: a right is missing, an admission policy denies it, a webhook does not answer, or `database.truncate.pod` is not valid. The message has the API server's words. Or an admission webhook or policy changes Torpor's write; the message names the field and both values, and the object is as before the write.",

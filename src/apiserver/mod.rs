@@ -3,5 +3,6 @@
 pub mod client;
 pub(crate) mod documents;
 mod items;
+pub(crate) mod pool;
 pub mod request;
 pub(crate) mod wanted;

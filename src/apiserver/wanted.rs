@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 /// record of a hold takes no more than 64 KiB, so that its object is refused all the same.
 const LONGEST_TEXT: usize = 256 * 1024;
 
+/// The name that stands for all other fields. No field of Kubernetes has it.
+const OTHERS: &str = "";
+
 /// A tree of wanted parts.
 #[derive(Clone, Debug)]
 pub(crate) enum Wanted {
@@ -18,13 +21,16 @@ pub(crate) enum Wanted {
     All,
     /// Whether the part is there: its value is kept as null.
     Presence,
+    /// The length of the part, which is a text, in bytes: kept as a number.
+    Length,
     /// These fields of an object; of an array, these fields of its elements.
     Fields(BTreeMap<String, Wanted>),
 }
 
 impl Wanted {
-    /// Returns the tree of these JSON pointers. A pointer leads through arrays without a segment for them; the
-    /// last segment `*` stands for the names of all fields, without their values.
+    /// Returns the tree of these JSON pointers. A pointer leads through arrays without a segment for them. The last
+    /// segment `*` stands for the names of all other fields, without their values, and `#` for the lengths of their
+    /// texts.
     pub(crate) fn of<'a>(pointers: impl IntoIterator<Item = &'a str>) -> Self {
         let mut root = Self::Fields(BTreeMap::new());
         for pointer in pointers {
@@ -33,12 +39,15 @@ impl Wanted {
                 .skip(1)
                 .map(|segment| segment.replace("~1", "/").replace("~0", "~"))
                 .collect();
-            let leaf = if segments.last().is_some_and(|last| last == "*") {
-                segments.pop();
-                Self::Fields([("*".to_owned(), Self::Presence)].into())
-            } else {
-                Self::All
+            let leaf = match segments.last().map(String::as_str) {
+                Some("*") => Self::Presence,
+                Some("#") => Self::Length,
+                _ => Self::All,
             };
+            if !matches!(leaf, Self::All) {
+                segments.pop();
+                segments.push(OTHERS.to_owned());
+            }
             root.add(&segments, leaf);
         }
         root
@@ -59,8 +68,8 @@ impl Wanted {
     fn field(&self, name: &str) -> Option<&Self> {
         match self {
             Self::All => Some(self),
-            Self::Presence => None,
-            Self::Fields(fields) => fields.get(name).or_else(|| fields.get("*")),
+            Self::Presence | Self::Length => None,
+            Self::Fields(fields) => fields.get(name).or_else(|| fields.get(OTHERS)),
         }
     }
 
@@ -81,7 +90,7 @@ impl<'de> DeserializeSeed<'de> for &Wanted {
             Wanted::Presence => {
                 serde::Deserialize::deserialize(parser).map(|_: IgnoredAny| Value::Null)
             }
-            Wanted::All | Wanted::Fields(_) => parser.deserialize_any(self),
+            Wanted::All | Wanted::Length | Wanted::Fields(_) => parser.deserialize_any(self),
         }
     }
 }
@@ -110,6 +119,9 @@ impl<'de> Visitor<'de> for &Wanted {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        if matches!(self, Wanted::Length) {
+            return Ok(value.len().into());
+        }
         Ok(value[..value.floor_char_boundary(LONGEST_TEXT.min(value.len()))].into())
     }
 
@@ -160,6 +172,7 @@ mod tests {
             "/spec/selector",
             "/data/A",
             "/binaryData/*",
+            "/metadata/annotations/#",
         ]);
         let object = json!({
             "metadata": {
@@ -179,7 +192,7 @@ mod tests {
             "binaryData": {"k": "AAAA"},
         });
         let kept = json!({
-            "metadata": {"name": "x", "annotations": {"torpor.dev/hold": "{}"}},
+            "metadata": {"name": "x", "annotations": {"torpor.dev/hold": "{}", "other": 4}},
             "spec": {
                 "selector": {"matchLabels": {"app": "x"}, "matchExpressions": [{}, 1, null]},
                 "containers": [

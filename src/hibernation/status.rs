@@ -40,7 +40,9 @@ impl Draft<'_> {
         // While the object is awake, only an obstacle to its next hibernation matters.
         let watches = transition.place != Place::Up
             || self.input.spec.dry_run
-            || (next == Next::AtRest && !transition.standing.is_reached());
+            || (next == Next::AtRest && !transition.standing.is_reached())
+            || transition.selects_nothing
+            || !transition.unmatched.is_empty();
         Plan {
             status,
             calls,
@@ -187,9 +189,12 @@ fn describe(transition: &Transition) -> String {
             format!("hibernated, {} held", counted(counts.held, "object"))
         }
         (Place::Down, None) => "hibernated, no objects held".to_owned(),
-        _ => return "awake".to_owned(),
+        _ => "awake".to_owned(),
     };
     match transition.unmatched.as_slice() {
+        [] if transition.selects_nothing => {
+            format!("{state}; the spec selects no object: correct spec.workloads and spec.configMaps")
+        }
         [] => state,
         [one] => format!("{state}; {one} is not found"),
         several => format!("{state}; {} are not found", few(several)),

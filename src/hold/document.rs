@@ -1,10 +1,11 @@
 //! Parses the documents of workloads and ConfigMaps: the parts that Torpor reads, and no more.
 
 use kube::core::DynamicObject;
+use serde_json::Value;
 
 use super::lever::{CONFIG_MAP, Kind};
-use super::record::Found;
-use super::subject::Subject;
+use super::record::{ANNOTATION, Found};
+use super::subject::{Annotations, Subject};
 use crate::apiserver::wanted::Wanted;
 
 /// The parts of every object.
@@ -20,13 +21,16 @@ const METADATA: [&str; 10] = [
     "/metadata/ownerReferences",
     "/metadata/managedFields",
 ];
-/// The annotations of every object: the record of a hold, and the manifest of `kubectl apply`.
-const ANNOTATIONS: [&str; 2] = [
+/// The annotations of every object: the record of a hold, the manifest of `kubectl apply`, and the room that the
+/// others take.
+const ANNOTATIONS: [&str; 3] = [
     "/metadata/annotations/torpor.dev~1hold",
     "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
+    // Of all others, how much room they leave.
+    "/metadata/annotations/#",
 ];
 /// The parts of workloads.
-const WORKLOAD: [&str; 29] = [
+const WORKLOAD: [&str; 30] = [
     "/spec/replicas",
     "/spec/suspend",
     "/spec/paused",
@@ -56,6 +60,7 @@ const WORKLOAD: [&str; 29] = [
     "/status/active",
     "/status/conditions/type",
     "/status/conditions/status",
+    "/status/conditions/message",
 ];
 /// The parts of ConfigMaps, besides the values of keys.
 const CONFIG: [&str; 2] = ["/immutable", "/binaryData/*"];
@@ -79,13 +84,29 @@ impl Parser {
 
     /// Parses an object with its levers; none for an object without name or uid, which no API server sends.
     pub fn subject(&self, document: &[u8]) -> Result<Option<Subject>, serde_json::Error> {
-        Ok(Subject::read(self.kind, &self.object(document)?, &self.pointers))
+        let mut parts = self.wanted.parse(document)?;
+        let annotations = Annotations::take(&mut parts);
+        let object = self.complete(serde_json::from_value(parts)?, document)?;
+        let subject = Subject::read(self.kind, &object, &self.pointers);
+        Ok(subject.map(|mut subject| {
+            subject.facts.annotations = annotations;
+            subject
+        }))
     }
 
     /// Parses the parts of an object that Torpor reads.
     pub fn object(&self, document: &[u8]) -> Result<DynamicObject, serde_json::Error> {
-        let object: DynamicObject = serde_json::from_value(self.wanted.parse(document)?)?;
-        // Another holder may have recorded other keys.
+        let mut parts = self.wanted.parse(document)?;
+        Annotations::take(&mut parts);
+        self.complete(serde_json::from_value(parts)?, document)
+    }
+
+    /// Completes an object with the keys that another holder has recorded.
+    fn complete(
+        &self,
+        object: DynamicObject,
+        document: &[u8],
+    ) -> Result<DynamicObject, serde_json::Error> {
         let recorded = match Found::of(self.kind, &object.metadata) {
             Found::Record(record) if *self.kind == CONFIG_MAP => record.levers,
             _ => return Ok(object),
@@ -94,7 +115,35 @@ impl Parser {
         if recorded.keys().all(|pointer| self.pointers.contains(pointer)) {
             return Ok(object);
         }
-        serde_json::from_value(wanted(self.kind, &mut pointers).parse(document)?)
+        let mut parts = wanted(self.kind, &mut pointers).parse(document)?;
+        Annotations::take(&mut parts);
+        serde_json::from_value(parts)
+    }
+}
+
+impl Annotations {
+    /// Takes the lengths of annotations out of the parts of a document, and returns their sum and the largest.
+    fn take(parts: &mut Value) -> Self {
+        let mut sizes = Self::default();
+        let Some(all) = parts.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
+        else {
+            return sizes;
+        };
+        for (name, value) in &*all {
+            let length = match value {
+                Value::String(text) => text.len(),
+                other => other.as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or_default(),
+            };
+            // The record gives its room to the next one.
+            if name != ANNOTATION {
+                sizes.bytes += name.len() + length;
+                if length > sizes.largest.1 {
+                    sizes.largest = (name.clone(), length);
+                }
+            }
+        }
+        all.retain(|_, value| value.is_string());
+        sizes
     }
 }
 
@@ -105,10 +154,10 @@ fn wanted<'a>(kind: &Kind, pointers: impl Iterator<Item = &'a str>) -> Wanted {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::hold::record::ANNOTATION;
+    use crate::hold::plan::{Decision, Desired, decide};
 
     fn metadata() -> Value {
         json!({
@@ -175,9 +224,38 @@ mod tests {
             let read =
                 Subject::read(kind, &serde_json::from_value(object.clone()).unwrap(), &pointers);
             let parser = Parser::new(kind, pointers.clone());
-            let parsed = parser.subject(object.to_string().as_bytes()).unwrap();
+            let mut parsed = parser.subject(object.to_string().as_bytes()).unwrap().unwrap();
+            let taken = std::mem::take(&mut parsed.facts.annotations);
+            let last_applied = "kubectl.kubernetes.io/last-applied-configuration".len() + 2;
+            assert_eq!(taken.bytes, last_applied + "other".len() + 1);
+            let parsed = Some(parsed);
             assert_eq!(format!("{parsed:?}"), format!("{read:?}"), "{}", kind.name);
         }
+    }
+
+    #[test]
+    fn an_object_without_room_for_the_record_is_refused_by_its_largest_annotation() {
+        let kind = Kind::any("Deployment").unwrap();
+        let refusal = |name: &str, bytes: usize| {
+            let mut object = whole(kind);
+            object["metadata"]["ownerReferences"] = json!([]);
+            object["metadata"]["annotations"] = json!({name: "x".repeat(bytes), "other": "y"});
+            let parser = Parser::new(kind, Vec::new());
+            let subject = parser.subject(object.to_string().as_bytes()).unwrap().unwrap();
+            let holder = "Hibernation/ns/project".parse().unwrap();
+            let wants = kind.stop_wants();
+            let desired = Desired { holder: &holder, episode: "e", wants: &wants, remembered: None };
+            match decide(&subject, &desired) {
+                Decision::Refuse(refusal) => Some(refusal.to_string()),
+                _ => None,
+            }
+        };
+        assert_eq!(refusal("notes", 200 * 1024), None);
+        let message = refusal("notes", 256 * 1024 - 40).unwrap();
+        assert!(message.ends_with("Remove the largest, notes with 262104 bytes"), "{message}");
+        let message =
+            refusal("kubectl.kubernetes.io/last-applied-configuration", 256 * 1024 - 80).unwrap();
+        assert!(message.contains("kubectl apply --server-side"), "{message}");
     }
 
     #[test]

@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 
 use super::deploy::Deploy;
 use super::fields::{self, Owner};
-use super::foreign::Foreign;
+use super::foreign::{self, Foreign};
 use super::lever::{self, CONFIG_MAP, Kind};
 use super::patch::{Write, patch};
-use super::record::{Found, Held, Holder, Holding, MAX_BYTES, ObjectName, Record};
+use super::record::{
+    ALL_ANNOTATIONS, ANNOTATION, Found, Held, Holder, Holding, MAX_BYTES, ObjectName, Record,
+};
 use super::refusal::Refusal;
 use super::status_record::StatusRecord;
 use super::subject::{Subject, View};
@@ -333,6 +335,19 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Returns the refusal to restore a ConfigMap that was made immutable.
+    fn made_immutable(&self) -> Refusal {
+        let values = self.values.iter().map(|(pointer, value)| {
+            let key = lever::segments(pointer).last().unwrap_or_default();
+            match value {
+                Some(value) => format!("{key}: {}", foreign::shown(value)),
+                None => format!("no key {key}"),
+            }
+        });
+        let values = values.collect::<Vec<_>>().join(", ");
+        Refusal::MadeImmutable { subject: self.subject.display(), values }
+    }
+
     /// Returns the only former owner of all restored levers, if no other lever is left in the record: a
     /// write by that field manager restores value and ownership at once, and removes the record. Only an
     /// update can be imitated; a server-side apply would remove the fields that the write does not contain.
@@ -411,6 +426,9 @@ impl<'a> Draft<'a> {
         if (unchanged && self.values.is_empty()) || lost_by_others {
             return Decision::Unchanged;
         }
+        if self.subject.facts.immutable && !self.values.is_empty() {
+            return Decision::Refuse(self.made_immutable());
+        }
         let mut needs_read = false;
         if !self.desired.wants.is_empty() {
             let entries = owners.clone().unwrap_or_else(|| self.subject.managed_fields.clone());
@@ -420,8 +438,16 @@ impl<'a> Draft<'a> {
             }
         }
         self.record.object = Some(self.subject.object_name());
-        if self.record.written().0.len() > MAX_BYTES {
+        let written = self.record.written().0.len();
+        if written > MAX_BYTES {
             return Decision::Refuse(Refusal::TooLarge { subject: self.subject.display() });
+        }
+        let others = &self.subject.facts.annotations;
+        let full = others.bytes + ANNOTATION.len() + written > ALL_ANNOTATIONS;
+        if full && !self.desired.wants.is_empty() {
+            let (largest, bytes) = others.largest.clone();
+            let subject = self.subject.display();
+            return Decision::Refuse(Refusal::NoRoom { subject, largest, bytes });
         }
         if self.record.has_too_many_holders() {
             return Decision::Refuse(Refusal::TooManyHolders { subject: self.subject.display() });

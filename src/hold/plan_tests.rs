@@ -495,3 +495,6 @@ mod deploys;
 
 #[path = "levers_tests.rs"]
 mod levers;
+
+#[path = "immutable_tests.rs"]
+mod immutable;

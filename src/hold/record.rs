@@ -18,6 +18,8 @@ pub const ANNOTATION: &str = "torpor.dev/hold";
 pub const LABEL: &str = "torpor.dev/held";
 /// The largest annotation, in bytes.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
+/// Most bytes of all annotations of an object, names and values, by Kubernetes' own limit.
+pub(crate) const ALL_ANNOTATIONS: usize = 256 * 1024;
 /// The largest number of holders of one object. The sweep looks for each missing holder, and every client
 /// that may write the object can invent holders.
 pub(crate) const MAX_HOLDERS: usize = 64;

@@ -1,5 +1,6 @@
 //! Why an object is not held, or not restored: state, cause and remedy for the condition.
 
+use super::deploy::LAST_APPLIED;
 use super::record::{ANNOTATION, Holder, MAX_HOLDERS};
 use crate::api::reason::Reason;
 
@@ -48,6 +49,19 @@ pub enum Refusal {
         /// Kind and name of the object.
         subject: String,
     },
+    /// The annotations of the object leave no room for the record.
+    #[error(
+        "{subject} is not held: its annotations leave no room for the record of its original values, as Kubernetes permits 256 KiB of annotations. Remove the largest, {largest} with {bytes} bytes{remedy}",
+        remedy = server_side(largest)
+    )]
+    NoRoom {
+        /// Kind and name of the object.
+        subject: String,
+        /// The largest annotation.
+        largest: String,
+        /// Its bytes.
+        bytes: usize,
+    },
     /// The object already has [`MAX_HOLDERS`] holders.
     #[error(
         "{subject} is not held: {most} other objects hold it already. Remove it from the spec of one of them",
@@ -64,6 +78,16 @@ pub enum Refusal {
     Immutable {
         /// Kind and name of the object.
         subject: String,
+    },
+    /// The ConfigMap was made immutable while it was held.
+    #[error(
+        "{subject} is not restored: it was made immutable while keys were overridden. Delete it, and create it again with {values}"
+    )]
+    MadeImmutable {
+        /// Kind and name of the object.
+        subject: String,
+        /// The keys with the values to restore.
+        values: String,
     },
     /// The key is in `binaryData`.
     #[error(
@@ -85,6 +109,15 @@ pub enum Refusal {
     },
 }
 
+/// Returns how the manifest that `kubectl apply` keeps goes away.
+fn server_side(annotation: &str) -> &'static str {
+    if annotation == LAST_APPLIED {
+        ": apply the object with `kubectl apply --server-side`, and then remove that annotation"
+    } else {
+        ""
+    }
+}
+
 impl Refusal {
     /// Returns the reason of the condition.
     pub fn reason(&self) -> Reason {
@@ -92,8 +125,10 @@ impl Refusal {
             Self::ControlledBy { .. } => Reason::ControlledBy,
             Self::HoldConflict { .. } => Reason::HoldConflict,
             Self::OriginalUnknown { .. } => Reason::OriginalUnknown,
-            Self::TooLarge { .. } | Self::TooManyHolders { .. } => Reason::HoldTooLarge,
-            Self::Immutable { .. } => Reason::ConfigMapImmutable,
+            Self::TooLarge { .. } | Self::NoRoom { .. } | Self::TooManyHolders { .. } => {
+                Reason::HoldTooLarge
+            }
+            Self::Immutable { .. } | Self::MadeImmutable { .. } => Reason::ConfigMapImmutable,
             Self::BinaryKey { .. } => Reason::ConfigMapKeyBinary,
             Self::CannotRestart { .. } => Reason::CannotRestart,
         }

@@ -103,6 +103,8 @@ pub struct Facts {
     pub observed_generation: i64,
     /// When a CronJob runs.
     pub cron_job: Option<CronJobFacts>,
+    /// The room that annotations take, the record of a hold aside.
+    pub annotations: Annotations,
     /// `spec.replicas`.
     pub replicas: i64,
     /// `status.replicas` (of a DaemonSet: `status.currentNumberScheduled`).
@@ -123,6 +125,8 @@ pub struct Facts {
     pub finished: bool,
     /// Whether a Job has the condition `Suspended`.
     pub suspended: bool,
+    /// Why the controller of a workload creates no pods, or its rollout does not go on.
+    pub trouble: Option<String>,
     /// Active pods of a Job.
     pub active: i64,
     /// The digest of the last restart, from the pod template.
@@ -133,6 +137,15 @@ pub struct Facts {
     pub immutable: bool,
     /// Keys in `binaryData`.
     pub binary_keys: Vec<String>,
+}
+
+/// The room that annotations take.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Annotations {
+    /// The bytes of their names and values.
+    pub bytes: usize,
+    /// The largest, and its bytes.
+    pub largest: (String, usize),
 }
 
 /// When a CronJob runs.
@@ -331,7 +344,13 @@ impl Facts {
                 .and_then(Value::as_array)
                 .is_some_and(|all| all.iter().any(|c| c["type"] == kind && c["status"] == "True"))
         };
+        let message = |kind: &str, status: &str| {
+            let all = data.pointer("/status/conditions").and_then(Value::as_array)?;
+            let found = all.iter().find(|c| c["type"] == kind && c["status"] == status)?;
+            found["message"].as_str().filter(|message| !message.is_empty()).map(str::to_owned)
+        };
         let mut facts = Self {
+            trouble: message("ReplicaFailure", "True").or_else(|| message("Progressing", "False")),
             selector: data
                 .pointer("/spec/selector")
                 .and_then(|s| serde_json::from_value(s.clone()).ok()),

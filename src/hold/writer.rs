@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use tokio::time;
 
 use super::answer::{Altered, Undo};
@@ -19,6 +18,7 @@ use super::plan::Decision;
 use super::refusal::Refusal;
 use super::subject::Subject;
 use crate::apiserver::documents;
+use crate::apiserver::pool::Pool;
 use crate::apiserver::request::{self, call, patch_params};
 use crate::metrics::{Metrics, WriteResult};
 
@@ -29,7 +29,7 @@ const TRIES: usize = 5;
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
-    in_flight: Arc<Semaphore>,
+    in_flight: Arc<Pool>,
     metrics: Arc<Metrics>,
 }
 
@@ -87,9 +87,11 @@ fn result<T>(sent: &Result<T, request::Error>) -> WriteResult {
 }
 
 impl Writer {
-    /// Returns a writer that has at most `in_flight` writes under way at a time.
+    /// Returns a writer that has at most `in_flight` writes under way at a time, and some fewer in one namespace:
+    /// its slow webhook does not take the writes of all others.
     pub fn new(client: Client, in_flight: usize, metrics: Arc<Metrics>) -> Self {
-        Self { client, in_flight: Arc::new(Semaphore::new(in_flight)), metrics }
+        let of_a_namespace = in_flight.saturating_sub(in_flight / 4).max(1);
+        Self { client, in_flight: Arc::new(Pool::new(in_flight, of_a_namespace)), metrics }
     }
 
     fn api(&self, kind: &Kind, namespace: &str) -> Api<DynamicObject> {
@@ -231,7 +233,7 @@ impl Writer {
         write: &Write,
         manner: Manner,
     ) -> Result<Answer, request::Error> {
-        let _slot = self.in_flight.acquire().await;
+        let _slot = self.in_flight.take(&subject.namespace).await;
         if manner.dry_run_first {
             let answer = self.patch(api, subject, write, &write.patch, true).await?;
             let would_be = Self::read(subject, &answer, write);

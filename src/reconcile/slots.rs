@@ -1,10 +1,7 @@
 //! The slots of reconciles: a bounded number runs at a time, shared fairly among namespaces. One that goes to a
 //! market leaves its slot to others.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use crate::apiserver::pool::{Place, Pool};
 
 /// Reconciles at a time.
 const RECONCILES: usize = 16;
@@ -40,7 +37,7 @@ impl Slots {
 
     /// Lets no other reconcile begin: the operator ends.
     pub fn close(&self) {
-        self.reconciles.all.close();
+        self.reconciles.close();
     }
 }
 
@@ -48,8 +45,8 @@ impl Slots {
 pub struct Slot<'a> {
     slots: &'a Slots,
     namespace: String,
-    taken: Option<Taken>,
-    at_market: Option<Taken>,
+    taken: Option<Place>,
+    at_market: Option<Place>,
 }
 
 impl Slot<'_> {
@@ -60,39 +57,6 @@ impl Slot<'_> {
             self.taken = None;
             self.at_market = self.slots.markets.take(&self.namespace).await;
         }
-    }
-}
-
-/// A place in the namespace's part of a pool, and one in the pool.
-type Taken = (OwnedSemaphorePermit, OwnedSemaphorePermit);
-
-/// A bounded number of places, and fewer for each namespace.
-struct Pool {
-    all: Arc<Semaphore>,
-    of_a_namespace: usize,
-    namespaces: Mutex<HashMap<String, Arc<Semaphore>>>,
-}
-
-impl Pool {
-    fn new(all: usize, of_a_namespace: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(all)), of_a_namespace, namespaces: Mutex::default() }
-    }
-
-    /// Waits for a place. A namespace waits for its own part first, so that it never queues more than that before
-    /// the others. Returns none where the pool is closed.
-    async fn take(&self, namespace: &str) -> Option<Taken> {
-        let part = {
-            let mut namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
-            // Parts that nobody uses or waits for.
-            namespaces.retain(|_, part| Arc::strong_count(part) > 1);
-            let part = namespaces
-                .entry(namespace.to_owned())
-                .or_insert_with(|| Arc::new(Semaphore::new(self.of_a_namespace)));
-            part.clone()
-        };
-        let part = part.acquire_owned().await.ok()?;
-        let place = self.all.clone().acquire_owned().await.ok()?;
-        Some((part, place))
     }
 }
 

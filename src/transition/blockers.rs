@@ -44,7 +44,10 @@ pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
         blockers.extend(
             unfinished
                 .filter(|job| !job.facts.finished)
-                .map(|job| format!("{} is still running", job.display())),
+                .map(|job| match job.facts.active {
+                    0 => format!("{} has not finished, and has no pod yet", job.display()),
+                    _ => format!("{} is still running", job.display()),
+                }),
         );
     }
     blockers.extend(pods_of(subject, pods).map(|pod| {
@@ -122,13 +125,20 @@ pub fn not_ready(subject: &Subject, must_roll: bool) -> Option<String> {
             "{name} is still rolling out: {updated} of {wanted} replicas are updated{why}"
         ));
     }
-    Some(format!("{name} has {ready} of {wanted} replicas ready"))
+    let why = facts.trouble.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    Some(format!("{name} has {ready} of {wanted} replicas ready{why}"))
 }
 
 /// Returns whether the owner references lead from one to the other, with `controller: true` or without: many
 /// clients that start a CronJob by hand leave it out.
 fn owned_by(child: &Subject, owner: &Subject) -> bool {
     child.owners.iter().any(|of| of.uid == owner.uid)
+}
+
+/// Returns why a pod of a workload does not start, in Kubernetes' own words.
+pub fn pod_trouble(subject: &Subject, pods: &Pods) -> Option<String> {
+    pods_of(subject, pods)
+        .find_map(|pod| pod.trouble.as_ref().map(|why| format!("Pod {}: {why}", pod.name)))
 }
 
 /// Returns the running pods of a workload.

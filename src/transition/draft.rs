@@ -225,8 +225,10 @@ impl<'a> Draft<'a> {
         if let Some(wait) = self.again_in {
             self.next = self.next.or_wait(wait);
         }
-        let unmatched = if self.place == Place::Down { self.unmatched() } else { Vec::new() };
+        let at_rest = matches!(self.place, Place::Down | Place::Up);
+        let unmatched = if at_rest { self.unmatched() } else { Vec::new() };
         Transition {
+            selects_nothing: at_rest && self.selects_nothing(),
             unmatched,
             state: self.state,
             database: self.database,

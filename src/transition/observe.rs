@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod, PodStatus};
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
 
@@ -25,13 +25,18 @@ use crate::hold::subject::{Controller, Subject};
 /// Most bytes that the held fields of one list may have together: values of ConfigMaps, above all.
 const MOST_VALUES: usize = 4 * 1024 * 1024;
 /// The parts of a pod that are read.
-const POD: [&str; 6] = [
+const POD: [&str; 11] = [
     "/metadata/name",
     "/metadata/labels",
     "/metadata/annotations/torpor.dev~1configuration",
     "/metadata/ownerReferences",
     "/metadata/deletionTimestamp",
     "/status/phase",
+    "/status/conditions/type",
+    "/status/conditions/status",
+    "/status/conditions/message",
+    "/status/initContainerStatuses",
+    "/status/containerStatuses",
 ];
 
 /// The state of a namespace that a plan is made from.
@@ -92,6 +97,8 @@ pub struct PodView {
     pub configuration: Option<String>,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// Why it has no node, or a container of it does not start.
+    pub trouble: Option<String>,
 }
 
 /// A Job of Torpor's own, with the state of its container.
@@ -385,10 +392,11 @@ impl Reader {
 impl PodView {
     /// Returns none for a finished pod: it runs no more, however long it stays listed.
     fn read(pod: Pod) -> Option<Self> {
-        let phase = pod.status.and_then(|status| status.phase).unwrap_or_default();
-        if phase == "Succeeded" || phase == "Failed" {
+        let status = pod.status.unwrap_or_default();
+        if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
             return None;
         }
+        let trouble = trouble(&status);
         let meta = pod.metadata;
         Some(Self {
             owners: Controller::all(&meta),
@@ -396,8 +404,28 @@ impl PodView {
             labels: meta.labels.unwrap_or_default(),
             configuration: meta.annotations.and_then(|mut a| a.remove(RESTART_ANNOTATION)),
             terminating: meta.deletion_timestamp.is_some(),
+            trouble,
         })
     }
+}
+
+/// Returns why a pod has no node, or a container of it does not start.
+fn trouble(status: &PodStatus) -> Option<String> {
+    let conditions = status.conditions.iter().flatten();
+    let unscheduled = conditions
+        .filter(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
+        .find_map(|condition| condition.message.clone());
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses);
+    let waiting = containers
+        .flatten()
+        .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
+        .map(|waiting| (waiting.reason.as_deref().unwrap_or_default(), &waiting.message))
+        .find(|(reason, _)| !matches!(*reason, "" | "ContainerCreating" | "PodInitializing"))
+        .map(|(reason, message)| match message {
+            Some(message) => format!("{reason}: {message}"),
+            None => reason.to_owned(),
+        });
+    unscheduled.or(waiting)
 }
 
 /// Returns the levers of ConfigMaps that the spec names or the status records: a key may have left the spec,

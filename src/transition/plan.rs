@@ -295,7 +295,9 @@ pub struct Transition {
     pub completed: Option<String>,
     /// Whether the episode that was asked for has begun. Not so while the Job of the one before is deleted.
     pub begun: bool,
-    /// Where everything is down: entries of the spec that match nothing.
+    /// Where everything is down, or up: whether the spec selects no object at all.
+    pub selects_nothing: bool,
+    /// Where everything is down, or up: entries of the spec that match nothing.
     pub unmatched: Vec<String>,
     /// Actions in the cluster.
     pub actions: Vec<Action>,

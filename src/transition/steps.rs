@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use super::attempt;
-use super::blockers::{blockers, not_ready, not_restarted, of_old_template};
+use super::blockers::{blockers, not_ready, not_restarted, of_old_template, pod_trouble};
 use super::draft::Draft;
 use super::observe::Pods;
 use super::role::{Role, Written};
@@ -19,6 +19,8 @@ use crate::api::reason::Reason;
 use crate::api::workload::MissedRuns;
 use crate::hold::subject::Subject;
 
+/// The time in which pods usually become ready.
+const USUAL: SignedDuration = SignedDuration::from_secs(15);
 /// Time between the two lists that show no pod.
 const BETWEEN_LISTS: SignedDuration = SignedDuration::from_secs(5);
 
@@ -87,11 +89,12 @@ impl Draft<'_> {
             StepName::Fence => self.waking_fence(),
             StepName::ConfigMaps => self.release_all(|role| matches!(role, Role::Override(_))),
             StepName::Release => self.release_all(|role| matches!(role, Role::Release)),
-            StepName::Stage(stage) => {
-                let stage = *stage;
-                self.wake(move |role| matches!(role, Role::Stop(entry) if entry.stage == stage))
+            StepName::Stage(number) => {
+                let number = *number;
+                let of = move |role: &Role| matches!(role, Role::Stop(e) if e.stage == number);
+                self.wake(step, of)
             }
-            StepName::Restart => self.wake(|role| matches!(role, Role::Restart(_))),
+            StepName::Restart => self.wake(step, |role| matches!(role, Role::Restart(_))),
             StepName::Preflight | StepName::Truncate => Step::Done,
         }
     }
@@ -222,18 +225,41 @@ impl Draft<'_> {
         if outcome == Step::Done && !refused.is_empty() { Step::Wait(refused) } else { outcome }
     }
 
-    fn wake(&mut self, of: impl Fn(&Role) -> bool) -> Step {
+    fn wake(&mut self, step: &StepName, of: impl Fn(&Role) -> bool) -> Step {
         match self.release_all(&of) {
             Step::Done => {}
             other => return other,
         }
-        let waits: Vec<String> = self
-            .roles
-            .iter()
-            .filter(|(subject, role)| of(role) && subject.found.record().is_none())
-            .filter_map(|(subject, role)| not_ready(subject, matches!(role, Role::Restart(_))))
+        let released =
+            self.roles.iter().filter(|(subject, role)| of(role) && subject.found.record().is_none());
+        let waits: Vec<(&Subject, String)> = released
+            .filter_map(|(subject, role)| {
+                let why = not_ready(subject, matches!(role, Role::Restart(_)))?;
+                Some((*subject, why))
+            })
             .collect();
-        if waits.is_empty() { Step::Done } else { Step::Wait(waits) }
+        if waits.is_empty() {
+            return Step::Done;
+        }
+        // Pods that come up in the usual time have nothing to tell.
+        if !self.has_waited(step) {
+            return Step::Wait(waits.into_iter().map(|(_, why)| why).collect());
+        }
+        let Some(pods) = &self.input.observed.pods else { return Step::Observe };
+        let in_full = waits.into_iter().map(|(subject, why)| match pod_trouble(subject, pods) {
+            Some(trouble) => format!("{why}: {trouble}"),
+            None => why,
+        });
+        Step::Wait(in_full.collect())
+    }
+
+    /// Returns whether the wake has waited at a step for longer than pods usually take.
+    fn has_waited(&self, name: &StepName) -> bool {
+        let name = name.to_string();
+        self.state.step.as_ref().is_some_and(|step| {
+            let long = self.input.now.duration_since(step.since.0) >= USUAL;
+            step.overdue.contains(&name) || (step.name == name && long)
+        })
     }
 
     fn stop_stage(&mut self, stage: i32) -> Step {

@@ -80,6 +80,7 @@ pub(crate) fn owned_by(kind: &str, name: &str) -> Value {
 
 pub(crate) fn pod(app: &str, configuration: Option<String>) -> PodView {
     PodView {
+        trouble: None,
         name: format!("{app}-pod"),
         labels: [("app".to_owned(), app.to_owned())].into(),
         owners: Vec::new(),
