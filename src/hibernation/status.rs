@@ -193,7 +193,9 @@ fn describe(transition: &Transition) -> String {
     };
     match transition.unmatched.as_slice() {
         [] if transition.selects_nothing => {
-            format!("{state}; the spec selects no object: correct spec.workloads and spec.configMaps")
+            format!(
+                "{state}; the spec selects no object: correct spec.workloads and spec.configMaps"
+            )
         }
         [] => state,
         [one] => format!("{state}; {one} is not found"),

@@ -65,7 +65,7 @@ fn a_wake_that_takes_long_has_kubernetes_own_words() {
     world.run();
     world.after(5);
     world.spec.basis = Basis::State(DesiredState::Awake);
-    let mut says = |world: &mut World, seconds: i64| {
+    let says = |world: &mut World, seconds: i64| {
         world.now += SignedDuration::from_secs(seconds);
         for _ in 0..10 {
             let plan = world.iterate();

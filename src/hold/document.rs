@@ -244,7 +244,8 @@ mod tests {
             let subject = parser.subject(object.to_string().as_bytes()).unwrap().unwrap();
             let holder = "Hibernation/ns/project".parse().unwrap();
             let wants = kind.stop_wants();
-            let desired = Desired { holder: &holder, episode: "e", wants: &wants, remembered: None };
+            let desired =
+                Desired { holder: &holder, episode: "e", wants: &wants, remembered: None };
             match decide(&subject, &desired) {
                 Decision::Refuse(refusal) => Some(refusal.to_string()),
                 _ => None,

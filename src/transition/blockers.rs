@@ -41,14 +41,12 @@ pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
     }
     if subject.kind.name == "CronJob" {
         let unfinished = pods.jobs.iter().filter(|job| owned_by(job, subject));
-        blockers.extend(
-            unfinished
-                .filter(|job| !job.facts.finished)
-                .map(|job| match job.facts.active {
-                    0 => format!("{} has not finished, and has no pod yet", job.display()),
-                    _ => format!("{} is still running", job.display()),
-                }),
-        );
+        blockers.extend(unfinished.filter(|job| !job.facts.finished).map(|job| {
+            match job.facts.active {
+                0 => format!("{} has not finished, and has no pod yet", job.display()),
+                _ => format!("{} is still running", job.display()),
+            }
+        }));
     }
     blockers.extend(pods_of(subject, pods).map(|pod| {
         let how = if pod.terminating { "terminating" } else { "running" };

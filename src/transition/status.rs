@@ -145,7 +145,10 @@ impl Draft<'_> {
     pub(super) fn selects_nothing(&self) -> bool {
         let HoldInput { spec, observed, .. } = self.input;
         !observed.workloads.iter().any(|subject| spec.entry_for(subject).is_some())
-            && !observed.config_maps.iter().any(|config_map| !spec.config_wants(config_map).is_empty())
+            && !observed
+                .config_maps
+                .iter()
+                .any(|config_map| !spec.config_wants(config_map).is_empty())
     }
 
     /// Returns the entries that match nothing, as text: the object may come later, or the name is mistyped.

@@ -230,8 +230,10 @@ impl Draft<'_> {
             Step::Done => {}
             other => return other,
         }
-        let released =
-            self.roles.iter().filter(|(subject, role)| of(role) && subject.found.record().is_none());
+        let released = self
+            .roles
+            .iter()
+            .filter(|(subject, role)| of(role) && subject.found.record().is_none());
         let waits: Vec<(&Subject, String)> = released
             .filter_map(|(subject, role)| {
                 let why = not_ready(subject, matches!(role, Role::Restart(_)))?;
