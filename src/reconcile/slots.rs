@@ -63,30 +63,30 @@ impl Slot<'_> {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use futures::future::join_all;
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_namespace_leaves_slots_to_others() {
-        let slots = Slots::default();
-        let busy = join_all((0..OF_A_NAMESPACE).map(|_| slots.enter("busy"))).await;
-        assert!(slots.enter("busy").now_or_never().is_none());
-        let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(slots.enter("busy"))).collect();
-        for waiting in &mut waiting {
-            assert!(waiting.now_or_never().is_none());
-        }
-        assert!(slots.enter("other").now_or_never().is_some());
-        drop(busy);
-        assert!(slots.enter("busy").now_or_never().is_some());
+    /// Returns a slot that is to be had at once.
+    fn enter<'a>(slots: &'a Slots, namespace: &str) -> Option<Slot<'a>> {
+        slots.enter(namespace).now_or_never().flatten()
     }
 
-    #[tokio::test]
-    async fn who_goes_to_a_market_leaves_the_slot_and_a_dead_market_takes_no_place_of_others() {
+    #[test]
+    fn a_namespace_leaves_slots_to_others() {
+        let slots = Slots::default();
+        let busy: Vec<_> = (0..100).map(|_| enter(&slots, "busy")).collect();
+        assert_eq!(busy.iter().flatten().count(), OF_A_NAMESPACE);
+        assert!(enter(&slots, "other").is_some());
+        drop(busy);
+        assert!(enter(&slots, "busy").is_some());
+    }
+
+    #[test]
+    fn who_goes_to_a_market_leaves_the_slot_and_a_dead_market_takes_no_place_of_others() {
         let slots = Slots::default();
         let mut away = Vec::new();
         for _ in 0..64 {
-            let mut slot = slots.enter("dead").now_or_never().flatten().unwrap();
+            let mut slot = enter(&slots, "dead").unwrap();
             let mut waits = Box::pin(async move {
                 slot.go_to_market().await;
                 std::future::pending::<()>().await;
@@ -94,17 +94,16 @@ mod tests {
             assert!((&mut waits).now_or_never().is_none());
             away.push(waits);
         }
-        let mut slot = slots.enter("other").now_or_never().flatten().unwrap();
+        let mut slot = enter(&slots, "other").unwrap();
         assert!(slot.go_to_market().now_or_never().is_some());
     }
 
-    #[tokio::test]
-    async fn no_reconcile_begins_once_the_operator_ends() {
+    #[test]
+    fn no_reconcile_begins_once_the_operator_ends() {
         let slots = Slots::default();
-        let mut begun = slots.enter("ns").await.unwrap();
+        let mut begun = enter(&slots, "ns").unwrap();
         slots.close();
-        assert!(slots.enter("ns").await.is_none());
-        begun.go_to_market().await;
-        assert!(begun.at_market.is_some(), "it comes to its end");
+        assert!(enter(&slots, "ns").is_none());
+        assert!(begun.go_to_market().now_or_never().is_some(), "it comes to its end");
     }
 }
