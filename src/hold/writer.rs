@@ -87,11 +87,11 @@ fn result<T>(sent: &Result<T, request::Error>) -> WriteResult {
 }
 
 impl Writer {
-    /// Returns a writer that has at most `in_flight` writes under way at a time, and some fewer in one namespace:
-    /// its slow webhook does not take the writes of all others.
+    /// Returns a writer that has at most `in_flight` writes under way at a time in one namespace, and half as many
+    /// more in all others together: a slow webhook of one tenant does not take the writes of all.
     pub fn new(client: Client, in_flight: usize, metrics: Arc<Metrics>) -> Self {
-        let of_a_namespace = in_flight.saturating_sub(in_flight / 4).max(1);
-        Self { client, in_flight: Arc::new(Pool::new(in_flight, of_a_namespace)), metrics }
+        let all = in_flight + in_flight.div_ceil(2);
+        Self { client, in_flight: Arc::new(Pool::new(all, in_flight)), metrics }
     }
 
     fn api(&self, kind: &Kind, namespace: &str) -> Api<DynamicObject> {

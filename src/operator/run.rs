@@ -66,7 +66,8 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) admin_address: SocketAddr,
 
-    /// Maximum number of concurrent writes to held objects. A higher number only adds latency
+    /// Maximum number of concurrent writes to held objects of one namespace; all others together may have half as
+    /// many more. A higher number only adds latency
     #[arg(long, env = "TORPOR_WRITES_IN_FLIGHT", default_value_t = 16, value_name = "NUMBER",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) writes_in_flight: u16,

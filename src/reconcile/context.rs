@@ -47,7 +47,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Returns a context that has at most `writes_in_flight` writes of holds under way at a time. `client` sends a
+    /// Returns a context that has at most `writes_in_flight` writes of holds under way at a time in one namespace. `client` sends a
     /// write only while this process leads.
     pub fn new(
         client: Client,
