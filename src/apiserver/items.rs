@@ -32,13 +32,13 @@ impl Items {
         bytes: &[u8],
         mut each: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        for byte in bytes {
+        let mut rest = bytes;
+        while let Some((byte, after)) = rest.split_first() {
             if self.in_text {
-                self.push(*byte)?;
-                self.in_text = self.escaped || *byte != b'"';
-                self.escaped = !self.escaped && *byte == b'\\';
+                rest = self.take_text(rest)?;
                 continue;
             }
+            rest = after;
             match byte {
                 b'"' => {
                     self.in_text = true;
@@ -71,6 +71,24 @@ impl Items {
         Ok(())
     }
 
+    /// Takes the next bytes of a text as a whole: most of a large object is text. Returns what follows them.
+    fn take_text<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], NoList> {
+        if self.escaped {
+            self.escaped = false;
+            self.push(bytes[0])?;
+            return Ok(&bytes[1..]);
+        }
+        let end = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+        let (text, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
+        match text.last() {
+            Some(b'"') => self.in_text = false,
+            Some(b'\\') => self.escaped = true,
+            _ => {}
+        }
+        self.extend(text)?;
+        Ok(rest)
+    }
+
     /// Returns the list without its items, once the whole answer was taken.
     pub(crate) fn envelope(&self) -> Result<&[u8], NoList> {
         if self.depth == 0 && !self.in_text { Ok(&self.envelope) } else { Err(NoList) }
@@ -82,14 +100,18 @@ impl Items {
     }
 
     fn push(&mut self, byte: u8) -> Result<(), NoList> {
+        self.extend(&[byte])
+    }
+
+    fn extend(&mut self, bytes: &[u8]) -> Result<(), NoList> {
         let (part, longest) = match self.array {
             Some(_) => (&mut self.item, LONGEST_ITEM),
             None => (&mut self.envelope, LONGEST_ENVELOPE),
         };
-        if part.len() == longest {
+        if part.len() + bytes.len() > longest {
             return Err(NoList);
         }
-        part.push(byte);
+        part.extend_from_slice(bytes);
         Ok(())
     }
 }

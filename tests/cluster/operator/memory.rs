@@ -52,7 +52,7 @@ async fn large_objects_of_a_tenant_do_not_take_the_memory_of_all() {
         })
     });
     create(&scene.namespace, large).await;
-    let annotated = (0..200).map(|number| {
+    let annotated = (0..100).map(|number| {
         json!({
             "metadata": {
                 "name": format!("annotated-{number}"), "annotations": {"a": "x".repeat(250_000)},
