@@ -141,10 +141,12 @@ pub struct Truncate {
     #[schemars(range(min = 0, max = 1000))]
     pub before_stage: Option<i32>,
 
-    /// `schema` is the database schema of the tables. Default: `public`.
-    #[serde(default = "public")]
+    /// `schema` is the database schema of the tables. Default: the parameter `schema` of the URL
+    /// (`?schema=tenant`), or else `public`. The truncation is refused if the application finds a
+    /// table of the same name in another schema, because of `search_path` or of that parameter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    pub schema: String,
+    pub schema: Option<String>,
 
     /// `tables` lists the tables of each scope.
     #[serde(default)]
@@ -177,17 +179,13 @@ impl Default for Truncate {
             confirm: None,
             automatic: false,
             before_stage: None,
-            schema: public(),
+            schema: None,
             tables: Tables::default(),
             lock_timeout: ten_seconds(),
             ignore_pods: None,
             pod: None,
         }
     }
-}
-
-fn public() -> String {
-    "public".to_owned()
 }
 
 fn ten_seconds() -> String {

@@ -58,7 +58,6 @@ pub fn manifest(
     let mut args = vec![
         "truncate".to_owned(),
         format!("--scope={:?}", truncate.scope),
-        format!("--schema={}", truncate.schema),
         format!("--runtime={}", TableNames::of(&truncate.tables.runtime)),
         format!("--opportunities={}", TableNames::of(&truncate.tables.opportunities)),
         format!("--preserved={}", TableNames::of(&truncate.tables.preserved)),
@@ -66,6 +65,7 @@ pub fn manifest(
         format!("--not-after={}", attempt.not_after.0),
         "--report=/dev/termination-log".to_owned(),
     ];
+    args.extend(truncate.schema.as_ref().map(|name| format!("--schema={name}")));
     args.extend(truncate.confirm.as_ref().map(|name| format!("--confirm={name}")));
     if purpose == Purpose::Preflight {
         args.push("--dry-run".to_owned());

@@ -148,17 +148,19 @@ pub(super) struct Touched {
     pub(super) transaction: Transaction,
 }
 
-/// Reads all facts for the decision.
+/// Reads all facts for the decision. The session looks for tables in the schemas of `path`.
 pub(super) async fn look(
     connection: &mut PgConnection,
     version: i32,
     request: &Request,
+    path: &[String],
 ) -> Result<Facts, CatalogError> {
     let text: String = sqlx::query_scalar(include_str!("catalog.sql"))
         .persistent(false)
         .bind(&request.schema)
         .bind(&request.asked)
         .bind(&request.kept)
+        .bind(path)
         .fetch_one(&mut *connection)
         .await?;
     let mut facts: Facts = serde_json::from_str(&text)?;

@@ -15,6 +15,8 @@ pub(super) struct Facts {
     pub(super) schema_exists: bool,
     /// Whether the role has USAGE on it.
     pub(super) schema_usable: bool,
+    /// Requested names that a session of this URL finds in another schema.
+    pub(super) elsewhere: Vec<Elsewhere>,
     /// Named relations, their ancestors, and the descendants of the requested ones.
     pub(super) relations: Vec<Relation>,
     /// Foreign keys that refer to a requested relation or a descendant of one. These and the following fields are
@@ -36,6 +38,16 @@ pub(super) struct Facts {
     /// Publications that replicate a truncation.
     #[serde(skip)]
     pub(super) publications: Vec<Publication>,
+}
+
+/// A requested name that the session finds in another schema than the requested one.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Elsewhere {
+    /// The name, as a list names it.
+    pub(super) name: String,
+    /// The schema, as it is.
+    pub(super) schema: String,
 }
 
 /// A relation of any kind.

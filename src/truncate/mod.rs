@@ -108,9 +108,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Scope::Runtime)]
     pub scope: Scope,
 
-    /// The schema that the tables are in.
-    #[arg(long, default_value = "public", value_name = "NAME")]
-    pub schema: String,
+    /// The schema that the tables are in. Default: the parameter `schema` of the URL, or else public. Refused
+    /// where a session of this URL finds a table of that name in another schema.
+    #[arg(long, value_name = "NAME")]
+    pub schema: Option<String>,
 
     /// Tables that every scope empties, separated by commas. Names are taken literally, in upper and
     /// lower case as they are; a comma or backslash within a name has a backslash before it.
@@ -254,6 +255,7 @@ async fn carry_out(args: &Args, redactor: &mut Redactor) -> Report {
     }
     let parsed = Request::of(args).and_then(|request| {
         let target = target(args, redactor).map_err(|refusal| vec![refusal])?;
+        let request = request.with_schema_of_url(target.schema.clone(), args.schema.is_some());
         Ok((request, target))
     });
     let (request, target) = match parsed {

@@ -9,6 +9,9 @@ use super::facts::{Facts, Oid, Relation, Sequence};
 use super::report::{Reason, Refusal};
 use super::request::Request;
 
+/// Names in one message; of more the number is told.
+const MOST_NAMES: usize = 5;
+
 /// One table to be emptied.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Target {
@@ -74,6 +77,7 @@ pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refus
             ),
         ));
     }
+    refusals.extend(elsewhere(request, facts));
     refusals.extend(missing(request, facts));
 
     let by_oid: BTreeMap<Oid, &Relation> =
@@ -132,13 +136,43 @@ pub(super) fn family(facts: &Facts) -> BTreeSet<Oid> {
     }
 }
 
+/// Returns a refusal for each other schema in which the session finds requested names: the application works there.
+fn elsewhere(request: &Request, facts: &Facts) -> Vec<Refusal> {
+    let mut by_schema: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for found in &facts.elsewhere {
+        by_schema.entry(&found.schema).or_default().push(format!("\"{}\"", found.name));
+    }
+    let refuse = |(found, names): (&str, Vec<String>)| {
+        let asked = &request.schema;
+        let message = format!(
+            "the application finds {names} in schema \"{found}\", and not in \"{asked}\": a session of this URL \
+             looks there first. Write --schema {found}; or, if \"{asked}\" is meant, give the role a search_path \
+             that begins with it",
+            names = first(&names, MOST_NAMES),
+        );
+        Reason::OtherSchema.refuse(found, message)
+    };
+    by_schema.into_iter().map(refuse).collect()
+}
+
+/// Returns the first names of a list, and how many more there are.
+fn first(names: &[String], shown: usize) -> String {
+    let text = names.iter().take(shown).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(shown) {
+        0 => text,
+        more => format!("{text} and {more} more"),
+    }
+}
+
 /// Returns a refusal for each name that no relation has. A name in a list that a person wrote counts even where the
 /// scope leaves it alone: a preserved table with a typo in its name would not be preserved.
 fn missing(request: &Request, facts: &Facts) -> Vec<Refusal> {
     let there: BTreeSet<&str> =
         facts.relations.iter().filter_map(|relation| relation.listed_as.as_deref()).collect();
+    let elsewhere = |name: &String| facts.elsewhere.iter().any(|found| found.name == *name);
     let absent = |names: &[String]| -> Vec<String> {
-        names.iter().filter(|name| !there.contains(name.as_str())).cloned().collect()
+        let absent = names.iter().filter(|name| !there.contains(name.as_str()));
+        absent.filter(|name| !elsewhere(name)).cloned().collect()
     };
     let mut refusals: Vec<Refusal> = absent(&request.asked)
         .into_iter()

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::facts::{Feed, ForeignKey, Publication, Sequence, Trigger};
+use super::super::facts::{Elsewhere, Feed, ForeignKey, Publication, Sequence, Trigger};
 use super::*;
 
 fn table(oid: Oid) -> Relation {
@@ -56,6 +56,22 @@ fn tables_are_named_with_only_and_partitioned_ones_without() {
         [(1, true), (2, false), (3, true)]
     );
     assert!(plan.covers(2) && !plan.covers(4));
+}
+
+#[test]
+fn a_name_that_the_session_finds_elsewhere_is_refused_once_for_each_schema() {
+    let (request, mut facts) = of(vec![asked(1)]);
+    let elsewhere = |schema: &str, number: i32| Elsewhere {
+        name: format!("t{number}"),
+        schema: schema.to_owned(),
+    };
+    facts.elsewhere = (1..9).map(|number| elsewhere("tenant", number)).collect();
+    facts.elsewhere.push(elsewhere("old", 9));
+    let refusals = decide(&request, &facts).expect_err("it was not refused");
+    assert_eq!(refusals.iter().map(|r| r.object.as_str()).collect::<Vec<_>>(), ["old", "tenant"]);
+    let message = &refusals[1].message;
+    assert!(message.contains("\"t5\" and 3 more in schema \"tenant\""), "{message}");
+    assert!(message.contains("Write --schema tenant"), "{message}");
 }
 
 #[test]
@@ -150,6 +166,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                 schema: "public".to_owned(),
                 schema_exists: true,
                 schema_usable: true,
+                elsewhere: Vec::new(),
                 keys_beyond: Vec::new(),
                 relations: relations.collect(),
                 keys: keys

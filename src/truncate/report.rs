@@ -62,6 +62,8 @@ pub enum Reason {
     UnsupportedServer,
     /// The schema does not exist.
     MissingSchema,
+    /// A session of this URL finds a listed name in another schema.
+    OtherSchema,
     /// A table does not exist.
     MissingTable,
     /// A name in a list is a view, a foreign table, a sequence or the like.

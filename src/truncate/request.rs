@@ -15,6 +15,9 @@ use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, Scope};
 pub(super) struct Request {
     /// The schema of every table that is named.
     pub(super) schema: String,
+    /// The only schema in which the application looks for tables, where the URL names one; else the search_path of
+    /// the session counts.
+    pub(super) session_schema: Option<String>,
     /// Tables to empty, each once.
     pub(super) asked: Vec<String>,
     /// Tables to leave alone, each once.
@@ -48,7 +51,7 @@ impl Request {
         ];
 
         let mut request = Self {
-            schema: args.schema.clone(),
+            schema: args.schema.clone().unwrap_or_else(|| "public".to_owned()),
             needs_confirmation: args.scope == Scope::All,
             confirm: args.confirm.clone(),
             lock_timeout: args.lock_timeout,
@@ -93,5 +96,15 @@ impl Request {
             ));
         }
         if refusals.is_empty() { Ok(request) } else { Err(refusals) }
+    }
+
+    /// Takes over the schema that the URL names: the default of `--schema`, which is `given` or not.
+    #[must_use]
+    pub(super) fn with_schema_of_url(mut self, schema: Option<String>, given: bool) -> Self {
+        if let Some(name) = schema.as_ref().filter(|_| !given) {
+            self.schema.clone_from(name);
+        }
+        self.session_schema = schema;
+        self
     }
 }

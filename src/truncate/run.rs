@@ -9,7 +9,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::time::{Instant, timeout};
 
@@ -43,6 +43,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Makes names mean the database system's own objects, whatever the role or the database has set. `pg_temp` comes
 /// last: a pooler may hand over a session with temporary tables that are named like catalogs.
 pub(super) const SAFE_NAMES: &str = "SET LOCAL search_path TO pg_catalog, pg_temp";
+
+/// Returns the schemas in which the session looks for a table, in order. No name here can be another's.
+const SEARCHED: &str =
+    "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text";
 
 /// Most bytes of the database's name in progress messages.
 const NAME_LIMIT: usize = 100;
@@ -138,9 +142,9 @@ impl<'a> Run<'a> {
     /// Makes the dry run: one read-only snapshot, no table locked.
     async fn look_only(&self, session: &mut Session) -> Result<Done, Stop> {
         let connection = &mut session.connection;
-        self.begin(connection, "REPEATABLE READ, READ ONLY").await?;
+        let path = self.begin(connection, "REPEATABLE READ, READ ONLY").await?;
         self.identify(connection).await?;
-        let facts = self.look(connection, session.version).await?;
+        let facts = self.look(connection, session.version, &path).await?;
         let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
         // The real sizes open each table for a moment. An older number will do for a table that somebody has
@@ -171,11 +175,11 @@ impl<'a> Run<'a> {
     ) -> Result<Round, Stop> {
         let version = session.version;
         let connection = &mut session.connection;
-        self.begin(connection, "READ COMMITTED, READ WRITE").await?;
+        let path = self.begin(connection, "READ COMMITTED, READ WRITE").await?;
         self.identify(connection).await?;
         self.advisory_lock(connection).await?;
         // Before the locks, so that a refusal blocks nobody, and to know the tables to lock.
-        let facts = self.look(connection, version).await?;
+        let facts = self.look(connection, version, &path).await?;
         let first = decide(self.request, &facts).map_err(Stop::Refused)?;
         self.tell(format_args!(
             "Locking {} tables in database \"{}\", for at most {} ms in all ...",
@@ -185,7 +189,7 @@ impl<'a> Run<'a> {
         ));
         self.lock(connection, &first, patience).await?;
         // After the locks: only now the definitions can't change.
-        let facts = self.look(connection, version).await?;
+        let facts = self.look(connection, version, &path).await?;
         let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
         let before = self.read(catalog::locked(connection, &oids).await)?;
@@ -216,12 +220,12 @@ impl<'a> Run<'a> {
         Ok(Round::Done(Box::new(Done { plan, bytes })))
     }
 
-    /// Begins, with limits on every statement that could hang.
-    async fn begin(&self, connection: &mut PgConnection, mode: &str) -> Result<(), Stop> {
-        // Since PostgreSQL 14, and only on some systems. A commit that others see and a crash forgets would make
-        // the report untrue.
+    /// Begins, with limits on every statement that could hang. Returns the schemas in which the session looked for a
+    /// table until now, in order.
+    async fn begin(&self, connection: &mut PgConnection, mode: &str) -> Result<Vec<String>, Stop> {
+        // A commit that others see and a crash forgets would make the report untrue.
         let begin = format!(
-            "BEGIN TRANSACTION ISOLATION LEVEL {mode}; \
+            "BEGIN TRANSACTION ISOLATION LEVEL {mode}; {SEARCHED}; \
              {SAFE_NAMES}; \
              SET LOCAL quote_all_identifiers = off; \
              SET LOCAL jit = off; \
@@ -230,33 +234,36 @@ impl<'a> Run<'a> {
              SET LOCAL idle_in_transaction_session_timeout = '{idle}ms'; \
              SET LOCAL client_min_messages = 'error'; \
              SELECT set_config('synchronous_commit', 'local', true) \
-             WHERE current_setting('synchronous_commit') = 'off'; \
-             SAVEPOINT optional; \
-             SET LOCAL client_connection_check_interval = '5s'; \
-             RELEASE SAVEPOINT optional",
+             WHERE current_setting('synchronous_commit') = 'off'",
             read = READ_TIMEOUT.as_millis(),
             lock = self.request.lock_timeout.as_millis(),
             idle = IDLE_TIMEOUT.as_millis(),
         );
-        match self.simple(connection, begin).await {
-            Err(Fault::Other { .. }) => {
-                Ok(self.simple(connection, "ROLLBACK TO SAVEPOINT optional").await?)
-            }
-            answer => Ok(answer?),
-        }
+        // Since PostgreSQL 14, and only on some systems.
+        let checked = format!("{begin}; SET LOCAL client_connection_check_interval = '5s'");
+        let row = match self.row(connection, checked).await {
+            Err(Fault::Other { .. }) => self.row(connection, format!("ROLLBACK; {begin}")).await?,
+            answer => answer?,
+        };
+        let searched: String = row.try_get(0).map_err(|error| self.fault(&error))?;
+        let unreadable = |_| Fault::Answer("the catalogs have another form than expected");
+        let searched = serde_json::from_str(&searched).map_err(unreadable)?;
+        Ok(match &self.request.session_schema {
+            // The application's driver sets it in each session.
+            Some(only) => vec!["pg_catalog".to_owned(), only.clone()],
+            None => searched,
+        })
     }
 
     /// Checks that this is the right database, and still in time.
     async fn identify(&self, connection: &mut PgConnection) -> Result<(), Stop> {
         let micros = self.request.not_after.map(|time| time.as_microsecond().to_string());
-        let row = sqlx::raw_sql(AssertSqlSafe(format!(
+        let asked = format!(
             "SELECT current_database()::text, \
              coalesce(clock_timestamp() >= to_timestamp({} / 1000000.0), false)",
             micros.as_deref().unwrap_or("NULL"),
-        )))
-        .fetch_one(connection)
-        .await
-        .map_err(|error| self.fault(&error))?;
+        );
+        let row = self.row(connection, asked).await?;
         let read = |error: sqlx::Error| self.fault(&error);
         let name: String = row.try_get(0).map_err(read)?;
         let late: bool = row.try_get(1).map_err(read)?;
@@ -384,8 +391,14 @@ impl<'a> Run<'a> {
         )
     }
 
-    async fn look(&self, connection: &mut PgConnection, version: i32) -> Result<Facts, Fault> {
-        let mut facts = self.read(catalog::look(connection, version, self.request).await)?;
+    async fn look(
+        &self,
+        connection: &mut PgConnection,
+        version: i32,
+        path: &[String],
+    ) -> Result<Facts, Fault> {
+        let facts = catalog::look(connection, version, self.request, path).await;
+        let mut facts = self.read(facts)?;
         facts.keys_beyond = self.read(catalog::keys_beyond(connection, &facts).await)?;
         Ok(facts)
     }
@@ -406,6 +419,13 @@ impl<'a> Run<'a> {
             .await
             .map(|_| ())
             .map_err(|error| self.fault(&error))
+    }
+
+    /// Sends one message likewise. Returns the first row of the answer.
+    async fn row(&self, connection: &mut PgConnection, text: String) -> Result<PgRow, Fault> {
+        let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await;
+        let rows = rows.map_err(|error| self.fault(&error))?;
+        rows.into_iter().next().ok_or_else(|| self.fault(&sqlx::Error::RowNotFound))
     }
 
     fn fault(&self, error: &sqlx::Error) -> Fault {

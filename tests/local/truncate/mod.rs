@@ -24,6 +24,7 @@ mod privileges;
 mod random;
 mod rivals;
 mod runbook;
+mod schema;
 mod sequences;
 mod server;
 mod time;
