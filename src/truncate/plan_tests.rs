@@ -105,7 +105,12 @@ fn a_sequence_of_another_owner_is_refused() {
 #[test]
 fn replication_is_allowed_only_by_name() {
     let (mut request, mut facts) = of(vec![asked(1)]);
-    let publication = |all, relations| Publication { name: "p".to_owned(), all, relations };
+    let publication = |all, relations| Publication {
+        name: "p".to_owned(),
+        all,
+        relations,
+        ..Publication::default()
+    };
     facts.publications = vec![publication(false, vec![7])];
     assert!(decide(&request, &facts).is_ok());
     facts.publications = vec![publication(false, vec![1]), publication(true, vec![])];
@@ -138,7 +143,8 @@ fn a_publication_of_a_root_tells_of_its_partitions_and_of_nothing_that_only_inhe
     let above = Relation { listed_as: None, ..table(2) };
     let partition = Relation { partition: true, parents: vec![2], ..asked(1) };
     let (request, mut facts) = of(vec![partition, above]);
-    facts.publications = vec![Publication { name: "p".to_owned(), all: false, relations: vec![2] }];
+    facts.publications =
+        vec![Publication { name: "p".to_owned(), relations: vec![2], ..Publication::default() }];
     assert_eq!(reasons(decide(&request, &facts)), ["Replicated"]);
     facts.relations[0].partition = false;
     assert!(decide(&request, &facts).is_ok());
@@ -167,6 +173,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                 schema_exists: true,
                 schema_usable: true,
                 elsewhere: Vec::new(),
+                sessions: Vec::new(),
                 keys_beyond: Vec::new(),
                 relations: relations.collect(),
                 keys: keys

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 
 use super::Args;
 use super::report::{Reason, Refusal};
+use super::sessions::Watched;
+use super::setting::{Reader, Setting};
 use super::table_name::TableNames;
 use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, Scope};
 
@@ -35,6 +37,10 @@ pub(super) struct Request {
     pub(super) not_after: Option<Timestamp>,
     /// Whether publications may replicate it.
     pub(super) allow_replicated: bool,
+    /// Who reads the messages.
+    pub(super) reader: Reader,
+    /// The sessions that keep it back.
+    pub(super) watched: Watched,
     /// Whether it is a dry run.
     pub(super) dry_run: bool,
 }
@@ -57,6 +63,14 @@ impl Request {
             lock_timeout: args.lock_timeout,
             not_after: args.not_after,
             allow_replicated: args.allow_replicated,
+            watched: if args.refuse_all_sessions {
+                Watched::All
+            } else if args.sessions_from.is_empty() {
+                Watched::Nobody
+            } else {
+                Watched::From(args.sessions_from.iter().copied().collect())
+            },
+            reader: if args.of_hibernation { Reader::OfHibernation } else { Reader::OfCommand },
             dry_run: args.dry_run,
             ..Self::default()
         };
@@ -91,8 +105,10 @@ impl Request {
         if request.needs_confirmation && request.confirm.is_none() {
             refusals.push(Reason::NotConfirmed.refuse(
                 "",
-                "the scope All empties users and secrets too: confirm it by the database's name, \
-                 --confirm NAME",
+                format!(
+                    "the scope All empties users and secrets too: confirm it by the database's name, {}",
+                    Setting::Confirm.with(request.reader, "NAME")
+                ),
             ));
         }
         if refusals.is_empty() { Ok(request) } else { Err(refusals) }

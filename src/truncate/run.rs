@@ -22,10 +22,9 @@ use super::plan::{Plan, decide};
 use super::report::{Reason, bounded};
 use super::request::Request;
 use super::secret::Redactor;
+use super::sessions::{ADVISORY_KEY, ANEW, Sessions};
+use super::setting::Setting;
 use super::url::Target;
-
-/// Key of the advisory lock, the same for every run in a database: "torpor" in ASCII.
-const ADVISORY_KEY: i64 = 0x746f_7270_6f72;
 
 /// The longest wait for another run in the same database, beyond that run's own wait for locks. A short
 /// `--lock-timeout` makes it shorter. No table is locked meanwhile.
@@ -46,7 +45,7 @@ pub(super) const SAFE_NAMES: &str = "SET LOCAL search_path TO pg_catalog, pg_tem
 
 /// Returns the schemas in which the session looks for a table, in order. No name here can be another's.
 const SEARCHED: &str =
-    "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text";
+    "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false))::pg_catalog.text";
 
 /// Most bytes of the database's name in progress messages.
 const NAME_LIMIT: usize = 100;
@@ -146,6 +145,7 @@ impl<'a> Run<'a> {
         self.identify(connection).await?;
         let facts = self.look(connection, session.version, &path).await?;
         let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
+        let sessions = self.sessions(&facts);
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
         // The real sizes open each table for a moment. An older number will do for a table that somebody has
         // locked.
@@ -162,7 +162,7 @@ impl<'a> Run<'a> {
             },
         };
         self.simple(connection, "ROLLBACK").await?;
-        Ok(Done { plan, bytes })
+        Ok(Done { plan, bytes, sessions })
     }
 
     /// Runs the transaction from BEGIN to COMMIT. `patience` is the rest of the time for waits that block others,
@@ -181,6 +181,7 @@ impl<'a> Run<'a> {
         // Before the locks, so that a refusal blocks nobody, and to know the tables to lock.
         let facts = self.look(connection, version, &path).await?;
         let first = decide(self.request, &facts).map_err(Stop::Refused)?;
+        self.alone(&facts)?;
         self.tell(format_args!(
             "Locking {} tables in database \"{}\", for at most {} ms in all ...",
             first.tables.len(),
@@ -191,6 +192,7 @@ impl<'a> Run<'a> {
         // After the locks: only now the definitions can't change.
         let facts = self.look(connection, version, &path).await?;
         let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
+        self.alone(&facts)?;
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
         let before = self.read(catalog::locked(connection, &oids).await)?;
         let locked =
@@ -202,8 +204,8 @@ impl<'a> Run<'a> {
         self.tell(format_args!("Emptying them ..."));
         self.truncate(connection, &plan, *patience).await?;
 
-        // A default that uses one of our sequences, or a publication, can come without a lock on our tables:
-        // hence a third reading, and one of the locks of this transaction.
+        // A default that uses one of our sequences, a publication, or a session can come without a lock on our
+        // tables: hence a third reading, and one of the locks of this transaction.
         // A partitioned table has no file.
         let filed = plan.tables.iter().find(|table| !table.partitioned).map_or(0, |t| t.oid);
         let request = self.request;
@@ -211,13 +213,14 @@ impl<'a> Run<'a> {
         let after = self.read(after)?;
         decide(self.request, &after.facts).map_err(Stop::Refused)?;
         only_these_touched(after.locks, &plan)?;
+        let sessions = self.alone(&after.facts)?;
         let freed = |oid: &Oid| {
             let size = |sizes: &BTreeMap<Oid, u64>| sizes.get(oid).copied().unwrap_or_default();
             size(&before.sizes).saturating_sub(size(&after.sizes))
         };
         let bytes = oids.iter().map(|oid| (*oid, freed(oid))).collect();
         self.commit(connection, target, &after.transaction).await?;
-        Ok(Round::Done(Box::new(Done { plan, bytes })))
+        Ok(Round::Done(Box::new(Done { plan, bytes, sessions })))
     }
 
     /// Begins, with limits on every statement that could hang. Returns the schemas in which the session looked for a
@@ -250,7 +253,7 @@ impl<'a> Run<'a> {
         let searched = serde_json::from_str(&searched).map_err(unreadable)?;
         Ok(match &self.request.session_schema {
             // The application's driver sets it in each session.
-            Some(only) => vec!["pg_catalog".to_owned(), only.clone()],
+            Some(only) => vec![only.clone()],
             None => searched,
         })
     }
@@ -274,8 +277,8 @@ impl<'a> Run<'a> {
             refusals.push(Reason::NotConfirmed.refuse(
                 name,
                 format!(
-                    "--confirm names another database than the one that the URL leads to, which \
-                     is \"{name}\""
+                    "{} names another database than the one that the URL leads to, which is \"{name}\"",
+                    Setting::Confirm.name(self.request.reader)
                 ),
             ));
         }
@@ -385,7 +388,7 @@ impl<'a> Run<'a> {
     /// Sets limits for statements that read catalogs.
     fn reading(patience: Duration) -> String {
         format!(
-            "SET LOCAL statement_timeout = '{}ms'; SET LOCAL lock_timeout = '{}ms'",
+            "SET LOCAL statement_timeout = '{}ms'; SET LOCAL lock_timeout = '{}ms'; {ANEW}",
             READ_TIMEOUT.as_millis(),
             patience.as_millis().max(1)
         )
@@ -401,6 +404,17 @@ impl<'a> Run<'a> {
         let mut facts = self.read(facts)?;
         facts.keys_beyond = self.read(catalog::keys_beyond(connection, &facts).await)?;
         Ok(facts)
+    }
+
+    /// Returns the sessions that keep the truncation back.
+    fn sessions(&self, facts: &Facts) -> Sessions {
+        self.request.watched.among(&facts.sessions, self.redactor)
+    }
+
+    /// Stops where a session keeps the truncation back.
+    fn alone(&self, facts: &Facts) -> Result<Sessions, Stop> {
+        let sessions = self.sessions(facts);
+        if sessions.found.is_empty() { Ok(sessions) } else { Err(Stop::KeptBack(sessions)) }
     }
 
     fn read<T>(&self, answer: Result<T, CatalogError>) -> Result<T, Fault> {

@@ -67,7 +67,9 @@ pub(super) enum UrlError {
     #[error("the URL's lists of hosts and ports differ in length")]
     HostsAndPorts,
     /// `--ca-file` with a mode that doesn't use it.
-    #[error("the URL forbids TLS, so that --ca-file cannot have an effect")]
+    #[error(
+        "the URL forbids TLS, so that --ca-file (`caSecretRef` of a Hibernation) cannot have an effect"
+    )]
     CaWithoutTls,
 }
 

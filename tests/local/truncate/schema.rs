@@ -37,9 +37,11 @@ async fn the_schema_that_the_url_names_is_the_one_that_is_emptied() {
 #[tokio::test]
 async fn a_search_path_that_the_url_names_leads_to_no_other_tables_than_the_applications() {
     let mut db = two_schemas("search_path").await;
-    for parameter in
-        ["options=-csearch_path%3Dtenant,public", "search_path=tenant", "options[search_path]=tenant"]
-    {
+    for parameter in [
+        "options=-csearch_path%3Dtenant,public",
+        "search_path=tenant",
+        "options[search_path]=tenant",
+    ] {
         let url = format!("{}?{parameter}", db.url);
         for more in [&["--dry-run"][..], &[], &["--schema", "public"]] {
             let refused = truncate_at(&url, &[&JOBS[..], more].concat()).await;

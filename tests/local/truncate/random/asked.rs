@@ -109,7 +109,8 @@ impl Asked {
     /// Returns the URL with the search_path.
     pub(crate) fn url(&self, url: &str, world: &World) -> String {
         let Some(schemas) = &self.search_path else { return url.to_owned() };
-        let quoted = |schema: &usize| format!("\"{}\"", world.schemas[*schema].replace('"', "\"\""));
+        let quoted =
+            |schema: &usize| format!("\"{}\"", world.schemas[*schema].replace('"', "\"\""));
         let path = schemas.iter().map(quoted).collect::<Vec<_>>().join(",");
         format!("{url}?search_path={}", utf8_percent_encode(&path, NON_ALPHANUMERIC))
     }
