@@ -88,7 +88,7 @@ async fn all_locks_together_are_waited_for_no_longer_than_the_lock_timeout() -> 
         rival.execute(AssertSqlSafe(format!("BEGIN; SELECT FROM {name}"))).await.unwrap();
         rivals.push(rival);
     }
-    let arguments = ["--runtime", "t0,t1,t2", "--lock-timeout", "20s"];
+    let arguments = ["--runtime", "t0,t1,t2", "--lock-timeout", "4s"];
     let url = db.url.clone();
     // The first is free as soon as it is waited for; for the second the limit is not begun anew.
     let one_by_one = async {
