@@ -167,7 +167,7 @@ pub struct Truncate {
 
     /// `sessions` decides which sessions of the database keep the truncation back until they end.
     /// Refuse (the default): sessions from a pod of this namespace, except the pods of Restart
-    /// workloads and the pods that `ignorePods` selects. RefuseAll: the sessions of all clients.
+    /// workloads and the pods that `ignorePods` selects. `RefuseAll`: the sessions of all clients.
     /// Ignore: none. Behind a pooler, all sessions come from the pooler.
     #[serde(default)]
     pub sessions: Sessions,

@@ -31,7 +31,7 @@ pub enum Progress {
         /// Its message.
         message: String,
         /// The report, where there is one.
-        report: Option<Report>,
+        report: Option<Box<Report>>,
     },
 }
 
@@ -114,6 +114,7 @@ fn ended(job: &JobView, now: Timestamp) -> Option<Progress> {
             format!("the container of the Job ended with exit status {code} and without a report")
         }
     };
+    let report = report.map(Box::new);
     Some(Progress::Ended { end, message: shorten(&message), report })
 }
 

@@ -142,7 +142,7 @@ impl Draft<'_> {
             Progress::Ended { end, message, report } => {
                 attempt.ended = Some(end);
                 if end == AttemptEnd::Succeeded {
-                    self.record_truncation(report.unwrap_or_default());
+                    self.record_truncation(report.map(|report| *report).unwrap_or_default());
                 } else {
                     attempt.message = Some(message);
                 }
@@ -228,7 +228,7 @@ impl Draft<'_> {
                         self.actions.push(Action::SuspendJob(attempt.job.clone()));
                     }
                     if end == AttemptEnd::Succeeded {
-                        return (Step::Done, report);
+                        return (Step::Done, report.map(|report| *report));
                     }
                 }
             }

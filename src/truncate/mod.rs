@@ -112,6 +112,7 @@ what refers to a listed table from outside is named and the truncation refused."
 /// Empties tables of a PostgreSQL database and restarts their sequences, in one transaction.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Args {
     /// How much to empty; each scope contains the one before.
     #[arg(long, value_enum, default_value_t = Scope::Runtime)]
