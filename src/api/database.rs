@@ -141,10 +141,12 @@ pub struct Truncate {
     #[schemars(range(min = 0, max = 1000))]
     pub before_stage: Option<i32>,
 
-    /// `schema` is the database schema of the tables. Default: `public`.
-    #[serde(default = "public")]
+    /// `schema` is the database schema of the tables. Default: the parameter `schema` of the URL
+    /// (`?schema=tenant`), or else `public`. The truncation is refused if the application finds a
+    /// table of the same name in another schema, because of `search_path` or of that parameter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    pub schema: String,
+    pub schema: Option<String>,
 
     /// `tables` lists the tables of each scope.
     #[serde(default)]
@@ -158,9 +160,22 @@ pub struct Truncate {
         .message("write a duration from 100ms to 1m, for example `10s`"))]
     pub lock_timeout: String,
 
+    /// `allowReplicated` decides about a publication that would replicate the truncation to other
+    /// databases. false (the default): the truncation is refused. true: it empties the tables there too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_replicated: bool,
+
+    /// `sessions` decides which sessions of the database keep the truncation back until they end.
+    /// Refuse (the default): sessions from a pod of this namespace, except the pods of Restart
+    /// workloads and the pods that `ignorePods` selects. `RefuseAll`: the sessions of all clients.
+    /// Ignore: none. Behind a pooler, all sessions come from the pooler.
+    #[serde(default)]
+    pub sessions: Sessions,
+
     /// `ignorePods` selects pods of the namespace that do not write to the database. The truncation
     /// waits for each pod that nobody accounts for: a pod without an owner, with the labels of a
-    /// stopped workload, or with an owner that is gone. It does not wait for the pods selected here.
+    /// stopped workload, or with an owner that is gone; and for pods that are connected to the
+    /// database (see `sessions`). It does not wait for the pods selected here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignore_pods: Option<LabelSelector>,
 
@@ -177,21 +192,31 @@ impl Default for Truncate {
             confirm: None,
             automatic: false,
             before_stage: None,
-            schema: public(),
+            schema: None,
             tables: Tables::default(),
             lock_timeout: ten_seconds(),
+            allow_replicated: false,
+            sessions: Sessions::default(),
             ignore_pods: None,
             pod: None,
         }
     }
 }
 
-fn public() -> String {
-    "public".to_owned()
-}
-
 fn ten_seconds() -> String {
     "10s".to_owned()
+}
+
+/// `Sessions` decides which sessions of the database keep a truncation back.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Sessions {
+    /// Sessions from pods of the namespace that the object does not account for.
+    #[default]
+    Refuse,
+    /// Sessions of all clients.
+    RefuseAll,
+    /// None.
+    Ignore,
 }
 
 /// `Tables` lists the tables of each scope. A table may be in one list only.

@@ -100,6 +100,9 @@ pub struct Attempt {
     /// `message` is the error of a failed Job. While the next preflight runs, it is the error of the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// `keptBack` is true if sessions of the database kept the last Job back. `message` names them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept_back: bool,
     /// `retryAt` is the earliest time of the next attempt after a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
@@ -209,6 +212,13 @@ pub struct Preflight {
     /// `bytes` is the disk space that the truncation would free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
+    /// `sessions` lists sessions of the database, at the time of the dry run, that would keep the
+    /// truncation back: those from pods that a hibernation does not stop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<String>,
+    /// `hiddenSessions` is the number of sessions of which the role may not see the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden_sessions: Option<i32>,
 }
 
 /// `Truncation` is a successful truncation.

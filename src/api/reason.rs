@@ -122,8 +122,8 @@ reasons! {
             "Create the ConfigMap, or correct its name. Torpor continues by itself.";
         WorkloadNotFound: "A name in `workloads` matches nothing, and `database` is set. Everything else goes to sleep, but nothing is truncated: the workload that was meant may write.",
             "Correct the name, or remove the entry.";
-        PossibleWriter: "A pod or workload of the namespace may still write to the database, so that nothing is truncated. The message names it and its owner.",
-            "Stop the owner, delete the pod, list the workload in `except`, or select the pod by `database.truncate.ignorePods` if it does not write.";
+        PossibleWriter: "A pod or workload of the namespace may still write to the database, or a session of such a pod is connected to it, so that nothing is truncated. The message names it and its owner.",
+            "Stop the owner, delete the pod, list the workload in `except`, or select the pod by `database.truncate.ignorePods` if it does not write. `database.truncate.sessions` says which sessions count.";
         ConfigMapImmutable: "The ConfigMap is immutable.",
             "Create a mutable ConfigMap, and let the workloads use it.";
         ConfigMapKeyBinary: "The key is in `binaryData`.",

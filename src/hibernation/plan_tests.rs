@@ -49,7 +49,7 @@ fn an_attempt_is_recorded_before_its_job_is_created_and_found_again_after_a_cras
     world.now += SignedDuration::from_secs(5);
     let job = |plan: &Plan<HibernationStatus>| {
         plan.actions.iter().find_map(|action| match action {
-            Action::CreateJob(attempt, Purpose::Truncation) => Some(attempt.clone()),
+            Action::CreateJob(attempt, Purpose::Truncation, _) => Some(attempt.clone()),
             _ => None,
         })
     };

@@ -6,10 +6,11 @@ use crate::api::condition::{
 };
 use crate::api::event::Event;
 use crate::api::hibernation::{HibernationStatus, HistoryEntry, Phase};
-use crate::api::hold_state::{AttemptEnd, EpisodeTruncation, Truncation};
+use crate::api::hold_state::{AttemptEnd, EpisodeTruncation, Preflight, Truncation};
 use crate::api::reason::Reason;
 use crate::transition::plan::{Next, Place, Plan, Transition};
 use crate::transition::standing::{Standing, counted, few};
+use crate::truncate::session::hidden_in_words;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// Entries of the history.
@@ -115,9 +116,10 @@ impl Draft<'_> {
         let passed =
             preflight.tables.zip(preflight.rows).map_or(String::new(), |(tables, rows)| {
                 format!(
-                    "a truncation would empty {} with about {}",
+                    "a truncation would empty {} with about {}{}",
                     counted(tables, "table"),
-                    counted(rows, "row")
+                    counted(rows, "row"),
+                    connected(preflight)
                 )
             });
         let (is_passed, reason, message) = match (attempt.ended, standing) {
@@ -201,6 +203,17 @@ fn describe(transition: &Transition) -> String {
         [one] => format!("{state}; {one} is not found"),
         several => format!("{state}; {} are not found", few(several)),
     }
+}
+
+/// Returns what a preflight has found out about sessions that would keep the truncation back.
+fn connected(preflight: &Preflight) -> String {
+    let hidden = preflight.hidden_sessions.and_then(|hidden| u64::try_from(hidden).ok());
+    let hidden = hidden.and_then(hidden_in_words).map(|words| format!("; {words}"));
+    let sessions = match preflight.sessions.as_slice() {
+        [] => String::new(),
+        sessions => format!(", but not while {}", few(sessions)),
+    };
+    format!("{sessions}{}", hidden.unwrap_or_default())
 }
 
 fn freed(done: &Truncation) -> String {

@@ -13,7 +13,7 @@ use crate::hold::plan::{Decision, Desired, mark_kept};
 use crate::hold::record::Holder;
 use crate::schedule::Basis;
 use crate::transition::contest;
-use crate::transition::job::Purpose;
+use crate::transition::job::{Purpose, Watch};
 use crate::transition::observe::{JobView, Observed, PodView, Pods};
 use crate::transition::plan::{Action, FailedWrite, Next, Plan, PlanMemory};
 use crate::transition::test_world::{deployment, merge, subject, write};
@@ -35,8 +35,12 @@ pub(crate) struct World {
     pub(crate) jobs: Vec<Value>,
     /// The truncation's Job.
     pub(crate) job: JobView,
+    /// The report of each preflight.
+    pub(crate) preflight_report: Option<Value>,
     /// Truncation Jobs, in the order of their creation.
     pub(crate) created: Vec<String>,
+    /// The sessions for which each of them looks.
+    pub(crate) watches: Vec<Watch>,
     pub(crate) deleted: Vec<String>,
     pub(crate) suspended: Vec<String>,
 }
@@ -58,7 +62,9 @@ impl World {
             replica_sets: Vec::new(),
             jobs: Vec::new(),
             job: JobView::default(),
+            preflight_report: None,
             created: Vec::new(),
+            watches: Vec::new(),
             deleted: Vec::new(),
             suspended: Vec::new(),
         }
@@ -105,8 +111,14 @@ impl World {
         let deleting = self.deleting_since.is_some();
         let job_matters =
             attempt.is_some_and(|attempt| attempt.ended.is_none() || waking || deleting);
-        let passed =
-            JobView { exists: true, finished: true, succeeded: true, ..JobView::default() };
+        let report = self.preflight_report.iter().map(|report| (0, report.to_string()));
+        let passed = JobView {
+            exists: true,
+            finished: true,
+            succeeded: true,
+            terminated: report.collect(),
+            ..JobView::default()
+        };
         let mut observed =
             Observed {
                 workloads: self.objects.iter().map(subject).collect(),
@@ -172,9 +184,13 @@ impl World {
                     let (contests, object) = (&mut self.memory.contests, subject.display());
                     contest::record(contests, &object, episode, &foreign, self.now);
                 }
-                Action::CreateJob(attempt, Purpose::Truncation) => {
+                Action::CreateJob(attempt, Purpose::Truncation, watch) => {
                     self.created.push(attempt.job.clone());
+                    self.watches.push(watch.clone());
                     self.job = JobView { exists: true, ..JobView::default() };
+                    if let Watch::From(addresses) = watch {
+                        self.job.watched.clone_from(addresses);
+                    }
                 }
                 Action::DeleteJob(job) if self.created.contains(job) => {
                     self.deleted.push(job.clone());

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::hibernation::test_world::{World, emptying};
+use crate::hold::lever::RESTART_ANNOTATION;
 use crate::hold::subject::Controller;
+use crate::transition::job::Watch;
 use crate::transition::observe::PodView;
 use crate::transition::test_world::{deployment, owned_by, pod, replica_set};
 
@@ -171,6 +173,156 @@ fn a_workload_that_an_operator_controls_keeps_nobody_awake_where_nothing_is_trun
     assert_eq!(world.status.phase, Some(crate::api::hibernation::Phase::Hibernated));
 }
 
+/// Returns a running pod of a Deployment `mailer`, which nobody asks to stop, and adds the Deployment.
+fn mailer(world: &mut World) -> PodView {
+    world.objects.push(deployment("mailer", 1));
+    world.replica_sets = vec![replica_set("mailer", 1, &owned_by("Deployment", "mailer"))];
+    let addresses = vec!["10.1.2.3".parse().unwrap()];
+    PodView { addresses, ..owned("mailer", "ReplicaSet", "mailer-1") }
+}
+
+/// A report about one session from the address of `mailer`.
+fn connected(outcome: &str) -> Value {
+    let detail = "role app, application mail, idle, process 7";
+    let session = json!({"address": "10.1.2.3", "count": 1, "detail": detail});
+    let totals = json!({"tables": 3, "rows": 7, "bytes": 9});
+    json!({"outcome": outcome, "totals": totals, "sessions": [session], "message": "", "hiddenSessions": 2})
+}
+
+/// The Job ends because a session of `mailer` keeps it back.
+fn job_is_kept_back(world: &mut World) {
+    world.job.finished = true;
+    world.job.terminated = vec![(4, connected("KeptBack").to_string())];
+}
+
+#[test]
+fn a_session_of_another_workload_keeps_the_truncation_back_until_it_has_gone() {
+    let mut world = named();
+    let pod = mailer(&mut world);
+    world.pods = vec![pod];
+    assert_eq!(kept_back(&mut world), None, "its owner accounts for it");
+    assert_eq!(world.job.watched, ["10.1.2.3".parse().unwrap()].into());
+    job_is_kept_back(&mut world);
+    world.after(1);
+    let message = world.status.message.clone().unwrap();
+    assert_eq!(world.stalled(), Some("PossibleWriter"), "{message}");
+    for part in ["Pod mailer-pod of Deployment mailer has 1 session", "process 7", "ignorePods"] {
+        assert!(message.contains(part), "{part} in {message:?}");
+    }
+    let episode = world.episode();
+    assert_eq!(episode.truncation, crate::api::hold_state::EpisodeTruncation::Pending);
+    // It is tried again by itself, and meanwhile nobody is told anything else.
+    let since = world.status.conditions.clone();
+    for _ in 0..3 {
+        let tries = world.created.len();
+        for _ in 0..10 {
+            world.after(1);
+            assert_eq!(world.stalled(), Some("PossibleWriter"));
+        }
+        world.after(160);
+        assert_eq!(world.created.len(), tries + 1);
+        assert_eq!(world.stalled(), Some("PossibleWriter"));
+        job_is_kept_back(&mut world);
+        world.after(1);
+    }
+    assert_eq!(world.status.conditions, since, "conditions change with the world alone");
+    world.after(160);
+    world.job_succeeds();
+    world.after(1);
+    assert_eq!(world.episode().truncation, crate::api::hold_state::EpisodeTruncation::Done);
+    assert_eq!(world.stalled(), None);
+}
+
+#[test]
+fn a_pod_that_comes_up_while_the_job_runs_gets_a_job_that_knows_it() {
+    let mut world = named();
+    assert_eq!(kept_back(&mut world), None);
+    assert_eq!(world.job.watched, [].into());
+    let pod = mailer(&mut world);
+    // Without an address it is not connected.
+    world.pods = vec![PodView { addresses: Vec::new(), ..pod.clone() }];
+    world.after(1);
+    assert_eq!(world.deleted, Vec::<String>::new());
+    world.pods = vec![pod];
+    world.after(1);
+    assert_eq!(world.deleted, world.created);
+    for _ in 0..50 {
+        world.after(5);
+    }
+    assert_eq!(world.created.len(), 2);
+    assert_eq!(world.job.watched, ["10.1.2.3".parse().unwrap()].into());
+}
+
+#[test]
+fn the_preflight_names_the_sessions_of_pods_that_a_hibernation_does_not_stop() {
+    let mut world = named();
+    let pod = mailer(&mut world);
+    world.pods = vec![pod];
+    world.preflight_report = Some(connected("Planned"));
+    world.spec.dry_run = true;
+    world.ask(crate::api::schedule::DesiredState::Awake);
+    let passed = world.status.conditions.iter().find(|c| c.type_ == "PreflightPassed").unwrap();
+    assert_eq!(passed.status, "True");
+    for part in ["Pod mailer-pod of Deployment mailer has 1 session", "2 sessions of other roles"] {
+        assert!(passed.message.contains(part), "{}", passed.message);
+    }
+    let plan = &world.status.plan;
+    assert!(
+        plan.iter().any(|line| line.contains("wait: Pod mailer-pod of Deployment")),
+        "{plan:?}"
+    );
+}
+
+#[test]
+fn who_counts_is_what_the_spec_says() {
+    let restarted = json!([
+        {"kind": "Deployment", "name": "worker"},
+        {"kind": "Deployment", "name": "mailer", "action": "Restart"},
+    ]);
+    let others = json!([{"kind": "Deployment", "name": "worker"}]);
+    let late = json!([
+        {"kind": "Deployment", "name": "worker"},
+        {"kind": "Deployment", "name": "mailer", "stage": 3},
+    ]);
+    let address: std::collections::BTreeSet<std::net::IpAddr> =
+        ["10.1.2.3".parse().unwrap()].into();
+    for (truncate, workloads, watch) in [
+        (json!({}), &others, Watch::From(address.clone())),
+        (json!({}), &restarted, Watch::From([].into())),
+        (json!({"beforeStage": 3}), &late, Watch::From(address)),
+        (
+            json!({"ignorePods": {"matchLabels": {"app": "mailer"}}}),
+            &others,
+            Watch::From([].into()),
+        ),
+        (json!({"sessions": "RefuseAll"}), &others, Watch::All),
+        (json!({"sessions": "Ignore"}), &others, Watch::Nobody),
+    ] {
+        let mut spec = emptying(truncate);
+        spec["workloads"] = workloads.clone();
+        let mut world = World::new(spec, [deployment("worker", 2)]);
+        let pod = mailer(&mut world);
+        world.replica_sets[0]["metadata"]["labels"] = json!({"app": "mailer"});
+        world.pods = vec![pod];
+        // The worker is down, and the restart is written.
+        for _ in 0..3 {
+            world.after(5);
+        }
+        let digest = world.object("mailer")["spec"]["template"]["metadata"]["annotations"]
+            [RESTART_ANNOTATION]
+            .as_str()
+            .map(str::to_owned);
+        world.pods[0].configuration = digest.clone();
+        world.replica_sets[0]["spec"]["template"]["metadata"]["annotations"] =
+            json!({RESTART_ANNOTATION: digest});
+        for _ in 0..4 {
+            world.after(5);
+        }
+        let message = &world.status.message;
+        assert_eq!(world.watches.first(), Some(&watch), "{workloads}: {message:?}");
+    }
+}
+
 /// A pod of a generated namespace, by where it comes from.
 #[derive(Clone, Copy, Debug)]
 enum Origin {
@@ -202,6 +354,15 @@ impl Origin {
         !matches!(self, Self::Bystander | Self::Operator | Self::Torpor)
     }
 
+    /// The judge: a session from such a pod may write. It knows nothing of the plan either.
+    fn may_be_connected(self) -> bool {
+        !matches!(self, Self::Torpor)
+    }
+
+    fn address(self, number: usize) -> std::net::IpAddr {
+        [10, 0, u8::from(self.may_be_connected()), u8::try_from(number).unwrap()].into()
+    }
+
     fn add(self, world: &mut World) {
         let mut pod = match self {
             Self::Bystander => owned("bystander", "ReplicaSet", "bystander-1"),
@@ -220,6 +381,7 @@ impl Origin {
             Self::Stopped => owned("worker", "ReplicaSet", "worker-1"),
         };
         pod.terminating = world.pods.len().is_multiple_of(2);
+        pod.addresses = vec![self.address(world.pods.len())];
         pod.name = format!("{}-{}", pod.name, world.pods.len());
         world.pods.push(pod);
     }
@@ -270,6 +432,16 @@ proptest! {
         }
         let writers = origins.iter().any(|origin| origin.may_write());
         let live = world.created.len() - world.deleted.len();
-        prop_assert_eq!(live > 0, !writers, "{:?}: {:?}", origins, world.status.message);
+        let late = !begun || later.iter().all(|origin| !origin.may_be_connected());
+        if late {
+            prop_assert_eq!(live > 0, !writers, "{:?}: {:?}", origins, world.status.message);
+        }
+        // Whatever Job is there looks for a session of every pod that may have one, and of no other.
+        if live > 0 {
+            let pods = world.pods.iter().flat_map(|pod| &pod.addresses);
+            let connected: std::collections::BTreeSet<_> =
+                pods.copied().filter(|address| address.to_string().starts_with("10.0.1.")).collect();
+            prop_assert_eq!(&world.job.watched, &connected);
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::hold::record::Holder;
 use crate::hold::subject::Subject;
 use crate::hold::writer::{self, Manner, Outcome, Writer};
 use crate::transition::contest;
-use crate::transition::job::{self, Owner, Purpose};
+use crate::transition::job::{self, Owner, Purpose, Watch};
 use crate::transition::plan::{Action, FINALIZER, FailedWrite, Failures, PlanMemory};
 use crate::transition::spec::DatabaseEntry;
 
@@ -131,9 +131,9 @@ impl<K: Managed> Applier<'_, K> {
                     holds.push(action);
                     continue;
                 }
-                Action::CreateJob(attempt, purpose) => match database {
+                Action::CreateJob(attempt, purpose, watch) => match database {
                     Some(database) => {
-                        let sent = self.create(database, &attempt, purpose).await;
+                        let sent = self.create(database, &attempt, purpose, &watch).await;
                         (attempt.job, sent)
                     }
                     None => continue,
@@ -242,13 +242,14 @@ impl<K: Managed> Applier<'_, K> {
         database: &DatabaseEntry,
         attempt: &Attempt,
         purpose: Purpose,
+        watch: &Watch,
     ) -> Result<(), Error> {
         let owner = Owner {
             namespace: &self.holder.namespace,
             name: &self.holder.name,
             uid: &self.object.uid().unwrap_or_default(),
         };
-        let manifest: Value = job::manifest(&owner, database, attempt, purpose, self.image);
+        let manifest: Value = job::manifest(&owner, database, attempt, purpose, watch, self.image);
         let job: Job = serde_json::from_value(manifest)?;
         let api: Api<Job> = Api::namespaced(self.client.clone(), owner.namespace);
         let params = post_params();

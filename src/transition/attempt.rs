@@ -2,11 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::job::REFUSED;
+use super::job::{KEPT_BACK, REFUSED};
 use super::observe::JobView;
 use crate::api::condition::shorten;
 use crate::api::hold_state::{Attempt, AttemptEnd};
-use crate::truncate::report::Report;
+use crate::truncate::report::{Outcome, Report};
 
 /// The time that an attempt may take, by the database's clock.
 pub const TIME_LIMIT: SignedDuration = SignedDuration::from_mins(3);
@@ -31,7 +31,7 @@ pub enum Progress {
         /// Its message.
         message: String,
         /// The report, where there is one.
-        report: Option<Report>,
+        report: Option<Box<Report>>,
     },
 }
 
@@ -99,6 +99,8 @@ fn ended(job: &JobView, now: Timestamp) -> Option<Progress> {
             },
             *code,
         )
+    } else if let Some((code, _)) = reports.iter().find(|(code, _)| *code == KEPT_BACK) {
+        (AttemptEnd::Failed, *code)
     } else if is_over(job) {
         (AttemptEnd::Failed, reports.last().map_or(1, |(code, _)| *code))
     } else {
@@ -112,6 +114,7 @@ fn ended(job: &JobView, now: Timestamp) -> Option<Progress> {
             format!("the container of the Job ended with exit status {code} and without a report")
         }
     };
+    let report = report.map(Box::new);
     Some(Progress::Ended { end, message: shorten(&message), report })
 }
 
@@ -124,7 +127,17 @@ fn describe(report: &Report) -> String {
     if report.omitted_refusals > 0 {
         words.push(format!("and {} more", report.omitted_refusals));
     }
-    words.join("; ")
+    // Whoever shortens the rest leaves the number.
+    let number = match report.refusals.len() as u64 + report.omitted_refusals {
+        1 => String::new(),
+        number => format!("{number} things are in the way: "),
+    };
+    format!("{number}{}", words.join("; "))
+}
+
+/// Returns whether other sessions kept the truncation back.
+pub fn is_kept_back(report: &Report) -> bool {
+    report.outcome == Outcome::KeptBack
 }
 
 /// Returns when another attempt may begin: soon after a failure, later each time; after a refusal, when a
@@ -138,4 +151,24 @@ pub fn retry_at(end: AttemptEnd, number: i32, now: Timestamp) -> Timestamp {
         }
     };
     now + wait
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::truncate::report::Refusal;
+
+    #[test]
+    fn a_message_that_is_cut_says_how_many_things_are_in_the_way() {
+        let refusal = Refusal { message: "x".repeat(300), ..Refusal::default() };
+        let report = Report {
+            refusals: vec![refusal.clone(); 8],
+            omitted_refusals: 1992,
+            ..Report::default()
+        };
+        let message = shorten(&describe(&report));
+        assert!(message.starts_with("2000 things are in the way: x"), "{message}");
+        let one = Report { refusals: vec![refusal], ..Report::default() };
+        assert!(describe(&one).starts_with('x'));
+    }
 }

@@ -138,7 +138,10 @@ impl Draft<'_> {
     fn waits(&self) -> Vec<String> {
         let pods = self.input.observed.pods.as_ref();
         let pods = pods.map(|pods| self.writers(pods).into_lines()).unwrap_or_default();
-        self.missing_workloads().into_iter().chain(self.skipped()).chain(pods).take(20).collect()
+        let preflight = self.database.preflight.iter();
+        let sessions = preflight.flat_map(|preflight| preflight.sessions.iter().cloned());
+        let missing = self.missing_workloads().into_iter();
+        missing.chain(self.skipped()).chain(pods).chain(sessions).take(20).collect()
     }
 
     fn emptying(&self) -> Option<String> {

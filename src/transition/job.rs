@@ -1,7 +1,9 @@
 //! The manifests of Torpor's Jobs: the preflight and the truncation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
 
 use super::spec::DatabaseEntry;
@@ -20,6 +22,11 @@ const CA_DIRECTORY: &str = "/etc/torpor/ca";
 const CA_FILE: &str = "ca.crt";
 /// The exit statuses of wrong arguments and of a refusal: another try would end the same way.
 pub(super) const REFUSED: [i32; 2] = [2, 3];
+/// The exit status where sessions keep the truncation back. The operator tells of them before it tries again.
+pub(super) const KEPT_BACK: i32 = 4;
+/// The option with the addresses of sessions, and how many one argument holds: Linux bounds each argument.
+const SESSIONS_FROM: &str = "--sessions-from=";
+const ADDRESSES_AT_ONCE: usize = 1000;
 
 /// The purpose of a Job.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +35,17 @@ pub enum Purpose {
     Preflight,
     /// The real thing.
     Truncation,
+}
+
+/// The sessions that keep the truncation of a Job back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Watch {
+    /// None.
+    Nobody,
+    /// Those from these addresses.
+    From(BTreeSet<IpAddr>),
+    /// All.
+    All,
 }
 
 /// The object that a Job belongs to.
@@ -47,6 +65,7 @@ pub fn manifest(
     database: &DatabaseEntry,
     attempt: &Attempt,
     purpose: Purpose,
+    watch: &Watch,
     image: &str,
 ) -> Value {
     let truncate = &database.spec.truncate;
@@ -58,15 +77,28 @@ pub fn manifest(
     let mut args = vec![
         "truncate".to_owned(),
         format!("--scope={:?}", truncate.scope),
-        format!("--schema={}", truncate.schema),
         format!("--runtime={}", TableNames::of(&truncate.tables.runtime)),
         format!("--opportunities={}", TableNames::of(&truncate.tables.opportunities)),
         format!("--preserved={}", TableNames::of(&truncate.tables.preserved)),
         format!("--lock-timeout={}", truncate.lock_timeout),
         format!("--not-after={}", attempt.not_after.0),
         "--report=/dev/termination-log".to_owned(),
+        "--of-hibernation".to_owned(),
     ];
+    args.extend(truncate.schema.as_ref().map(|name| format!("--schema={name}")));
     args.extend(truncate.confirm.as_ref().map(|name| format!("--confirm={name}")));
+    if truncate.allow_replicated {
+        args.push("--allow-replicated".to_owned());
+    }
+    match watch {
+        Watch::Nobody => {}
+        Watch::From(addresses) => {
+            let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+            let lists = addresses.chunks(ADDRESSES_AT_ONCE).map(|some| some.join(","));
+            args.extend(lists.map(|list| format!("{SESSIONS_FROM}{list}")));
+        }
+        Watch::All => args.push("--refuse-all-sessions".to_owned()),
+    }
     if purpose == Purpose::Preflight {
         args.push("--dry-run".to_owned());
     }
@@ -105,7 +137,7 @@ pub fn manifest(
             // What is refused stays refused; a node that is drained is nobody's fault.
             "podFailurePolicy": {"rules": [
                 {"action": "FailJob", "onExitCodes":
-                    {"containerName": CONTAINER, "operator": "In", "values": REFUSED}},
+                    {"containerName": CONTAINER, "operator": "In", "values": [REFUSED[0], REFUSED[1], KEPT_BACK]}},
                 {"action": "Ignore", "onPodConditions":
                     [{"type": "DisruptionTarget", "status": "True"}]},
             ]},
@@ -141,6 +173,19 @@ pub fn manifest(
     job
 }
 
+/// Returns the addresses for whose sessions a Job of Torpor's own looks.
+pub(super) fn watched(job: &Job) -> BTreeSet<IpAddr> {
+    let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let containers = pod.map(|pod| pod.containers.as_slice()).unwrap_or_default();
+    let own = containers.iter().find(|container| container.name == CONTAINER);
+    let arguments = own.and_then(|container| container.args.as_ref()).into_iter().flatten();
+    arguments
+        .filter_map(|argument| argument.strip_prefix(SESSIONS_FROM))
+        .flat_map(|addresses| addresses.split(','))
+        .filter_map(|address| address.parse().ok())
+        .collect()
+}
+
 /// Mounts the certificate authority into a pod, and sets the variable with its path.
 fn mount(pod: &mut Value, ca: &SecretKeyRef) {
     pod["volumes"] = json!([{"name": "ca", "secret": {
@@ -171,12 +216,15 @@ pub fn name(owner: &str, purpose: Purpose, id: &str, number: i32) -> String {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use k8s_openapi::api::batch::v1::Job;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
 
     fn job(database: Value) -> Job {
+        watching(database, &Watch::Nobody)
+    }
+
+    fn watching(database: Value, watch: &Watch) -> Job {
         let spec = serde_json::from_value(database).unwrap();
         let entry = DatabaseEntry { spec, digest: "0123456789".to_owned(), ignored_pods: None };
         let attempt = Attempt {
@@ -186,11 +234,46 @@ mod tests {
             settings: String::new(),
             ended: None,
             message: None,
+            kept_back: false,
             retry_at: None,
         };
         let owner = Owner { namespace: "n", name: "a", uid: "u" };
-        let manifest = manifest(&owner, &entry, &attempt, Purpose::Preflight, "image");
+        let manifest = manifest(&owner, &entry, &attempt, Purpose::Preflight, watch, "image");
         serde_json::from_value(manifest).unwrap()
+    }
+
+    fn arguments(job: &Job) -> &[String] {
+        let pod = job.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+        pod.containers[0].args.as_ref().unwrap()
+    }
+
+    #[test]
+    fn a_job_has_all_addresses_in_arguments_that_linux_takes() {
+        let url = json!({"secretRef": {"name": "db", "key": "URL"}});
+        let long = |number: u16| {
+            IpAddr::from([0xfd00, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, number])
+        };
+        let addresses: BTreeSet<IpAddr> = (0..5000).map(long).collect();
+        let job = watching(url.clone(), &Watch::From(addresses.clone()));
+        // MAX_ARG_STRLEN.
+        assert!(arguments(&job).iter().all(|argument| argument.len() < 128 * 1024));
+        assert_eq!(watched(&job), addresses);
+        let has = |job: &Job, option: &str| arguments(job).iter().any(|a| a.starts_with(option));
+        let job = watching(url, &Watch::All);
+        assert!(has(&job, "--refuse-all-sessions") && !has(&job, SESSIONS_FROM));
+    }
+
+    #[test]
+    fn what_the_command_may_do_and_the_spec_does_not_say_is_no_argument() {
+        let url = json!({"name": "db", "key": "URL"});
+        let job = |truncate: Value| job(json!({"secretRef": url, "truncate": truncate}));
+        let options = ["--schema=", "--allow-replicated"];
+        let given = |truncate: Value| {
+            let job = job(truncate);
+            options.map(|option| arguments(&job).iter().any(|a| a.starts_with(option)))
+        };
+        assert_eq!(given(json!({})), [false, false]);
+        assert_eq!(given(json!({"schema": "app", "allowReplicated": true})), [true, true]);
     }
 
     #[test]

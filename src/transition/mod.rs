@@ -19,6 +19,7 @@ pub mod plan;
 mod role;
 mod roles;
 mod serving;
+mod sessions;
 pub mod spec;
 pub mod standing;
 mod status;

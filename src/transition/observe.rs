@@ -2,9 +2,11 @@
 //! the fields that it uses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod, PodStatus};
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
@@ -99,6 +101,10 @@ pub struct PodView {
     pub terminating: bool,
     /// Why it has no node, or a container of it does not start.
     pub trouble: Option<String>,
+    /// Its addresses: one of each IP family.
+    pub addresses: Vec<IpAddr>,
+    /// Whether these are the addresses of its node.
+    pub host_network: bool,
 }
 
 /// A Job of Torpor's own, with the state of its container.
@@ -119,6 +125,8 @@ pub struct JobView {
     pub finished: bool,
     /// Whether it succeeded.
     pub succeeded: bool,
+    /// The addresses for whose sessions it looks.
+    pub watched: BTreeSet<IpAddr>,
     /// Its pods.
     pub pods: usize,
     /// Exit codes and termination messages of its own containers, newest last. A mesh may have put another
@@ -330,8 +338,7 @@ impl Reader {
 
     /// Returns one of Torpor's own Jobs.
     pub async fn job(&self, name: &str) -> Result<JobView, Error> {
-        let jobs: Api<k8s_openapi::api::batch::v1::Job> =
-            Api::namespaced(self.client.clone(), &self.namespace);
+        let jobs: Api<Job> = Api::namespaced(self.client.clone(), &self.namespace);
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let labels = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={name}"));
         let (job, pods) =
@@ -342,6 +349,7 @@ impl Reader {
             deleting: job.as_ref().is_some_and(|job| job.metadata.deletion_timestamp.is_some()),
             suspended: job.as_ref().and_then(|job| job.spec.as_ref()?.suspend) == Some(true),
             pods: pods.items.len(),
+            watched: job.as_ref().map(job::watched).unwrap_or_default(),
             ..JobView::default()
         };
         for condition in job.and_then(|j| j.status?.conditions).into_iter().flatten() {
@@ -398,6 +406,7 @@ impl PodView {
         }
         let trouble = trouble(&status);
         let meta = pod.metadata;
+        let addresses = status.pod_ips.unwrap_or_default().into_iter();
         Some(Self {
             owners: Controller::all(&meta),
             name: meta.name.unwrap_or_default(),
@@ -405,6 +414,8 @@ impl PodView {
             configuration: meta.annotations.and_then(|mut a| a.remove(RESTART_ANNOTATION)),
             terminating: meta.deletion_timestamp.is_some(),
             trouble,
+            addresses: addresses.filter_map(|address| address.ip.parse().ok()).collect(),
+            host_network: pod.spec.and_then(|spec| spec.host_network) == Some(true),
         })
     }
 }

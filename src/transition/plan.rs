@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::contest::Contests;
-use super::job::Purpose;
+use super::job::{Purpose, Watch};
 use super::observe::Observed;
 use super::spec::Spec;
 use super::standing::Standing;
@@ -114,8 +114,8 @@ pub enum Action {
     },
     /// Mark the hold of a workload or ConfigMap as kept.
     MarkKept(Box<Subject>),
-    /// Create a Job.
-    CreateJob(Attempt, Purpose),
+    /// Create a Job that watches for these sessions.
+    CreateJob(Attempt, Purpose, Watch),
     /// Suspend a Job: its pods end, it creates no others, and its name stays taken.
     SuspendJob(String),
     /// Delete a Job.

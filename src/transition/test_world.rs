@@ -86,6 +86,8 @@ pub(crate) fn pod(app: &str, configuration: Option<String>) -> PodView {
         owners: Vec::new(),
         configuration,
         terminating: true,
+        addresses: Vec::new(),
+        host_network: false,
     }
 }
 

@@ -10,10 +10,12 @@ use super::observe::JobView;
 use super::plan::{Action, Next};
 use super::spec::DatabaseEntry;
 use super::step::{Step, StepName};
+use crate::api::condition::shorten;
 use crate::api::hold_state::{
     Attempt, AttemptEnd, EmptiedTable, EpisodeTruncation, Preflight, Truncation,
 };
 use crate::api::reason::Reason;
+use crate::hold::describe::shortened;
 use crate::truncate::report::Report;
 
 /// The age up to which a preflight counts before the first hold.
@@ -45,6 +47,8 @@ impl Draft<'_> {
                     tables: None,
                     rows: None,
                     bytes: None,
+                    sessions: Vec::new(),
+                    hidden_sessions: None,
                 }
             }
         };
@@ -66,6 +70,11 @@ impl Draft<'_> {
             preflight.tables = Some(clamp(report.totals.tables));
             preflight.rows = Some(clamp(report.totals.rows));
             preflight.bytes = Some(clamp(report.totals.bytes));
+            preflight.hidden_sessions =
+                Some(clamp(report.hidden_sessions)).filter(|hidden| *hidden > 0);
+            let pods = self.input.observed.pods.as_ref();
+            let sessions = pods.map(|pods| self.connected(&report, pods)).unwrap_or_default();
+            preflight.sessions = sessions.iter().map(|line| shortened(line)).collect();
         }
         self.database.preflight = Some(preflight);
         step
@@ -133,7 +142,7 @@ impl Draft<'_> {
             Progress::Ended { end, message, report } => {
                 attempt.ended = Some(end);
                 if end == AttemptEnd::Succeeded {
-                    self.record_truncation(report.unwrap_or_default());
+                    self.record_truncation(report.map(|report| *report).unwrap_or_default());
                 } else {
                     attempt.message = Some(message);
                 }
@@ -159,6 +168,7 @@ impl Draft<'_> {
             settings: database.digest.clone(),
             ended: None,
             message: None,
+            kept_back: false,
             retry_at: None,
         }
     }
@@ -178,15 +188,31 @@ impl Draft<'_> {
         if attempt.ended.is_none() {
             match attempt::progress(attempt, seen, now) {
                 Progress::Missing => {
+                    let watch = match self.watch(purpose) {
+                        Ok(watch) => watch,
+                        Err(step) => return (step, None),
+                    };
                     let (sends, failed) = self.sends(&attempt.job);
                     if sends {
-                        self.actions.push(Action::CreateJob(attempt.clone(), purpose));
+                        self.actions.push(Action::CreateJob(attempt.clone(), purpose, watch));
                     }
                     let blocked = |(reason, message)| Step::Blocked { reason, message };
-                    return (failed.map_or(Step::Act, blocked), None);
+                    return (failed.map_or_else(|| begun(attempt), blocked), None);
                 }
                 Progress::Running => return (running(attempt, seen), None),
                 Progress::Ended { end, message, report } => {
+                    let names_sessions = report.as_ref().is_some_and(|r| !r.sessions.is_empty());
+                    if names_sessions && self.input.observed.pods.is_none() {
+                        // Whose sessions they are.
+                        return (Step::Observe, None);
+                    }
+                    let kept_back = report.as_ref().filter(|report| attempt::is_kept_back(report));
+                    let pods = self.input.observed.pods.as_ref();
+                    let message = match kept_back.zip(pods) {
+                        Some((report, pods)) => shorten(&self.kept_back(report, pods)),
+                        None => message,
+                    };
+                    attempt.kept_back = kept_back.is_some();
                     attempt.ended = Some(end);
                     attempt.message = None;
                     if end != AttemptEnd::Succeeded {
@@ -202,7 +228,7 @@ impl Draft<'_> {
                         self.actions.push(Action::SuspendJob(attempt.job.clone()));
                     }
                     if end == AttemptEnd::Succeeded {
-                        return (Step::Done, report);
+                        return (Step::Done, report.map(|report| *report));
                     }
                 }
             }
@@ -214,16 +240,25 @@ impl Draft<'_> {
         // A stopped attempt may still commit: the next one waits for its fence, whatever has changed.
         let over = attempt.ended == Some(AttemptEnd::Refused) || fenced(attempt, now);
         if due || (over && attempt.settings != database.digest) {
+            let watch = match self.watch(purpose) {
+                Ok(watch) => watch,
+                Err(step) => return (step, None),
+            };
             if attempt.ended == Some(AttemptEnd::Refused) && purpose == Purpose::Truncation {
                 self.actions.push(Action::DeleteJob(attempt.job.clone()));
             }
             // The last error stays readable while the next attempt runs.
             let message = attempt.message.take().filter(|_| attempt.settings == database.digest);
-            *attempt = Attempt { message, ..self.attempt(database, purpose, attempt.number) };
-            self.actions.push(Action::CreateJob(attempt.clone(), purpose));
-            return (Step::Act, None);
+            let kept_back = attempt.kept_back && message.is_some();
+            let next = self.attempt(database, purpose, attempt.number);
+            *attempt = Attempt { message, kept_back, ..next };
+            self.actions.push(Action::CreateJob(attempt.clone(), purpose, watch));
+            return (begun(attempt), None);
         }
         let message = attempt.message.clone().unwrap_or_default();
+        if attempt.kept_back {
+            return (Step::Blocked { reason: Reason::PossibleWriter, message }, None);
+        }
         if attempt.ended == Some(AttemptEnd::Refused) {
             let reason = match purpose {
                 Purpose::Preflight => Reason::PreflightRefused,
@@ -246,6 +281,7 @@ impl Draft<'_> {
         match attempt.ended {
             None if !has_result => {
                 attempt.ended = Some(AttemptEnd::Failed);
+                attempt.kept_back = false;
                 attempt.message =
                     Some("Torpor deleted the Job: a pod or workload may write".to_owned());
                 attempt.retry_at = Some(Time(attempt.not_after.0 + attempt::CLOCK_MARGIN));
@@ -316,22 +352,41 @@ impl Draft<'_> {
     }
 }
 
+/// Returns how an attempt stands whose Job is being created. While sessions keep the truncation back, each try tells of
+/// them until it has ended.
+fn begun(attempt: &Attempt) -> Step {
+    still_kept_back(attempt).unwrap_or(Step::Act)
+}
+
+fn still_kept_back(attempt: &Attempt) -> Option<Step> {
+    let message = attempt.message.clone().filter(|_| attempt.kept_back)?;
+    Some(Step::Blocked { reason: Reason::PossibleWriter, message })
+}
+
 /// Returns how a Job stands that has not finished. A container that can't start needs a person.
 fn running(attempt: &Attempt, job: Option<&JobView>) -> Step {
     let waiting = job.and_then(|job| job.waiting.clone());
+    let job_waits = job.and_then(|job| job.unscheduled.as_ref());
     match waiting {
         Some((reason, message)) if reason != "ContainerCreating" && reason != "PodInitializing" => {
             let message = format!("Job {} can't start: {message}", attempt.job);
             Step::Blocked { reason: Reason::Container(reason), message }
         }
+        _ if attempt.kept_back => begun(attempt),
         _ if job.is_some_and(|job| job.pods == 0) => {
             let message = "has no pod yet: a quota or a policy may reject it; its Events say so";
             Step::Wait(vec![format!("Job {} {message}", attempt.job)])
         }
-        _ => match job.and_then(|job| job.unscheduled.as_ref()) {
-            Some(why) => Step::Wait(vec![format!("the pod of Job {} waits: {why}", attempt.job)]),
-            None => Step::Wait(vec![format!("Job {} is running", attempt.job)]),
-        },
+        _ => {
+            let job = &attempt.job;
+            let message = match job_waits {
+                Some(why) => format!("the pod of Job {job} waits: {why}"),
+                None => format!("Job {job} is running"),
+            };
+            let before = attempt.message.as_ref();
+            let before = before.map(|error| format!("; the attempt before failed: {error}"));
+            Step::Wait(vec![format!("{message}{}", before.unwrap_or_default())])
+        }
     }
 }
 

@@ -74,6 +74,10 @@ impl Draft<'_> {
         else {
             return Step::Observe;
         };
+        if let Some(step) = self.newcomer(pods) {
+            self.writer_observed = true;
+            return step;
+        }
         self.writer_observed |= !writers.is_empty();
         if writers.staying.is_empty() {
             return self.confirm(&StepName::Truncate, pods, writers.ending);
@@ -193,7 +197,7 @@ impl Draft<'_> {
     }
 
     /// Returns whether a workload of this role goes down before the truncation.
-    fn stops_before_truncation(&self, role: &Role) -> bool {
+    pub(super) fn stops_before_truncation(&self, role: &Role) -> bool {
         let before = self.truncate_settings().and_then(|truncate| truncate.before_stage);
         matches!(role, Role::Stop(entry) if before.is_none_or(|before| entry.stage < before))
     }

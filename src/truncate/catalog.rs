@@ -34,6 +34,7 @@ FROM pg_publication p WHERE p.pubtruncate";
 const PUBLICATIONS_WITH_SCHEMAS: &str = "
 SELECT coalesce(json_agg(json_build_object(
     'name', quote_ident(p.pubname), 'all', p.puballtables,
+    'bySchema', EXISTS (SELECT FROM pg_publication_namespace n WHERE n.pnpubid = p.oid),
     'relations', coalesce((
       SELECT json_agg(oid::bigint) FROM (
         SELECT r.prrelid FROM pg_publication_rel r
@@ -81,15 +82,24 @@ SELECT coalesce(json_object_agg(o.oid::bigint, (
     WHERE c.oid = o.oid)), '{}')::text
 FROM unnest('{tables}'::oid[]) AS o (oid)";
 
+/// Other holders of locks. A prepared transaction has no session: its lock on its own id tells which it is.
 const HOLDERS: &str = "
-SELECT DISTINCT format('%s by process %s (%s, %s)', c.relname, a.pid,
+SELECT DISTINCT CASE
+  WHEN a.pid IS NULL THEN format('%s by the prepared transaction %L of role %s (end it with COMMIT PREPARED or '
+    'ROLLBACK PREPARED)', c.relname, p.gid, p.owner)
+  ELSE format('%s by process %s (%s, %s)', c.relname, a.pid,
     coalesce(nullif(a.application_name, ''), 'no name'),
     -- Hidden from a role that is neither a member of the other nor of pg_read_all_stats.
-    coalesce(a.state, a.backend_type, 'of another role'))
+    coalesce(a.state, a.backend_type, 'of another role')) END
 FROM pg_locks l
 JOIN pg_class c ON c.oid = l.relation
-JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.granted AND l.pid <> pg_backend_pid() AND l.relation = ANY ($1::bigint[]::oid[])
+LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' AND x.granted
+  AND x.virtualtransaction = l.virtualtransaction
+LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
+WHERE l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() AND l.relation = ANY ($1::bigint[]::oid[])
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND (a.pid IS NOT NULL OR p.gid IS NOT NULL)
 ORDER BY 1 LIMIT 3";
 
 /// The catalogs could not be read.
@@ -138,7 +148,7 @@ pub(super) struct Locked {
 /// A transaction that has truncated.
 #[derive(Debug)]
 pub(super) struct Touched {
-    /// The facts as before, with the defaults and publications that may have come meanwhile.
+    /// The facts as before, with the defaults, publications and sessions that may have come meanwhile.
     pub(super) facts: Facts,
     /// Its locks on relations that are not the system's.
     pub(super) locks: Vec<OwnLock>,
@@ -148,27 +158,31 @@ pub(super) struct Touched {
     pub(super) transaction: Transaction,
 }
 
-/// Reads all facts for the decision.
+/// Reads all facts for the decision. The session looks for tables in the schemas of `path`.
 pub(super) async fn look(
     connection: &mut PgConnection,
     version: i32,
     request: &Request,
+    path: &[String],
 ) -> Result<Facts, CatalogError> {
     let text: String = sqlx::query_scalar(include_str!("catalog.sql"))
         .persistent(false)
         .bind(&request.schema)
         .bind(&request.asked)
         .bind(&request.kept)
+        .bind(path)
         .fetch_one(&mut *connection)
         .await?;
     let mut facts: Facts = serde_json::from_str(&text)?;
-    let queries = [HANGING, FEEDS, FROM_TEXTS, publications(version, request)];
+    let sessions = request.watched.query();
+    let queries = [HANGING, FEEDS, FROM_TEXTS, publications(version, request), &sessions];
     let mut answers = ask(connection, &queries, &facts, &[]).await?;
     facts.keys = answers.next()?;
     facts.triggers = answers.next()?;
     facts.sequences = answers.next()?;
     facts.feeds = answers.feeds(&facts.sequences)?;
     facts.publications = answers.next()?;
+    facts.sessions = answers.next()?;
     Ok(facts)
 }
 
@@ -182,8 +196,8 @@ pub(super) async fn locked(
     Ok(Locked { locks: answers.next()?, sizes: answers.next()? })
 }
 
-/// Reads again the facts that the locks on the tables do not protect: columns that use their sequences, and
-/// publications. Reads the effects of TRUNCATE too; `filed` is one of the tables that have a file, or 0.
+/// Reads again the facts that the locks on the tables do not protect: columns that use their sequences,
+/// publications, and sessions. Reads the effects of TRUNCATE too; `filed` is one of the tables that have a file, or 0.
 pub(super) async fn touched(
     connection: &mut PgConnection,
     version: i32,
@@ -194,11 +208,12 @@ pub(super) async fn touched(
 ) -> Result<Touched, CatalogError> {
     let transaction = TRANSACTION.replace("{table}", &filed.to_string());
     let publications = publications(version, request);
-    let queries = [FEEDS, FROM_TEXTS, publications, OWN_LOCKS, SIZES, &transaction];
+    let sessions = request.watched.query();
+    let queries = [FEEDS, FROM_TEXTS, publications, &sessions, OWN_LOCKS, SIZES, &transaction];
     let mut answers = ask(connection, &queries, &facts, tables).await?;
     let (feeds, publications) = (answers.feeds(&facts.sequences)?, answers.next()?);
     Ok(Touched {
-        facts: Facts { feeds, publications, ..facts },
+        facts: Facts { feeds, publications, sessions: answers.next()?, ..facts },
         locks: answers.next()?,
         sizes: answers.next()?,
         transaction: answers.next()?,
@@ -301,7 +316,11 @@ WITH RECURSIVE reached (oid) AS (
 SELECT coalesce(json_agg(json_build_object(
     'name', quote_ident(k.conname),
     'heldBy', format('%I.%I', s.nspname, c.relname),
-    'refersTo', format('%I.%I', o.nspname, t.relname)
+    'refersTo', format('%I.%I', o.nspname, t.relname),
+    'extension', (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+                    WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+                      AND (d.classid, d.objid) IN (('pg_class'::regclass, c.oid), ('pg_namespace'::regclass, s.oid))
+                    LIMIT 1)
   ) ORDER BY k.oid), '[]')::text
 FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid

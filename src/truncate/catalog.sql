@@ -1,5 +1,6 @@
 -- What the catalogs say about the tables that are asked for ($2), those that are to stay ($3), both in
--- schema $1, and their parents and children, as one JSON document. What hangs on them is asked for
+-- schema $1, and their parents and children, as one JSON document. $4 are the schemas in which the session looks
+-- for a table, in order. What hangs on them is asked for
 -- in hanging.sql. Names go in as values and come out quoted by the database. No table but the catalogs
 -- is opened or locked.
 WITH RECURSIVE
@@ -29,6 +30,18 @@ SELECT json_build_object(
   'schema', coalesce((SELECT quote_ident(nspname) FROM space), ''),
   'schemaExists', EXISTS (SELECT FROM space),
   'schemaUsable', coalesce((SELECT has_schema_privilege(oid, 'USAGE') FROM space), false),
+  -- Tables of the session alone do not count: a pooler may hand over a session that has some. Nor do catalogs:
+  -- no application means them.
+  'elsewhere', coalesce((
+    SELECT json_agg(json_build_object('name', a.name, 'schema', f.nspname) ORDER BY f.nspname, a.name)
+    FROM unnest($2) AS a (name)
+    CROSS JOIN LATERAL (
+      SELECT s.nspname
+      FROM unnest($4) WITH ORDINALITY AS p (schema, place)
+      JOIN pg_namespace s ON s.nspname = p.schema AND s.nspname !~ '^pg_(temp_|catalog$)'
+      JOIN pg_class c ON c.relnamespace = s.oid AND c.relname = a.name
+      ORDER BY p.place LIMIT 1) AS f
+    WHERE f.nspname <> $1), '[]'),
   'relations', coalesce((
     SELECT json_agg(json_build_object(
       'oid', c.oid::bigint,
@@ -47,6 +60,10 @@ SELECT json_build_object(
       -- The column came with PostgreSQL 14.
       'detaching', EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid
                            AND (to_jsonb(i) ->> 'inhdetachpending')::boolean),
+      'extension', (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+                    WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+                      AND (d.classid, d.objid) IN (('pg_class'::regclass, c.oid), ('pg_namespace'::regclass, s.oid))
+                    LIMIT 1),
       'mayTruncate', coalesce(has_table_privilege(c.oid, 'TRUNCATE'), false),
       -- An estimate: of the last VACUUM or ANALYZE, or, where none saw a page, of the statistics.
       'rows', CASE

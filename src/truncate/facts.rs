@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::sessions::Seen;
+
 /// An object identifier; unsigned 32 bits in the database, which has no such type in JSON.
 pub(super) type Oid = i64;
 
@@ -15,6 +17,8 @@ pub(super) struct Facts {
     pub(super) schema_exists: bool,
     /// Whether the role has USAGE on it.
     pub(super) schema_usable: bool,
+    /// Requested names that a session of this URL finds in another schema.
+    pub(super) elsewhere: Vec<Elsewhere>,
     /// Named relations, their ancestors, and the descendants of the requested ones.
     pub(super) relations: Vec<Relation>,
     /// Foreign keys that refer to a requested relation or a descendant of one. These and the following fields are
@@ -36,6 +40,19 @@ pub(super) struct Facts {
     /// Publications that replicate a truncation.
     #[serde(skip)]
     pub(super) publications: Vec<Publication>,
+    /// Other sessions of the database, where any keeps the truncation back.
+    #[serde(skip)]
+    pub(super) sessions: Vec<Seen>,
+}
+
+/// A requested name that the session finds in another schema than the requested one.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Elsewhere {
+    /// The name, as a list names it.
+    pub(super) name: String,
+    /// The schema, as it is.
+    pub(super) schema: String,
 }
 
 /// A relation of any kind.
@@ -71,6 +88,8 @@ pub(super) struct Relation {
     pub(super) parents: Vec<Oid>,
     /// Whether the role has TRUNCATE on it.
     pub(super) may_truncate: bool,
+    /// The extension that it, or its schema, belongs to.
+    pub(super) extension: Option<String>,
     /// Rows, estimated; 0 for what holds none itself.
     pub(super) rows: u64,
 }
@@ -89,6 +108,8 @@ pub(super) struct ForeignKey {
     pub(super) from: Oid,
     /// The referenced table of this copy.
     pub(super) to: Oid,
+    /// The extension that the table of the root, or its schema, belongs to.
+    pub(super) extension: Option<String>,
 }
 
 /// A foreign key of a table that is not in the family to another that is not.
@@ -101,6 +122,8 @@ pub(super) struct KeyBeyond {
     pub(super) held_by: String,
     /// The table that it refers to, quoted.
     pub(super) refers_to: String,
+    /// The extension that its table, or that table's schema, belongs to.
+    pub(super) extension: Option<String>,
 }
 
 /// A trigger on TRUNCATE.
@@ -154,6 +177,8 @@ pub(super) struct Publication {
     pub(super) name: String,
     /// It publishes every table there is.
     pub(super) all: bool,
+    /// It publishes whole schemas.
+    pub(super) by_schema: bool,
     /// Otherwise the relations of this family that it publishes.
     pub(super) relations: Vec<Oid>,
 }

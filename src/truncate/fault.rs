@@ -56,10 +56,10 @@ pub(super) enum Fault {
     #[error("the database is read only at the moment (a standby?)")]
     ReadOnly,
     /// Locks were not free in time.
-    #[error("the tables were in use until --lock-timeout had passed")]
+    #[error("the tables were in use until the lock timeout had passed")]
     LockTimeout,
     /// The same, with the holders of the locks.
-    #[error("the tables were in use until --lock-timeout had passed: {0}")]
+    #[error("the tables were in use until the lock timeout had passed: {0}")]
     LockedBy(String),
     /// Chosen as the victim of a deadlock, or it could not be serialized.
     #[error("the database resolved a deadlock or a conflict at the cost of this transaction")]
@@ -100,7 +100,7 @@ pub(super) enum Fault {
     #[error("the pooler is in statement mode and allows no transactions: use another of its ports")]
     StatementPooling,
     /// The fence in front of TRUNCATE or COMMIT.
-    #[error("the time in --not-after has passed by the database's clock")]
+    #[error("the time to be done by has passed by the database's clock")]
     NotAfterPassed,
     /// An answer that cannot be read.
     #[error("the answer of the database does not parse: {0}")]
@@ -189,7 +189,8 @@ impl Fault {
         Self::Tls(if text.contains("does not support TLS") {
             "the server does not offer it"
         } else if text.contains("UnknownIssuer") || text.contains("unknown issuer") {
-            "its certificate is from an authority that is not trusted: give it with --ca-file"
+            "its certificate is from an authority that is not trusted: give it with --ca-file \
+             (`caSecretRef` of a Hibernation)"
         } else if text.contains("not valid for name") || text.contains("NotValidForName") {
             "its certificate is for another host than the URL names"
         } else if text.contains("xpired") {

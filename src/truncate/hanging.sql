@@ -18,7 +18,11 @@ SELECT coalesce(json_agg(json_build_object(
     'name', quote_ident(r.conname),
     'heldBy', format('%I.%I', s.nspname, c.relname),
     'from', k.conrelid::bigint,
-    'to', k.confrelid::bigint
+    'to', k.confrelid::bigint,
+    'extension', (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+                    WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+                      AND (d.classid, d.objid) IN (('pg_class'::regclass, c.oid), ('pg_namespace'::regclass, s.oid))
+                    LIMIT 1)
   ) ORDER BY k.root, k.confrelid, k.conrelid), '[]')::text
 FROM keys k
 JOIN pg_constraint r ON r.oid = k.root

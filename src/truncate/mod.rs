@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -38,12 +39,16 @@ mod connect;
 mod facts;
 mod fault;
 mod feeds;
+mod listed;
 mod outcome;
 mod plan;
 pub mod report;
 mod request;
 mod run;
 mod secret;
+pub mod session;
+mod sessions;
+mod setting;
 pub mod table_name;
 mod url;
 mod words;
@@ -56,6 +61,9 @@ pub const EXIT_RETRY: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// Exit status: refused for good.
 pub const EXIT_REFUSED: u8 = 3;
+
+/// Exit status: other sessions may write; another try may work once they have ended.
+pub const EXIT_KEPT_BACK: u8 = 4;
 
 /// Environment variable with the database's URL.
 pub const URL_VARIABLE: &str = "DATABASE_URL";
@@ -84,6 +92,7 @@ Exit status:
   1  It did not work, and another try may: the database could not be reached, a table was in use.
   2  The command line is wrong.
   3  Refused for good: something is in the way and is named.
+  4  Other sessions may write, and are named: another try may work once they have ended.
 
 Examples:
   What would be emptied, and is anything in the way?
@@ -103,14 +112,16 @@ what refers to a listed table from outside is named and the truncation refused."
 /// Empties tables of a PostgreSQL database and restarts their sequences, in one transaction.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Args {
     /// How much to empty; each scope contains the one before.
     #[arg(long, value_enum, default_value_t = Scope::Runtime)]
     pub scope: Scope,
 
-    /// The schema that the tables are in.
-    #[arg(long, default_value = "public", value_name = "NAME")]
-    pub schema: String,
+    /// The schema that the tables are in. Default: the parameter `schema` of the URL, or else public. Refused
+    /// where a session of this URL finds a table of that name in another schema.
+    #[arg(long, value_name = "NAME")]
+    pub schema: Option<String>,
 
     /// Tables that every scope empties, separated by commas. Names are taken literally, in upper and
     /// lower case as they are; a comma or backslash within a name has a backslash before it.
@@ -141,7 +152,15 @@ pub struct Args {
     #[arg(long)]
     pub allow_replicated: bool,
 
-    /// Change nothing: a read-only run that blocks nobody, with the same refusals.
+    /// Truncate nothing while a session of the database comes from one of these addresses.
+    #[arg(long, value_name = "ADDRESS,..", value_delimiter = ',')]
+    pub sessions_from: Vec<IpAddr>,
+
+    /// Truncate nothing while any other client is connected to the database.
+    #[arg(long, conflicts_with = "sessions_from")]
+    pub refuse_all_sessions: bool,
+
+    /// Change nothing: a read-only run that blocks nobody, with the same refusals. Sessions are only told.
     #[arg(long)]
     pub dry_run: bool,
 
@@ -157,6 +176,10 @@ pub struct Args {
     /// sslrootcert; without an sslmode in the URL it means verify-full.
     #[arg(long, value_name = "FILE", env = CA_VARIABLE)]
     pub ca_file: Option<PathBuf>,
+
+    /// Names the fields of a Hibernation in messages, where they name options else.
+    #[arg(long, hide = true)]
+    pub of_hibernation: bool,
 
     /// Catches a URL on the command line, where everybody on the machine could read it, before it is
     /// quoted in a message about an unexpected argument.
@@ -235,6 +258,7 @@ pub fn exit_status(outcome: Outcome) -> u8 {
         Outcome::Truncated | Outcome::Planned => EXIT_DONE,
         Outcome::Failed => EXIT_RETRY,
         Outcome::Refused => EXIT_REFUSED,
+        Outcome::KeptBack => EXIT_KEPT_BACK,
     }
 }
 
@@ -254,6 +278,7 @@ async fn carry_out(args: &Args, redactor: &mut Redactor) -> Report {
     }
     let parsed = Request::of(args).and_then(|request| {
         let target = target(args, redactor).map_err(|refusal| vec![refusal])?;
+        let request = request.with_schema_of_url(target.schema.clone(), args.schema.is_some());
         Ok((request, target))
     });
     let (request, target) = match parsed {
@@ -274,6 +299,14 @@ async fn carry_out(args: &Args, redactor: &mut Redactor) -> Report {
     match result {
         Ok(done) => finished(&request, database, &done),
         Err(Stop::Refused(refusals)) => refused(database, refusals),
+        Err(Stop::KeptBack(sessions)) => Report {
+            outcome: Outcome::KeptBack,
+            database,
+            message: sessions.obstacle().unwrap_or_default(),
+            hidden_sessions: sessions.hidden,
+            sessions: sessions.found,
+            ..Report::default()
+        },
         Err(Stop::Fault(fault)) => match fault.is_final() {
             Some(reason) => refused(database, vec![reason.refuse("", fault.to_string())]),
             None => Report {
@@ -347,7 +380,7 @@ fn target(args: &Args, redactor: &mut Redactor) -> Result<Target, Refusal> {
             let hint = if args.ca_file.as_ref() == Some(file) {
                 "in a Job the Secret, or its key, that `caSecretRef` names is not there"
             } else {
-                "mount it; a certificate authority can be given with --ca-file"
+                "mount it; a certificate authority can be given with --ca-file (`caSecretRef` of a Hibernation)"
             };
             let kind = error.kind();
             return Err(refuse(format!(
@@ -398,7 +431,17 @@ fn finished(request: &Request, database: Option<String>, done: &Done) -> Report 
     } else {
         (Outcome::Truncated, "the tables are empty".to_owned())
     };
-    Report { outcome, database, totals, tables, message, ..Report::default() }
+    let (hidden_sessions, sessions) = (done.sessions.hidden, done.sessions.found.clone());
+    Report {
+        outcome,
+        database,
+        totals,
+        tables,
+        sessions,
+        hidden_sessions,
+        message,
+        ..Report::default()
+    }
 }
 
 /// Redacts the report: the second line of defence. Names of tables and of the database stay, since they come from

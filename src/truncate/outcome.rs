@@ -7,6 +7,7 @@ use super::facts::Oid;
 use super::fault::Fault;
 use super::plan::Plan;
 use super::report::Refusal;
+use super::sessions::Sessions;
 
 /// The result of a run, or of a dry run.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub(super) struct Done {
     pub(super) plan: Plan,
     /// Bytes per table: freed by a truncation, occupied for a plan.
     pub(super) bytes: BTreeMap<Oid, u64>,
+    /// Sessions that would keep a truncation back.
+    pub(super) sessions: Sessions,
 }
 
 /// The reasons for which a run ends without a result.
@@ -23,6 +26,9 @@ pub(super) enum Stop {
     /// Refused for good.
     #[error("refused")]
     Refused(Vec<Refusal>),
+    /// Kept back by other sessions.
+    #[error("kept back")]
+    KeptBack(Sessions),
     /// Failed for now.
     #[error(transparent)]
     Fault(#[from] Fault),

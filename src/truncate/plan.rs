@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Facts, Oid, Relation, Sequence};
+use super::listed::{elsewhere, missing, unfit};
 use super::report::{Reason, Refusal};
 use super::request::Request;
+use super::setting::{Reader, Setting};
 
 /// One table to be emptied.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,8 +62,9 @@ pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refus
         return Err(vec![Reason::MissingSchema.refuse(
             &request.schema,
             format!(
-                "schema \"{}\" does not exist in this database: correct --schema",
-                request.schema
+                "schema \"{}\" does not exist in this database: correct {}",
+                request.schema,
+                Setting::Schema.name(request.reader)
             ),
         )]);
     }
@@ -74,6 +77,7 @@ pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refus
             ),
         ));
     }
+    refusals.extend(elsewhere(request, facts));
     refusals.extend(missing(request, facts));
 
     let by_oid: BTreeMap<Oid, &Relation> =
@@ -132,77 +136,6 @@ pub(super) fn family(facts: &Facts) -> BTreeSet<Oid> {
     }
 }
 
-/// Returns a refusal for each name that no relation has. A name in a list that a person wrote counts even where the
-/// scope leaves it alone: a preserved table with a typo in its name would not be preserved.
-fn missing(request: &Request, facts: &Facts) -> Vec<Refusal> {
-    let there: BTreeSet<&str> =
-        facts.relations.iter().filter_map(|relation| relation.listed_as.as_deref()).collect();
-    let absent = |names: &[String]| -> Vec<String> {
-        names.iter().filter(|name| !there.contains(name.as_str())).cloned().collect()
-    };
-    let mut refusals: Vec<Refusal> = absent(&request.asked)
-        .into_iter()
-        .map(|name| {
-            // Here a dot is a part of a table's name.
-            let hint =
-                if name.contains('.') { " (names are given without their schema)" } else { "" };
-            let message = format!(
-                "table \"{name}\" does not exist in schema \"{}\": correct the list or --schema{hint}",
-                request.schema
-            );
-            Reason::MissingTable.refuse(name, message)
-        })
-        .collect();
-    refusals.extend(absent(&request.kept_by_name).into_iter().map(|name| {
-        let message = format!(
-            "the table \"{name}\", which is to be preserved, is not in schema \"{}\": correct its name, \
-             or remove it from its list",
-            request.schema
-        );
-        Reason::MissingTable.refuse(name, message)
-    }));
-    refusals
-}
-
-/// Returns a refusal for each relation of the family that can't be truncated.
-fn unfit(facts: &Facts, family: &BTreeSet<Oid>) -> Vec<Refusal> {
-    let mut refusals = Vec::new();
-    for relation in facts.relations.iter().filter(|relation| family.contains(&relation.oid)) {
-        let name = &relation.name;
-        let what = match relation.kind.as_str() {
-            "r" | "p" => None,
-            "v" => Some("a view"),
-            "m" => Some("a materialized view"),
-            "f" => Some("a foreign table, whose rows are in another database"),
-            "S" => Some("a sequence"),
-            "i" | "I" => Some("an index"),
-            "c" => Some("a composite type"),
-            _ => Some("no table"),
-        };
-        if let Some(what) = what {
-            let message = if relation.asked {
-                format!("{name} is {what}: remove it from the list")
-            } else {
-                format!(
-                    "the partition {name} is {what}: detach it, or list the other partitions \
-                     instead of their parent"
-                )
-            };
-            refusals.push(Reason::NotATable.refuse(name, message));
-        } else if relation.system || relation.temporary {
-            let whose =
-                if relation.system { "the database system" } else { "one session (temporary)" };
-            let message = format!("{name} belongs to {whose}: remove it from the list");
-            refusals.push(Reason::SystemTable.refuse(name, message));
-        } else if relation.asked && !relation.may_truncate {
-            let message =
-                format!("the role may not truncate {name}: GRANT TRUNCATE ON {name} TO that role");
-            refusals.push(Reason::MissingPrivilege.refuse(name, message));
-        }
-    }
-    refusals
-}
-
 /// Returns the remedies for a table that depends on the list: to add it, where that is possible, or `otherwise`.
 fn ways_out(facts: &Facts, table: &str, otherwise: &str) -> String {
     if is_here(facts, table) {
@@ -210,6 +143,12 @@ fn ways_out(facts: &Facts, table: &str, otherwise: &str) -> String {
     } else {
         format!("{otherwise} (it {ELSEWHERE})")
     }
+}
+
+/// Returns the warning about a table that an extension has made, as TimescaleDB does the chunks of a table: what an
+/// author may do to another would tear it apart.
+fn keep_off(table: &str, extension: &str) -> String {
+    format!("the extension \"{extension}\" keeps {table}: leave {table} as it is")
 }
 
 /// The cause by which a table of another schema cannot be added.
@@ -221,9 +160,19 @@ fn is_here(facts: &Facts, name: &str) -> bool {
     name.strip_prefix(&facts.schema).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// Returns the remedy that drops a foreign key.
-fn drop_key(holder: &str, name: &str) -> String {
-    format!("drop the key with ALTER TABLE {holder} DROP CONSTRAINT {name}")
+/// Returns the remedies for a foreign key of `holder` that leads to a table of the list.
+fn of_key(facts: &Facts, holder: &str, name: &str, to: &str, extension: Option<&str>) -> String {
+    match extension {
+        Some(extension) => format!(
+            "{}, and drop the key of the table that {holder} is a part of, or remove {to} from the list",
+            keep_off(holder, extension)
+        ),
+        None => ways_out(
+            facts,
+            holder,
+            &format!("drop the key with ALTER TABLE {holder} DROP CONSTRAINT {name}"),
+        ),
+    }
 }
 
 /// Returns a refusal for each child outside the list, and each preserved table above or below it.
@@ -239,9 +188,14 @@ fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>)
         if let Some(parent) = parents.find(|parent| leads_up(parent)) {
             let of = &parent.name;
             if relation.kept && relation.partition {
+                let ways = match &relation.extension {
+                    Some(extension) => {
+                        format!("{}, and remove it from its list", keep_off(name, extension))
+                    }
+                    None => format!("detach {name}, or remove it from its list"),
+                };
                 let message = format!(
-                    "{name} is to be preserved, but it is a partition of {of}, which is to be emptied: \
-                     detach {name}, or remove it from its list"
+                    "{name} is to be preserved, but it is a partition of {of}, which is to be emptied: {ways}"
                 );
                 refusals.push(Reason::PreservedPartition.refuse(name, message));
             } else if relation.detaching {
@@ -251,13 +205,19 @@ fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>)
                 );
                 refusals.push(Reason::DetachingPartition.refuse(name, message));
             } else if !family.contains(&relation.oid) {
-                let message = format!(
-                    "{name} inherits from {of}, so that its rows are also rows of {of}: {}",
-                    ways_out(
+                let ways = match &relation.extension {
+                    Some(extension) => format!(
+                        "{}, remove {of} from the list, and empty {of} as the extension provides for",
+                        keep_off(name, extension)
+                    ),
+                    None => ways_out(
                         facts,
                         name,
-                        &format!("end that with ALTER TABLE {name} NO INHERIT {of}")
-                    )
+                        &format!("end that with ALTER TABLE {name} NO INHERIT {of}"),
+                    ),
+                };
+                let message = format!(
+                    "{name} inherits from {of}, so that its rows are also rows of {of}: {ways}"
                 );
                 refusals.push(Reason::InheritanceChild.refuse(name, message));
             }
@@ -318,7 +278,7 @@ fn keys(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>
             let message = format!(
                 "{holder}, which {why}, refers to {to}: {ways}",
                 holder = key.held_by,
-                ways = ways_out(facts, &key.held_by, &drop_key(&key.held_by, &key.name)),
+                ways = of_key(facts, &key.held_by, &key.name, to, key.extension.as_deref()),
             );
             let object = format!("{} on {}", key.name, key.held_by);
             refusals.push(Reason::ForeignKey.refuse(object, message));
@@ -329,7 +289,7 @@ fn keys(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>
             "{holder} refers to {to}, and would have to be added with it: {ways}",
             holder = key.held_by,
             to = key.refers_to,
-            ways = ways_out(facts, &key.held_by, &drop_key(&key.held_by, &key.name)),
+            ways = of_key(facts, &key.held_by, &key.name, &key.refers_to, key.extension.as_deref()),
         );
         let object = format!("{} on {}", key.name, key.held_by);
         refusals.push(Reason::ForeignKey.refuse(object, message));
@@ -366,14 +326,17 @@ fn sequences(
                     );
                     own.push_str(&meant);
                 }
+                let fed = by_oid.get(&feed.table);
+                let ways = match fed.and_then(|fed| Some((&fed.name, fed.extension.as_ref()?))) {
+                    Some((fed, extension)) => keep_off(fed, extension),
+                    None if is_here(facts, column) => {
+                        format!("add that table to the list, or {own}")
+                    }
+                    None => format!("{own}; its table {ELSEWHERE}"),
+                };
                 let message = format!(
                     "the sequence belongs to {of} and would restart, but {column}, which is not to be emptied, \
-                     takes its values from it too: {}",
-                    if is_here(facts, column) {
-                        format!("add that table to the list, or {own}")
-                    } else {
-                        format!("{own}; its table {ELSEWHERE}")
-                    },
+                     takes its values from it too: {ways}"
                 );
                 refusals.push(Reason::SharedSequence.refuse(name, message));
             }
@@ -420,10 +383,19 @@ fn side_effects(
                 0 => String::new(),
                 n => format!(" and {n} more"),
             };
+            // One for all tables, or for a schema, leaves none of them out.
+            let remove = if publication.all || publication.by_schema {
+                ""
+            } else {
+                ", remove the tables from the publication"
+            };
+            let allow = match request.reader {
+                Reader::OfCommand => Setting::AllowReplicated.name(request.reader).to_owned(),
+                Reader::OfHibernation => Setting::AllowReplicated.with(request.reader, "true"),
+            };
             let message = format!(
                 "the publication would empty {first}{more} on its subscribers too: ALTER \
-                 PUBLICATION {name} SET (publish = 'insert, update, delete'), remove the tables \
-                 from the publication, or allow it with --allow-replicated",
+                 PUBLICATION {name} SET (publish = 'insert, update, delete'){remove}, or allow it with {allow}",
                 name = publication.name
             );
             refusals.push(Reason::Replicated.refuse(&publication.name, message));

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::facts::{Feed, ForeignKey, Publication, Sequence, Trigger};
+use super::super::facts::{Elsewhere, Feed, ForeignKey, Publication, Sequence, Trigger};
 use super::*;
 
 fn table(oid: Oid) -> Relation {
@@ -59,6 +59,22 @@ fn tables_are_named_with_only_and_partitioned_ones_without() {
 }
 
 #[test]
+fn a_name_that_the_session_finds_elsewhere_is_refused_once_for_each_schema() {
+    let (request, mut facts) = of(vec![asked(1)]);
+    let elsewhere = |schema: &str, number: i32| Elsewhere {
+        name: format!("t{number}"),
+        schema: schema.to_owned(),
+    };
+    facts.elsewhere = (1..9).map(|number| elsewhere("tenant", number)).collect();
+    facts.elsewhere.push(elsewhere("old", 9));
+    let refusals = decide(&request, &facts).expect_err("it was not refused");
+    assert_eq!(refusals.iter().map(|r| r.object.as_str()).collect::<Vec<_>>(), ["old", "tenant"]);
+    let message = &refusals[1].message;
+    assert!(message.contains("\"t5\" and 3 more in schema \"tenant\""), "{message}");
+    assert!(message.contains("Write --schema tenant"), "{message}");
+}
+
+#[test]
 fn a_mistyped_preserved_table_is_refused_but_a_default_one_is_not() {
     let (mut request, facts) = of(vec![asked(1)]);
     request.kept = vec!["users".to_owned()];
@@ -89,7 +105,12 @@ fn a_sequence_of_another_owner_is_refused() {
 #[test]
 fn replication_is_allowed_only_by_name() {
     let (mut request, mut facts) = of(vec![asked(1)]);
-    let publication = |all, relations| Publication { name: "p".to_owned(), all, relations };
+    let publication = |all, relations| Publication {
+        name: "p".to_owned(),
+        all,
+        relations,
+        ..Publication::default()
+    };
     facts.publications = vec![publication(false, vec![7])];
     assert!(decide(&request, &facts).is_ok());
     facts.publications = vec![publication(false, vec![1]), publication(true, vec![])];
@@ -122,7 +143,8 @@ fn a_publication_of_a_root_tells_of_its_partitions_and_of_nothing_that_only_inhe
     let above = Relation { listed_as: None, ..table(2) };
     let partition = Relation { partition: true, parents: vec![2], ..asked(1) };
     let (request, mut facts) = of(vec![partition, above]);
-    facts.publications = vec![Publication { name: "p".to_owned(), all: false, relations: vec![2] }];
+    facts.publications =
+        vec![Publication { name: "p".to_owned(), relations: vec![2], ..Publication::default() }];
     assert_eq!(reasons(decide(&request, &facts)), ["Replicated"]);
     facts.relations[0].partition = false;
     assert!(decide(&request, &facts).is_ok());
@@ -150,6 +172,8 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                 schema: "public".to_owned(),
                 schema_exists: true,
                 schema_usable: true,
+                elsewhere: Vec::new(),
+                sessions: Vec::new(),
                 keys_beyond: Vec::new(),
                 relations: relations.collect(),
                 keys: keys

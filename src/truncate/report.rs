@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::session::Session;
+
 /// Most bytes of a report as JSON: the limit of a container's termination message
 /// (<https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>).
 pub const LIMIT: usize = 4096;
@@ -14,8 +16,9 @@ const MESSAGE_LIMIT: usize = 700;
 const OBJECT_LIMIT: usize = 300;
 const DATABASE_LIMIT: usize = 200;
 
-/// Refusals may fill the report up to here; tables may fill the rest.
+/// Refusals, and then sessions, may fill the report up to here; tables may fill the rest.
 const REFUSALS_UP_TO: usize = 3200;
+const SESSIONS_UP_TO: usize = 3200;
 
 /// The outcome of a truncation.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -30,6 +33,8 @@ pub enum Outcome {
     /// this is unknown.
     #[default]
     Failed,
+    /// Other sessions may write. Nothing was changed; another try may work once they have ended.
+    KeptBack,
 }
 
 /// Sums over all tables, those left out of [`Report::tables`] included.
@@ -62,6 +67,8 @@ pub enum Reason {
     UnsupportedServer,
     /// The schema does not exist.
     MissingSchema,
+    /// A session of this URL finds a listed name in another schema.
+    OtherSchema,
     /// A table does not exist.
     MissingTable,
     /// A name in a list is a view, a foreign table, a sequence or the like.
@@ -163,6 +170,15 @@ pub struct Report {
     /// How many refusals are missing from `refusals` for want of space.
     #[serde(skip_serializing_if = "is_zero")]
     pub omitted_refusals: u64,
+    /// Sessions that keep a truncation back, by address, as many as fit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<Session>,
+    /// How many addresses are missing from `sessions` for want of space.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub omitted_sessions: u64,
+    /// How many sessions of other roles show no address.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hidden_sessions: u64,
     /// One sentence for a person.
     pub message: String,
 }
@@ -192,7 +208,7 @@ impl Report {
     }
 
     /// Returns the report as JSON of at most [`LIMIT`] bytes: outcome, totals and message always, then
-    /// refusals and tables as they fit, with the number of those left out.
+    /// refusals, sessions and tables as they fit, with the number of those left out.
     pub fn to_json(&self) -> Result<String, ReportError> {
         let mut fitted = Self {
             outcome: self.outcome,
@@ -201,12 +217,14 @@ impl Report {
             // Counted as if all were left out, so that the numbers can only become shorter.
             omitted_tables: self.omitted_tables.saturating_add(self.tables.len() as u64),
             omitted_refusals: self.omitted_refusals.saturating_add(self.refusals.len() as u64),
+            omitted_sessions: self.omitted_sessions.saturating_add(self.sessions.len() as u64),
+            hidden_sessions: self.hidden_sessions,
             message: bounded(&self.message, MESSAGE_LIMIT),
             ..Self::default()
         };
         let mut length = serde_json::to_string(&fitted)?.len();
-        // The keys and brackets of the two lists, which are absent while they are empty.
-        length += r#""tables":[],"refusals":[],"#.len();
+        // The keys and brackets of the lists, which are absent while they are empty.
+        length += r#""tables":[],"refusals":[],"sessions":[],"#.len();
 
         for refusal in &self.refusals {
             let refusal = Refusal {
@@ -221,6 +239,18 @@ impl Report {
             length += more;
             fitted.omitted_refusals -= 1;
             fitted.refusals.push(refusal);
+        }
+
+        for session in &self.sessions {
+            let detail = bounded(&session.detail, OBJECT_LIMIT);
+            let session = Session { detail, ..session.clone() };
+            let more = serde_json::to_string(&session)?.len() + 1;
+            if length + more > SESSIONS_UP_TO {
+                break;
+            }
+            length += more;
+            fitted.omitted_sessions -= 1;
+            fitted.sessions.push(session);
         }
 
         let mut largest_first: Vec<&Table> = self.tables.iter().collect();
@@ -273,17 +303,28 @@ mod tests {
 
     use super::*;
 
+    /// Returns text of at most so many characters. It repeats a few of them: they cost most of the time of a test.
+    fn any_text(longest: usize) -> impl Strategy<Value = String> {
+        (".{0,4}", 0..=longest / 4).prop_map(|(part, times)| part.repeat(times))
+    }
+
     fn any_table() -> impl Strategy<Value = Table> {
-        (".{0,200}", any::<u64>(), any::<u64>(), any::<bool>()).prop_map(
+        (any_text(200), any::<u64>(), any::<u64>(), any::<bool>()).prop_map(
             |(name, rows, bytes, along)| Table { name, rows, bytes, along, ..Table::default() },
         )
     }
 
     fn any_refusal() -> impl Strategy<Value = Refusal> {
-        (".{0,40}", ".{0,300}", ".{0,2000}").prop_map(|(reason, object, message)| Refusal {
-            reason,
-            object,
-            message,
+        (any_text(40), any_text(300), any_text(2000))
+            .prop_map(|(reason, object, message)| Refusal { reason, object, message })
+    }
+
+    fn any_session() -> impl Strategy<Value = Session> {
+        let address = any::<Option<[u8; 16]>>();
+        (address, any::<u64>(), any_text(300)).prop_map(|(address, count, detail)| Session {
+            address: address.map(std::net::IpAddr::from),
+            count,
+            detail,
         })
     }
 
@@ -293,7 +334,8 @@ mod tests {
             database in proptest::option::of("\\PC{0,70}"),
             tables in proptest::collection::vec(any_table(), 0..80),
             refusals in proptest::collection::vec(any_refusal(), 0..30),
-            message in ".{0,3000}",
+            sessions in proptest::collection::vec(any_session(), 0..30),
+            message in any_text(3000),
             rows in any::<u64>(),
         ) {
             let report = Report {
@@ -302,6 +344,8 @@ mod tests {
                 totals: Totals { tables: tables.len() as u64, rows, bytes: u64::MAX },
                 tables,
                 refusals,
+                sessions,
+                hidden_sessions: rows,
                 message,
                 ..Report::default()
             };
@@ -317,6 +361,10 @@ mod tests {
             prop_assert_eq!(
                 read.refusals.len() as u64 + read.omitted_refusals,
                 report.refusals.len() as u64
+            );
+            prop_assert_eq!(
+                read.sessions.len() as u64 + read.omitted_sessions,
+                report.sessions.len() as u64
             );
             prop_assert!(!read.message.chars().any(char::is_control));
         }

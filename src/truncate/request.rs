@@ -7,6 +7,8 @@ use jiff::Timestamp;
 
 use super::Args;
 use super::report::{Reason, Refusal};
+use super::sessions::Watched;
+use super::setting::{Reader, Setting};
 use super::table_name::TableNames;
 use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, Scope};
 
@@ -15,6 +17,9 @@ use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, Scope};
 pub(super) struct Request {
     /// The schema of every table that is named.
     pub(super) schema: String,
+    /// The only schema in which the application looks for tables, where the URL names one; else the search_path of
+    /// the session counts.
+    pub(super) session_schema: Option<String>,
     /// Tables to empty, each once.
     pub(super) asked: Vec<String>,
     /// Tables to leave alone, each once.
@@ -32,6 +37,10 @@ pub(super) struct Request {
     pub(super) not_after: Option<Timestamp>,
     /// Whether publications may replicate it.
     pub(super) allow_replicated: bool,
+    /// Who reads the messages.
+    pub(super) reader: Reader,
+    /// The sessions that keep it back.
+    pub(super) watched: Watched,
     /// Whether it is a dry run.
     pub(super) dry_run: bool,
 }
@@ -48,12 +57,20 @@ impl Request {
         ];
 
         let mut request = Self {
-            schema: args.schema.clone(),
+            schema: args.schema.clone().unwrap_or_else(|| "public".to_owned()),
             needs_confirmation: args.scope == Scope::All,
             confirm: args.confirm.clone(),
             lock_timeout: args.lock_timeout,
             not_after: args.not_after,
             allow_replicated: args.allow_replicated,
+            watched: if args.refuse_all_sessions {
+                Watched::All
+            } else if args.sessions_from.is_empty() {
+                Watched::Nobody
+            } else {
+                Watched::From(args.sessions_from.iter().copied().collect())
+            },
+            reader: if args.of_hibernation { Reader::OfHibernation } else { Reader::OfCommand },
             dry_run: args.dry_run,
             ..Self::default()
         };
@@ -88,10 +105,22 @@ impl Request {
         if request.needs_confirmation && request.confirm.is_none() {
             refusals.push(Reason::NotConfirmed.refuse(
                 "",
-                "the scope All empties users and secrets too: confirm it by the database's name, \
-                 --confirm NAME",
+                format!(
+                    "the scope All empties users and secrets too: confirm it by the database's name, {}",
+                    Setting::Confirm.with(request.reader, "NAME")
+                ),
             ));
         }
         if refusals.is_empty() { Ok(request) } else { Err(refusals) }
+    }
+
+    /// Takes over the schema that the URL names: the default of `--schema`, which is `given` or not.
+    #[must_use]
+    pub(super) fn with_schema_of_url(mut self, schema: Option<String>, given: bool) -> Self {
+        if let Some(name) = schema.as_ref().filter(|_| !given) {
+            self.schema.clone_from(name);
+        }
+        self.session_schema = schema;
+        self
     }
 }

@@ -9,7 +9,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::time::{Instant, timeout};
 
@@ -22,10 +22,9 @@ use super::plan::{Plan, decide};
 use super::report::{Reason, bounded};
 use super::request::Request;
 use super::secret::Redactor;
+use super::sessions::{ADVISORY_KEY, ANEW, Sessions};
+use super::setting::Setting;
 use super::url::Target;
-
-/// Key of the advisory lock, the same for every run in a database: "torpor" in ASCII.
-const ADVISORY_KEY: i64 = 0x746f_7270_6f72;
 
 /// The longest wait for another run in the same database, beyond that run's own wait for locks. A short
 /// `--lock-timeout` makes it shorter. No table is locked meanwhile.
@@ -43,6 +42,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Makes names mean the database system's own objects, whatever the role or the database has set. `pg_temp` comes
 /// last: a pooler may hand over a session with temporary tables that are named like catalogs.
 pub(super) const SAFE_NAMES: &str = "SET LOCAL search_path TO pg_catalog, pg_temp";
+
+/// Returns the schemas in which the session looks for a table, in order. No name here can be another's.
+const SEARCHED: &str =
+    "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false))::pg_catalog.text";
 
 /// Most bytes of the database's name in progress messages.
 const NAME_LIMIT: usize = 100;
@@ -138,10 +141,11 @@ impl<'a> Run<'a> {
     /// Makes the dry run: one read-only snapshot, no table locked.
     async fn look_only(&self, session: &mut Session) -> Result<Done, Stop> {
         let connection = &mut session.connection;
-        self.begin(connection, "REPEATABLE READ, READ ONLY").await?;
+        let path = self.begin(connection, "REPEATABLE READ, READ ONLY").await?;
         self.identify(connection).await?;
-        let facts = self.look(connection, session.version).await?;
+        let facts = self.look(connection, session.version, &path).await?;
         let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
+        let sessions = self.sessions(&facts);
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
         // The real sizes open each table for a moment. An older number will do for a table that somebody has
         // locked.
@@ -158,7 +162,7 @@ impl<'a> Run<'a> {
             },
         };
         self.simple(connection, "ROLLBACK").await?;
-        Ok(Done { plan, bytes })
+        Ok(Done { plan, bytes, sessions })
     }
 
     /// Runs the transaction from BEGIN to COMMIT. `patience` is the rest of the time for waits that block others,
@@ -171,12 +175,13 @@ impl<'a> Run<'a> {
     ) -> Result<Round, Stop> {
         let version = session.version;
         let connection = &mut session.connection;
-        self.begin(connection, "READ COMMITTED, READ WRITE").await?;
+        let path = self.begin(connection, "READ COMMITTED, READ WRITE").await?;
         self.identify(connection).await?;
         self.advisory_lock(connection).await?;
         // Before the locks, so that a refusal blocks nobody, and to know the tables to lock.
-        let facts = self.look(connection, version).await?;
+        let facts = self.look(connection, version, &path).await?;
         let first = decide(self.request, &facts).map_err(Stop::Refused)?;
+        self.alone(&facts)?;
         self.tell(format_args!(
             "Locking {} tables in database \"{}\", for at most {} ms in all ...",
             first.tables.len(),
@@ -185,8 +190,9 @@ impl<'a> Run<'a> {
         ));
         self.lock(connection, &first, patience).await?;
         // After the locks: only now the definitions can't change.
-        let facts = self.look(connection, version).await?;
+        let facts = self.look(connection, version, &path).await?;
         let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
+        self.alone(&facts)?;
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
         let before = self.read(catalog::locked(connection, &oids).await)?;
         let locked =
@@ -198,8 +204,8 @@ impl<'a> Run<'a> {
         self.tell(format_args!("Emptying them ..."));
         self.truncate(connection, &plan, *patience).await?;
 
-        // A default that uses one of our sequences, or a publication, can come without a lock on our tables:
-        // hence a third reading, and one of the locks of this transaction.
+        // A default that uses one of our sequences, a publication, or a session can come without a lock on our
+        // tables: hence a third reading, and one of the locks of this transaction.
         // A partitioned table has no file.
         let filed = plan.tables.iter().find(|table| !table.partitioned).map_or(0, |t| t.oid);
         let request = self.request;
@@ -207,21 +213,22 @@ impl<'a> Run<'a> {
         let after = self.read(after)?;
         decide(self.request, &after.facts).map_err(Stop::Refused)?;
         only_these_touched(after.locks, &plan)?;
+        let sessions = self.alone(&after.facts)?;
         let freed = |oid: &Oid| {
             let size = |sizes: &BTreeMap<Oid, u64>| sizes.get(oid).copied().unwrap_or_default();
             size(&before.sizes).saturating_sub(size(&after.sizes))
         };
         let bytes = oids.iter().map(|oid| (*oid, freed(oid))).collect();
         self.commit(connection, target, &after.transaction).await?;
-        Ok(Round::Done(Box::new(Done { plan, bytes })))
+        Ok(Round::Done(Box::new(Done { plan, bytes, sessions })))
     }
 
-    /// Begins, with limits on every statement that could hang.
-    async fn begin(&self, connection: &mut PgConnection, mode: &str) -> Result<(), Stop> {
-        // Since PostgreSQL 14, and only on some systems. A commit that others see and a crash forgets would make
-        // the report untrue.
+    /// Begins, with limits on every statement that could hang. Returns the schemas in which the session looked for a
+    /// table until now, in order.
+    async fn begin(&self, connection: &mut PgConnection, mode: &str) -> Result<Vec<String>, Stop> {
+        // A commit that others see and a crash forgets would make the report untrue.
         let begin = format!(
-            "BEGIN TRANSACTION ISOLATION LEVEL {mode}; \
+            "BEGIN TRANSACTION ISOLATION LEVEL {mode}; {SEARCHED}; \
              {SAFE_NAMES}; \
              SET LOCAL quote_all_identifiers = off; \
              SET LOCAL jit = off; \
@@ -230,33 +237,36 @@ impl<'a> Run<'a> {
              SET LOCAL idle_in_transaction_session_timeout = '{idle}ms'; \
              SET LOCAL client_min_messages = 'error'; \
              SELECT set_config('synchronous_commit', 'local', true) \
-             WHERE current_setting('synchronous_commit') = 'off'; \
-             SAVEPOINT optional; \
-             SET LOCAL client_connection_check_interval = '5s'; \
-             RELEASE SAVEPOINT optional",
+             WHERE current_setting('synchronous_commit') = 'off'",
             read = READ_TIMEOUT.as_millis(),
             lock = self.request.lock_timeout.as_millis(),
             idle = IDLE_TIMEOUT.as_millis(),
         );
-        match self.simple(connection, begin).await {
-            Err(Fault::Other { .. }) => {
-                Ok(self.simple(connection, "ROLLBACK TO SAVEPOINT optional").await?)
-            }
-            answer => Ok(answer?),
-        }
+        // Since PostgreSQL 14, and only on some systems.
+        let checked = format!("{begin}; SET LOCAL client_connection_check_interval = '5s'");
+        let row = match self.row(connection, checked).await {
+            Err(Fault::Other { .. }) => self.row(connection, format!("ROLLBACK; {begin}")).await?,
+            answer => answer?,
+        };
+        let searched: String = row.try_get(0).map_err(|error| self.fault(&error))?;
+        let unreadable = |_| Fault::Answer("the catalogs have another form than expected");
+        let searched = serde_json::from_str(&searched).map_err(unreadable)?;
+        Ok(match &self.request.session_schema {
+            // The application's driver sets it in each session.
+            Some(only) => vec![only.clone()],
+            None => searched,
+        })
     }
 
     /// Checks that this is the right database, and still in time.
     async fn identify(&self, connection: &mut PgConnection) -> Result<(), Stop> {
         let micros = self.request.not_after.map(|time| time.as_microsecond().to_string());
-        let row = sqlx::raw_sql(AssertSqlSafe(format!(
+        let asked = format!(
             "SELECT current_database()::text, \
              coalesce(clock_timestamp() >= to_timestamp({} / 1000000.0), false)",
             micros.as_deref().unwrap_or("NULL"),
-        )))
-        .fetch_one(connection)
-        .await
-        .map_err(|error| self.fault(&error))?;
+        );
+        let row = self.row(connection, asked).await?;
         let read = |error: sqlx::Error| self.fault(&error);
         let name: String = row.try_get(0).map_err(read)?;
         let late: bool = row.try_get(1).map_err(read)?;
@@ -267,8 +277,8 @@ impl<'a> Run<'a> {
             refusals.push(Reason::NotConfirmed.refuse(
                 name,
                 format!(
-                    "--confirm names another database than the one that the URL leads to, which \
-                     is \"{name}\""
+                    "{} names another database than the one that the URL leads to, which is \"{name}\"",
+                    Setting::Confirm.name(self.request.reader)
                 ),
             ));
         }
@@ -378,16 +388,33 @@ impl<'a> Run<'a> {
     /// Sets limits for statements that read catalogs.
     fn reading(patience: Duration) -> String {
         format!(
-            "SET LOCAL statement_timeout = '{}ms'; SET LOCAL lock_timeout = '{}ms'",
+            "SET LOCAL statement_timeout = '{}ms'; SET LOCAL lock_timeout = '{}ms'; {ANEW}",
             READ_TIMEOUT.as_millis(),
             patience.as_millis().max(1)
         )
     }
 
-    async fn look(&self, connection: &mut PgConnection, version: i32) -> Result<Facts, Fault> {
-        let mut facts = self.read(catalog::look(connection, version, self.request).await)?;
+    async fn look(
+        &self,
+        connection: &mut PgConnection,
+        version: i32,
+        path: &[String],
+    ) -> Result<Facts, Fault> {
+        let facts = catalog::look(connection, version, self.request, path).await;
+        let mut facts = self.read(facts)?;
         facts.keys_beyond = self.read(catalog::keys_beyond(connection, &facts).await)?;
         Ok(facts)
+    }
+
+    /// Returns the sessions that keep the truncation back.
+    fn sessions(&self, facts: &Facts) -> Sessions {
+        self.request.watched.among(&facts.sessions, self.redactor)
+    }
+
+    /// Stops where a session keeps the truncation back.
+    fn alone(&self, facts: &Facts) -> Result<Sessions, Stop> {
+        let sessions = self.sessions(facts);
+        if sessions.found.is_empty() { Ok(sessions) } else { Err(Stop::KeptBack(sessions)) }
     }
 
     fn read<T>(&self, answer: Result<T, CatalogError>) -> Result<T, Fault> {
@@ -406,6 +433,13 @@ impl<'a> Run<'a> {
             .await
             .map(|_| ())
             .map_err(|error| self.fault(&error))
+    }
+
+    /// Sends one message likewise. Returns the first row of the answer.
+    async fn row(&self, connection: &mut PgConnection, text: String) -> Result<PgRow, Fault> {
+        let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await;
+        let rows = rows.map_err(|error| self.fault(&error))?;
+        rows.into_iter().next().ok_or_else(|| self.fault(&sqlx::Error::RowNotFound))
     }
 
     fn fault(&self, error: &sqlx::Error) -> Fault {

@@ -67,7 +67,9 @@ pub(super) enum UrlError {
     #[error("the URL's lists of hosts and ports differ in length")]
     HostsAndPorts,
     /// `--ca-file` with a mode that doesn't use it.
-    #[error("the URL forbids TLS, so that --ca-file cannot have an effect")]
+    #[error(
+        "the URL forbids TLS, so that --ca-file (`caSecretRef` of a Hibernation) cannot have an effect"
+    )]
     CaWithoutTls,
 }
 
@@ -91,6 +93,8 @@ pub(super) struct Target {
     pub(super) connect_timeout: Duration,
     /// The parameters that Torpor does not know and ignores.
     pub(super) ignored: usize,
+    /// The only schema that the application works in, as Prisma names it.
+    pub(super) schema: Option<String>,
     user: Option<String>,
     password: Option<String>,
     database: Option<String>,
@@ -144,6 +148,7 @@ impl Target {
             ssl_mode: tls.mode,
             connect_timeout: raw.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
             ignored: raw.ignored,
+            schema: raw.schema.filter(|name| !name.is_empty()),
             user: raw.user.or(user).filter(|user| !user.is_empty()),
             password: raw.password.or(password),
             database: raw.database.or(Some(decode(database)?)).filter(|name| !name.is_empty()),
@@ -271,6 +276,7 @@ struct Parameters {
     channel_binding: bool,
     options: Vec<(String, String)>,
     connect_timeout: Option<Duration>,
+    schema: Option<String>,
     ignored: usize,
 }
 
@@ -287,7 +293,10 @@ impl Parameters {
             "sslcert" => self.certificate = Some(value.into()),
             "sslkey" => self.key = Some(value.into()),
             "channel_binding" => self.channel_binding = value == "require",
-            "options" => self.options = options(&value)?,
+            "options" => self.options.extend(options(&value)?),
+            // Run-time parameters, as drivers for Go, Java and Rust write them.
+            "search_path" | "currentSchema" => self.options.push(("search_path".to_owned(), value)),
+            "schema" => self.schema = Some(value),
             "connect_timeout" | "timeout" => {
                 let seconds: f64 = value.parse().map_err(|_| UrlError::Value("connect_timeout"))?;
                 // 0 is for ever in libpq. Nothing here waits for ever.
@@ -334,11 +343,14 @@ impl Parameters {
             | "statement_cache_size"
             | "command_timeout"
             | "prepare_threshold"
-            | "schema"
             | "connection_limit"
             | "pool_timeout"
             | "pgbouncer"
             | "statement-cache-capacity" => {}
+            other if other.starts_with("options[") && other.ends_with(']') => {
+                let name = &other["options[".len()..other.len() - 1];
+                self.options.push((name.to_owned(), value));
+            }
             other if other.contains("ssl") || other.contains("tls") => {
                 return Err(UrlError::UnknownTls);
             }

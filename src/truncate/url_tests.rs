@@ -210,3 +210,23 @@ proptest! {
         prop_assert_eq!(target.hosts, [host("h", 1)]);
     }
 }
+
+#[test]
+fn a_schema_and_a_search_path_are_taken_as_drivers_write_them() {
+    let schema = |url: &str| parse(url).schema;
+    assert_eq!(schema("postgres://h/d?schema=tenant").as_deref(), Some("tenant"));
+    assert_eq!(schema("postgres://h/d?schema=My%20App").as_deref(), Some("My App"));
+    assert_eq!(schema("postgres://h/d?schema="), None);
+    let path = vec![("search_path".to_owned(), "tenant,public".to_owned())];
+    for parameter in [
+        "options=-csearch_path%3Dtenant,public",
+        "options=-c%20search_path%3Dtenant,public",
+        "search_path=tenant,public",
+        "currentSchema=tenant,public",
+        "options[search_path]=tenant,public",
+        "options%5Bsearch_path%5D=tenant,public",
+    ] {
+        let target = parse(&format!("postgres://h/d?{parameter}"));
+        assert_eq!((target.options, target.ignored), (path.clone(), 0), "{parameter}");
+    }
+}

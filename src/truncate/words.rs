@@ -3,9 +3,13 @@
 use std::fmt::Write as _;
 
 use super::report::{Outcome, Refusal, Report, Table, bounded};
+use super::session::hidden_in_words;
 
 /// More tables than this are summed up.
 const MOST_TABLES: usize = 200;
+
+/// More refusals than this are counted.
+const MOST_REFUSALS: usize = 50;
 
 /// Most bytes of a name in a column.
 const NAME_LIMIT: usize = 100;
@@ -42,7 +46,7 @@ pub(super) fn describe(report: &Report) -> String {
             size(totals.bytes),
         ),
         Outcome::Refused => {
-            for refusal in &report.refusals {
+            for refusal in report.refusals.iter().take(MOST_REFUSALS) {
                 let Refusal { reason, object, message } = refusal;
                 let message = printable(message);
                 let _ = if object.is_empty() {
@@ -51,12 +55,35 @@ pub(super) fn describe(report: &Report) -> String {
                     writeln!(text, "{reason} {}:\n  {message}", bounded(object, NAME_LIMIT * 3))
                 };
             }
+            if report.refusals.len() > MOST_REFUSALS {
+                let (all, shown) = (report.refusals.len() as u64, MOST_REFUSALS as u64);
+                let _ = writeln!(
+                    text,
+                    "... and {} more, {} in all",
+                    grouped(all - shown),
+                    grouped(all)
+                );
+            }
             writeln!(text, "Refused; nothing was changed. Another try ends the same.")
+        }
+        Outcome::KeptBack => {
+            let message = printable(&report.message);
+            let _ = writeln!(text, "Kept back: {message}");
+            writeln!(text, "Nothing was changed; another try may work once they have ended.")
         }
         Outcome::Failed => {
             writeln!(text, "Failed; another try may work: {}", printable(&report.message))
         }
     };
+    if report.outcome == Outcome::Planned && !report.sessions.is_empty() {
+        text.push_str("Sessions that would keep the truncation back:\n");
+        for session in &report.sessions {
+            let _ = writeln!(text, "  {}", session.in_words());
+        }
+    }
+    if let Some(hidden) = hidden_in_words(report.hidden_sessions) {
+        let _ = writeln!(text, "{hidden}.");
+    }
     text
 }
 
@@ -138,6 +165,15 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(size(8192), "8,192 B");
         assert_eq!(size(123 * 1024 * 1024), "123 MiB");
+    }
+
+    #[test]
+    fn thousands_of_refusals_are_counted_and_not_all_shown() {
+        let refusal = Refusal { reason: "ForeignKey".to_owned(), ..Refusal::default() };
+        let refusals = vec![refusal; 2000];
+        let text = describe(&Report { outcome: Outcome::Refused, refusals, ..Report::default() });
+        assert!(text.contains("... and 1,950 more, 2,000 in all"), "{text}");
+        assert!(text.lines().count() < 110, "{text}");
     }
 
     #[test]

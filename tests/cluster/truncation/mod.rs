@@ -3,4 +3,5 @@
 mod called_off;
 mod job;
 mod secrecy;
+mod sessions;
 mod writers;

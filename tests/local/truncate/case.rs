@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt as _, stream};
 use serde::Deserialize;
 
 use super::page;
@@ -136,11 +137,16 @@ impl Case {
     }
 }
 
-/// Runs the cases in order, each in its own database.
+/// Cases of one section at once: most of the time each waits for the server or the command.
+const AT_ONCE: usize = 3;
+
+/// Runs the cases, each in its own database.
 pub(crate) async fn hold(section: &str, cases: &[Case]) {
-    for (position, case) in cases.iter().enumerate() {
-        case.run(&format!("{section}_{position}")).await;
-    }
+    stream::iter(cases.iter().enumerate())
+        .for_each_concurrent(AT_ONCE, async |(position, case)| {
+            case.run(&format!("{section}_{position}")).await;
+        })
+        .await;
 }
 
 type Snapshot = BTreeMap<String, Found>;

@@ -10,6 +10,7 @@ shown! {
     a_foreign_key_that_comes_before_the_locks,
     a_child_that_comes_before_the_locks,
     a_trigger_that_comes_before_the_locks,
+    a_table_that_the_session_finds_first_and_that_comes_before_the_locks,
     a_sequence_that_is_shared_before_the_locks,
     tables_that_are_replaced_before_the_locks_are_checked_again,
     nothing_can_come_while_the_tables_are_locked,
@@ -51,6 +52,17 @@ async fn a_foreign_key_that_comes_before_the_locks() -> Ended {
 
 async fn a_child_that_comes_before_the_locks() -> Ended {
     refused("late_child", "LOCK TABLE", "CREATE TABLE urgent_jobs () INHERITS (jobs)").await
+}
+
+async fn a_table_that_the_session_finds_first_and_that_comes_before_the_locks() -> Ended {
+    let mut db = database("late_schema").await;
+    // The first schema of the default search_path.
+    db.run("CREATE SCHEMA postgres").await;
+    let comes = "CREATE TABLE postgres.jobs (id int)";
+    let ended = with_sql_before(&mut db, &LISTS, "LOCK TABLE", comes).await;
+    assert_eq!(ended.refusal().0, "OtherSchema", "{ended:?}");
+    assert_eq!(db.count("public.jobs").await, 10);
+    ended
 }
 
 async fn a_trigger_that_comes_before_the_locks() -> Ended {

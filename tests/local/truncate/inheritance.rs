@@ -39,6 +39,12 @@ INSERT INTO base_a VALUES (1); INSERT INTO child VALUES (2, 3);",
         &["--runtime", "base_a", "--preserved", "base_b,child"],
     ),
     Case::refused(
+        "A child that an extension keeps is no table for advice",
+        "CREATE EXTENSION file_fdw; CREATE SCHEMA _chunks; ALTER EXTENSION file_fdw ADD SCHEMA _chunks;
+CREATE TABLE _chunks.jobs_1 () INHERITS (jobs);",
+        &LISTS,
+    ),
+    Case::refused(
         "A child to be emptied of a preserved table",
         "CREATE TABLE guests () INHERITS (accounts);",
         &["--runtime", "guests", "--preserved", "accounts"],

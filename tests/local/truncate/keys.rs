@@ -28,6 +28,12 @@ CREATE TABLE others (id int PRIMARY KEY); CREATE TABLE of_others (other int REFE
         &LISTS,
     ),
     Case::refused(
+        "A foreign key of a table that an extension keeps",
+        "CREATE EXTENSION file_fdw; CREATE TABLE notes (job int); ALTER EXTENSION file_fdw ADD TABLE notes;
+ALTER TABLE notes ADD CONSTRAINT job FOREIGN KEY (job) REFERENCES jobs;",
+        &LISTS,
+    ),
+    Case::refused(
         "A foreign key in another schema, whose table cannot be added",
         "CREATE SCHEMA audit; CREATE TABLE audit.trail (job int REFERENCES jobs ON DELETE SET NULL);",
         &LISTS,

@@ -66,11 +66,42 @@ INSERT INTO a23456789012345678901234567890123456789012345678901234567890123 DEFA
     ),
     Case::done(
         "Tables of another schema are meant by its name",
-        r#"CREATE SCHEMA "My ""App"; CREATE TABLE "My ""App".jobs (id serial);
-INSERT INTO "My ""App".jobs DEFAULT VALUES;"#,
-        &["--schema", "My \"App", "--runtime", "jobs"],
-        r#"(SELECT count(*) FROM public.jobs) = 10 AND (SELECT count(*) FROM "My ""App".jobs) = 0"#,
+        r#"CREATE SCHEMA "My ""App"; CREATE TABLE "My ""App".tasks (id serial);
+INSERT INTO "My ""App".tasks DEFAULT VALUES;"#,
+        &["--schema", "My \"App", "--runtime", "tasks"],
+        r#"(SELECT count(*) FROM "My ""App".tasks) = 0"#,
     ),
+    Case::refused(
+        "Tables of a schema that the session does not look into, where it finds others of their names",
+        "CREATE SCHEMA tenant; CREATE TABLE tenant.jobs (id int); INSERT INTO tenant.jobs VALUES (1);",
+        &["--schema", "tenant", "--runtime", "jobs"],
+    ),
+    Case::refused(
+        "A role whose search_path leads to tables of another schema",
+        "CREATE SCHEMA tenant; CREATE TABLE tenant.jobs (id int); INSERT INTO tenant.jobs VALUES (1);
+GRANT ALL ON SCHEMA tenant TO of_a_tenant; GRANT ALL ON ALL TABLES IN SCHEMA tenant TO of_a_tenant;
+ALTER TABLE jobs OWNER TO of_a_tenant; ALTER TABLE logs OWNER TO of_a_tenant;
+ALTER ROLE of_a_tenant SET search_path = tenant, public;",
+        &LISTS,
+    )
+    .by("of_a_tenant"),
+    Case::done(
+        "The same with the schema of the tables that the session finds",
+        "CREATE SCHEMA tenant; CREATE TABLE tenant.jobs (id int); INSERT INTO tenant.jobs VALUES (1);
+GRANT ALL ON SCHEMA tenant TO of_another_tenant; ALTER TABLE tenant.jobs OWNER TO of_another_tenant;
+ALTER ROLE of_another_tenant SET search_path = tenant, public;",
+        &["--schema", "tenant", "--runtime", "jobs"],
+        "(SELECT count(*) FROM public.jobs) = 10",
+    )
+    .by("of_another_tenant"),
+    Case::done(
+        "A schema in the search_path that the role may not use is none that it looks into",
+        "CREATE SCHEMA tenant; CREATE TABLE tenant.jobs (id int); ALTER TABLE jobs OWNER TO of_no_tenant;
+ALTER TABLE logs OWNER TO of_no_tenant; ALTER ROLE of_no_tenant SET search_path = tenant, public;",
+        &LISTS,
+        "true",
+    )
+    .by("of_no_tenant"),
     Case::refused("A schema that is not there", "", &["--schema", "Public", "--runtime", "jobs"]),
     Case::refused("A schema does not belong into a table's name", "", &["--runtime", "public.jobs"]),
     Case::refused(
@@ -84,9 +115,8 @@ INSERT INTO "My ""App".jobs DEFAULT VALUES;"#,
         &["--runtime", "jobs,logs,a view,gone", "--preserved", "accounts"],
     ),
     Case::done(
-        "A search_path that shadows tables, catalogs, functions, operators and types fools nobody",
-        r"CREATE SCHEMA evil; CREATE TABLE evil.jobs (n int); INSERT INTO evil.jobs VALUES (1);
-CREATE VIEW evil.pg_class AS SELECT * FROM pg_catalog.pg_class WHERE false;
+        "A search_path that shadows catalogs, functions, operators and types fools nobody",
+        r"CREATE SCHEMA evil; CREATE VIEW evil.pg_class AS SELECT * FROM pg_catalog.pg_class WHERE false;
 CREATE TABLE evil.pg_locks (n int); CREATE DOMAIN evil.text AS int; CREATE DOMAIN evil.xid8 AS int;
 CREATE FUNCTION evil.wipe() RETURNS int LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.accounts; RETURN 1; END $$;
 CREATE FUNCTION evil.quote_ident(name) RETURNS pg_catalog.text LANGUAGE sql AS 'SELECT evil.wipe()::pg_catalog.text';
@@ -100,7 +130,7 @@ DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = evil, pg_catalog
 GRANT ALL ON SCHEMA evil TO shadowed; GRANT ALL ON ALL TABLES IN SCHEMA public, evil TO shadowed;
 ALTER TABLE jobs OWNER TO shadowed; ALTER TABLE logs OWNER TO shadowed;",
         &LISTS,
-        "(SELECT count(*) FROM evil.jobs) = 1",
+        "(SELECT count(*) FROM accounts) = 10",
     )
     .by("shadowed"),
 ];

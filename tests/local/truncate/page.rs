@@ -22,7 +22,7 @@ pub(crate) struct Section {
 fn sections() -> Vec<Section> {
     use super::{
         arguments, connections, effects, hand, in_between, inheritance, keys, kinds, names,
-        partitions, pooler, privileges, rivals, sequences, server, time, urls,
+        partitions, pooler, privileges, rivals, sequences, server, sessions, time, urls,
     };
     let table = |title, cases: &[super::case::Case]| Section {
         title,
@@ -42,6 +42,7 @@ fn sections() -> Vec<Section> {
         table("Kinds of tables", kinds::CASES),
         table("Privileges and settings of the role", privileges::CASES),
         tests("Locks and rivals", rivals::TITLES),
+        tests("Other sessions", sessions::TITLES),
         tests("Changes in between", in_between::TITLES),
         tests("The time to be done by", time::TITLES),
         tests("Connections", connections::TITLES),
@@ -142,9 +143,10 @@ fn normalised(text: &str, database: &str) -> String {
         };
         let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         for position in 1..words.len() {
-            let number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+            let rest = words[position].trim_start_matches(|c: char| c.is_ascii_digit()).to_owned();
+            let number = rest.len() < words[position].len() && rest.len() < 2;
             match words[position - 1].as_str() {
-                "process" if number(&words[position]) => "4711".clone_into(&mut words[position]),
+                "process" if number => words[position] = format!("4711{rest}"),
                 // PostgreSQL tells the file's name.
                 "file" if words[position].starts_with("\"pg_tblspc/") => {
                     "\"pg_tblspc/...\":".clone_into(&mut words[position]);

@@ -12,6 +12,7 @@ use crate::support::wait::TIMEOUT;
 shown! {
     a_table_in_use_is_worth_another_try_and_its_user_is_named,
     a_user_who_is_another_role_is_named_as_far_as_may_be_seen,
+    a_prepared_transaction_that_uses_a_table_is_named,
     whoever_queues_behind_it_waits_no_longer_than_the_lock_timeout,
     all_locks_together_are_waited_for_no_longer_than_the_lock_timeout,
     sequences_in_use_are_waited_for_no_longer_than_the_lock_timeout,
@@ -46,6 +47,18 @@ async fn a_user_who_is_another_role_is_named_as_far_as_may_be_seen() -> Ended {
     ended
 }
 
+async fn a_prepared_transaction_that_uses_a_table_is_named() -> Ended {
+    let mut db = database("prepared").await;
+    let mut rival = db.rival().await;
+    let prepare = "BEGIN; INSERT INTO logs (line) VALUES ('x'); PREPARE TRANSACTION 'two phases'";
+    rival.execute(prepare).await.unwrap();
+    let ended = db.truncate(&with(&["--lock-timeout", "200ms"])).await;
+    db.run("ROLLBACK PREPARED 'two phases'").await;
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(ended.report().message.contains("prepared transaction 'two phases'"), "{ended:?}");
+    ended
+}
+
 async fn whoever_queues_behind_it_waits_no_longer_than_the_lock_timeout() -> Ended {
     let mut db = database("queue").await;
     let mut report = db.rival().await;
@@ -75,7 +88,7 @@ async fn all_locks_together_are_waited_for_no_longer_than_the_lock_timeout() -> 
         rival.execute(AssertSqlSafe(format!("BEGIN; SELECT FROM {name}"))).await.unwrap();
         rivals.push(rival);
     }
-    let arguments = ["--runtime", "t0,t1,t2", "--lock-timeout", "20s"];
+    let arguments = ["--runtime", "t0,t1,t2", "--lock-timeout", "4s"];
     let url = db.url.clone();
     // The first is free as soon as it is waited for; for the second the limit is not begun anew.
     let one_by_one = async {
@@ -131,7 +144,7 @@ async fn sequences_in_use_are_waited_for_no_longer_than_the_lock_timeout() -> En
     let ended = tokio::time::timeout(TIMEOUT, db.truncate(&arguments)).await;
     let ended = ended.expect("it waits for as long as the sequences are in use");
     assert_eq!(ended.status, 1, "{ended:?}");
-    assert!(ended.report().message.contains("--lock-timeout"), "{ended:?}");
+    assert!(ended.report().message.contains("the lock timeout"), "{ended:?}");
     for mut rival in rivals {
         rival.execute("COMMIT").await.unwrap();
     }

@@ -16,7 +16,7 @@ shown! {
 
 /// Seconds within which the command surely starts, even on a machine that stalls. It must be less
 /// than the 30 s that a run tolerates between two messages.
-const SOON: &str = "15";
+const SOON: &str = "8";
 
 /// Returns the time in so many seconds, by the database's clock.
 async fn after(db: &mut Database, seconds: &str) -> String {

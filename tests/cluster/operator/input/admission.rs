@@ -169,6 +169,7 @@ fn database() -> Vec<Written> {
             "lockTimeout: soon",
             "schema: \"\"",
             "ignorePods: {}",
+            "sessions: Sometimes",
             "tables: {runtime: [users]}",
             "tables: {opportunities: [markets]}",
             "tables: {runtime: [orders], opportunities: [orders]}",

@@ -52,6 +52,7 @@ autovacuum = off
 wal_level = logical
 ssl = on
 max_connections = 100
+max_prepared_transactions = 5
 log_min_messages = warning
 CONF
 touch server.log

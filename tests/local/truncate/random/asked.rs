@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::chance::Chance;
 use super::world::World;
 
@@ -15,6 +17,8 @@ pub(crate) struct Asked {
     pub(crate) scope: usize,
     pub(crate) confirm: Option<bool>,
     pub(crate) allow_replicated: bool,
+    /// The schemas of the search_path that the URL names, by index. Without it the search_path is the default.
+    pub(crate) search_path: Option<Vec<usize>>,
     /// A dry run comes first.
     pub(crate) dry_run: bool,
 }
@@ -70,6 +74,14 @@ impl Asked {
                 _ => Some(true),
             },
             allow_replicated: chance.percent(30),
+            search_path: match chance.below(10) {
+                // A careful person: the tables of the list come first.
+                0..5 => Some(vec![schema]),
+                5 => Some(vec![schema, chance.below(world.schemas.len())]),
+                6 => Some(vec![chance.below(world.schemas.len()), schema]),
+                7 => Some(Vec::new()),
+                _ => None,
+            },
             dry_run: chance.percent(25),
         }
     }
@@ -92,6 +104,15 @@ impl Asked {
             arguments.push("--allow-replicated".to_owned());
         }
         arguments
+    }
+
+    /// Returns the URL with the search_path.
+    pub(crate) fn url(&self, url: &str, world: &World) -> String {
+        let Some(schemas) = &self.search_path else { return url.to_owned() };
+        let quoted =
+            |schema: &usize| format!("\"{}\"", world.schemas[*schema].replace('"', "\"\""));
+        let path = schemas.iter().map(quoted).collect::<Vec<_>>().join(",");
+        format!("{url}?search_path={}", utf8_percent_encode(&path, NON_ALPHANUMERIC))
     }
 
     /// Returns the names to truncate and the names to preserve.

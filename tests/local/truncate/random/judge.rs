@@ -34,6 +34,11 @@ impl Obstacle {
         Self { reason, names: names.into_iter().collect(), must: true }
     }
 
+    /// Whether the refusal would be that this table does not exist.
+    fn is_missing(&self, name: &str) -> bool {
+        self.reason == "MissingTable" && self.names == [name]
+    }
+
     fn is(&self, refusal: &Refusal) -> bool {
         let text = plain(&format!("{} {}", refusal.object, refusal.message));
         refusal.reason == self.reason && self.names.iter().all(|name| text.contains(&plain(name)))
@@ -153,6 +158,7 @@ pub(crate) fn judge(world: &World, asked: &Asked) -> Verdict {
     let mut case =
         Case { world, schema, listed: BTreeSet::new(), kept: BTreeSet::new(), found: Vec::new() };
     case.resolve(&empty, &stay);
+    case.schemas(&empty, asked.search_path.as_deref());
     let family = case.family();
     case.relatives(&family);
     case.references(&family);
@@ -212,6 +218,30 @@ impl Case<'_> {
                     None => self.found.push(Obstacle::new("MissingTable", [(*name).to_owned()])),
                 }
             }
+        }
+    }
+
+    /// Finds the requested names that a session with this search_path finds in another schema.
+    fn schemas(&mut self, empty: &BTreeSet<&str>, search_path: Option<&[usize]>) {
+        let world = self.world;
+        let public = world.schemas.iter().position(|schema| schema == "public");
+        let searched: Vec<usize> = match search_path {
+            Some(schemas) => schemas.to_vec(),
+            None => public.into_iter().collect(),
+        };
+        for name in empty {
+            let there = |schema: &&usize| {
+                let usable = world.role.as_ref().is_none_or(|usable| usable[**schema]);
+                let view = || world.views.iter().any(|v| v.schema == **schema && v.name == *name);
+                usable && (world.table(**schema, name).is_some() || view())
+            };
+            let Some(found) = searched.iter().find(there).filter(|found| **found != self.schema)
+            else {
+                continue;
+            };
+            self.found.retain(|obstacle| !obstacle.is_missing(name));
+            let names = [world.schemas[*found].clone()];
+            self.found.push(Obstacle::new("OtherSchema", names));
         }
     }
 

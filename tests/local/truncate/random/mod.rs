@@ -52,6 +52,7 @@ struct Tried {
 /// Creates the world, runs the command, judges the outcome and cleans up.
 async fn try_it(database: &mut Database, mut world: World, asked: &Asked) -> (World, Tried) {
     let url = if world.role.is_some() { database.role(ROLE).await } else { database.url.clone() };
+    let url = asked.url(&url, &world);
     let script = world.build(&mut database.admin).await;
     let name = database.text("SELECT current_database()::text").await;
     let arguments = asked.arguments(&name);
@@ -168,11 +169,12 @@ async fn smallest(
         }
     }
     format!(
-        "TORPOR_SEED={seed} TORPOR_CASES=1\n{}\n\n{};\n\ntorpor truncate {:?}{}\n",
+        "TORPOR_SEED={seed} TORPOR_CASES=1\n{}\n\n{};\n\ntorpor truncate {:?}{} with search_path {:?}\n",
         tried.wrong.join("\n"),
         tried.script.join(";\n"),
         tried.arguments,
         if world.role.is_some() { format!(" as {ROLE}") } else { String::new() },
+        asked.search_path,
     )
 }
 
@@ -226,6 +228,7 @@ async fn whatever_the_schema_what_was_asked_for_is_emptied_and_nothing_else() {
             "InheritanceChild",
             "MissingPrivilege",
             "MissingTable",
+            "OtherSchema",
             "PreservedParent",
             "PreservedPartition",
             "Replicated",
