@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use torpor::hold::lever::digest;
 
 use crate::support::{
-    hibernation::{Hibernation, of},
+    hibernation::{Hibernation, message, of},
     namespace::Namespace,
     scene::Scene,
     workload,
@@ -89,9 +89,7 @@ async fn large_objects_of_a_tenant_do_not_take_the_memory_of_all() {
         "configMaps": [{"selector": {"matchLabels": labels}, "set": values}],
     });
     tenant.patch(json!({"spec": change})).await;
-    let said = |status: &Value| {
-        status["message"].as_str().is_some_and(|message| message.contains("select fewer"))
-    };
+    let said = |status: &Value| message(status, "Reconciling").contains("select fewer");
     tenant.until("it says that this is too much", said).await;
     beside.set_state("Awake").await;
     beside.until_phase("Awake").await;
