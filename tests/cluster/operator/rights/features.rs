@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
+use k8s_openapi::api::{apps::v1::Deployment, batch::v1::CronJob, coordination::v1::Lease};
 use kube::{
     Api,
     api::{DeleteParams, DynamicObject, Patch, PatchParams},
@@ -155,6 +155,12 @@ async fn hibernation() -> Asked {
     let hibernation = Hibernation::create(&scene.namespace, "kinds", spec).await;
     let status = hibernation.until_phase("Hibernated").await;
     assert_eq!(status["counts"]["held"], 7, "{status:#}");
+    // As if the CronJob had missed a run, which the wake skips by a write of its status.
+    let missed = json!({"status": {"lastScheduleTime": "2020-01-01T00:00:00Z"}});
+    let cron_jobs: Api<CronJob> = scene.namespace.api();
+    let params = PatchParams::default();
+    let patched = cron_jobs.patch_status("cronjob", &params, &Patch::Merge(missed)).await;
+    patched.expect("the status is written");
     // The second time an Event is not created, but counted.
     hibernation.set_state("Awake").await;
     hibernation.until_phase("Awake").await;
