@@ -172,19 +172,16 @@ async fn what_a_leader_that_stood_still_has_sent_has_no_effect_and_it_writes_not
 /// Replaces the leader as a Deployment does it: a new replica starts, and once it is ready the old one is told to end.
 /// `idle` is the replica that has ended.
 async fn roll(namespace: &Namespace, leader: &mut Operator, idle: &mut Option<Operator>) {
-    let next = match idle.take() {
-        Some(mut next) => {
-            let waits = |operator: &Operator| operator.output().matches(WAITS).count();
-            let before = waits(&next);
-            next.restart();
-            wait::poll("it waits", async || (waits(&next) > before).then_some(())).await;
-            next
-        }
-        None => {
-            let next = Operator::start_second(namespace);
-            next.until_logged(WAITS).await;
-            next
-        }
+    let next = if let Some(mut next) = idle.take() {
+        let waits = |operator: &Operator| operator.output().matches(WAITS).count();
+        let before = waits(&next);
+        next.restart();
+        wait::poll("it waits", async || (waits(&next) > before).then_some(())).await;
+        next
+    } else {
+        let next = Operator::start_second(namespace);
+        next.until_logged(WAITS).await;
+        next
     };
     leader.stop().await;
     until_leading(namespace, &next).await;

@@ -56,13 +56,11 @@ pub(crate) fn asked(user: &str) -> Asked {
 fn right(event: &Value) -> Right {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let object = &event["objectRef"];
-    let mut resource = text(&object["resource"]);
-    if let Some(subresource) = object["subresource"].as_str() {
-        resource = format!("{resource}/{subresource}");
-    }
-    if object.is_null() {
-        let path = text(&event["requestURI"]);
-        resource = path.split('?').next().unwrap_or_default().to_owned();
-    }
+    let path = text(&event["requestURI"]);
+    let resource = match (object["resource"].as_str(), object["subresource"].as_str()) {
+        (None, _) => path.split('?').next().unwrap_or_default().to_owned(),
+        (Some(resource), None) => resource.to_owned(),
+        (Some(resource), Some(subresource)) => format!("{resource}/{subresource}"),
+    };
     Right { group: text(&object["apiGroup"]), resource, verb: text(&event["verb"]) }
 }

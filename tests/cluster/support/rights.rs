@@ -60,7 +60,7 @@ pub(crate) async fn create_account(namespace: &Namespace, name: &str) {
     }
 }
 
-/// Creates an account with these Roles and RoleBindings, and waits until the API server knows its
+/// Creates an account with these Roles and bindings, and waits until the API server knows its
 /// rights. Returns the user name of the account.
 pub(crate) async fn grant_to(namespace: &Namespace, account: &str, objects: Vec<Value>) -> String {
     create_account(namespace, account).await;
@@ -85,8 +85,8 @@ pub(crate) async fn grant_to(namespace: &Namespace, account: &str, objects: Vec<
 /// verb of the bound Role.
 async fn until_bound(namespace: &Namespace, user: &str, binding: &Value) {
     let name = binding["roleRef"]["name"].as_str().unwrap_or_default();
-    let role = namespace.api::<Role>().get(name).await.expect("the Role is there");
-    let rule = role.rules.into_iter().flatten().next().expect("a rule");
+    let bound = namespace.api::<Role>().get(name).await.expect("the Role is there");
+    let rule = bound.rules.into_iter().flatten().next().expect("a rule");
     let first = |words: Option<Vec<String>>| words.into_iter().flatten().next().unwrap_or_default();
     let resource = first(rule.resources);
     let (resource, subresource) = resource.split_once('/').unwrap_or((&resource, ""));
