@@ -1,7 +1,7 @@
 # `make help` lists the targets. Rust (rustup) and Go must be installed; the scripts install the rest when they need it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build docs crds image chart monitoring lint deny test break test-unit bench bench-hold bench-schedule cluster-test demo demo-maintenance clean
+.PHONY: help build docs crds image chart monitoring monitoring-e2e reproducible lint deny test break test-unit bench bench-hold bench-schedule cluster-test demo demo-maintenance clean
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,12 +14,12 @@ crds: ## Writes crds/, and its copy in the chart, anew from src/api/
 	cargo run --locked --quiet -- crd maintenancewindows > crds/maintenancewindows.yaml
 	cp crds/*.yaml charts/torpor/files/crds/
 
-docs: ## Writes docs/{metrics,conditions,truncate-cases,bad-input}.md and the chart's README.md anew from the code and the answers that the tests get
+docs: ## Writes docs/{metrics,conditions,truncate-cases,bad-input,rbac}.md and the chart's README.md anew from the code and the answers that the tests get
 	hack/chart docs
 	hack/packages postgresql-15 pgbouncer openssl
 	TORPOR_WRITE_DOCS=1 cargo test --locked --lib metrics::
 	TORPOR_WRITE_DOCS=1 cargo test --locked --test local -- conditions:: truncate::
-	TORPOR_WRITE_DOCS=1 hack/test --test cluster what_cannot_be_is_refused
+	TORPOR_WRITE_DOCS=1 hack/test --test cluster -- what_cannot_be_is_refused each_right_that_the_chart_grants
 
 image: ## Builds the image localhost/torpor:dev into torpor.tar
 	hack/image localhost/torpor:dev torpor.tar
@@ -28,8 +28,14 @@ chart: ## Tests the Helm chart, as far as that needs no cluster
 	hack/chart lint
 	hack/chart test
 
-monitoring: ## Tests the alerts of the chart and the queries of its dashboard, with promtool (builds that once, 5 minutes)
+monitoring: ## Tests the alerts of the chart and the queries of its dashboard, with promtool (builds that once, 7 minutes)
 	hack/monitoring
+
+monitoring-e2e: ## Runs alerts and queries in a real Prometheus that scrapes an operator on a cluster
+	hack/monitoring-e2e
+
+reproducible: ## Builds the image twice, in two folders, and compares the two
+	hack/reproducible
 
 lint: ## Checks format, lints, shell scripts, the chart, licences and sources of dependencies
 	cargo fmt --all --check

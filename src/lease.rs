@@ -31,6 +31,8 @@ use crate::apiserver::request::{self, call_within, patch_params, post_params};
 
 /// The field manager of the Lease: a contender is not [`request::MANAGER`], whose writes need the Lease.
 const MANAGER: &str = "torpor-lease";
+/// The annotation of the Lease with the release of its holder.
+pub const RELEASE: &str = "torpor.dev/release";
 /// 2025-01-01T00:00:00Z. The epoch is a 32-bit integer, which lasts from here until 2093.
 const EPOCH_ZERO: i64 = 1_735_689_600;
 
@@ -59,6 +61,9 @@ pub struct LeaseParams {
     pub duration: Duration,
     /// The interval of renewals; at most a third of the duration.
     pub renew_every: Duration,
+    /// The release of this process, such as `torpor-system/torpor`. The holder writes it into the annotation
+    /// [`RELEASE`] of the Lease.
+    pub release: Option<String>,
 }
 
 impl LeaseParams {
@@ -197,12 +202,32 @@ fn next_epoch(spec: &LeaseSpec, wall: Timestamp) -> Epoch {
     Epoch(spec.lease_transitions.unwrap_or(0).saturating_add(1).max(since))
 }
 
+/// The holder of a Lease that belongs to another release than the contender.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Foreign {
+    /// The `holderIdentity`.
+    pub holder: String,
+    /// The release of the holder.
+    pub release: String,
+}
+
+/// Returns the holder if it belongs to another release. A holder that says none is an earlier version, which a
+/// rolling upgrade replaces.
+fn foreign(lease: &Object, params: &LeaseParams) -> Option<Foreign> {
+    let holder = lease.spec.as_ref()?.holder_identity.clone()?;
+    let release = lease.metadata.annotations.as_ref()?.get(RELEASE)?.clone();
+    let other = !holder.is_empty() && params.release.as_ref() != Some(&release);
+    other.then_some(Foreign { holder, release })
+}
+
 /// A contender for the Lease.
 #[derive(Debug)]
 pub struct Lease {
     api: Api<Object>,
     params: LeaseParams,
     term: watch::Sender<Option<Term>>,
+    /// The holder of another release for which this contender waits.
+    foreign: watch::Sender<Option<Foreign>>,
     /// The last claim that was sent: a shutdown may come before its answer.
     sent: Mutex<Option<Term>>,
 }
@@ -212,7 +237,13 @@ impl Lease {
     pub fn new(client: kube::Client, params: LeaseParams) -> (Self, Claim) {
         let (term, claim) = watch::channel(None);
         let api = Api::namespaced(client, &params.namespace);
-        (Self { api, params, term, sent: Mutex::default() }, Claim(claim))
+        let foreign = watch::Sender::default();
+        (Self { api, params, term, foreign, sent: Mutex::default() }, Claim(claim))
+    }
+
+    /// Returns the holder of another release for which this contender waits. It ends with [`run`](Self::run).
+    pub fn foreign(&self) -> watch::Receiver<Option<Foreign>> {
+        self.foreign.subscribe()
     }
 
     /// Contends until `shutdown`, then releases the Lease, so that another process leads at once. The claim
@@ -271,9 +302,11 @@ impl Lease {
     ) -> Result<Result<(String, Term), Instant>, request::Error> {
         let Some(lease) = self.call(self.api.get_opt(&self.params.name)).await? else {
             let epoch = next_epoch(&LeaseSpec::default(), Timestamp::now());
+            let release = self.params.release.iter();
             let lease = Object {
                 metadata: ObjectMeta {
                     name: Some(self.params.name.clone()),
+                    annotations: Some(release.map(|r| (RELEASE.to_owned(), r.clone())).collect()),
                     ..ObjectMeta::default()
                 },
                 spec: serde_json::from_value(self.claimed(epoch)).ok(),
@@ -284,7 +317,12 @@ impl Lease {
             return Ok(Ok((lease.metadata.resource_version.unwrap_or_default(), term)));
         };
         let first = observed.is_none();
-        match decide(&lease, &self.params, observed, (Instant::now(), Timestamp::now())) {
+        let decision = decide(&lease, &self.params, observed, (Instant::now(), Timestamp::now()));
+        self.name_foreign(match decision {
+            Decision::Wait(_) => foreign(&lease, &self.params),
+            Decision::Take(_) => None,
+        });
+        match decision {
             Decision::Wait(at) => {
                 if first {
                     let holder = lease.spec.and_then(|spec| spec.holder_identity);
@@ -300,10 +338,21 @@ impl Lease {
             Decision::Take(epoch) => {
                 let version = lease.metadata.resource_version.unwrap_or_default();
                 let term = self.claiming(epoch);
-                let version = self.patch(&version, self.claimed(epoch)).await?;
+                // An earlier holder's release goes.
+                let mut claim = json!({"spec": self.claimed(epoch)});
+                claim["metadata"]["annotations"][RELEASE] = json!(self.params.release);
+                let version = self.patch(&version, claim).await?;
                 Ok(Ok((version, term)))
             }
         }
+    }
+
+    fn name_foreign(&self, foreign: Option<Foreign>) {
+        self.foreign.send_if_modified(|known| {
+            let differs = *known != foreign;
+            *known = foreign;
+            differs
+        });
     }
 
     /// Renews the claim until the Lease is lost or the claim ends.
@@ -315,12 +364,12 @@ impl Lease {
                 () = sleep(pause) => {}
             }
             let renewed = self.term_from_now(term.epoch);
-            let spec = json!({
+            let renewal = json!({"spec": {
                 "renewTime": MicroTime(Timestamp::now()),
                 "leaseDurationSeconds": self.params.seconds(),
-            });
+            }});
             pause = self.params.renew_every;
-            match self.patch(&version, spec).await {
+            match self.patch(&version, renewal).await {
                 Ok(renewed_version) => {
                     version = renewed_version;
                     term = renewed;
@@ -370,8 +419,9 @@ impl Lease {
         let lease = self.call(self.api.get_opt(&self.params.name)).await?;
         if let Some(lease) = lease.filter(|lease| self.holds(lease)) {
             let version = lease.metadata.resource_version.unwrap_or_default();
-            let spec = json!({"holderIdentity": null, "acquireTime": null, "renewTime": null});
-            self.patch(&version, spec).await?;
+            let release =
+                json!({"spec": {"holderIdentity": null, "acquireTime": null, "renewTime": null}});
+            self.patch(&version, release).await?;
             tracing::info!("released the lease");
         }
         Ok(())
@@ -408,9 +458,10 @@ impl Lease {
     async fn patch(
         &self,
         version: &str,
-        spec: serde_json::Value,
+        mut patch: serde_json::Value,
     ) -> Result<String, request::Error> {
-        let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "spec": spec}));
+        patch["metadata"]["resourceVersion"] = json!(version);
+        let patch = Patch::Merge(patch);
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..patch_params() };
         let call = self.api.patch(&self.params.name, &params, &patch);
         Ok(self.call(call).await?.metadata.resource_version.unwrap_or_default())

@@ -9,6 +9,7 @@ fn params() -> LeaseParams {
         identity: "me".into(),
         duration: Duration::from_secs(15),
         renew_every: Duration::from_secs(5),
+        release: Some("torpor/torpor".into()),
     }
 }
 
@@ -128,4 +129,19 @@ fn an_epoch_is_never_repeated() {
 fn identities_differ() {
     assert_ne!(identity("torpor-0"), identity("torpor-0"));
     assert!(identity("torpor-0").starts_with("torpor-0_"));
+}
+
+#[test]
+fn a_holder_of_another_release_is_named_and_one_that_says_none_is_of_an_earlier_version() {
+    let of = |holder: &str, release: Option<&str>| {
+        let mut lease = lease("1", Some(holder), None);
+        let release = release.map(|release| (RELEASE.to_owned(), release.to_owned()));
+        lease.metadata.annotations = release.map(|release| [release].into());
+        foreign(&lease, &params()).map(|foreign| foreign.release)
+    };
+    assert_eq!(of("you", Some("mine/torpor")).as_deref(), Some("mine/torpor"));
+    assert_eq!(of("you", Some("torpor/torpor")), None);
+    assert_eq!(of("you", None), None);
+    // Released by its holder.
+    assert_eq!(of("", Some("mine/torpor")), None);
 }

@@ -25,6 +25,8 @@ struct Answer {
     runs: bool,
     /// A line for each thing that the operator needs in the cluster and does not have.
     missing: Vec<String>,
+    /// A line about the other release that holds the Lease.
+    foreign: Option<String>,
 }
 
 impl Readiness {
@@ -38,6 +40,11 @@ impl Readiness {
         self.locked().missing = missing;
     }
 
+    /// Sets the line about another release that holds the Lease.
+    pub(crate) fn set_foreign(&self, line: Option<String>) {
+        self.locked().foreign = line;
+    }
+
     /// Returns whether this line is among the missing things.
     pub(crate) fn misses(&self, line: &str) -> bool {
         self.locked().missing.iter().any(|missing| missing == line)
@@ -49,7 +56,8 @@ impl Readiness {
         if !answer.runs {
             return Some("the operator is starting or stopping\n".to_owned());
         }
-        (!answer.missing.is_empty()).then(|| answer.missing.join("\n") + "\n")
+        let lines: Vec<_> = answer.missing.iter().chain(&answer.foreign).cloned().collect();
+        (!lines.is_empty()).then(|| lines.join("\n") + "\n")
     }
 
     fn locked(&self) -> MutexGuard<'_, Answer> {
@@ -149,7 +157,12 @@ mod tests {
         let answer = get(address, "/readyz").await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(answer.ends_with("the operator may not list pods\n"), "{answer}");
+        ready.set_foreign(Some("another release holds the Lease".to_owned()));
+        let answer = get(address, "/readyz").await;
+        assert!(answer.ends_with("pods\nanother release holds the Lease\n"), "{answer}");
         ready.set_missing(Vec::new());
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
+        ready.set_foreign(None);
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         let answer = get(address, "/metrics").await;
         assert!(answer.contains("content-type: application/openmetrics-text"), "{answer}");

@@ -22,9 +22,9 @@ const fn right(
 /// The rights in each namespace in which the operator works.
 pub(crate) const SCOPED: &[Right] = &[
     right("torpor.dev", "hibernations", &["get", "list", "watch", "patch"]),
-    right("torpor.dev", "hibernations/status", &["get", "patch"]),
+    right("torpor.dev", "hibernations/status", &["patch"]),
     right("torpor.dev", "maintenancewindows", &["get", "list", "watch", "patch"]),
-    right("torpor.dev", "maintenancewindows/status", &["get", "patch"]),
+    right("torpor.dev", "maintenancewindows/status", &["patch"]),
     right("apps", "deployments", &["get", "list", "watch", "patch", "create", "delete"]),
     right("apps", "statefulsets", &["get", "list", "watch", "patch"]),
     right("apps", "replicasets", &["get", "list", "watch", "patch"]),
@@ -33,7 +33,7 @@ pub(crate) const SCOPED: &[Right] = &[
     right("batch", "cronjobs/status", &["patch"]),
     right("batch", "jobs", &["get", "list", "watch", "patch", "create", "delete"]),
     right("", "configmaps", &["get", "list", "watch", "patch", "create", "delete"]),
-    right("", "pods", &["get", "list"]),
+    right("", "pods", &["list"]),
     right("", "services", &["get", "list", "create", "patch", "delete"]),
     right("", "namespaces", &["get"]),
     right("events.k8s.io", "events", &["create", "patch"]),

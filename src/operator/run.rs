@@ -15,7 +15,7 @@ use super::triggers::Scope;
 use crate::api::{Hibernation, MaintenanceWindow};
 use crate::apiserver::client;
 use crate::deals::client::Account;
-use crate::lease::{self, CurrentEpoch, Lease, LeaseParams};
+use crate::lease::{self, CurrentEpoch, Foreign, Lease, LeaseParams};
 use crate::logging::{self, Format, LoggingError};
 use crate::metrics::Metrics;
 use crate::reconcile::context::Context;
@@ -41,6 +41,11 @@ pub(crate) struct RunArgs {
     /// Name of the Lease that elects the leading replica
     #[arg(long, env = "TORPOR_LEASE_NAME", default_value = "torpor", value_name = "NAME")]
     pub(crate) lease_name: String,
+
+    /// Release to which this operator belongs. A replica that waits for a Lease which another release holds says so,
+    /// and is not ready
+    #[arg(long, env = "TORPOR_RELEASE_NAME", value_name = "NAMESPACE/NAME")]
+    pub(crate) release_name: Option<String>,
 
     /// Service account of the operator. Servers of the Deals API authenticate the operator by tokens of this
     /// account. Default: the account of the operator's pod (`POD_NAMESPACE` and `POD_SERVICE_ACCOUNT`)
@@ -170,6 +175,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
         account: account(&args),
     };
     let preconditions = tokio::spawn(preconditions.watch(ready.clone()));
+    let lease_name = format!("Lease {} in namespace {namespace}", args.lease_name);
     let (lease, claim) = Lease::new(
         plain,
         LeaseParams {
@@ -178,8 +184,15 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
             identity: lease::identity(name.as_deref().unwrap_or("torpor")),
             duration: args.lease_duration.unsigned_abs(),
             renew_every: args.lease_duration.unsigned_abs() / 3,
+            release: args.release_name.clone(),
         },
     );
+    tokio::spawn(tell_foreign(
+        lease.foreign(),
+        ready.clone(),
+        lease_name,
+        args.release_name.clone(),
+    ));
     let epoch: CurrentEpoch = {
         let claim = claim.clone();
         Arc::new(move || claim.check().ok())
@@ -234,6 +247,31 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
     drop(lease.await);
     admin.abort();
     result
+}
+
+/// Says in the log and in `/readyz` that another release holds the Lease, until the contender ends.
+async fn tell_foreign(
+    mut foreign: watch::Receiver<Option<Foreign>>,
+    readiness: Readiness,
+    lease: String,
+    own: Option<String>,
+) {
+    loop {
+        let line = foreign.borrow_and_update().as_ref().map(|Foreign { holder, release }| {
+            format!(
+                "{lease} is held by {holder} of release {release}, and this operator is of release {}: only one of them works. \
+                 Uninstall one of them, or give this one a Lease of its own (--lease-name; in the chart, fullnameOverride)",
+                own.as_deref().unwrap_or("(none)"),
+            )
+        });
+        if let Some(line) = &line {
+            tracing::error!("{line}");
+        }
+        readiness.set_foreign(line);
+        if foreign.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// A request to shut down: SIGTERM or SIGINT.

@@ -30,10 +30,12 @@ fn every_test_that_the_documentation_names_is_there() {
     sources(&root.join("src"), &mut text);
     sources(&root.join("tests"), &mut text);
     sources(&root.join("examples"), &mut text);
-    for page in ["hold.md", "maintenance.md", "runbook.md"] {
+    for (page, least) in
+        [("hold.md", 10), ("install.md", 3), ("maintenance.md", 10), ("runbook.md", 10)]
+    {
         let page_text = std::fs::read_to_string(root.join("docs").join(page)).expect("it is there");
         let names = named(&page_text);
-        assert!(names.len() > 10, "{page} names tests: {names:?}");
+        assert!(names.len() > least, "{page} names tests: {names:?}");
         let missing: Vec<_> =
             names.iter().filter(|name| !text.contains(&format!("fn {name}("))).collect();
         assert!(missing.is_empty(), "{page} names tests that are not there: {missing:?}");

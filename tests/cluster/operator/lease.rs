@@ -44,6 +44,7 @@ async fn contend(name: &str, duration: Duration) -> Contender {
         identity: identity.clone(),
         duration,
         renew_every: RENEW,
+        release: None,
     };
     let (seen, follows) = watch::channel(false);
     let notice_watch = move |request: http::Request<Body>| {

@@ -1,6 +1,7 @@
-//! The operator as a process: requests, rights, lease, image and bad input. It converges after
+//! The operator as a process: requests, rights, lease, hand-over, image and bad input. It converges after
 //! every kill.
 
+mod handover;
 mod image;
 mod input;
 mod lease;

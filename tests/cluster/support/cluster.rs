@@ -4,7 +4,8 @@
 //! - `KUBECONFIG`, the way to it;
 //! - `TORPOR_POSTGRES_URL`, a superuser's URL of its `PostgreSQL`, as this machine reaches it;
 //! - `TORPOR_POSTGRES_SERVICE`, the host name of the same as the pods reach it;
-//! - `TORPOR_POSTGRES_CA`, a file with the authority that signed its certificate.
+//! - `TORPOR_POSTGRES_CA`, a file with the authority that signed its certificate;
+//! - `TORPOR_AUDIT_LOG`, the API server's log of the requests of service accounts.
 
 use std::{path::Path, process::Command, sync::OnceLock};
 
@@ -103,6 +104,14 @@ pub(crate) fn kubectl_or_error(arguments: &[&str]) -> Result<String, String> {
 /// The error output of Helm.
 pub(crate) fn helm_or_error(arguments: &[&str]) -> Result<String, String> {
     outcome(Command::new("helm").args(arguments))
+}
+
+/// Runs a command of torpor with a kubeconfig, and returns its output.
+pub(crate) async fn torpor_as(kubeconfig: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_torpor"));
+    command.args(arguments).env("KUBECONFIG", kubeconfig);
+    let run = tokio::task::spawn_blocking(move || run(&mut command));
+    run.await.expect("the command ends")
 }
 
 /// Sends a signal to a process of the cluster. `STOP` makes a controller manager lag.

@@ -8,11 +8,10 @@ use hyper_util::{client::legacy::Client as Http, rt::TokioExecutor};
 use k8s_openapi::api::{
     authentication::v1::TokenRequest,
     core::v1::{Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
 };
 use kube::{
     Api, Client, CustomResourceExt,
-    api::{ApiResource, DynamicObject, ListParams, PostParams},
+    api::{ApiResource, DynamicObject, PostParams},
 };
 use serde_json::{Value, json};
 use torpor::api::{MaintenanceWindow, deals::DealsSource, deals::SourceStatus};
@@ -50,7 +49,6 @@ impl Scene {
         let account = Account { namespace: namespace.name.clone(), name: ACCOUNT.to_owned() };
         let config = cluster::config_as(&rights::grant(&namespace).await).await;
         let client = Client::try_from(config.clone()).expect("a client can be made");
-        until_granted(&client, &namespace).await;
         let holder = Holder {
             kind: "MaintenanceWindow".to_owned(),
             namespace: namespace.name.clone(),
@@ -200,13 +198,6 @@ async fn until(
     });
     let reached = ensured.await.is_some();
     assert!(reached, "waited {:?} in vain until {what}: {last:?}", wait::TIMEOUT);
-}
-
-/// Waits until the API server knows the granted rights, which nothing announces.
-async fn until_granted(client: &Client, namespace: &Namespace) {
-    let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), &namespace.name);
-    let list = async || policies.list(&ListParams::default()).await.ok();
-    wait::poll("the rights are granted", list).await;
 }
 
 /// Returns the kind of a problem, the last part of its type.

@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, ServiceAccount},
-};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{
     Api, Config, ResourceExt,
     runtime::{WatchStreamExt, watcher},
@@ -24,7 +21,7 @@ use crate::{
         operator::{ACCOUNT, Operator},
         paper_node::PaperNode,
         proxy::{Proxy, Request},
-        wait,
+        rights, wait,
         window::Window,
         workload::{self, authored},
     },
@@ -58,8 +55,7 @@ impl Selling {
     /// Creates worker and market. The worker synchronises its plans every `sync_ms`, or with 0 only
     /// on request.
     pub(crate) async fn start(namespace: &Namespace, plans: Vec<Value>, sync_ms: u64) -> Self {
-        let account: ServiceAccount = workload::object(json!({"metadata": {"name": ACCOUNT}}));
-        workload::create(namespace, &account).await;
+        rights::create_account(namespace, ACCOUNT).await;
         let paper = PaperNode::start(namespace, |_| false).await;
         let worker: Deployment = workload::object(json!({
             "metadata": {"name": NAME},

@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 mod afterwards;
+pub(crate) mod audit;
 pub(crate) mod bridge;
 pub(crate) mod chart;
 pub(crate) mod cluster;
@@ -11,6 +12,7 @@ pub(crate) mod database;
 pub(crate) mod database_scene;
 pub(crate) mod hibernation;
 pub(crate) mod hold;
+pub(crate) mod hosted_market;
 pub(crate) mod hosting;
 pub(crate) mod kubectl;
 pub(crate) mod market;

@@ -5,13 +5,13 @@
 
 use std::{
     fs::{File, OpenOptions},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
-use super::{namespace::Namespace, proxy::Proxy, wait};
+use super::{namespace::Namespace, proxy::Proxy, shared::http, wait};
 
 /// The image whose pods run the truncation.
 pub(crate) const IMAGE: &str = "localhost/torpor:dev";
@@ -92,8 +92,13 @@ impl Operator {
 
     /// Starts a second operator for the same namespace. One of them leads.
     pub(crate) fn start_second(namespace: &Namespace) -> Self {
-        let log = format!("{}-second", namespace.name);
-        Self::start_with(namespace, &namespace.name, &log, &[], None)
+        Self::start_second_with(namespace, "-second", &[])
+    }
+
+    /// Starts one more operator for the same namespace, with more arguments. The log has this suffix.
+    pub(crate) fn start_second_with(namespace: &Namespace, suffix: &str, more: &[&str]) -> Self {
+        let log = format!("{}{suffix}", namespace.name);
+        Self::start_with(namespace, &namespace.name, &log, more, None)
     }
 
     /// Starts an operator with its lease in another namespace, as the watched one may be deleted,
@@ -112,6 +117,17 @@ impl Operator {
     /// keeps the operator from restarting when the API server stalls.
     pub(crate) fn start_behind(namespace: &Namespace, proxy: &Proxy) -> Self {
         Self::start_behind_with(namespace, proxy, &["--lease-duration", "2m"])
+    }
+
+    /// Starts an operator with another kubeconfig and more arguments. The log has this suffix.
+    pub(crate) fn start_as(
+        namespace: &Namespace,
+        kubeconfig: &Path,
+        suffix: &str,
+        more: &[&str],
+    ) -> Self {
+        let log = format!("{}{suffix}", namespace.name);
+        Self::start_with(namespace, &namespace.name, &log, more, Some(kubeconfig.to_owned()))
     }
 
     fn start_with(
@@ -164,9 +180,14 @@ impl Operator {
         process.wait().expect("the operator has ended");
     }
 
+    /// Returns the process ID.
+    pub(crate) fn id(&self) -> u32 {
+        lock(&self.process).as_ref().expect("the operator runs").id()
+    }
+
     /// Sends a signal. `STOP` stalls the operator.
     pub(crate) fn signal(&self, signal: &str) {
-        let id = lock(&self.process).as_ref().expect("the operator runs").id().to_string();
+        let id = self.id().to_string();
         let sent = Command::new("kill").args([&format!("-{signal}"), &id]).status();
         assert!(sent.expect("the signal is sent").success(), "{signal}");
     }
@@ -186,8 +207,27 @@ impl Operator {
 
     /// Waits until the operator has noticed that another one leads.
     pub(crate) async fn until_lease_lost(&self) {
-        let lost = async || self.output().contains("the lease was lost").then_some(());
-        wait::poll("it finds out that it has lost", lost).await;
+        self.until_logged("the lease was lost").await;
+    }
+
+    /// Returns the status and the body of `/readyz`.
+    pub(crate) async fn readyz(&self) -> (u16, String) {
+        self.until_logged("admin server is listening").await;
+        let log = self.output();
+        let line = log.lines().rfind(|line| line.contains("admin server is listening"));
+        let port = line.and_then(|line| line.rsplit("127.0.0.1:").next());
+        let port =
+            port.map(|text| text.chars().take_while(char::is_ascii_digit).collect::<String>());
+        let address = format!("127.0.0.1:{}", port.unwrap_or_default());
+        let answer = http::send(address.parse().expect("an address"), "GET", "/readyz", &[], &[]);
+        let answer = answer.await;
+        (answer.status, answer.body)
+    }
+
+    /// Waits until the log contains this text. Nothing else announces what a process waits for.
+    pub(crate) async fn until_logged(&self, text: &str) {
+        let logged = async || self.output().contains(text).then_some(());
+        wait::poll(&format!("it logs: {text}"), logged).await;
     }
 
     /// Returns the log so far.

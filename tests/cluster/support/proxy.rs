@@ -166,13 +166,6 @@ impl Proxy {
         Self::to(cluster::config().await).await
     }
 
-    /// Starts a proxy that impersonates this user.
-    pub(crate) async fn start_as(user: String) -> Self {
-        let mut config = cluster::config().await;
-        config.auth_info.impersonate = Some(user);
-        Self::to(config).await
-    }
-
     async fn to(mut config: Config) -> Self {
         // Errors of the API server are forwarded to the operator, without retries here.
         config.default_retry = false;
