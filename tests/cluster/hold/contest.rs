@@ -18,7 +18,7 @@ use crate::support::{
     workload::{self, manifest},
 };
 
-/// Applies Git's manifest again and again, as a GitOps tool does that finds a difference: at once, and after
+/// Applies the manifest of Git again and again, as a tool does that finds a difference: at once, and after
 /// each of these pauses, in seconds. The operator is killed after the second time.
 async fn reverts(test: &str, manager: &str, pauses: &[u64], says: &str) {
     let mut scene = Scene::create(test).await;

@@ -12,7 +12,7 @@ use crate::support::{
     hibernation::{Hibernation, message, of},
     namespace::Namespace,
     scene::Scene,
-    workload,
+    wait, workload,
 };
 
 /// The limit of the chart.
@@ -89,8 +89,10 @@ async fn large_objects_of_a_tenant_do_not_take_the_memory_of_all() {
         "configMaps": [{"selector": {"matchLabels": labels}, "set": values}],
     });
     tenant.patch(json!({"spec": change})).await;
-    let said = |status: &Value| message(status, "Reconciling").contains("select fewer");
-    tenant.until("it says that this is too much", said).await;
+    wait::until(&tenant.api, &tenant.name, "it says that this is too much", |object| {
+        message(&object.data["status"], "Reconciling").contains("select fewer")
+    })
+    .await;
     beside.set_state("Awake").await;
     beside.until_phase("Awake").await;
     let peak = scene.operator.peak_memory();

@@ -119,7 +119,7 @@ async fn any_other_session_keeps_the_tables_as_they_are_where_that_is_asked_for(
     // A walsender is no client that could write.
     let options: PgConnectOptions = url.parse().unwrap();
     let mut walsender = Command::new("psql")
-        .arg(format!("{}?replication=database", url))
+        .arg(format!("{url}?replication=database"))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()

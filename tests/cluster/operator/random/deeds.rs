@@ -21,8 +21,8 @@ use crate::support::{
     wait,
 };
 
-/// The limit of foreign writes to one held object. From the seventh within a minute on Torpor slows down.
-const PATIENCE: u32 = 3;
+/// The limit of foreign writes to one held object. From the third on it is contested, and never `Ready`.
+const PATIENCE: u32 = 2;
 /// The longest pause between two operations, in milliseconds.
 const LONGEST_PAUSE: u64 = 600;
 
