@@ -57,7 +57,7 @@ pub(super) async fn all() -> Vec<(&'static str, Asked)> {
         Box::pin(uninstall_check()),
     );
     vec![
-        ("start and leader election", election),
+        ("leader election", election),
         ("Hibernation", hibernation),
         ("... with `database`", truncation),
         ("MaintenanceWindow with a bridge", market),

@@ -53,8 +53,9 @@ fn rows(granted: &BTreeSet<Right>, features: &[(&str, Asked)]) -> Rows {
             rows.entry(resource).or_insert_with(|| vec![BTreeSet::new(); features.len() + 1]);
         cells[0].insert(right.verb.clone());
         for (number, (cell, (_, asked))) in cells[1..].iter_mut().zip(features).enumerate() {
-            // Each operator has a Lease, but only the first feature lasts until it is renewed in any case.
-            if asked.used.contains(right) && (number == 0 || right.resource != "leases") {
+            // The first feature is about the Lease alone: it may end before the operator lists anything, and the others
+            // may end before the Lease is renewed.
+            if asked.used.contains(right) && (number == 0) == (right.resource == "leases") {
                 cell.insert(right.verb.clone());
             }
         }
