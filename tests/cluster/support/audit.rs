@@ -37,7 +37,8 @@ pub(crate) fn asked(user: &str) -> Asked {
     let log = log.expect("the audit log is readable");
     let mut asked = Asked::default();
     // A line that is being written is read the next time.
-    for event in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+    let lines = log.lines().filter(|line| line.contains(user));
+    for event in lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         if event["user"]["username"] != user {
             continue;
         }

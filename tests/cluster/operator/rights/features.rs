@@ -12,7 +12,7 @@ use torpor::hold::lever::Kind;
 
 use super::asked;
 use crate::support::{
-    audit::Asked,
+    audit::{self, Asked},
     cluster,
     hibernation::{Hibernation, of},
     hold::untouched,
@@ -81,7 +81,11 @@ async fn election() -> Asked {
     };
     held_by(&first).await;
     let second = Operator::start_as(&scene.namespace, &scene.kubeconfig, "-second", &[]);
-    second.until_logged("waiting for the lease").await;
+    let watches = async || {
+        let used = audit::asked(&scene.user).used;
+        used.iter().any(|right| right.resource == "leases" && right.verb == "watch").then_some(())
+    };
+    wait::poll("the second one watches the Lease", watches).await;
     first.stop().await;
     held_by(&second).await;
     asked(&scene.user, &[].into()).await
