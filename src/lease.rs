@@ -29,6 +29,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::apiserver::request::{self, call_within, patch_params, post_params};
 
+pub use self::published::LeaseName;
+pub(crate) use self::published::epoch;
+
+mod published;
+
 /// The field manager of the Lease: a contender is not [`request::MANAGER`], whose writes need the Lease.
 const MANAGER: &str = "torpor-lease";
 /// The annotation of the Lease with the release of its holder.

@@ -232,7 +232,7 @@ reasons! {
         TLSFailed: "The server's certificate is not of that authority, not for `NAME.NAMESPACE.svc` or expired, or the server does not speak TLS.",
             "Issue a certificate that fits. Without TLS, remove `caConfigMapRef`.";
         MarketUnreachable: "Torpor can't reach the server, or the server can't reach the market.",
-            "Look at the server's pods and log, and at NetworkPolicies.";
+            "Look at the server's pods and log, and at NetworkPolicies. Where the namespace denies egress, the author adds a policy: [bridges.md](bridges.md#egress).";
         MarketTimeout: "The server, or the market behind it, took too long.",
             "As for `MarketUnreachable`. The request may still be carried out; the next observation tells.";
         MarketInvalid: "An answer does not follow the contract, or the market's own answer makes no sense; the message says where.",
@@ -242,11 +242,11 @@ reasons! {
         Unauthenticated: "The server does not accept the operator's token.",
             "Compare the token's audience, issuer and subject with [bridges.md](bridges.md#authentication).";
         UnknownKey: "The cluster signs tokens with a key that the server does not know yet.",
-            "Nothing for a bridge that the operator runs: the operator updates its keys. Give any other server the cluster's keys again.";
+            "Nothing for a bridge that the operator runs: the operator restarts it with the new keys. Give any other server the cluster's keys again.";
         StaleEpoch: "The server has heard from a newer leader.",
-            "Nothing: the newer leader continues. If it stays, look who else calls the server.";
-        InvalidRestore: "Orders can't be offered again: the market does not accept their `restore` payload.",
-            "Read the message; offer the orders by hand.";
+            "Nothing: the newer leader continues, and the operator corrects a higher epoch that somebody wrote into the bridge's ConfigMap. If it stays, look who else calls the server.";
+        InvalidRestore: "Orders can't be offered again: the bridge does not accept the `restore` payload of one of them. Somebody changed the payload, or the bridge's Secret is another one than when the order was withdrawn. Torpor keeps the payloads, and tries again.",
+            "Put back what was there, and restart the bridge: it reads a Secret only at its start. Or offer the orders by hand, and delete the ConfigMap in the message: [bridges.md](bridges.md#payloads).";
         BridgeMisconfigured: "The bridge can't use its settings; the message says what to change.",
             "Change that.";
         BridgeNotReady: "The bridge that the operator runs is starting, or does not start; the message has Kubernetes' own words, or the last ones of the bridge.",

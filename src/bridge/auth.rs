@@ -89,9 +89,26 @@ impl Expected {
     }
 }
 
+/// Where the cluster's public keys come from.
+#[derive(Clone, Debug)]
+pub(super) enum KeySource {
+    /// The value of `--jwks`. Nothing but a new start changes it.
+    Given(String),
+    /// A file, which is read again as it changes.
+    File(PathBuf),
+}
+
+impl KeySource {
+    /// Returns the source in the folder of `--config-dir`.
+    pub(super) fn folder(folder: &Path) -> Self {
+        Self::File(folder.join(files::KEYS))
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Verifier {
-    file: PathBuf,
+    /// None if the keys never change.
+    file: Option<PathBuf>,
     expected: Expected,
     keys: Mutex<Keys>,
 }
@@ -107,6 +124,15 @@ struct Keys {
 #[derive(Deserialize)]
 struct PublishedKeys {
     keys: Vec<serde_json::Value>,
+}
+
+/// Parses a key set. Returns its usable keys by ID.
+fn parsed(set: &[u8]) -> Result<HashMap<String, (Algorithm, DecodingKey)>, &'static str> {
+    let published: PublishedKeys =
+        serde_json::from_slice(set).map_err(|_| "not a JSON Web Key Set")?;
+    let keys = published.keys.into_iter();
+    let keys = keys.filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
+    Ok(keys.filter_map(usable).collect())
 }
 
 /// Returns the key with its ID and the one algorithm that it verifies, or `None` for a key of another
@@ -135,18 +161,29 @@ struct Claims {
 }
 
 impl Verifier {
-    /// Creates a verifier with the keys in `folder`.
-    pub(super) fn new(folder: &Path, expected: Expected) -> Self {
+    /// Creates a verifier. Fails for a given key set without a usable key. A file may get its keys later.
+    pub(super) fn new(source: KeySource, expected: Expected) -> Result<Self, &'static str> {
         // This fails where another verifier of the process has installed the provider already.
         let _ = PROVIDER.install_default();
-        let verifier = Self { file: folder.join(files::KEYS), expected, keys: Mutex::default() };
+        let file = match source {
+            KeySource::File(file) => file,
+            KeySource::Given(set) => {
+                let by_id = parsed(set.as_bytes())?;
+                if by_id.is_empty() {
+                    return Err("it has no key for RS256 or ES256");
+                }
+                let keys = Mutex::new(Keys { by_id, read: None });
+                return Ok(Self { file: None, expected, keys });
+            }
+        };
+        let verifier = Self { file: Some(file), expected, keys: Mutex::default() };
         if !verifier.has_keys() {
             tracing::warn!(
                 file = files::KEYS,
                 "the key file has no usable key yet: the bridge refuses every token"
             );
         }
-        verifier
+        Ok(verifier)
     }
 
     /// Returns whether the bridge has a key to verify tokens with.
@@ -185,9 +222,11 @@ impl Verifier {
         }
         let Some(id) = header.kid else { return refused("the token's header has no key ID (kid)") };
         let Some((algorithm, key)) = self.key(&id) else {
-            return Err(ProblemType::UnknownKey.because(
-                "the token's key is not in jwks.json: update the file from /openid/v1/jwks",
-            ));
+            return Err(ProblemType::UnknownKey.because(if self.file.is_some() {
+                "the token's key is not in jwks.json: update the file from /openid/v1/jwks"
+            } else {
+                "the token's key is not in --jwks: start the bridge with the keys of /openid/v1/jwks"
+            }));
         };
 
         let mut validation = Validation::new(algorithm);
@@ -218,28 +257,20 @@ impl Verifier {
     /// Reads the file, at most once in [`READ_EVERY`]. A file that cannot be read leaves the keys as
     /// they were.
     fn read(&self, keys: &mut Keys) {
+        let Some(file) = &self.file else { return };
         if keys.read.is_some_and(|read| read.elapsed() < READ_EVERY) {
             return;
         }
         keys.read = Some(Instant::now());
-        let published =
-            std::fs::read(&self.file).map_err(|error| error.kind().to_string()).and_then(|text| {
-                serde_json::from_slice::<PublishedKeys>(&text)
-                    .map_err(|_| "not a JSON Web Key Set".to_owned())
-            });
-        match published {
+        let read = std::fs::read(file).map_err(|error| error.kind().to_string());
+        match read.and_then(|text| parsed(&text).map_err(str::to_owned)) {
             Err(problem) => tracing::warn!(
                 file = files::KEYS,
                 problem,
                 "the key file cannot be read: the bridge keeps the keys that it has"
             ),
-            Ok(published) => {
-                keys.by_id = published
-                    .keys
-                    .into_iter()
-                    .filter_map(|key| serde_json::from_value::<Jwk>(key).ok())
-                    .filter_map(usable)
-                    .collect();
+            Ok(by_id) => {
+                keys.by_id = by_id;
                 tracing::info!(file = files::KEYS, keys = keys.by_id.len(), "keys read");
             }
         }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::Market;
 use super::epoch::Epochs;
+use super::signature::Signer;
 use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{
     Announcement, Commitments, Drain, Failure, Id, List, Order, Resume, cleaned,
@@ -68,6 +69,7 @@ async fn end_of(mut drain: watch::Receiver<()>) {
 pub(super) struct Changes<M> {
     market: Arc<M>,
     epochs: Arc<Epochs>,
+    signer: Signer,
     /// Locked until a change is answered. A drain is answered at once and works on after that.
     turn: tokio::sync::Mutex<Option<Draining>>,
     /// The failures of the last drain, which a running drain still adds to.
@@ -75,18 +77,19 @@ pub(super) struct Changes<M> {
 }
 
 impl<M: Market> Changes<M> {
-    pub(super) fn new(market: Arc<M>, epochs: Epochs) -> Self {
+    pub(super) fn new(market: Arc<M>, epochs: Epochs, signer: Signer) -> Self {
         Self {
             market,
             epochs: Arc::new(epochs),
+            signer,
             turn: tokio::sync::Mutex::default(),
             failures: Mutex::default(),
         }
     }
 
-    /// Returns the commitments of the market, with the failures of the last drain.
+    /// Returns the commitments of the market with signed payloads, and the failures of the last drain.
     pub(super) async fn observe(&self) -> Result<Commitments, Problem> {
-        let mut observed = self.market.observe().await?;
+        let mut observed = self.signer.signed(self.market.observe().await?)?;
         observed.failures = self.failures();
         Ok(observed)
     }
@@ -137,10 +140,11 @@ impl<M: Market> Changes<M> {
         Ok(())
     }
 
-    /// Ends the running drain, then offers the orders again. An empty list only ends the drain.
+    /// Ends the running drain, then offers the orders again. An empty list only ends the drain. Fails, before
+    /// anything is done, for a payload that this bridge has not signed.
     pub(super) async fn resume(&self, epoch: u64, resume: Resume) -> Result<(), Problem> {
         self.epochs.admit(epoch)?;
-        let orders = once_each(resume.orders)?;
+        let orders = self.signer.verified(once_each(resume.orders)?)?;
         loop {
             let turn = self.turn.lock().await;
             self.epochs.check(epoch)?;

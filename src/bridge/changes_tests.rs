@@ -5,6 +5,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::bridge::folder::Folder;
+use crate::bridge::signature::Secret;
 use crate::deals::types::{Complete, Restore};
 
 /// Records each call. A step of a drain waits for a permit.
@@ -68,6 +69,10 @@ impl Market for Recorder {
         }
     }
 
+    fn secret(&self) -> Option<&Secret> {
+        None
+    }
+
     async fn resume(&self, orders: Vec<Order>) -> Result<(), Problem> {
         for order in orders {
             self.note(format!("resumed {}", order.id));
@@ -79,7 +84,8 @@ impl Market for Recorder {
 fn changes(folder: Option<&Folder>) -> (Arc<Changes<Recorder>>, Arc<Recorder>) {
     let recorder = Arc::new(Recorder { done: Mutex::default(), steps: Semaphore::new(0) });
     let epochs = Epochs::new(folder.map(Folder::path));
-    (Arc::new(Changes::new(recorder.clone(), epochs)), recorder)
+    let signer = Signer::new(None, "");
+    (Arc::new(Changes::new(recorder.clone(), epochs, signer)), recorder)
 }
 
 fn id(text: &str) -> Id {

@@ -59,7 +59,9 @@ impl Epochs {
 
 fn stale(epoch: u64, newest: u64) -> Problem {
     ProblemType::StaleEpoch.because(format!(
-        "epoch {epoch} is older than {newest}: a newer leader of the operator is in charge"
+        "epoch {epoch} is older than {newest}: a newer leader of the operator is in charge. If there is none, \
+         somebody has raised the number in the file '{EPOCH}' of --config-dir: write the oldest epoch to accept. The \
+         operator corrects the file of a bridge that it runs, within minutes"
     ))
 }
 
@@ -90,6 +92,12 @@ mod tests {
         epochs.admit(7).unwrap();
         folder.write(EPOCH, "8");
         assert_eq!(epochs.check(7).unwrap_err().kind, ProblemType::StaleEpoch);
+        // Raised by hand and corrected: nothing is refused for good.
+        folder.write(EPOCH, "2147483647");
+        let problem = epochs.admit(9).unwrap_err();
+        assert!(problem.detail.contains("write the oldest epoch to accept"), "{problem}");
+        folder.write(EPOCH, "9");
+        epochs.admit(9).unwrap();
     }
 
     #[test]

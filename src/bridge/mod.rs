@@ -2,7 +2,7 @@
 //! the credentials of that market.
 //!
 //! [`server`] receives a request, [`auth`] authenticates it, [`changes`] serializes changes, and [`sonm`]
-//! or [`postgres`] calls the market.
+//! or [`postgres`] calls the market. [`signature`] signs the payloads of orders.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::changes::Progress;
 use self::server::ServerArgs;
+use self::signature::Secret;
 use crate::deals::problem::Problem;
 use crate::deals::types::{Commitments, Drain, Order};
 
@@ -21,6 +22,7 @@ mod epoch;
 mod folder;
 mod postgres;
 mod server;
+mod signature;
 mod sonm;
 
 /// The calls of the Deals API, implemented for one type of market.
@@ -34,6 +36,9 @@ trait Market: Send + Sync + 'static {
 
     /// Withdraws orders, closes deals and ends tasks. Asks `progress` before each step.
     fn drain(&self, drain: Drain, progress: Progress) -> impl Future<Output = ()> + Send;
+
+    /// Returns the secret that the payloads of orders are signed with; none for a bridge without one.
+    fn secret(&self) -> Option<&Secret>;
 
     /// Offers the orders again that are not on the market.
     fn resume(&self, orders: Vec<Order>) -> impl Future<Output = Result<(), Problem>> + Send;

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use self::statement::{Change, RowError, Statement};
 use self::time::Instant;
 use super::changes::Progress;
+use super::signature::Secret;
 use super::{Error, Market};
 use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{Commitments, Complete, Drain, Failure, Id, LONGEST_LIST, List, Order};
@@ -86,6 +87,8 @@ pub(super) struct PostgresArgs {
 /// The bridge: access to a database, and the statements.
 pub(super) struct Postgres {
     access: Access,
+    /// The database's URL.
+    secret: Secret,
     statement_timeout: Duration,
     query: Statement,
     announce: Option<Statement>,
@@ -108,6 +111,7 @@ impl Postgres {
         let access = Access::new(&url, args.ca_file.as_deref()).map_err(wrong)?;
         let bridge = Self {
             access,
+            secret: Secret::new(url.trim()),
             statement_timeout: args.statement_timeout,
             query: Statement::query(args.query),
             announce: args.announce.map(|sql| Statement::change(Change::Announce, sql)),
@@ -329,6 +333,10 @@ impl Market for Postgres {
                 }
             }
         }
+    }
+
+    fn secret(&self) -> Option<&Secret> {
+        Some(&self.secret)
     }
 
     async fn resume(&self, orders: Vec<Order>) -> Result<(), Problem> {

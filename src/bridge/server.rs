@@ -18,9 +18,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use super::auth::{Expected, Verifier};
+use super::auth::{Expected, KeySource, Verifier};
 use super::changes::Changes;
 use super::epoch::Epochs;
+use super::signature::Signer;
 use super::{Error, Market};
 use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{
@@ -54,9 +55,13 @@ pub(super) struct ServerArgs {
         long,
         env = "TORPOR_BRIDGE_CONFIG_DIR",
         value_name = "FOLDER",
-        required_unless_present = "insecure_no_authentication"
+        required_unless_present_any = ["insecure_no_authentication", "jwks"]
     )]
     config_dir: Option<PathBuf>,
+
+    /// The cluster's public keys, as /openid/v1/jwks answers them. The bridge then does not read `jwks.json`
+    #[arg(long, env = "TORPOR_BRIDGE_JWKS", value_name = "JSON", hide_env_values = true)]
+    jwks: Option<String>,
 
     /// The only audience that a token may have: `deals.torpor.dev/NAMESPACE/KIND/NAME`
     #[arg(
@@ -106,7 +111,11 @@ impl ServerArgs {
 
     /// Returns the verifier of tokens, or `None` for a bridge on loopback without authentication.
     fn verifier(&self) -> Result<Option<Verifier>, Error> {
-        let expected = match (&self.config_dir, &self.audience, &self.issuer, &self.subject) {
+        let source = match (&self.jwks, &self.config_dir) {
+            (Some(set), _) => Some(KeySource::Given(set.clone())),
+            (None, folder) => folder.as_deref().map(KeySource::folder),
+        };
+        let (source, expected) = match (source, &self.audience, &self.issuer, &self.subject) {
             _ if self.insecure_no_authentication && self.listen.ip().is_loopback() => {
                 return Ok(None);
             }
@@ -117,7 +126,7 @@ impl ServerArgs {
                     self.listen
                 )));
             }
-            (Some(folder), Some(audience), Some(issuer), Some(subject)) => {
+            (Some(source), Some(audience), Some(issuer), Some(subject)) => {
                 let expected = Expected {
                     audience: audience.clone(),
                     issuer: issuer.clone(),
@@ -128,24 +137,27 @@ impl ServerArgs {
                         "--audience, --issuer and --subject must not be empty".to_owned(),
                     ));
                 }
-                (folder, expected)
+                (source, expected)
             }
             // Clap requires all four flags.
             _ => {
                 return Err(Error::Configuration(
-                    "--config-dir, --audience, --issuer and --subject are required".to_owned(),
+                    "--config-dir or --jwks, --audience, --issuer and --subject are required"
+                        .to_owned(),
                 ));
             }
         };
-        Ok(Some(Verifier::new(expected.0, expected.1)))
+        let verifier = Verifier::new(source, expected);
+        verifier.map(Some).map_err(|why| Error::Configuration(format!("--jwks is invalid: {why}")))
     }
 
     /// Serves a market until SIGTERM or SIGINT.
     pub(super) async fn run<M: Market>(self, market: M) -> Result<(), Error> {
-        let shared = Arc::new(Shared {
-            verifier: self.verifier()?,
-            changes: Changes::new(Arc::new(market), Epochs::new(self.config_dir.as_deref())),
-        });
+        let verifier = self.verifier()?;
+        let signer = Signer::new(market.secret(), self.audience.as_deref().unwrap_or_default());
+        let epochs = Epochs::new(self.config_dir.as_deref());
+        let changes = Changes::new(Arc::new(market), epochs, signer);
+        let shared = Arc::new(Shared { verifier, changes });
         let failed = |source| Error::Listen { address: self.listen, source };
         let listener = TcpListener::bind(self.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

@@ -1,4 +1,4 @@
-//! Files in the folder that a bridge's ConfigMap is mounted at.
+//! Files in the folder of a bridge's `--config-dir`.
 
 /// The cluster's published keys, a JSON Web Key Set (RFC 7517).
 pub const KEYS: &str = "jwks.json";

@@ -63,6 +63,7 @@ impl MarketError {
             self.reason,
             Reason::AuthorityUnusable
                 | Reason::BridgeNameTaken
+                | Reason::InvalidRestore
                 | Reason::NoServiceAccount
                 | Reason::PayloadsTooLarge
                 | Reason::PayloadsUnreadable

@@ -8,7 +8,9 @@ use kube::api::{Api, DeleteParams, Patch, Preconditions};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
+use super::client;
 use super::hosted::manifest::{BRIDGE_OF, bridge_of};
+use super::market_state::MarketError;
 use super::types::{List, Order, Resume};
 use crate::api::labels::{APP, MANAGED_BY, TORPOR};
 use crate::api::reason::Reason;
@@ -98,6 +100,18 @@ pub struct Payloads {
 /// Returns the name of an object's ConfigMap.
 pub fn name(holder: &Holder) -> String {
     format!("torpor-{}-{}-withdrawn", holder.kind.to_lowercase(), holder.name)
+}
+
+/// Returns the error of a call that offers orders again. A refusal of their payloads names the ConfigMap.
+pub fn refused(holder: &Holder, error: &client::Error) -> MarketError {
+    let reason = error.reason();
+    let message = match reason {
+        Reason::InvalidRestore => {
+            format!("{error}. ConfigMap {} has the payloads, in key {KEY}", name(holder))
+        }
+        _ => error.to_string(),
+    };
+    MarketError { reason, message }
 }
 
 impl Payloads {

@@ -15,7 +15,7 @@ use super::triggers::Scope;
 use crate::api::{Hibernation, MaintenanceWindow};
 use crate::apiserver::client;
 use crate::deals::client::Account;
-use crate::lease::{self, CurrentEpoch, Foreign, Lease, LeaseParams};
+use crate::lease::{self, CurrentEpoch, Foreign, Lease, LeaseName, LeaseParams};
 use crate::logging::{self, Format, LoggingError};
 use crate::metrics::Metrics;
 use crate::reconcile::context::Context;
@@ -175,6 +175,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
         account: account(&args),
     };
     let preconditions = tokio::spawn(preconditions.watch(ready.clone()));
+    let named = LeaseName { namespace: namespace.clone(), name: args.lease_name.clone() };
     let lease_name = format!("Lease {} in namespace {namespace}", args.lease_name);
     let (lease, claim) = Lease::new(
         plain,
@@ -227,6 +228,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
         let in_flight = args.writes_in_flight.into();
         let account = account(&args);
         let image = args.image;
+        let epoch = (epoch, named);
         let context = Context::new(client, epoch, image, account, in_flight, metrics.clone());
         let scopes = Scope::all(&args.watch_namespace);
         Controllers::new(context, scopes, args.holder_grace)

@@ -12,11 +12,12 @@ use super::object_state::ObjectState;
 use super::slots::Slots;
 use super::watch_filter::WatchFilter;
 use crate::api::reason::Reason;
+use crate::deals::hosted::PublishedKeys;
 use crate::deals::{self, Account};
 use crate::hold::lever::Kind;
 use crate::hold::record::Holder;
 use crate::hold::writer::Writer;
-use crate::lease::CurrentEpoch;
+use crate::lease::{CurrentEpoch, LeaseName};
 use crate::metrics::{self, Counted, Metrics};
 
 /// Shared by all reconciles.
@@ -33,6 +34,10 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// In which epoch this process leads.
     pub epoch: CurrentEpoch,
+    /// The Lease that the epoch comes from.
+    pub lease: LeaseName,
+    /// The keys that the cluster signs tokens with.
+    pub keys: PublishedKeys,
     /// Speaks the Deals API.
     pub deals: deals::client::Client,
     /// The slots of reconciles.
@@ -51,7 +56,7 @@ impl Context {
     /// write only while this process leads.
     pub fn new(
         client: Client,
-        epoch: CurrentEpoch,
+        (epoch, lease): (CurrentEpoch, LeaseName),
         image: String,
         account: Option<Account>,
         writes_in_flight: usize,
@@ -68,6 +73,8 @@ impl Context {
             account,
             metrics,
             epoch,
+            lease,
+            keys: PublishedKeys::default(),
             states: Mutex::default(),
             filters: Mutex::default(),
             turns: Mutex::default(),
@@ -187,7 +194,9 @@ mod tests {
     fn context() -> Arc<Context> {
         let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap()));
         let metrics = Arc::new(Metrics::new());
-        Context::new(client.unwrap(), Arc::new(|| None), String::new(), None, 1, metrics)
+        let lease = LeaseName { namespace: String::new(), name: String::new() };
+        let epoch: CurrentEpoch = Arc::new(|| None);
+        Context::new(client.unwrap(), (epoch, lease), String::new(), None, 1, metrics)
     }
 
     fn holder(holder: &str) -> Holder {

@@ -131,6 +131,8 @@ impl Broker<'_> {
             image: &self.context.image,
             account,
             epoch: (self.context.epoch)().ok_or_else(not_leading)?,
+            lease: &self.context.lease,
+            keys: &self.context.keys,
         })
     }
 
@@ -185,7 +187,10 @@ impl Broker<'_> {
                 deals.drain(&server, epoch, drain).await?;
                 state.drained = Some((drain.clone(), Timestamp::now()));
             }
-            Action::Resume(orders) => deals.resume(&server, epoch, orders.clone()).await?,
+            Action::Resume(orders) => {
+                let resumed = deals.resume(&server, epoch, orders.clone()).await;
+                resumed.map_err(|error| payloads::refused(self.holder, &error))?;
+            }
             Action::DeletePayloads => self.payloads().delete(self.holder, kept).await?,
             Action::RemoveBridge => {
                 state.bridge_gone = !self.hosting()?.remove(self.holder).await?;

@@ -8,6 +8,8 @@ use aes::cipher::KeyIvInit as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use sha2::{Digest as _, Sha256};
 
+use crate::bridge::signature::Secret;
+
 const KEY_LENGTH: usize = 32;
 const IV_LENGTH: usize = 16;
 
@@ -76,6 +78,11 @@ impl Envelope {
     fn of_private_key(key: &[u8]) -> Self {
         let zeros = key.iter().take_while(|byte| **byte == 0).count();
         Self { key: Sha256::digest(&key[zeros..]).into() }
+    }
+
+    /// Returns the secret that both ends share.
+    pub(super) fn secret(&self) -> Secret {
+        Secret::new(self.key)
     }
 
     /// Encrypts a message.

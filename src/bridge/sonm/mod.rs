@@ -18,6 +18,7 @@ use self::envelope::Envelope;
 use self::node::Node;
 use self::wire::{Address, Empty, Number};
 use super::changes::Progress;
+use super::signature::Secret;
 use super::{Error, Market};
 use crate::deals::problem::{Problem, ProblemType};
 use crate::deals::types::{Commitments, Drain, Id, Order};
@@ -87,6 +88,8 @@ pub(super) struct SonmArgs {
 #[derive(Debug)]
 pub(super) struct Sonm {
     node: Node,
+    /// The secret of the key file.
+    secret: Option<Secret>,
     worker: Address,
     /// Timeout for a whole observation, which makes several calls in sequence.
     observation_timeout: Duration,
@@ -133,10 +136,12 @@ impl Sonm {
                 Some(Envelope::of_key_file(&text).map_err(|error| wrong(error.to_string()))?)
             }
         };
+        let secret = envelope.as_ref().map(Envelope::secret);
         let node = Node::new(&args.node, args.worker.clone(), envelope, args.call_timeout)
             .map_err(wrong)?;
         Ok(Self {
             node,
+            secret,
             worker,
             observation_timeout: args.call_timeout * 4,
             removal_timeout: args.removal_timeout,
@@ -171,6 +176,10 @@ impl Market for Sonm {
 
     async fn drain(&self, drain: Drain, progress: Progress) {
         self.carry_out(&drain, &progress).await;
+    }
+
+    fn secret(&self) -> Option<&Secret> {
+        self.secret.as_ref()
     }
 
     async fn resume(&self, orders: Vec<Order>) -> Result<(), Problem> {

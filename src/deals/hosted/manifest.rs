@@ -1,8 +1,10 @@
 //! Manifests of a bridge. Pure.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
-use super::keys::{ISSUER, Keys};
+use super::keys::Keys;
 use crate::api::database::SecretKeyRef;
 use crate::api::deals::{DealsSource, PostgresSource, SonmSource};
 use crate::api::labels::{APP, MANAGED_BY, TORPOR};
@@ -29,7 +31,7 @@ pub const SETTINGS: &str = "torpor.dev/settings";
 /// Annotation with the digest of the applied manifest. It shows that an older Torpor has applied fields that
 /// this one does not.
 const MANIFEST: &str = "torpor.dev/manifest";
-/// Mount path of keys and epoch.
+/// Mount path of the epoch.
 const CONFIG_DIRECTORY: &str = "/etc/torpor/bridge";
 /// Mount path of a Secret, in a folder of its name, so that messages about the file name the Secret.
 const SECRETS_DIRECTORY: &str = "/etc/torpor/secrets";
@@ -141,7 +143,7 @@ pub(super) fn name(holder: &Holder) -> String {
     format!("torpor-{kind}-{}", holder.name)
 }
 
-/// Returns the name of the ConfigMap with keys and epoch.
+/// Returns the name of the ConfigMap with the epoch.
 pub(super) fn config_name(holder: &Holder) -> String {
     format!("{}-bridge", name(holder))
 }
@@ -184,14 +186,15 @@ fn object(holder: &Holder, kind: (&str, &str), name: &str, body: Value) -> Value
     manifest
 }
 
-/// Returns the ConfigMap with keys, issuer and epoch.
-pub(super) fn config(holder: &Holder, keys: &Keys, epoch: Epoch) -> Value {
-    let data = json!({"data": {
-        files::KEYS: keys.jwks,
-        ISSUER: keys.issuer,
-        files::EPOCH: epoch.0.to_string(),
-    }});
+/// Returns the ConfigMap with the epoch. A running pod sees it change.
+pub(super) fn config(holder: &Holder, epoch: Epoch) -> Value {
+    let data = json!({"data": {files::EPOCH: epoch.0.to_string()}});
     object(holder, ("v1", "ConfigMap"), &config_name(holder), data)
+}
+
+/// Returns the epoch in the data of the ConfigMap.
+pub(super) fn epoch(data: &BTreeMap<String, String>) -> Option<Epoch> {
+    data.get(files::EPOCH)?.trim().parse().ok().map(Epoch)
 }
 
 pub(super) fn service(holder: &Holder) -> Value {
@@ -203,12 +206,12 @@ pub(super) fn service(holder: &Holder) -> Value {
     object(holder, ("v1", "Service"), &name(holder), spec)
 }
 
-/// Returns the NetworkPolicy: ingress from the operator alone, egress anywhere, as a policy cannot name the
-/// host of a market.
+/// Returns the NetworkPolicy: ingress from the operator alone. It says nothing of egress: policies add up, and any
+/// pod may carry these labels, so a rule would let an author's pods out where the namespace denies it.
 pub(super) fn network_policy(holder: &Holder, account: &Account) -> Value {
     let spec = json!({"spec": {
         "podSelector": {"matchLabels": pod_labels(holder)},
-        "policyTypes": ["Ingress", "Egress"],
+        "policyTypes": ["Ingress"],
         "ingress": [{
             "from": [{
                 "namespaceSelector":
@@ -217,34 +220,32 @@ pub(super) fn network_policy(holder: &Holder, account: &Account) -> Value {
             }],
             "ports": [{"port": PORT_NAME, "protocol": "TCP"}],
         }],
-        "egress": [{}],
     }});
     object(holder, ("networking.k8s.io/v1", "NetworkPolicy"), &name(holder), spec)
 }
 
-/// Returns the Deployment, hardened like the truncation Job.
+/// Returns the Deployment, hardened like the truncation Job. Keys and issuer are in it and not in the ConfigMap: whoever
+/// may change a Deployment may mount the Secret anyway, and a running pod keeps its environment.
 pub(super) fn deployment(
     holder: &Holder,
     market: Market,
     account: &Account,
     image: &str,
-    issuer: &str,
+    keys: &Keys,
 ) -> Value {
     let Account { namespace, name: account } = account;
     let mut environment = vec![
         literal("TORPOR_BRIDGE_LISTEN", &format!("0.0.0.0:{PORT}")),
         literal("TORPOR_BRIDGE_CONFIG_DIR", CONFIG_DIRECTORY),
         literal("TORPOR_BRIDGE_AUDIENCE", &audience(holder)),
-        literal("TORPOR_BRIDGE_ISSUER", issuer),
+        literal("TORPOR_BRIDGE_ISSUER", &keys.issuer),
+        literal("TORPOR_BRIDGE_JWKS", &keys.jwks),
         literal("TORPOR_BRIDGE_SUBJECT", &format!("system:serviceaccount:{namespace}:{account}")),
     ];
     environment.extend(market.environment());
     let mut volumes = vec![json!({"name": "bridge", "configMap": {
         "name": config_name(holder),
-        "items": [
-            {"key": files::KEYS, "path": files::KEYS},
-            {"key": files::EPOCH, "path": files::EPOCH},
-        ],
+        "items": [{"key": files::EPOCH, "path": files::EPOCH}],
     }})];
     let mut mounts =
         vec![json!({"name": "bridge", "mountPath": CONFIG_DIRECTORY, "readOnly": true})];

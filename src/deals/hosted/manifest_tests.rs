@@ -13,6 +13,11 @@ fn account() -> Account {
     Account { namespace: "torpor-system".to_owned(), name: "torpor".to_owned() }
 }
 
+fn keys() -> Keys {
+    let jwks = r#"{"keys":[{"kid":"$(A)"}]}"#.to_owned();
+    Keys { jwks, issuer: "https://issuer".to_owned() }
+}
+
 fn sonm() -> Value {
     json!({"sonm": {
         "node": "http://sonm-node:15031",
@@ -39,7 +44,7 @@ fn read(source: Value) -> DealsSource {
 fn manifest_of(source: Value) -> Value {
     let source = read(source);
     let market = Market::of(&source).unwrap();
-    deployment(&holder(), market, &account(), "image", "https://issuer")
+    deployment(&holder(), market, &account(), "image", &keys())
 }
 
 fn pod_of(source: Value) -> PodSpec {
@@ -160,7 +165,14 @@ fn a_bridge_answers_the_operator_alone_and_only_for_its_object() {
     ] {
         assert_eq!(variable(container, name), Some(value));
     }
+    let set = variable(container, "TORPOR_BRIDGE_JWKS").unwrap();
+    assert_eq!(set, r#"{"keys":[{"kid":"$$(A)"}]}"#, "Kubernetes would expand $(A)");
     assert!(!container.args.iter().flatten().any(|argument| argument.contains("insecure")));
+    // Whoever may patch ConfigMaps decides nothing of who is answered.
+    let config = config(&holder(), Epoch(7));
+    assert_eq!(config["data"], json!({"epoch": "7"}));
+    let data = |epoch: &str| BTreeMap::from([("epoch".to_owned(), epoch.to_owned())]);
+    assert_eq!((epoch(&data("7\n")), epoch(&data("many"))), (Some(Epoch(7)), None));
 
     let policy: NetworkPolicy =
         serde_json::from_value(network_policy(&holder(), &account())).unwrap();
@@ -175,6 +187,8 @@ fn a_bridge_answers_the_operator_alone_and_only_for_its_object() {
     // As the chart labels the operator's pods.
     assert_eq!(peer.pod_selector.unwrap().match_labels.unwrap()[APP], "torpor");
     assert_eq!(rule.ports.unwrap().len(), 1);
+    // Any pod may carry the labels: a rule for egress would be a way out for all of them.
+    assert_eq!((spec.policy_types.unwrap(), spec.egress), (vec!["Ingress".to_owned()], None));
 }
 
 #[test]
@@ -231,8 +245,7 @@ fn what_is_there_is_compared_as_an_apply_would_leave_it() {
 /// A transition never holds an object with this label.
 #[test]
 fn a_bridge_and_its_config_map_are_labelled_as_torpors_own() {
-    let keys = Keys { jwks: "{}".to_owned(), issuer: "a".to_owned() };
-    for object in [manifest_of(sonm()), config(&holder(), &keys, Epoch(1))] {
+    for object in [manifest_of(sonm()), config(&holder(), Epoch(1))] {
         assert_eq!(object["metadata"]["labels"][MANAGED_BY], TORPOR, "{object}");
     }
 }

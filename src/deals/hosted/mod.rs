@@ -4,7 +4,6 @@
 //! The objects have no ownerReferences: a deletion in the foreground would delete them before the orders are
 //! offered again. The operator finds them by label. It never reads the Secrets that they name.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -19,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use self::keys::Keys;
+pub use self::keys::PublishedKeys;
 use self::manifest::Market;
 use super::Account;
 use super::types::cleaned;
@@ -27,7 +26,7 @@ use crate::api::deals::{CaStatus, DealsSource, SourceStatus};
 use crate::api::reason::Reason;
 use crate::apiserver::request::{self, MANAGER, call};
 use crate::hold::record::Holder;
-use crate::lease::Epoch;
+use crate::lease::{self, Epoch, LeaseName};
 
 mod keys;
 pub mod manifest;
@@ -35,18 +34,14 @@ mod waits;
 
 /// Attempts to write an object that others change at the same time.
 const TRIES: usize = 5;
-/// Path at which the API server publishes the issuer of its tokens (`OpenID` Connect Discovery 1.0).
-const DISCOVERY: &str = "/.well-known/openid-configuration";
-/// Path at which the API server publishes the keys of its tokens.
-const KEYS: &str = "/openid/v1/jwks";
 
 /// A bridge could not be created, updated or deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A newer leader has written its epoch.
+    /// A newer leader has written its epoch, as the Lease confirms.
     #[error(
-        "this operator is no longer the leader: its epoch is {ours}, and ConfigMap {config} has the newer \
-         epoch {newest}"
+        "this operator is no longer the leader: Lease {lease} does not have its epoch {ours}, and ConfigMap {config} \
+         has the newer epoch {newest}"
     )]
     StaleEpoch {
         /// Epoch of this operator.
@@ -55,6 +50,8 @@ pub enum Error {
         newest: i32,
         /// The ConfigMap with the newest epoch.
         config: String,
+        /// `NAMESPACE/NAME` of the Lease.
+        lease: String,
     },
     /// An object of somebody else has a name that the bridge needs.
     #[error(
@@ -140,12 +137,16 @@ pub struct Hosting<'a> {
     pub account: &'a Account,
     /// The epoch of this leader.
     pub epoch: Epoch,
+    /// The Lease that the epoch comes from.
+    pub lease: &'a LeaseName,
+    /// The keys that the cluster signs tokens with.
+    pub keys: &'a PublishedKeys,
 }
 
 impl Hosting<'_> {
-    /// Applies the objects of the bridge that are missing or differ. The leader's epoch is written first, and
-    /// never lowered. The cluster's keys are read for a new bridge, and with `refresh_keys` for a bridge
-    /// that does not know the key of the operator's token.
+    /// Applies the objects of the bridge that are missing or differ. The leader's epoch is written first. The
+    /// cluster's keys are those of the last minutes, and with `refresh_keys` those of now, for a bridge that does not
+    /// know the key of the operator's token. Other keys restart the bridge.
     ///
     /// Returns ready for an object with `spec.deals.source.service`, which needs no bridge.
     pub async fn ensure(
@@ -157,13 +158,13 @@ impl Hosting<'_> {
         let Some(market) = Market::of(source) else {
             return Ok(Hosted { ready: true, message: String::new() });
         };
-        let keys = self.config(holder, refresh_keys).await?;
+        self.config(holder).await?;
+        let keys = self.keys.get(&self.client, refresh_keys).await?;
         let policy = manifest::network_policy(holder, self.account);
         self.apply::<NetworkPolicy>("the bridge's NetworkPolicy", holder, policy).await?;
         let service = manifest::service(holder);
         self.apply::<Service>("the bridge's Service", holder, service).await?;
-        let deployment =
-            manifest::deployment(holder, market, self.account, self.image, &keys.issuer);
+        let deployment = manifest::deployment(holder, market, self.account, self.image, &keys);
         let deployment =
             self.apply::<Deployment>("the bridge's Deployment", holder, deployment).await?;
         if waits::is_ready(&deployment) {
@@ -192,41 +193,27 @@ impl Hosting<'_> {
         Ok(self.delete::<ConfigMap>(what, holder, Background).await? || guarded)
     }
 
-    /// Applies the ConfigMap with keys, issuer and epoch. Returns the keys.
-    async fn config(&self, holder: &Holder, refresh: bool) -> Result<Keys, Error> {
+    /// Applies the ConfigMap with the epoch. An epoch in it is lowered only if the Lease, read later, still has the
+    /// epoch of this leader: then nobody else can have written the higher one as a leader.
+    async fn config(&self, holder: &Holder) -> Result<(), Error> {
         const WHAT: &str = "the bridge's ConfigMap";
         let name = manifest::config_name(holder);
-        let mut read = None;
+        let manifest = manifest::config(holder, self.epoch);
         for _ in 0..TRIES {
             let there = self.get::<ConfigMap>(WHAT, holder, &name).await?;
-            let data: BTreeMap<String, String> =
-                there.as_ref().and_then(|there| there.data.clone()).unwrap_or_default();
+            let data = there.as_ref().and_then(|there| there.data.clone()).unwrap_or_default();
             // An epoch that is no number is replaced, as the bridge would refuse it.
-            if let Some(newest) = keys::epoch(&data).filter(|newest| *newest > self.epoch.0) {
-                return Err(Error::StaleEpoch { ours: self.epoch.0, newest, config: name });
+            if let Some(newest) = manifest::epoch(&data).filter(|newest| *newest > self.epoch)
+                && lease::epoch(&self.client, self.lease).await? != Some(self.epoch)
+            {
+                let (ours, newest, lease) = (self.epoch.0, newest.0, self.lease.to_string());
+                return Err(Error::StaleEpoch { ours, newest, config: name, lease });
             }
-            let keys = match (Keys::kept(&data).filter(|_| !refresh), read.take()) {
-                (_, Some(keys)) | (Some(keys), None) => keys,
-                (None, None) => self.published().await?,
-            };
-            let manifest = manifest::config(holder, &keys, self.epoch);
             if self.write(WHAT, holder, there, &manifest).await?.is_some() {
-                return Ok(keys);
+                return Ok(());
             }
-            read = Some(keys);
         }
         Err(Error::Contended(format!("ConfigMap {name}")))
-    }
-
-    /// Reads issuer and keys from the API server.
-    async fn published(&self) -> Result<Keys, Error> {
-        let get = async |path: &str| {
-            let request = http::Request::get(path).body(Vec::new());
-            let request = request.map_err(|error| Error::Keys(error.to_string()))?;
-            Ok::<_, Error>(call("the cluster's keys", self.client.request_text(request)).await?)
-        };
-        let (discovery, jwks) = futures::try_join!(get(DISCOVERY), get(KEYS))?;
-        Keys::published(&discovery, jwks).map_err(|text| Error::Keys(text.to_owned()))
     }
 
     /// Applies a manifest, and tries again after a conflict.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    coordination::v1::Lease,
     core::v1::{ConfigMap, Pod, Secret, Service},
     networking::v1::NetworkPolicy,
 };
@@ -19,6 +20,7 @@ use torpor::deals::hosted::{self, Error};
 use torpor::hold::record::Holder;
 
 use crate::support::{
+    cluster::kubectl,
     database::Database,
     hosting::{Scene, WINDOW, problem, read},
     wait::{self, Watched},
@@ -114,8 +116,20 @@ async fn a_bridge_serves_its_object_and_is_kept_as_it_should_be() {
     // Manual changes are reverted, and deleted objects recreated.
     let all = json!({"spec": {"ingress": [{}], "podSelector": {"matchLabels": {"more": "1"}}}});
     workload::merge::<NetworkPolicy>(&scene.namespace, "torpor-mw-worker", all).await;
-    let no_keys = json!({"data": {"jwks.json": null, "more": "1"}});
-    workload::merge::<ConfigMap>(&scene.namespace, "torpor-mw-worker-bridge", no_keys).await;
+    let odd = json!({"data": {"epoch": "many", "jwks.json": "{}"}});
+    workload::merge::<ConfigMap>(&scene.namespace, "torpor-mw-worker-bridge", odd).await;
+    let keys = ["set", "env", "deployment/torpor-mw-worker", "TORPOR_BRIDGE_JWKS={}"];
+    kubectl(&[&["--namespace", &scene.namespace.name], &keys[..]].concat());
+    scene.ensure(5, &orders("o-1"), false).await.expect("it is ensured");
+    assert_eq!(epoch(&scene).await, "5");
+    let deployment = scene.namespace.api::<Deployment>().get("torpor-mw-worker").await;
+    let deployment = serde_json::to_value(deployment.expect("it is there")).expect("it is JSON");
+    let pod = &deployment["spec"]["template"]["spec"];
+    let given = pod["containers"][0]["env"].as_array().expect("variables");
+    let given = given.iter().find(|variable| variable["name"] == "TORPOR_BRIDGE_JWKS");
+    let given = given.and_then(|variable| variable["value"].as_str()).expect("keys");
+    assert!(given.contains("\"kid\""), "{given}");
+    assert_eq!(pod["volumes"][0]["configMap"]["items"].as_array().map(Vec::len), Some(1));
     let deployments: Api<Deployment> = scene.namespace.api();
     let one = deployments.delete("torpor-mw-worker", &DeleteParams::default()).await;
     one.expect("it is deleted");
@@ -126,9 +140,6 @@ async fn a_bridge_serves_its_object_and_is_kept_as_it_should_be() {
     let peers = policy.ingress.iter().flatten().flat_map(|rule| rule.from.iter().flatten());
     assert_eq!(peers.count(), 1);
     assert_eq!(policy.pod_selector.and_then(|pods| pods.match_labels).map(|l| l.len()), Some(2));
-    let config = scene.namespace.api::<ConfigMap>().get("torpor-mw-worker-bridge").await;
-    let config = config.expect("it is there").data.expect("data");
-    assert!(config["jwks.json"].contains("\"kid\""), "{config:?}");
 
     // A new setting needs a new pod; the bridge is not ready before.
     let old = pods(&scene).await;
@@ -152,6 +163,7 @@ async fn a_leader_that_was_stopped_and_comes_back_is_refused() {
     assert_eq!(status, 204, "{answer}");
 
     // Another operator leads. It writes its epoch before it sends anything.
+    leads(&scene, 6).await;
     assert!(scene.ensure(6, &orders("o-1"), false).await.expect("it is ensured").ready);
     assert_eq!(epoch(&scene).await, "6");
     let before = versions(&scene).await;
@@ -165,6 +177,25 @@ async fn a_leader_that_was_stopped_and_comes_back_is_refused() {
     assert_eq!((status, problem(&answer)), (409, "stale-epoch"), "{answer}");
     let (status, answer) = scene.announce(&token, 6).await;
     assert_eq!(status, 204, "{answer}");
+
+    // Somebody raises the epoch by hand. The Lease still has that of the leader, who corrects it.
+    let raised = json!({"data": {"epoch": "2147483647"}});
+    workload::merge::<ConfigMap>(&scene.namespace, "torpor-mw-worker-bridge", raised).await;
+    let error = scene.ensure(5, &orders("o-2"), false).await.expect_err("it is old");
+    assert_eq!(error.reason(), "StaleEpoch", "{error}");
+    assert!(error.to_string().contains(&scene.lease.to_string()), "{error}");
+    assert_eq!(epoch(&scene).await, "2147483647");
+    assert!(scene.ensure(6, &orders("o-2"), false).await.expect("it is ensured").ready);
+    assert_eq!(epoch(&scene).await, "6");
+}
+
+/// Gives the Lease to a leader of this epoch.
+async fn leads(scene: &Scene, epoch: i32) {
+    let lease: Lease = workload::object(json!({
+        "metadata": {"name": scene.lease.name},
+        "spec": {"holderIdentity": "another", "leaseTransitions": epoch},
+    }));
+    workload::create(&scene.namespace, &lease).await;
 }
 
 #[tokio::test]

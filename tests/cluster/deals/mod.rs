@@ -2,4 +2,5 @@
 
 mod client;
 mod hosted;
+mod signed;
 mod withdrawn;

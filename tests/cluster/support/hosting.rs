@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use torpor::api::{MaintenanceWindow, deals::DealsSource, deals::SourceStatus};
 use torpor::apiserver::client;
 use torpor::deals::Account;
-use torpor::deals::hosted::{self, Error, Hosted, Hosting};
+use torpor::deals::hosted::{self, Error, Hosted, Hosting, PublishedKeys};
 use torpor::deals::payloads::Payloads;
 use torpor::hold::record::Holder;
-use torpor::lease::Epoch;
+use torpor::lease::{Epoch, LeaseName};
 
 use crate::support::{
     cluster,
@@ -41,6 +41,8 @@ pub(crate) struct Scene {
     /// The same of a replica that does not lead.
     pub(crate) idle: Client,
     account: Account,
+    pub(crate) lease: LeaseName,
+    keys: PublishedKeys,
 }
 
 impl Scene {
@@ -55,7 +57,9 @@ impl Scene {
             name: "worker".to_owned(),
         };
         let idle = client::permitted(config, Arc::new(|| false)).expect("a client can be made");
-        Self { namespace, holder, client, idle, account }
+        let lease = LeaseName { namespace: namespace.name.clone(), name: ACCOUNT.to_owned() };
+        let keys = PublishedKeys::default();
+        Self { namespace, holder, client, idle, account, lease, keys }
     }
 
     /// Returns the holder for another object in the namespace.
@@ -69,6 +73,8 @@ impl Scene {
             image: IMAGE,
             account: &self.account,
             epoch: Epoch(epoch),
+            lease: &self.lease,
+            keys: &self.keys,
         }
     }
 

@@ -20,12 +20,11 @@ const MARKET: [&str; 6] = [
     "--insecure-node",
 ];
 
+const CLAIMS: [&str; 6] = ["--audience", AUDIENCE, "--issuer", ISSUER, "--subject", SUBJECT];
+
 fn guarded(folder: &Folder) -> Command {
     let mut command = command(&MARKET);
-    command
-        .args(["--listen", "127.0.0.1:0", "--audience", AUDIENCE, "--issuer", ISSUER])
-        .args(["--subject", SUBJECT, "--config-dir"])
-        .arg(folder.path());
+    command.args(["--listen", "127.0.0.1:0"]).args(CLAIMS).arg("--config-dir").arg(folder.path());
     command
 }
 
@@ -155,6 +154,46 @@ async fn a_key_that_comes_later_is_learnt_and_one_that_went_is_forgotten() {
     expect(&bridge, "old", &old.token(), UNKNOWN).await;
 }
 
+/// As the operator starts it: whoever may change the folder, a ConfigMap, decides nothing of who is answered.
+#[tokio::test]
+async fn keys_that_are_given_stand_whatever_the_folder_says() {
+    let (ours, theirs) = (Key::new_ec(), Key::new_ec());
+    let folder = Folder::new("given");
+    folder.write("jwks.json", &set(&[&ours, &theirs]));
+    folder.write("epoch", "5");
+    let mut command = guarded(&folder);
+    command.env("TORPOR_BRIDGE_JWKS", set(&[&ours]));
+    let bridge = Bridge::start(command, None).await;
+    assert_eq!(send(bridge.address, "GET", "/readyz", &[], b"").await.status, 200);
+    expect(&bridge, "given", &ours.token(), IN).await;
+    for _ in 0..2 {
+        expect(&bridge, "in the folder", &theirs.token(), UNKNOWN).await;
+    }
+    let answer = bearing(&bridge, &theirs.token()).await;
+    assert!(detail(&answer).contains("--jwks"), "{answer:?}");
+    // The folder still has the epoch.
+    let bearer = format!("Bearer {}", ours.token());
+    let headers = [("authorization", bearer.as_str()), ("torpor-epoch", "4")];
+    let answer = bridge.ask("DELETE", "/v1/maintenance", &headers, b"").await;
+    assert_eq!(problem(&answer), (409, "stale-epoch".to_owned()));
+}
+
+#[tokio::test]
+async fn given_keys_need_no_folder_and_are_refused_at_the_start_if_none_can_be_used() {
+    let key = Key::new_ec();
+    let mut alone = command(&MARKET);
+    alone.args(CLAIMS).args(["--listen", "127.0.0.1:0", "--jwks", &set(&[&key])]);
+    let bridge = Bridge::start(alone, None).await;
+    expect(&bridge, "given", &key.token(), IN).await;
+    for useless in
+        ["", "{", r#"{"keys": []}"#, r#"{"keys": [{"kid": "k", "kty": "oct", "k": "AA"}]}"#]
+    {
+        let (status, text) = ends(command(&MARKET).args(CLAIMS).args(["--jwks", useless])).await;
+        assert_eq!(status, 1, "{text}");
+        assert!(text.contains("--jwks is invalid"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn it_is_ready_when_there_is_a_key() {
     let folder = Folder::new("ready");
@@ -195,7 +234,7 @@ async fn authentication_is_left_out_on_loopback_only() {
 #[tokio::test]
 async fn authentication_is_never_left_out_by_leaving_out_a_flag() {
     let folder = Folder::new("flags");
-    let all = ["--audience", AUDIENCE, "--issuer", ISSUER, "--subject", SUBJECT];
+    let all = CLAIMS;
     for without in [0, 2, 4] {
         let mut command = command(&MARKET);
         command.args(&all[..without]).args(&all[without + 2..]).arg("--config-dir");

@@ -8,7 +8,7 @@ use torpor::deals::types::Term;
 
 use crate::support::bridge::{Bridge, command, detail, ends, problem};
 use crate::support::folder::Folder;
-use crate::support::market::{deals, failures, orders, payloads, tasks};
+use crate::support::market::{deals, failures, orders, payloads, tasks, unsigned};
 use crate::support::postgres::Database;
 use crate::support::token::{AUDIENCE, ISSUER, Key, SUBJECT, set};
 
@@ -80,6 +80,38 @@ async fn cornices_open_orders_are_withdrawn_and_offered_again() {
     }
 }
 
+/// Nothing is lost silently: the refusal says what to do, and stays until it is done.
+#[tokio::test]
+async fn another_url_refuses_what_the_former_one_has_signed_until_it_is_put_back() {
+    let mut db = Database::new("bridge_rotation").await;
+    db.run(CORNICE).await;
+    db.run(OPEN_ORDERS).await;
+    let all = ["--query", QUERY, "--drain", DRAIN, "--resume", RESUME];
+    let withdrawn = {
+        let bridge = bridge(&db, &all).await;
+        let seen = payloads(&bridge.commitments().await);
+        bridge.drain(1, &json!({"orders": ["1", "2", "3"]})).await;
+        bridge.until("drained", |seen| orders(seen).is_empty()).await;
+        seen
+    };
+    let start = async |url: &str| {
+        let mut command = on(url, &all);
+        command.args(OPEN);
+        Bridge::start(command, None).await
+    };
+    // As after the rotation of a password: the same database, by another URL.
+    let rotated = start(&format!("{}?application_name=rotated", db.url)).await;
+    for _ in 0..2 {
+        let answer = rotated.resume(1, &withdrawn).await;
+        assert_eq!(problem(&answer), (422, "invalid-restore".to_owned()));
+        assert!(detail(&answer).contains("the Secret has changed since"), "{answer:?}");
+        assert!(orders(&rotated.commitments().await).is_empty());
+    }
+    let back = start(&db.url).await;
+    assert_eq!(back.resume(1, &withdrawn).await.status, 204);
+    assert_eq!(orders(&back.commitments().await), ["1", "2", "3"]);
+}
+
 #[tokio::test]
 async fn a_row_is_what_it_says() {
     let mut db = Database::new("bridge_rows").await;
@@ -95,12 +127,12 @@ async fn a_row_is_what_it_says() {
     let ends_at = "2030-12-01T02:00:00.000001Z".parse().unwrap();
     assert_eq!(terms, [Term::Fixed { ends_at }, Term::Open]);
     assert_eq!((orders(&seen), tasks(&seen)), (vec!["2"], vec!["2"]));
-    assert_eq!(seen.orders.as_slice()[0].restore.as_str(), "");
+    assert_eq!(unsigned(seen.orders.as_slice()[0].restore.as_str()), "");
     // Without statements the bridge changes nothing, and reports failures.
     bridge.drain(1, &json!({"orders": ["2"]})).await;
     let seen = bridge.until("the failure is reported", |seen| !failures(seen).is_empty()).await;
     assert!(failures(&seen)[0].1.contains("has no --drain"), "{seen:?}");
-    assert_eq!(bridge.resume(1, &json!([{"id": "2", "restore": ""}])).await.status, 204);
+    assert_eq!(bridge.resume(1, &payloads(&seen)).await.status, 204);
     assert_eq!(bridge.change("DELETE", "/v1/maintenance", 1, &Value::Null).await.status, 204);
     db.run("SELECT 1").await;
 }
@@ -231,15 +263,15 @@ async fn an_observation_changes_nothing() {
 async fn a_change_that_fails_is_said_and_leaves_nothing_half_done() {
     let mut db = Database::new("bridge_fails").await;
     db.run("CREATE TABLE t (id text CHECK (id <> 'bad'))").await;
-    let query = row("'1'", "'task'", "NULL", "NULL::timestamptz");
+    let order = |id: &str| row(id, "'order'", "NULL", "NULL::timestamptz");
+    let query = format!("{} UNION ALL {}", order("'good'"), order("'bad'"));
     let insert = "INSERT INTO t SELECT unnest($1::text[])";
     let all = ["--query", &query, "--drain", insert, "--resume", insert];
     let bridge = bridge(&db, &all).await;
     bridge.drain(1, &json!({"orders": ["good", "bad"]})).await;
     let seen = bridge.until("the failure is reported", |seen| failures(seen).len() == 2).await;
     assert!(failures(&seen)[0].1.contains("violates check constraint"), "{seen:?}");
-    let orders = json!([{"id": "good", "restore": ""}, {"id": "bad", "restore": ""}]);
-    let answer = bridge.resume(1, &orders).await;
+    let answer = bridge.resume(1, &payloads(&seen)).await;
     assert_eq!(problem(&answer), (502, "market-refused".to_owned()));
     assert_eq!(db.count("t").await, 0);
 }

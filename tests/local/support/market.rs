@@ -88,6 +88,12 @@ pub(crate) fn payloads(seen: &Commitments) -> Value {
     all.into()
 }
 
+/// Returns a payload without its signature.
+pub(crate) fn unsigned(restore: &str) -> &str {
+    let signed = restore.strip_prefix("hmac-sha256:");
+    signed.and_then(|signed| signed.split_once(':')).map_or(restore, |(_, payload)| payload)
+}
+
 pub(crate) async fn started(market: Market) -> (Bridge, Node) {
     let node = Node::start(&market).await;
     let bridge = Bridge::open(&node.bridge()).await;

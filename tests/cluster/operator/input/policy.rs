@@ -14,14 +14,16 @@ use crate::support::{chart, hibernation::Hibernation, namespace::Namespace, wait
 /// The text above the table.
 pub(super) const ABOUT: &str = "By the admission policy of the chart: an author gets through the \
     operator only what they may do themselves. The object is not\nstored. `jane` may create \
-    Hibernations and MaintenanceWindows in the namespace `project` and get the Secret `readable`, and\nnothing \
-    else. For `deals` a MaintenanceWindow is answered the same.";
+    Hibernations and MaintenanceWindows in the namespace `project`, get the Secret `readable` and the Service \
+    `reachable`, and nothing\nelse. The users `no-...` may also create the objects of a bridge, but for those in \
+    their name. For `deals` a MaintenanceWindow is answered the same.";
 
 const TEMPLATE: &str = "admission-policy.yaml";
 const POLICY: &str = "torpor-authors";
 const AUTHOR: &str = "jane";
 
-const WRITTEN: [&str; 15] = [
+/// What `jane` writes.
+const WRITTEN: [&str; 16] = [
     "database: {secretRef: {name: cornice-db, key: DATABASE_URL}}",
     "database: {secretRef: {name: readable, key: DATABASE_URL}, caSecretRef: {name: cornice-ca, key: ca.crt}}",
     "database: {secretRef: {name: readable, key: DATABASE_URL}}",
@@ -29,6 +31,7 @@ const WRITTEN: [&str; 15] = [
     DEALS[1],
     DEALS[2],
     DEALS[3],
+    DEALS[4],
     "configMaps: [{name: cornice-env}]",
     "workloads: [{kind: Deployment, name: worker}]",
     "workloads: [{kind: StatefulSet, all: true}]",
@@ -39,51 +42,85 @@ const WRITTEN: [&str; 15] = [
     "workloads: [{kind: Unicorn, name: worker}]",
 ];
 
-/// Markets with a bridge that the operator runs, each with one right that `jane` does not have.
-const DEALS: [&str; 4] = [
+/// Markets, each with a right that `jane` does not have.
+const DEALS: [&str; 5] = [
     "deals: {source: {sonm: {node: \"http://sonm-node:15031\", worker: \"0x8125721C2413d99a33E351e1F6Bb4e56b6b633FD\", keySecretRef: {name: sonm-key, key: master.key}}}}",
     "deals: {source: {postgres: {secretRef: {name: cornice-db, key: DATABASE_URL}, query: SELECT 1}}}",
     "deals: {source: {postgres: {secretRef: {name: readable, key: DATABASE_URL}, caSecretRef: {name: cornice-ca, key: ca.crt}, query: SELECT 1}}}",
     "deals: {source: {sonm: {node: \"http://sonm-node:15031\", worker: \"0x8125721C2413d99a33E351e1F6Bb4e56b6b633FD\", insecureNode: true}}}",
+    "deals: {source: {service: {name: market, port: 8080}}}",
 ];
+
+/// A market with a bridge that needs no Secret. It needs the right to create each of these.
+const BRIDGE: &str = DEALS[3];
+const OF_A_BRIDGE: [(&str, &str); 4] = [
+    ("apps", "deployments"),
+    ("", "services"),
+    ("networking.k8s.io", "networkpolicies"),
+    ("", "configmaps"),
+];
+
+/// Creates a user with the rights of `jane`, and the right to create these objects.
+async fn author(namespace: &Namespace, name: &str, creates: &[(&str, &str)]) {
+    let mut rules = vec![
+        json!({"apiGroups": ["torpor.dev"], "resources": ["hibernations", "maintenancewindows"], "verbs": ["create", "patch"]}),
+        json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["readable"], "verbs": ["get"]}),
+        json!({"apiGroups": [""], "resources": ["services"], "resourceNames": ["reachable"], "verbs": ["get"]}),
+    ];
+    rules.extend(creates.iter().map(
+        |(group, plural)| json!({"apiGroups": [group], "resources": [plural], "verbs": ["create"]}),
+    ));
+    let role: Role = workload::object(json!({"metadata": {"name": name}, "rules": rules}));
+    workload::create(namespace, &role).await;
+    let bound: RoleBinding = workload::object(json!({
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}],
+    }));
+    workload::create(namespace, &bound).await;
+}
+
+/// Creates the users that lack one right of a bridge, and `all`, who lacks none. Returns their names.
+async fn authors_of_bridges(namespace: &Namespace) -> Vec<String> {
+    let mut names = Vec::new();
+    for lacking in OF_A_BRIDGE {
+        let creates: Vec<_> = OF_A_BRIDGE.into_iter().filter(|right| *right != lacking).collect();
+        let name = format!("no-{}", lacking.1);
+        author(namespace, &name, &creates).await;
+        names.push(name);
+    }
+    // The last one: when its rights are known, so are those of the others.
+    author(namespace, "all", &OF_A_BRIDGE).await;
+    names
+}
 
 /// Returns the rows with the answers.
 pub(super) async fn rows() -> Vec<Row> {
     let namespace = Namespace::create("policy").await;
-    let role: Role = workload::object(json!({
-        "metadata": {"name": AUTHOR},
-        "rules": [
-            {"apiGroups": ["torpor.dev"], "resources": ["hibernations", "maintenancewindows"], "verbs": ["create", "patch"]},
-            {
-                "apiGroups": [""], "resources": ["secrets"],
-                "resourceNames": ["readable"], "verbs": ["get"],
-            },
-        ],
-    }));
-    workload::create(&namespace, &role).await;
-    let bound: RoleBinding = workload::object(json!({
-        "metadata": {"name": AUTHOR},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": AUTHOR},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": AUTHOR}],
-    }));
-    workload::create(&namespace, &bound).await;
+    author(&namespace, AUTHOR, &[]).await;
+    let lacking = authors_of_bridges(&namespace).await;
     put_in_force(&namespace).await;
 
-    let answer = async |written: &str| {
+    let answer = async |written: &str, author: &str| {
         let manifest = Written::from(written).manifest("project");
-        create(&namespace, manifest, true, Some(AUTHOR)).await
+        create(&namespace, manifest, true, Some(author)).await
     };
     // The API server learns of rights and policies after a moment, which nothing announces.
     wait::poll("the policy is in force", async || {
-        let in_force = answer("state: Awake").await.is_ok()
-            && answer(WRITTEN[0]).await.is_err_and(|message| message.contains(POLICY));
+        let in_force = answer("state: Awake", AUTHOR).await.is_ok()
+            && answer(BRIDGE, "all").await.is_ok()
+            && answer(WRITTEN[0], AUTHOR).await.is_err_and(|message| message.contains(POLICY));
         in_force.then_some(())
     })
     .await;
 
     let mut rows = Vec::new();
-    for written in WRITTEN {
-        let Err(message) = answer(written).await else { panic!("{written} was admitted") };
+    let by_jane = WRITTEN.iter().map(|written| (*written, AUTHOR));
+    let of_bridges = lacking.iter().map(|author| (BRIDGE, author.as_str()));
+    for (written, author) in by_jane.chain(of_bridges) {
+        let Err(message) = answer(written, author).await else {
+            panic!("{written} by {author} was admitted")
+        };
         rows.push(Row {
             written: written.to_owned(),
             caught: "policy".to_owned(),
@@ -100,8 +137,8 @@ pub(super) async fn rows() -> Vec<Row> {
     rows
 }
 
-/// Checks that a market in a `MaintenanceWindow` needs the same rights, and one with its own Service
-/// none.
+/// Checks that a market in a `MaintenanceWindow` needs the same rights, and that a Service that the author may
+/// get is admitted.
 async fn assert_windows_are_answered_the_same(namespace: &Namespace, rows: &[Row]) {
     let answer = async |kind: &str, spec: &str| {
         let path = format!(
@@ -129,7 +166,7 @@ async fn assert_windows_are_answered_the_same(namespace: &Namespace, rows: &[Row
         let same = same.replace("namespace project", &format!("namespace {}", namespace.name));
         assert!(said.contains(POLICY) && said.contains(&same), "{said}");
     }
-    let served = "deals: {source: {service: {name: market, port: 8080}}}";
+    let served = "deals: {source: {service: {name: reachable, port: 8080}}}";
     window(served).await.expect("it is admitted");
     let hibernation = format!("state: Awake\n  {served}");
     answer("Hibernation", &hibernation).await.expect("it is admitted");
@@ -190,7 +227,7 @@ async fn put_in_force(namespace: &Namespace) {
 fn assert_every_validation_is_shown(rows: &[Row]) {
     let (policy, _) = shipped();
     let validations = policy["spec"]["validations"].as_array().expect("validations");
-    assert!(validations.len() > 13, "{policy}");
+    assert!(validations.len() > 17, "{policy}");
     for validation in validations {
         let texts: Vec<&str> = match validation["messageExpression"].as_str() {
             Some(expression) => expression.split('\'').skip(1).step_by(2).collect(),

@@ -4,8 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use torpor::deals::types::Term;
 
+use crate::support::bridge::{detail, problem};
 use crate::support::http::send;
-use crate::support::market::{deals, failures, forward, orders, payloads, started, tasks};
+use crate::support::market::{
+    deals, failures, forward, orders, payloads, started, tasks, unsigned,
+};
 use crate::support::sonm_node::{CONSUMER, Market, WORKER, plan, spot};
 
 #[tokio::test]
@@ -28,10 +31,13 @@ async fn an_observation_shows_what_binds() {
         assert_eq!((seen.next_maintenance, failures(&seen)), (None, vec![]));
 
         // All that the plan said, and nothing that the worker gave it.
-        let restore: Value =
-            serde_json::from_str(seen.orders.as_slice()[0].restore.as_str()).unwrap();
+        let restore = seen.orders.as_slice()[0].restore.as_str();
+        // Without a key there is nothing to sign with.
+        assert_eq!(restore.starts_with("hmac-sha256:"), encrypted, "{restore}");
+        let restore: Value = serde_json::from_str(unsigned(restore)).unwrap();
         assert_eq!(restore, json!({"plan": plan("o", 1)["ask"], "of": "o"}));
-        let of_deal: Value = serde_json::from_str(open.restore.as_ref().unwrap().as_str()).unwrap();
+        let of_deal = unsigned(open.restore.as_ref().unwrap().as_str());
+        let of_deal: Value = serde_json::from_str(of_deal).unwrap();
         assert_eq!(of_deal, json!({"plan": spot("s", 2)["ask"], "of": "s"}));
         // The same again, so that nobody writes it anew.
         assert_eq!(payloads(&bridge.commitments().await), payloads(&seen));
@@ -74,14 +80,16 @@ async fn maintenance_is_announced_never_too_early_and_taken_back() {
 
 /// Returns the offer in a payload, without the plan's ID.
 fn offer(restore: &Value) -> String {
-    let payload: Value = serde_json::from_str(restore.as_str().unwrap()).unwrap();
+    let payload: Value = serde_json::from_str(unsigned(restore.as_str().unwrap())).unwrap();
     payload["plan"].to_string()
 }
 
 #[tokio::test]
 async fn a_drain_takes_all_but_forward_deals_and_a_resume_brings_it_back_once() {
     let plans = vec![forward("f", 3, 7200), plan("a", 1), plan("b", 1), plan("c", 4), spot("s", 2)];
-    let (bridge, node) = started(Market::of(plans)).await;
+    // Unsigned, so that the test may write a payload that another observation would have given.
+    let market = Market { plans, encrypted: false, ..Market::default() };
+    let (bridge, node) = started(market).await;
     let before = bridge.commitments().await;
     let [fixed, open] = before.deals.as_slice() else { panic!("{before:?}") };
     // The drain names all deals. The Forward deal is left alone and reported.
@@ -139,6 +147,33 @@ async fn a_drain_takes_all_but_forward_deals_and_a_resume_brings_it_back_once() 
     assert_eq!(open.term, Term::Open);
     node.kept_its_promises().await;
     assert_eq!(node.calls("PurgeAskPlansDetailed").await.len(), 0);
+}
+
+/// More people may change ConfigMaps than may trade with the key of the market.
+#[tokio::test]
+async fn a_payload_that_somebody_changed_is_refused_and_nothing_is_offered() {
+    let plans = vec![plan("a", 7), plan("b", 9)];
+    let (bridge, node) = started(Market { plans, encrypted: true, ..Market::default() }).await;
+    let before = payloads(&bridge.commitments().await);
+    bridge.drain(1, &json!({"orders": ["a", "b"]})).await;
+    bridge.until("withdrawn", |seen| orders(seen).is_empty()).await;
+    let mut free = before.clone();
+    let text = free[1]["restore"].as_str().unwrap().replace("\"9\"", "\"0\"");
+    assert_ne!(free[1]["restore"], text);
+    free[1]["restore"] = json!(text);
+    let mut swapped = before.clone();
+    swapped[0]["restore"] = before[1]["restore"].clone();
+    let mut bare = before.clone();
+    bare[0]["restore"] = json!(unsigned(before[0]["restore"].as_str().unwrap()));
+    for (changed, id) in [(free, "b"), (swapped, "a"), (bare, "a")] {
+        let answer = bridge.resume(1, &changed).await;
+        assert_eq!(problem(&answer), (422, "invalid-restore".to_owned()));
+        let text = detail(&answer);
+        assert!(text.contains(&format!("order {id} ")) && text.contains("by hand"), "{text}");
+    }
+    assert_eq!(node.calls("CreateAskPlan").await.len(), 0);
+    assert_eq!(bridge.resume(1, &before).await.status, 204);
+    assert_eq!(node.plans().await.len(), 2);
 }
 
 #[tokio::test]
