@@ -7,4 +7,5 @@ mod faults;
 mod kinds;
 mod lifecycle;
 mod limits;
+mod renamed;
 mod runbook;

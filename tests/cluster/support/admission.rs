@@ -1,10 +1,10 @@
-//! A mutating admission policy for the Deployments and ConfigMaps of one namespace.
+//! A mutating admission policy for objects of one namespace.
 
 use serde_json::{Value, json};
 
 use super::{
-    afterwards::afterwards, cluster::kubectl, cluster::kubectl_or_error, kubectl::file,
-    scene::Scene, wait,
+    afterwards::afterwards, cluster::kubectl, cluster::kubectl_or_error, kubectl::file_of,
+    namespace::Namespace, scene::Scene, wait,
 };
 
 /// A policy. Dropping it deletes the policy.
@@ -16,24 +16,48 @@ impl Policy {
     /// Creates a policy that changes the updates of Deployments for which a CEL condition holds, by JSON
     /// patches in CEL. Returns once the policy is in effect.
     pub(crate) async fn create(scene: &Scene, condition: &str, patches: &str) -> Self {
-        let name = scene.namespace.name.clone();
+        Self::on(&scene.namespace, ("deployments", "UPDATE"), condition, patches).await
+    }
+
+    /// Creates a policy that adds a container to the pods of Jobs, which never ends. Returns once the policy is
+    /// in effect.
+    pub(crate) async fn with_sidecars(namespace: &Namespace) -> Self {
+        let of_a_job = "has(object.metadata.labels) && 'batch.kubernetes.io/job-name' in object.metadata.labels";
+        let sidecar = r#"JSONPatch{op: "add", path: "/spec/containers/-", value: {
+            "name": "mesh", "image": "localhost/busybox:local", "imagePullPolicy": "IfNotPresent",
+            "command": ["/bin/busybox", "sh", "-c", "trap 'exit 0' TERM; sleep 86400 & wait"],
+            "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}
+        }}"#;
+        Self::on(namespace, ("pods", "CREATE"), of_a_job, sidecar).await
+    }
+
+    async fn on(
+        namespace: &Namespace,
+        (resource, operation): (&str, &str),
+        condition: &str,
+        patches: &str,
+    ) -> Self {
+        let name = namespace.name.clone();
         // The probe: each update of a ConfigMap gets an annotation.
         let expression = format!(
             r#"object.kind == "ConfigMap"
               ? [JSONPatch{{op: "add", path: "/metadata/annotations", value: {{"policy": "yes"}}}}]
               : ({condition}) ? [{patches}] : []"#
         );
-        let rule = json!({
-            "apiGroups": ["", "apps"], "apiVersions": ["v1"], "operations": ["UPDATE"],
-            "resources": ["configmaps", "deployments"],
-        });
+        let rule = |resource: &str, operation: &str| {
+            json!({
+                "apiGroups": ["", "apps"], "apiVersions": ["v1"], "operations": [operation],
+                "resources": [resource],
+            })
+        };
+        let rules = [rule("configmaps", "UPDATE"), rule(resource, operation)];
         let selector = json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
         let policy = json!({
             "apiVersion": "admissionregistration.k8s.io/v1beta1",
             "kind": "MutatingAdmissionPolicy",
             "metadata": {"name": name},
             "spec": {
-                "matchConstraints": {"resourceRules": [rule], "namespaceSelector": selector},
+                "matchConstraints": {"resourceRules": rules, "namespaceSelector": selector},
                 "failurePolicy": "Fail",
                 "reinvocationPolicy": "Never",
                 "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}],
@@ -48,7 +72,7 @@ impl Policy {
         let list = json!({
             "apiVersion": "v1", "kind": "List", "metadata": {"name": "policy"}, "items": [policy, binding],
         });
-        scene.kubectl(&["apply", "--filename", &file(scene, &list)]);
+        kubectl(&["apply", "--filename", &file_of(namespace, &list)]);
         let policy = Self { name };
         policy.until_in_effect(true).await;
         policy

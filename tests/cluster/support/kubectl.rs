@@ -8,8 +8,13 @@ use super::scene::Scene;
 
 /// Writes a manifest into a file for kubectl. Returns the path.
 pub(crate) fn file(scene: &Scene, manifest: &Value) -> String {
+    file_of(&scene.namespace, manifest)
+}
+
+/// Writes a manifest into a file of a namespace.
+pub(crate) fn file_of(namespace: &Namespace, manifest: &Value) -> String {
     let name = manifest["metadata"]["name"].as_str().expect("a name");
-    let name = format!("{}-{name}.json", scene.namespace.name);
+    let name = format!("{}-{name}.json", namespace.name);
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, manifest.to_string()).expect("the file can be written");
     path.display().to_string()

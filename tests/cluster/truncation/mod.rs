@@ -4,4 +4,5 @@ mod called_off;
 mod job;
 mod secrecy;
 mod sessions;
+mod sidecar;
 mod writers;
