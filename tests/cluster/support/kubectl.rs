@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::scene::Scene;
+use super::{namespace::Namespace, scene::Scene};
 
 /// Writes a manifest into a file for kubectl. Returns the path.
 pub(crate) fn file(scene: &Scene, manifest: &Value) -> String {
