@@ -27,13 +27,15 @@ use crate::hold::subject::{Controller, Subject};
 /// Most bytes that the held fields of one list may have together: values of ConfigMaps, above all.
 const MOST_VALUES: usize = 4 * 1024 * 1024;
 /// The parts of a pod that are read.
-const POD: [&str; 11] = [
+const POD: [&str; 13] = [
     "/metadata/name",
     "/metadata/labels",
     "/metadata/annotations/torpor.dev~1configuration",
     "/metadata/ownerReferences",
     "/metadata/deletionTimestamp",
+    "/spec/hostNetwork",
     "/status/phase",
+    "/status/podIPs",
     "/status/conditions/type",
     "/status/conditions/status",
     "/status/conditions/message",
@@ -456,6 +458,34 @@ mod tests {
     use super::*;
     use crate::transition::spec::Fields;
     use serde_json::json;
+
+    #[test]
+    fn nothing_that_is_read_of_a_pod_is_skipped() {
+        let pod = json!({
+            "metadata": {
+                "name": "p", "labels": {"app": "x"}, "deletionTimestamp": "2026-12-01T00:00:00Z",
+                "annotations": {"torpor.dev/configuration": "digest", "other": "y"},
+                "ownerReferences": [
+                    {"apiVersion": "v1", "kind": "K", "name": "o", "uid": "ou", "controller": true},
+                ],
+            },
+            "spec": {"hostNetwork": true, "containers": [{"name": "main"}]},
+            "status": {
+                "phase": "Pending",
+                "podIPs": [{"ip": "10.0.0.7"}, {"ip": "fd00::7"}],
+                "conditions": [{"type": "PodScheduled", "status": "False", "message": "no node"}],
+                "containerStatuses": [{
+                    "name": "main", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": {"waiting": {"reason": "ImagePullBackOff"}},
+                }],
+            },
+        });
+        let whole = PodView::read(serde_json::from_value(pod.clone()).unwrap());
+        let parts = Wanted::of(POD).parse(pod.to_string().as_bytes()).unwrap();
+        let read = PodView::read(serde_json::from_value(parts).unwrap());
+        assert_eq!(format!("{read:?}"), format!("{whole:?}"));
+        assert_eq!(read.unwrap().addresses.len(), 2);
+    }
 
     #[test]
     fn a_key_that_has_left_the_spec_is_looked_at_as_long_as_it_is_remembered() {
