@@ -97,7 +97,8 @@ async fn an_api_that_is_rolled_to_another_config_map_is_restarted_once_that_is_o
             .min()
             .expect("Torpor has written it")
     };
-    for pod in workload::pods(&scene.namespace, "api").await {
+    let pods = workload::pods(&scene.namespace, "api").await.into_iter();
+    for pod in pods.filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
         let started = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
         assert!(started >= Some(since(&overridden)), "{} reads what was before", pod.name_any());
     }

@@ -24,9 +24,12 @@ impl Policy {
     pub(crate) async fn with_sidecars(namespace: &Namespace) -> Self {
         let of_a_job = "has(object.metadata.labels) && 'batch.kubernetes.io/job-name' in object.metadata.labels";
         let sidecar = r#"JSONPatch{op: "add", path: "/spec/containers/-", value: {
-            "name": "mesh", "image": "localhost/busybox:local", "imagePullPolicy": "IfNotPresent",
-            "command": ["/bin/busybox", "sh", "-c", "trap 'exit 0' TERM; sleep 86400 & wait"],
-            "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}
+            "name": dyn("mesh"), "image": dyn("localhost/busybox:local"),
+            "imagePullPolicy": dyn("IfNotPresent"),
+            "command": dyn(["/bin/busybox", "sh", "-c", "trap 'exit 0' TERM; sleep 86400 & wait"]),
+            "securityContext": dyn({
+                "allowPrivilegeEscalation": dyn(false), "capabilities": dyn({"drop": ["ALL"]})
+            })
         }}"#;
         Self::on(namespace, ("pods", "CREATE"), of_a_job, sidecar).await
     }
