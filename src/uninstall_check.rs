@@ -9,13 +9,13 @@ use kube::api::{Api, DynamicObject, ListParams, PartialObjectMeta};
 use kube::core::ApiResource;
 use kube::{Client, ResourceExt};
 
+use crate::api::text::counted;
 use crate::api::{Hibernation, MaintenanceWindow};
 use crate::apiserver::client::{self, ConnectError};
 use crate::apiserver::request::{self, pages};
 use crate::hold::lever::Kind;
 use crate::hold::record::{Found, LABEL, Record};
 use crate::transition::plan::FINALIZER;
-use crate::transition::standing::counted;
 
 /// The most lines about objects. All are counted.
 const LINES: usize = 20;

@@ -12,6 +12,7 @@ pub mod maintenance_window;
 pub(crate) mod pod;
 pub mod reason;
 pub mod schedule;
+pub(crate) mod text;
 pub mod workload;
 
 pub use hibernation::{Hibernation, HibernationSpec, HibernationStatus};

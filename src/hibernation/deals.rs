@@ -8,11 +8,12 @@ use crate::api::deals::{DealsStatus, ForwardDeals};
 use crate::api::hibernation::OnDelete;
 use crate::api::reason::Reason;
 use crate::api::schedule::DesiredState;
+use crate::api::text::few;
 use crate::deals::market_state::{MarketError, Verdict};
 use crate::deals::session::{Prepared, RESTORING, Session, Start};
 use crate::transition;
 use crate::transition::plan::{Action, Next, Place, Transition};
-use crate::transition::standing::{Standing, few};
+use crate::transition::standing::Standing;
 
 /// The step at which the object waits for its market.
 const STEP: &str = "Deals";

@@ -8,8 +8,9 @@ use crate::api::event::Event;
 use crate::api::hibernation::{HibernationStatus, HistoryEntry, Phase};
 use crate::api::hold_state::{AttemptEnd, EpisodeTruncation, Preflight, Truncation};
 use crate::api::reason::Reason;
+use crate::api::text::{counted, few};
 use crate::transition::plan::{Next, Place, Plan, Transition};
-use crate::transition::standing::{Standing, counted, few};
+use crate::transition::standing::Standing;
 use crate::truncate::session::hidden_in_words;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 

@@ -9,9 +9,10 @@ use super::validate::Begins;
 use crate::api::condition::shorten;
 use crate::api::maintenance_window::{LastWindow, WindowPhase, WindowState, WindowStatus};
 use crate::api::reason::Reason;
+use crate::api::text::few;
 use crate::deals::market_state::MarketError;
 use crate::transition::plan::{Action, Next};
-use crate::transition::standing::{Standing, few};
+use crate::transition::standing::Standing;
 
 impl Draft<'_> {
     /// Calls off a window in which nothing was stopped. The plans that follow withdraw its announcement

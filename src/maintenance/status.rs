@@ -7,8 +7,8 @@ use crate::api::condition::{self, Conditions, IN_MAINTENANCE, READY, RECONCILING
 use crate::api::event::Event;
 use crate::api::maintenance_window::{MaintenanceWindowStatus, WindowHistoryEntry, WindowPhase};
 use crate::api::reason::Reason;
+use crate::api::text::counted;
 use crate::transition::plan::{Next, Plan};
-use crate::transition::standing::counted;
 
 /// Entries of the history.
 const HISTORY: usize = 10;

@@ -18,10 +18,10 @@ use tokio::time;
 use super::admin::Readiness;
 use super::rights::{LEASE, NEW_LEASE, Right, SCOPED, TOKEN};
 use super::triggers::Scope;
+use crate::api::text::first;
 use crate::api::{Hibernation, MaintenanceWindow};
 use crate::apiserver::request::{self, call};
 use crate::deals::Account;
-use crate::transition::standing::first;
 use crate::version::VERSION;
 
 /// Time until the cluster is asked again, while something is missing.

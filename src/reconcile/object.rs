@@ -17,10 +17,10 @@ use crate::api::condition::{Conditions, shorten};
 use crate::api::definition::NEVER_OBSERVED;
 use crate::api::event::Event;
 use crate::api::reason::Reason;
+use crate::api::text::few;
 use crate::apiserver::request::{call, patch_params};
 use crate::hold::lever::digest;
 use crate::hold::record::Holder;
-use crate::transition::standing::few;
 
 /// Reads an object. One that does not parse gets a condition, and does not stop the others.
 pub async fn read<K: Managed>(holder: &Holder, context: &Context) -> Result<Option<K>, Error> {

@@ -5,7 +5,7 @@ use kube::core::{Selector, SelectorExt};
 use super::chain::Chain;
 use super::observe::{Observed, PodView, Pods};
 use super::spec::Spec;
-use super::standing::counted;
+use crate::api::text::counted;
 use crate::hold::subject::Subject;
 
 /// Returns why a stopped workload is not down yet: its controller has not observed the hold, or pods are

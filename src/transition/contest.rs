@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::standing::few;
 use crate::api::condition::shorten;
 use crate::api::hold_state::{ForeignWrites, HoldState};
+use crate::api::text::few;
 use crate::hold::foreign::Foreign;
 use crate::hold::lever::owned_field;
 

@@ -13,7 +13,6 @@ use super::job::{Purpose, Watch};
 use super::observe::{JobView, PodView, Pods};
 use super::role::Role;
 use super::roles::is_torpors;
-use super::standing::first;
 use super::step::Step;
 use crate::api::database::Sessions;
 use crate::api::reason::Reason;
@@ -147,7 +146,7 @@ impl Draft<'_> {
             "stop its owner, or select the pod by spec.database.truncate.ignorePods if it does not write"
         };
         let lines = self.connected(report, pods);
-        format!("nothing is truncated: {}; {remedy}", first(&lines, lines.len()))
+        format!("nothing is truncated: {}; {remedy}", lines.join(", "))
     }
 }
 

@@ -10,12 +10,12 @@ use super::draft::Draft;
 use super::observe::Pods;
 use super::role::{Role, Written};
 use super::spec::{ConfigEntry, Target};
-use super::standing::few;
 use super::step::{Step, StepName};
 use super::truncation::FRESH;
 use crate::api::database::Truncate;
 use crate::api::hold_state::EpisodeTruncation;
 use crate::api::reason::Reason;
+use crate::api::text::few;
 use crate::api::workload::MissedRuns;
 use crate::hold::subject::Subject;
 

@@ -7,10 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::draft::Draft;
 use super::plan::{Action, HoldInput, Next, Place, Transition};
 use super::role::Written;
-use super::standing::few;
 use super::step::{Step, StepName};
 use super::truncation::DAILY;
 use crate::api::reason::Reason;
+use crate::api::text::few;
 use crate::api::workload::MissedRuns;
 use crate::hold::plan::{Decision, mark_kept};
 

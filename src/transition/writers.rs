@@ -10,10 +10,10 @@ use super::draft::Draft;
 use super::observe::{PodView, Pods};
 use super::role::Role;
 use super::roles::is_torpors;
-use super::standing::few;
 use super::step::{Step, StepName};
 use crate::api::hold_state::EpisodeTruncation;
 use crate::api::reason::Reason;
+use crate::api::text::few;
 use crate::hold::lever::WORKLOADS;
 use crate::hold::subject::{Controller, Subject};
 

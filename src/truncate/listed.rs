@@ -6,6 +6,7 @@ use super::facts::{Facts, Oid};
 use super::report::{Reason, Refusal};
 use super::request::Request;
 use super::setting::Setting;
+use crate::api::text::first;
 
 /// Names in one message; of more the number is told.
 const MOST_NAMES: usize = 5;
@@ -28,15 +29,6 @@ pub(super) fn elsewhere(request: &Request, facts: &Facts) -> Vec<Refusal> {
         Reason::OtherSchema.refuse(found, message)
     };
     by_schema.into_iter().map(refuse).collect()
-}
-
-/// Returns the first names of a list, and how many more there are.
-fn first(names: &[String], shown: usize) -> String {
-    let text = names.iter().take(shown).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(shown) {
-        0 => text,
-        more => format!("{text} and {more} more"),
-    }
 }
 
 /// Returns a refusal for each name that no relation has. A name in a list that a person wrote counts even where the
