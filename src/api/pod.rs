@@ -1,6 +1,10 @@
-//! Security settings of every pod that the operator creates.
+//! Pods: the security settings of those that the operator creates, and what the status of any pod says.
 
+use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
 use serde_json::{Value, json};
+
+/// Reasons of a waiting container that is merely starting.
+pub(crate) const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 /// User, group and group of files in a pod.
 const USER: i64 = 65532;
@@ -31,4 +35,10 @@ pub(crate) fn hardened_with_secret_files(spec: Value) -> Value {
     let mut spec = hardened(spec);
     spec["securityContext"]["fsGroup"] = json!(USER);
     spec
+}
+
+/// Returns the condition of a pod that has no node, with the scheduler's words.
+pub(crate) fn unscheduled(status: &PodStatus) -> Option<&PodCondition> {
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
 }

@@ -78,6 +78,11 @@ impl Error {
         Self::Api { what: what.into(), source }
     }
 
+    /// Returns the error of an object that does not parse.
+    pub(crate) fn unreadable(what: impl Into<String>, source: serde_json::Error) -> Self {
+        Self::Document { what: what.into(), source }
+    }
+
     /// Returns the HTTP status code; none where the API server did not answer.
     pub(crate) fn code(&self) -> Option<u16> {
         match self {

@@ -7,7 +7,7 @@ use super::*;
 use crate::api::schedule::DesiredState;
 use crate::hibernation::test_world::{World, emptying};
 use crate::schedule::Basis;
-use crate::transition::observe::PodView;
+use crate::transition::pod::PodView;
 use crate::transition::test_world::{deployment, pod};
 
 fn of_worker() -> Value {

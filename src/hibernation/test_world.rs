@@ -14,8 +14,9 @@ use crate::hold::record::Holder;
 use crate::schedule::Basis;
 use crate::transition::contest;
 use crate::transition::job::{Purpose, Watch};
-use crate::transition::observe::{JobView, Observed, PodView, Pods};
+use crate::transition::observe::{JobView, Observed, Pods};
 use crate::transition::plan::{Action, FailedWrite, Next, Plan, PlanMemory};
+use crate::transition::pod::PodView;
 use crate::transition::test_world::{deployment, merge, subject, write};
 
 /// A namespace, an object in it, and what an operator remembers.

@@ -7,7 +7,7 @@ use crate::hibernation::test_world::{World, emptying};
 use crate::hold::lever::RESTART_ANNOTATION;
 use crate::hold::subject::Controller;
 use crate::transition::job::Watch;
-use crate::transition::observe::PodView;
+use crate::transition::pod::PodView;
 use crate::transition::test_world::{deployment, owned_by, pod, replica_set};
 
 /// Returns a world in which `worker` is to be stopped and a truncation is asked for.

@@ -213,7 +213,7 @@ impl Writer {
     ) -> Result<DynamicObject, request::Error> {
         let pointers = before.levers.keys().chain(write.values.keys()).cloned();
         let object = Parser::new(before.kind, pointers.collect()).object(document.as_bytes());
-        object.map_err(|source| request::Error::Document { what: before.display(), source })
+        object.map_err(|error| request::Error::unreadable(before.display(), error))
     }
 
     /// Parses the same object from an answer, with its managedFields.
@@ -224,8 +224,8 @@ impl Writer {
         Some(Subject { managed_fields, ..subject })
     }
 
-    /// Sends one write, after a dry run of it where that is wanted. A write that waits for a busy API server
-    /// has no slot meanwhile.
+    /// Sends one write, after a dry run of it where that is wanted. Between the tries of a write that a
+    /// busy API server puts off it has no slot.
     async fn send(
         &self,
         api: &Api<DynamicObject>,

@@ -3,7 +3,8 @@
 use kube::core::{Selector, SelectorExt};
 
 use super::chain::Chain;
-use super::observe::{Observed, PodView, Pods};
+use super::observe::{Observed, Pods};
+use super::pod::PodView;
 use super::spec::Spec;
 use crate::api::text::counted;
 use crate::hold::subject::Subject;

@@ -16,6 +16,7 @@ pub mod job;
 pub mod missed;
 pub mod observe;
 pub mod plan;
+pub mod pod;
 mod role;
 mod roles;
 mod serving;

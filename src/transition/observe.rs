@@ -7,42 +7,26 @@ use std::net::IpAddr;
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Namespace, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
 
 use super::job;
+use super::pod::PodView;
 use super::spec::{Spec, Target};
 use crate::api::hold_state::{Attempt, DatabaseState, HoldState};
+use crate::api::pod::unscheduled;
 use crate::api::workload::Action;
 use crate::apiserver::documents;
 use crate::apiserver::request::{Error, call};
-use crate::apiserver::wanted::Wanted;
 use crate::hold::document::Parser;
-use crate::hold::lever::{CONFIG_MAP, Kind, RESTART_ANNOTATION, WORKLOADS};
+use crate::hold::lever::{CONFIG_MAP, Kind, WORKLOADS};
 use crate::hold::record::{Holder, LABEL};
 use crate::hold::status_record::StatusRecord;
-use crate::hold::subject::{Controller, Subject};
+use crate::hold::subject::Subject;
 
 /// Most bytes that the held fields of one list may have together: values of ConfigMaps, above all.
 const MOST_VALUES: usize = 4 * 1024 * 1024;
-/// The parts of a pod that are read.
-const POD: [&str; 13] = [
-    "/metadata/name",
-    "/metadata/labels",
-    "/metadata/annotations/torpor.dev~1configuration",
-    "/metadata/ownerReferences",
-    "/metadata/deletionTimestamp",
-    "/spec/hostNetwork",
-    "/status/phase",
-    "/status/podIPs",
-    "/status/conditions/type",
-    "/status/conditions/status",
-    "/status/conditions/message",
-    "/status/initContainerStatuses",
-    "/status/containerStatuses",
-];
-
 /// The state of a namespace that a plan is made from.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -86,27 +70,6 @@ pub struct Pods {
     pub jobs: Vec<Subject>,
     /// All Deployments, StatefulSets, DaemonSets and CronJobs, where a truncation asks who may still write.
     pub controllers: Vec<Subject>,
-}
-
-/// A pod.
-#[derive(Clone, Debug)]
-pub struct PodView {
-    /// Its name.
-    pub name: String,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Its owners.
-    pub owners: Vec<Controller>,
-    /// The digest of the restart that it was created with.
-    pub configuration: Option<String>,
-    /// Whether it is being deleted.
-    pub terminating: bool,
-    /// Why it has no node, or a container of it does not start.
-    pub trouble: Option<String>,
-    /// Its addresses: one of each IP family.
-    pub addresses: Vec<IpAddr>,
-    /// Whether these are the addresses of its node.
-    pub host_network: bool,
 }
 
 /// A Job of Torpor's own, with the state of its container.
@@ -260,7 +223,7 @@ impl Reader {
             return Ok(None);
         };
         let subject = Parser::new(&CONFIG_MAP, pointers.to_vec()).subject(document.as_bytes());
-        subject.map_err(|source| Error::Document { what: WHAT.to_owned(), source })
+        subject.map_err(|error| Error::unreadable(WHAT, error))
     }
 
     /// Returns the URL of a resource in the namespace.
@@ -282,9 +245,8 @@ impl Reader {
         let mut values = 0;
         let read = |document: &[u8]| {
             let what = kind.plural;
-            let subject = parser.subject(document);
             let subject =
-                subject.map_err(|source| Error::Document { what: what.to_owned(), source })?;
+                parser.subject(document).map_err(|error| Error::unreadable(what, error))?;
             values += subject.as_ref().map_or(0, Subject::length_of_values);
             if values > MOST_VALUES {
                 return Err(Error::TooLarge { what, limit: MOST_VALUES });
@@ -308,11 +270,9 @@ impl Reader {
     pub async fn pods(&self, controllers: bool) -> Result<Pods, Error> {
         let began = Timestamp::now();
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
-        let wanted = Wanted::of(POD);
+        let wanted = PodView::wanted();
         let read = |document: &[u8]| {
-            let pod = wanted.parse(document).and_then(serde_json::from_value);
-            let pod = pod.map_err(|source| Error::Document { what: "pods".to_owned(), source })?;
-            Ok(PodView::read(pod))
+            PodView::parse(&wanted, document).map_err(|error| Error::unreadable("pods", error))
         };
         let url = api.resource_url();
         let running =
@@ -363,12 +323,9 @@ impl Reader {
         }
         let mut pods = pods.items;
         pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
-        let conditions = pods.last().and_then(|pod| pod.status.as_ref()?.conditions.as_ref());
-        let unscheduled = conditions
-            .into_iter()
-            .flatten()
-            .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
-        view.unscheduled = unscheduled.and_then(|condition| condition.message.clone());
+        let newest = pods.last().and_then(|pod| pod.status.as_ref());
+        view.unscheduled =
+            newest.and_then(unscheduled).and_then(|condition| condition.message.clone());
         for state in pods
             .into_iter()
             .filter_map(|pod| pod.status?.container_statuses)
@@ -399,48 +356,6 @@ impl Reader {
     }
 }
 
-impl PodView {
-    /// Returns none for a finished pod: it runs no more, however long it stays listed.
-    fn read(pod: Pod) -> Option<Self> {
-        let status = pod.status.unwrap_or_default();
-        if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
-            return None;
-        }
-        let trouble = trouble(&status);
-        let meta = pod.metadata;
-        let addresses = status.pod_ips.unwrap_or_default().into_iter();
-        Some(Self {
-            owners: Controller::all(&meta),
-            name: meta.name.unwrap_or_default(),
-            labels: meta.labels.unwrap_or_default(),
-            configuration: meta.annotations.and_then(|mut a| a.remove(RESTART_ANNOTATION)),
-            terminating: meta.deletion_timestamp.is_some(),
-            trouble,
-            addresses: addresses.filter_map(|address| address.ip.parse().ok()).collect(),
-            host_network: pod.spec.and_then(|spec| spec.host_network) == Some(true),
-        })
-    }
-}
-
-/// Returns why a pod has no node, or a container of it does not start.
-fn trouble(status: &PodStatus) -> Option<String> {
-    let conditions = status.conditions.iter().flatten();
-    let unscheduled = conditions
-        .filter(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
-        .find_map(|condition| condition.message.clone());
-    let containers = status.init_container_statuses.iter().chain(&status.container_statuses);
-    let waiting = containers
-        .flatten()
-        .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
-        .map(|waiting| (waiting.reason.as_deref().unwrap_or_default(), &waiting.message))
-        .find(|(reason, _)| !matches!(*reason, "" | "ContainerCreating" | "PodInitializing"))
-        .map(|(reason, message)| match message {
-            Some(message) => format!("{reason}: {message}"),
-            None => reason.to_owned(),
-        });
-    unscheduled.or(waiting)
-}
-
 /// Returns the levers of ConfigMaps that the spec names or the status records: a key may have left the spec,
 /// and an annotation may have been removed.
 fn config_pointers(spec: &Spec, originals: &BTreeMap<String, String>) -> Vec<String> {
@@ -458,34 +373,6 @@ mod tests {
     use super::*;
     use crate::transition::spec::Fields;
     use serde_json::json;
-
-    #[test]
-    fn nothing_that_is_read_of_a_pod_is_skipped() {
-        let pod = json!({
-            "metadata": {
-                "name": "p", "labels": {"app": "x"}, "deletionTimestamp": "2026-12-01T00:00:00Z",
-                "annotations": {"torpor.dev/configuration": "digest", "other": "y"},
-                "ownerReferences": [
-                    {"apiVersion": "v1", "kind": "K", "name": "o", "uid": "ou", "controller": true},
-                ],
-            },
-            "spec": {"hostNetwork": true, "containers": [{"name": "main"}]},
-            "status": {
-                "phase": "Pending",
-                "podIPs": [{"ip": "10.0.0.7"}, {"ip": "fd00::7"}],
-                "conditions": [{"type": "PodScheduled", "status": "False", "message": "no node"}],
-                "containerStatuses": [{
-                    "name": "main", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
-                    "state": {"waiting": {"reason": "ImagePullBackOff"}},
-                }],
-            },
-        });
-        let whole = PodView::read(serde_json::from_value(pod.clone()).unwrap());
-        let parts = Wanted::of(POD).parse(pod.to_string().as_bytes()).unwrap();
-        let read = PodView::read(serde_json::from_value(parts).unwrap());
-        assert_eq!(format!("{read:?}"), format!("{whole:?}"));
-        assert_eq!(read.unwrap().addresses.len(), 2);
-    }
 
     #[test]
     fn a_key_that_has_left_the_spec_is_looked_at_as_long_as_it_is_remembered() {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::observe::PodView;
+use super::pod::PodView;
 use crate::hold::foreign::Foreign;
 use crate::hold::lever::Kind;
 use crate::hold::plan::{Decision, Desired, decide};

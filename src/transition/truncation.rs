@@ -14,6 +14,7 @@ use crate::api::condition::shorten;
 use crate::api::hold_state::{
     Attempt, AttemptEnd, EmptiedTable, EpisodeTruncation, Preflight, Truncation,
 };
+use crate::api::pod::STARTING;
 use crate::api::reason::Reason;
 use crate::hold::describe::shortened;
 use crate::truncate::report::Report;
@@ -368,7 +369,7 @@ fn running(attempt: &Attempt, job: Option<&JobView>) -> Step {
     let waiting = job.and_then(|job| job.waiting.clone());
     let job_waits = job.and_then(|job| job.unscheduled.as_ref());
     match waiting {
-        Some((reason, message)) if reason != "ContainerCreating" && reason != "PodInitializing" => {
+        Some((reason, message)) if !STARTING.contains(&reason.as_str()) => {
             let message = format!("Job {} can't start: {message}", attempt.job);
             Step::Blocked { reason: Reason::Container(reason), message }
         }

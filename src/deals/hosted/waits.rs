@@ -4,9 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
 use super::manifest::{CONTAINER, SETTINGS};
-
-/// Reasons of a waiting container that is merely starting.
-const ON_THE_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+use crate::api::pod::{STARTING, unscheduled};
 
 /// Returns whether the pod of the current manifest is available, and no other pod is left.
 pub(super) fn is_ready(deployment: &Deployment) -> bool {
@@ -47,9 +45,7 @@ fn of_deployment(deployment: &Deployment) -> Option<String> {
 
 fn of_pod(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
-    let mut conditions = status.conditions.iter().flatten();
-    if let Some(unscheduled) = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")
-    {
+    if let Some(unscheduled) = unscheduled(status) {
         return Some(in_words(unscheduled.reason.as_deref(), unscheduled.message.as_deref()));
     }
     // A service mesh may have added a container.
@@ -58,7 +54,7 @@ fn of_pod(pod: &Pod) -> Option<String> {
     let state = container.state.as_ref()?;
     if let Some(waiting) = &state.waiting {
         let reason = waiting.reason.as_deref().unwrap_or_default();
-        if ON_THE_WAY.contains(&reason) {
+        if STARTING.contains(&reason) {
             return None;
         }
         // After a crash the kubelet's message only has the back-off.
