@@ -118,6 +118,9 @@ fn only_a_rival_that_writes_more_than_six_times_a_minute_is_slowed_down_for() {
     assert_eq!(world.status.phase, Some(Phase::Hibernating));
     assert_eq!(world.status.hold.counts.unwrap().down, 0);
     assert_eq!(world.status.hold.workloads[0].state, "Changed");
+    // The message stays, also while Torpor waits.
+    let message = world.status.message.clone().unwrap();
+    assert!(message.contains("Deployment worker (/spec/replicas)"), "{message}");
     // It calms down.
     world.after(10);
     world.after(5);

@@ -185,20 +185,18 @@ impl Draft<'_> {
         let roles = self.roles.clone();
         let mut outcome = Step::Done;
         let mut refused = Vec::new();
+        let mut pauses = false;
         for (subject, role) in roles.iter().filter(|(_, role)| of(role)) {
             let wants = self.wants(subject, role);
             match self.write(subject, wants, missed_runs(role)) {
                 Ok(Written::Already) => {}
                 Ok(Written::Now) => outcome = Step::Act,
-                Ok(Written::Contested) => {
-                    refused.push((
-                        Reason::Contested,
-                        format!("{} waits to be held again", subject.display()),
-                    ));
-                }
+                Ok(Written::Contested) => pauses = true,
                 Err(refusal) => refused.push(refusal),
             }
         }
+        let contested = self.contested().filter(|_| pauses);
+        refused.extend(contested.map(|(message, _)| (Reason::Contested, message)));
         // Refused objects are reported once all others are written.
         match outcome {
             Step::Done => blocked(&refused).unwrap_or(Step::Done),
