@@ -84,9 +84,7 @@ impl Parser {
 
     /// Parses an object with its levers; none for an object without name or uid, which no API server sends.
     pub fn subject(&self, document: &[u8]) -> Result<Option<Subject>, serde_json::Error> {
-        let mut parts = self.wanted.parse(document)?;
-        let annotations = Annotations::take(&mut parts);
-        let object = self.complete(serde_json::from_value(parts)?, document)?;
+        let (object, annotations) = self.parts(document)?;
         let subject = Subject::read(self.kind, &object, &self.pointers);
         Ok(subject.map(|mut subject| {
             subject.facts.annotations = annotations;
@@ -96,29 +94,32 @@ impl Parser {
 
     /// Parses the parts of an object that Torpor reads.
     pub fn object(&self, document: &[u8]) -> Result<DynamicObject, serde_json::Error> {
-        let mut parts = self.wanted.parse(document)?;
-        Annotations::take(&mut parts);
-        self.complete(serde_json::from_value(parts)?, document)
+        Ok(self.parts(document)?.0)
     }
 
-    /// Completes an object with the keys that another holder has recorded.
-    fn complete(
-        &self,
-        object: DynamicObject,
-        document: &[u8],
-    ) -> Result<DynamicObject, serde_json::Error> {
-        let recorded = match Found::of(self.kind, &object.metadata) {
+    /// Parses the parts of an object, with the keys that another holder has recorded, and the room that its
+    /// annotations take.
+    fn parts(&self, document: &[u8]) -> Result<(DynamicObject, Annotations), serde_json::Error> {
+        let parts = parse(&self.wanted, document)?;
+        let recorded = match Found::of(self.kind, &parts.0.metadata) {
             Found::Record(record) if *self.kind == CONFIG_MAP => record.levers,
-            _ => return Ok(object),
+            _ => return Ok(parts),
         };
-        let mut pointers = self.pointers.iter().chain(recorded.keys()).map(String::as_str);
         if recorded.keys().all(|pointer| self.pointers.contains(pointer)) {
-            return Ok(object);
+            return Ok(parts);
         }
-        let mut parts = wanted(self.kind, &mut pointers).parse(document)?;
-        Annotations::take(&mut parts);
-        serde_json::from_value(parts)
+        let pointers = self.pointers.iter().chain(recorded.keys()).map(String::as_str);
+        parse(&wanted(self.kind, pointers), document)
     }
+}
+
+fn parse(
+    wanted: &Wanted,
+    document: &[u8],
+) -> Result<(DynamicObject, Annotations), serde_json::Error> {
+    let mut parts = wanted.parse(document)?;
+    let annotations = Annotations::take(&mut parts);
+    Ok((serde_json::from_value(parts)?, annotations))
 }
 
 impl Annotations {

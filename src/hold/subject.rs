@@ -339,14 +339,13 @@ impl Facts {
             |pointer: &str| data.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
         let flag =
             |pointer: &str| data.pointer(pointer).and_then(Value::as_bool).unwrap_or_default();
-        let condition = |kind: &str| {
-            data.pointer("/status/conditions")
-                .and_then(Value::as_array)
-                .is_some_and(|all| all.iter().any(|c| c["type"] == kind && c["status"] == "True"))
-        };
-        let message = |kind: &str, status: &str| {
+        let found = |kind: &str, status: &str| {
             let all = data.pointer("/status/conditions").and_then(Value::as_array)?;
-            let found = all.iter().find(|c| c["type"] == kind && c["status"] == status)?;
+            all.iter().find(|c| c["type"] == kind && c["status"] == status)
+        };
+        let condition = |kind: &str| found(kind, "True").is_some();
+        let message = |kind: &str, status: &str| {
+            let found = found(kind, status)?;
             found["message"].as_str().filter(|message| !message.is_empty()).map(str::to_owned)
         };
         let mut facts = Self {

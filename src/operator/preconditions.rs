@@ -11,15 +11,14 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Client;
 use kube::api::{Api, PostParams};
-use kube::core::crd::CustomResourceExt;
 use serde_json::Value;
 use tokio::time;
 
 use super::admin::Readiness;
 use super::rights::{LEASE, NEW_LEASE, Right, SCOPED, TOKEN};
 use super::triggers::Scope;
+use crate::api::definition::definitions;
 use crate::api::text::first;
-use crate::api::{Hibernation, MaintenanceWindow};
 use crate::apiserver::request::{self, call};
 use crate::deals::Account;
 use crate::version::VERSION;
@@ -78,9 +77,8 @@ impl Preconditions {
                  MaintenanceWindow, or those of another version; {REMEDY}"
             )]);
         };
-        let (hibernation, window) = (Hibernation::crd(), MaintenanceWindow::crd());
         let mut missing = Vec::new();
-        for definition in [hibernation, window] {
+        for definition in definitions() {
             let kind = definition.spec.names.kind.clone();
             let schema = &served["components"]["schemas"][format!("dev.torpor.v1alpha1.{kind}")];
             let definition = serde_json::to_value(definition).unwrap_or_default();

@@ -175,8 +175,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
         account: account(&args),
     };
     let preconditions = tokio::spawn(preconditions.watch(ready.clone()));
-    let named = LeaseName { namespace: namespace.clone(), name: args.lease_name.clone() };
-    let lease_name = format!("Lease {} in namespace {namespace}", args.lease_name);
+    let lease_name = LeaseName { namespace: namespace.clone(), name: args.lease_name.clone() };
     let (lease, claim) = Lease::new(
         plain,
         LeaseParams {
@@ -191,7 +190,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
     tokio::spawn(tell_foreign(
         lease.foreign(),
         ready.clone(),
-        lease_name,
+        lease_name.clone(),
         args.release_name.clone(),
     ));
     let epoch: CurrentEpoch = {
@@ -228,7 +227,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
         let in_flight = args.writes_in_flight.into();
         let account = account(&args);
         let image = args.image;
-        let epoch = (epoch, named);
+        let epoch = (epoch, lease_name);
         let context = Context::new(client, epoch, image, account, in_flight, metrics.clone());
         let scopes = Scope::all(&args.watch_namespace);
         Controllers::new(context, scopes, args.holder_grace)
@@ -255,13 +254,13 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
 async fn tell_foreign(
     mut foreign: watch::Receiver<Option<Foreign>>,
     readiness: Readiness,
-    lease: String,
+    LeaseName { namespace, name }: LeaseName,
     own: Option<String>,
 ) {
     loop {
         let line = foreign.borrow_and_update().as_ref().map(|Foreign { holder, release }| {
             format!(
-                "{lease} is held by {holder} of release {release}, and this operator is of release {}: only one of them works. \
+                "Lease {name} in namespace {namespace} is held by {holder} of release {release}, and this operator is of release {}: only one of them works. \
                  Uninstall one of them, or give this one a Lease of its own (--lease-name; in the chart, fullnameOverride)",
                 own.as_deref().unwrap_or("(none)"),
             )

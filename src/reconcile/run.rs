@@ -52,8 +52,7 @@ pub async fn reconcile<K: Managed>(
         return Ok(Action::await_change());
     };
     let began = Instant::now();
-    let plan = context.state(&object).plan;
-    let result = Box::pin(iterate::<K>(&object, &context, plan, slot)).await;
+    let result = Box::pin(iterate::<K>(&object, &context, state.plan, slot)).await;
     let outcome = match &result {
         Ok(_) if context.state(&object).at_rest.is_some() => Outcome::Settled,
         Ok(_) => Outcome::Waiting,

@@ -36,7 +36,7 @@ pub(super) struct Draft<'a> {
     pub(super) writer_observed: bool,
     /// The possible writers in the observed pods; none where no truncation is pending.
     pub(super) possible_writers: Option<Writers>,
-    /// When the next plan follows at the latest, because a write is to be sent again.
+    /// When the next plan follows at the latest: a write is sent again, or a contest ends.
     pub(super) again_in: Option<SignedDuration>,
     /// The records of the holds that the plan takes, by their key in `status.originals`.
     pub(super) intended: BTreeMap<String, StatusRecord>,
@@ -180,8 +180,7 @@ impl<'a> Draft<'a> {
             return;
         }
         let Some((message, ends)) = self.contested() else { return };
-        let left = ends.duration_since(self.input.now);
-        self.again_in = self.again_in.into_iter().chain([left]).min();
+        self.plan_again_in(Some(ends.duration_since(self.input.now)));
         if !self.standing.is_stalled() {
             self.stall(Reason::Contested, message);
         }

@@ -151,7 +151,7 @@ impl<'a> Draft<'a> {
         let failed = self.input.memory.failures.get(written);
         let due = failed.is_none_or(|failed| self.input.now >= failed.retry_at);
         let retries = failed.is_some() && due;
-        self.write_again_in(retries.then_some(SignedDuration::from_secs(1)));
+        self.plan_again_in(retries.then_some(SignedDuration::from_secs(1)));
         (due, self.failed(written))
     }
 
@@ -159,12 +159,12 @@ impl<'a> Draft<'a> {
     fn pauses(&mut self, subject: &Subject) -> bool {
         let contest = self.input.memory.contests.get(&subject.display());
         let pause = contest.and_then(|contest| contest.pause(self.input.now));
-        self.write_again_in(pause);
+        self.plan_again_in(pause);
         pause.is_some()
     }
 
     /// The next plan follows after this time at the latest.
-    fn write_again_in(&mut self, wait: Option<SignedDuration>) {
+    pub(super) fn plan_again_in(&mut self, wait: Option<SignedDuration>) {
         self.again_in = self.again_in.into_iter().chain(wait).min();
     }
 

@@ -257,8 +257,8 @@ impl Draft<'_> {
             return (begun(attempt), None);
         }
         let message = attempt.message.clone().unwrap_or_default();
-        if attempt.kept_back {
-            return (Step::Blocked { reason: Reason::PossibleWriter, message }, None);
+        if let Some(step) = still_kept_back(attempt) {
+            return (step, None);
         }
         if attempt.ended == Some(AttemptEnd::Refused) {
             let reason = match purpose {
@@ -359,6 +359,7 @@ fn begun(attempt: &Attempt) -> Step {
     still_kept_back(attempt).unwrap_or(Step::Act)
 }
 
+/// Returns the sessions that kept the attempt back, or the one before it; none where there were none.
 fn still_kept_back(attempt: &Attempt) -> Option<Step> {
     let message = attempt.message.clone().filter(|_| attempt.kept_back)?;
     Some(Step::Blocked { reason: Reason::PossibleWriter, message })
@@ -366,28 +367,30 @@ fn still_kept_back(attempt: &Attempt) -> Option<Step> {
 
 /// Returns how a Job stands that has not finished. A container that can't start needs a person.
 fn running(attempt: &Attempt, job: Option<&JobView>) -> Step {
-    let waiting = job.and_then(|job| job.waiting.clone());
-    let job_waits = job.and_then(|job| job.unscheduled.as_ref());
-    match waiting {
+    match job.and_then(|job| job.waiting.clone()) {
         Some((reason, message)) if !STARTING.contains(&reason.as_str()) => {
             let message = format!("Job {} can't start: {message}", attempt.job);
             Step::Blocked { reason: Reason::Container(reason), message }
         }
-        _ if attempt.kept_back => begun(attempt),
-        _ if job.is_some_and(|job| job.pods == 0) => {
-            let message = "has no pod yet: a quota or a policy may reject it; its Events say so";
-            Step::Wait(vec![format!("Job {} {message}", attempt.job)])
-        }
-        _ => {
-            let job = &attempt.job;
-            let message = match job_waits {
-                Some(why) => format!("the pod of Job {job} waits: {why}"),
-                None => format!("Job {job} is running"),
-            };
-            let before = attempt.message.as_ref();
-            let before = before.map(|error| format!("; the attempt before failed: {error}"));
-            Step::Wait(vec![format!("{message}{}", before.unwrap_or_default())])
-        }
+        _ => still_kept_back(attempt).unwrap_or_else(|| Step::Wait(vec![waits(attempt, job)])),
+    }
+}
+
+/// Returns what a Job waits for whose container can start.
+fn waits(attempt: &Attempt, job: Option<&JobView>) -> String {
+    let name = &attempt.job;
+    if job.is_some_and(|job| job.pods == 0) {
+        return format!(
+            "Job {name} has no pod yet: a quota or a policy may reject it; its Events say so"
+        );
+    }
+    let message = match job.and_then(|job| job.unscheduled.as_ref()) {
+        Some(why) => format!("the pod of Job {name} waits: {why}"),
+        None => format!("Job {name} is running"),
+    };
+    match &attempt.message {
+        Some(error) => format!("{message}; the attempt before failed: {error}"),
+        None => message,
     }
 }
 
