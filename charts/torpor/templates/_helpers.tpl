@@ -67,6 +67,57 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{/*
+The fields that the hold guard guards, in CEL: `changed` is the value of a variable, `isChanged` whether the request changes a held
+field, `stays` the words of the message, and `patches` restore the held value. A policy of its own for each group of kinds, so that
+the API server can check the types.
+*/}}
+{{- define "torpor.guards" -}}
+- name: replicas
+  group: apps
+  resources: [deployments, statefulsets, replicasets]
+  changed: >-
+    variables.record.contains('"/spec/replicas":{') && object.spec.replicas != oldObject.spec.replicas
+  isChanged: variables.changed
+  stays: "'spec.replicas stays ' + string(oldObject.spec.replicas)"
+  patches: '[JSONPatch{op: "add", path: "/spec/replicas", value: oldObject.spec.replicas}]'
+- name: suspend
+  group: batch
+  resources: [cronjobs, jobs]
+  changed: >-
+    variables.record.contains('"/spec/suspend":{') &&
+    object.spec.?suspend.orValue(false) != oldObject.spec.?suspend.orValue(false)
+  isChanged: variables.changed
+  stays: "'spec.suspend stays ' + string(oldObject.spec.?suspend.orValue(false))"
+  patches: '[JSONPatch{op: "add", path: "/spec/suspend", value: oldObject.spec.?suspend.orValue(false)}]'
+- name: node-selector
+  group: apps
+  resources: [daemonsets]
+  changed: >-
+    variables.record.contains('"/spec/template/spec/nodeSelector/torpor.dev~1held":{') &&
+    oldObject.spec.template.spec.?nodeSelector[?'torpor.dev/held'].hasValue() &&
+    object.spec.template.spec.?nodeSelector[?'torpor.dev/held'] != oldObject.spec.template.spec.?nodeSelector[?'torpor.dev/held']
+  isChanged: variables.changed
+  stays: "'the key torpor.dev/held of spec.template.spec.nodeSelector stays'"
+  patches: >-
+    [has(object.spec.template.spec.nodeSelector)
+    ? JSONPatch{op: "add", path: "/spec/template/spec/nodeSelector/torpor.dev~1held",
+    value: oldObject.spec.template.spec.nodeSelector['torpor.dev/held']}
+    : JSONPatch{op: "add", path: "/spec/template/spec/nodeSelector",
+    value: {"torpor.dev/held": oldObject.spec.template.spec.nodeSelector['torpor.dev/held']}}]
+- name: data
+  group: ""
+  resources: [configmaps]
+  changed: >-
+    has(oldObject.data) ? oldObject.data.filter(key, variables.record.contains('"/data/' + key + '":{') &&
+    object.?data[?key] != oldObject.?data[?key]) : []
+  isChanged: variables.changed.size() > 0
+  stays: "'data.' + variables.changed.join(', data.') + (variables.changed.size() == 1 ? ' stays as it is' : ' stay as they are')"
+  patches: >-
+    (has(object.data) ? [] : [JSONPatch{op: "add", path: "/data", value: {}}]) +
+    variables.changed.map(key, JSONPatch{op: "add", path: "/data/" + jsonpatch.escapeKey(key), value: oldObject.data[key]})
+{{- end -}}
+
+{{/*
 "true" where an object of another project's API is to be rendered: by renderMode, and the APIs that the cluster has.
 Arguments: the context, the values of the object, its API version and kind, and the name of its values.
 */}}

@@ -7,6 +7,7 @@ mod contest;
 mod copies;
 mod deploys;
 mod foreign;
+mod guard;
 mod hand_back;
 mod helm;
 mod levers;

@@ -10,6 +10,7 @@ pub(crate) mod config_map;
 pub(crate) mod cornice;
 pub(crate) mod database;
 pub(crate) mod database_scene;
+pub(crate) mod guard;
 pub(crate) mod hibernation;
 pub(crate) mod hold;
 pub(crate) mod hosted_market;

@@ -156,7 +156,9 @@ fn bearable(proxy: &Proxy, point: &Point) {
 async fn a_write_that_fails_for_ever_keeps_nobody_else_and_all_ends_as_asked_once_it_succeeds() {
     let whole = std::env::var_os("TORPOR_BREAK").is_some();
     let (began, sampled) = (Instant::now(), if whole { 1 } else { SAMPLED });
-    let writes = run(None).await;
+    let mut writes = run(None).await;
+    // Not each run has it: it suspends a Job that is still unfinished 10 s after its command.
+    writes.remove("PATCH jobs");
     let points = writes.iter().flat_map(|write| {
         let write = write.clone();
         ANSWERS.map(|(fate, words)| Point { write: write.clone(), fate, words })
@@ -179,13 +181,17 @@ async fn a_write_that_fails_for_ever_keeps_nobody_else_and_all_ends_as_asked_onc
     });
     let stuck: Vec<String> = stuck.collect();
     // Past the capture of what tests print.
+    let mut stderr = std::io::stderr();
     let _ = writeln!(
-        std::io::stderr(),
+        stderr,
         "sweep-faults: {} of {all} points, {} answers, stuck: {}, {} s",
         runs.len(),
         ANSWERS.len(),
         stuck.len(),
         began.elapsed().as_secs(),
     );
+    for point in &stuck {
+        let _ = writeln!(stderr, "sweep-faults: stuck: {point}");
+    }
     assert_eq!(json!(stuck), json!([]), "\n{}", stuck.join("\n"));
 }
