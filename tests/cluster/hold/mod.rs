@@ -14,4 +14,5 @@ mod levers;
 mod owners;
 mod record;
 mod refusals;
+mod webhook;
 mod writes;

@@ -11,15 +11,18 @@ use k8s_openapi::api::{
     coordination::v1::{Lease, LeaseSpec},
 };
 use kube::{Api, api::ListParams, runtime::watcher};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     database_scene::DatabaseScene,
     hibernation::{Hibernation, of},
     hold::untouched,
+    market::{self, offers},
     namespace::Namespace,
     operator::Operator,
     proxy::{Fate, Proxy, Request},
+    sonm_node::plan,
+    time::{in_seconds, time},
     truncation, wait,
     workload::{self, STUBBORN, WELL_BEHAVED, authored, replicas},
 };
@@ -247,6 +250,45 @@ async fn a_rolling_change_in_the_middle_of_anything_changes_nothing() {
         assert_eq!(&get(name).await, before, "{name}");
     }
     assert_eq!(database.number(rows).await, 1);
+}
+
+#[tokio::test]
+async fn a_rolling_change_while_a_window_drains_breaks_no_promise() {
+    // Long enough that the window starts before the Forward deal ends.
+    const PROMISED: u64 = 20;
+    let plans = [market::selling(), vec![plan("promised", 4)]].concat();
+    let mut scene = market::Scene::with_syncs("rolling-window", plans, 0).await;
+    let window = scene.window(market::spec(json!({"after": "12h"}), json!({}))).await;
+    window.until_phase("Scheduled").await;
+    scene.selling.accept("4", PROMISED).await;
+    scene.selling.node.sync().await;
+    let mut idle = None;
+
+    // A Forward deal blocks the start.
+    let start = in_seconds(4);
+    window.change(json!({"after": null, "start": start.to_string()})).await;
+    let status = window.until_in("Blocked").await;
+    let earliest = status["earliestStart"].clone();
+    roll(&scene.namespace, &mut scene.operator, &mut idle).await;
+    // The orders are withdrawn and the Spot deal is closed; the worker has not closed the deal that ran out.
+    let closed = |truth: &Value| !offers(truth).contains_key("2");
+    scene.selling.until("the Spot deal is closed", closed).await;
+    assert!(Timestamp::now() > time(&earliest));
+    roll(&scene.namespace, &mut scene.operator, &mut idle).await;
+    assert_eq!(scene.replicas().await, 2, "a deal is open");
+    for _ in 0..2 {
+        scene.selling.node.sync().await;
+    }
+    window.until_condition("InMaintenance", "True").await;
+    assert_eq!(scene.replicas().await, 0);
+    roll(&scene.namespace, &mut scene.operator, &mut idle).await;
+
+    // Withdrawn orders are offered again, each once.
+    let lasts = Timestamp::now().duration_since(start).as_secs() + 5;
+    window.change(json!({"duration": format!("{lasts}s")})).await;
+    window.until_phase("Completed").await;
+    scene.selling.node.sync().await;
+    scene.until_as_before(&window, &["1", "2", "4"]).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use tokio::runtime::{Handle, Runtime, RuntimeFlavor};
 
 /// Waits for `work` on a thread with its own runtime: a drop cannot block on the runtime of the
 /// test. Other tasks of the test, such as a proxy, keep running.
-pub(super) fn afterwards<E: Debug + Send + 'static>(
+pub(crate) fn afterwards<E: Debug + Send + 'static>(
     what: &str,
     work: impl Future<Output = Result<(), E>> + Send + 'static,
 ) {

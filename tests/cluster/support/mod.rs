@@ -1,7 +1,7 @@
 //! Fixtures of the cluster tests. Each file has one subject.
 
 pub(crate) mod admission;
-mod afterwards;
+pub(crate) mod afterwards;
 pub(crate) mod audit;
 pub(crate) mod bridge;
 pub(crate) mod chart;
