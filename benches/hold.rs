@@ -1,5 +1,6 @@
-//! What a hold costs: 1,000 Deployments held beside as many raw writes, the operator's memory with
-//! 10,000 Deployments and 100 Hibernations, and the time from its start to the first reconcile.
+//! What a hold costs: 1,000 Deployments held beside as many raw writes, the time of a Hibernation beside others whose
+//! market does not answer, the operator's memory with 10,000 Deployments and 100 Hibernations, and the time from its
+//! start to the first reconcile.
 //!
 //! It wants a cluster of its own, which it leaves without a controller manager: nothing but the
 //! operator and this program then writes. `make bench-hold` starts one, and runs this.
@@ -10,15 +11,20 @@
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Config, ResourceExt};
 use serde_json::{Value, json};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinHandle;
 use torpor::api::Hibernation;
 
 /// Writes under way at once, as the operator has them.
@@ -30,6 +36,10 @@ const ROUNDS: usize = 3;
 /// Namespaces with a Hibernation and a hundredth of all Deployments each.
 const NAMESPACES: usize = 100;
 const DEPLOYMENTS: usize = 10_000;
+/// Hibernations that wait for a market that does not answer.
+const WAITING: usize = 64;
+/// Hibernations beside them, one after the other.
+const BESIDE: usize = 100;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -39,6 +49,7 @@ async fn main() {
     run(Command::new("kubectl").args(["apply", "--server-side", "--filename", "crds/"]));
     let client = Client::try_default().await.expect("KUBECONFIG leads to a cluster");
     Box::pin(held_beside_raw_writes(&client)).await;
+    Box::pin(beside_dead_markets(&client)).await;
     Box::pin(memory_and_start(&client)).await;
 }
 
@@ -144,6 +155,120 @@ async fn until_replicas(
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
+}
+
+// Beside dead markets --------------------------------------------------------------------------------
+
+async fn beside_dead_markets(client: &Client) {
+    let (plain, dead) = ("plain", "dead");
+    for namespace in [plain, dead] {
+        make_namespace(client, namespace).await;
+    }
+    let more = ["--watch-namespace", plain, "--watch-namespace", dead];
+    let operator = Operator::start(&more);
+    let alone = one_after_the_other(client, plain, "alone").await;
+    let (market, connections) = dead_market(client, dead).await;
+    let hibernations: Api<Hibernation> = Api::namespaced(client.clone(), dead);
+    for number in 0..WAITING {
+        let spec = json!({
+            "state": "Hibernated",
+            "workloads": [{"kind": "Deployment", "name": "sells"}],
+            "deals": {"source": {"service": {"name": "market", "port": 80}}},
+        });
+        create_with(&hibernations, &format!("waits-{number}"), spec).await;
+    }
+    while connections.load(Ordering::Relaxed) < 4 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let beside = one_after_the_other(client, plain, "beside").await;
+    market.abort();
+    drop(operator);
+    println!("{BESIDE} Hibernations one after the other, from the creation to Hibernated:");
+    for (what, times) in [("alone", &alone), ("beside 64 dead markets", &beside)] {
+        let [median, late] = [50, 99].map(|percent| percentile(times, percent).as_secs_f64());
+        println!("  {what:<29} {median:6.3} s median, {late:.3} s p99");
+    }
+    let ratio = percentile(&beside, 99).as_secs_f64() / percentile(&alone, 99).as_secs_f64();
+    println!("  p99 beside dead markets       {ratio:.2} times");
+}
+
+/// Creates Hibernations of a ConfigMap each. Returns how long each took until it was hibernated.
+async fn one_after_the_other(client: &Client, namespace: &str, prefix: &str) -> Vec<Duration> {
+    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let hibernations: Api<Hibernation> = Api::namespaced(client.clone(), namespace);
+    let mut times = Vec::new();
+    for number in 0..BESIDE {
+        let name = format!("{prefix}-{number}");
+        let config_map =
+            from(json!({"metadata": {"name": name}, "data": {"HIBERNATE_MODE": "false"}}));
+        config_maps.create(&PostParams::default(), &config_map).await.expect("it is created");
+        let spec = json!({"state": "Hibernated", "configMaps": [{"name": name}]});
+        let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let mut events = pin!(watcher(hibernations.clone(), only));
+        let mut began = None;
+        loop {
+            match events.next().await.expect("the watch goes on").expect("it is heard") {
+                watcher::Event::InitDone => {
+                    began = Some(Instant::now());
+                    create_with(&hibernations, &name, spec.clone()).await;
+                }
+                watcher::Event::Apply(hibernation) => {
+                    let status = hibernation.status.as_ref();
+                    if status.is_some_and(|status| status.conditions.iter().any(is_hibernated)) {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        times.extend(began.map(|began| began.elapsed()));
+    }
+    times
+}
+
+/// Starts a market that accepts connections and never answers, with a Service that leads to it. Returns its task, and
+/// the number of connections.
+async fn dead_market(client: &Client, namespace: &str) -> (JoinHandle<()>, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind(("0.0.0.0", 0)).await.expect("a port is free");
+    let port = listener.local_addr().expect("an address").port();
+    let config = Config::infer().await.expect("KUBECONFIG leads to a cluster");
+    let socket = UdpSocket::bind("0.0.0.0:0").await.expect("a socket");
+    // Nothing is sent: the way to the API server tells the address at which the cluster reaches this machine.
+    let server = config.cluster_url;
+    let address = (server.host().expect("a host"), server.port_u16().expect("a port"));
+    socket.connect(address).await.expect("there is a way there");
+    let own = socket.local_addr().expect("an address").ip().to_string();
+
+    let service = from(json!({
+        "metadata": {"name": "market"}, "spec": {"ports": [{"name": "http", "port": 80}]},
+    }));
+    let services: Api<Service> = Api::namespaced(client.clone(), namespace);
+    services.create(&PostParams::default(), &service).await.expect("it is created");
+    let endpoints = from(json!({
+        "metadata": {"name": "market", "labels": {"kubernetes.io/service-name": "market"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [own]}],
+        "ports": [{"name": "http", "port": port}],
+    }));
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
+    slices.create(&PostParams::default(), &endpoints).await.expect("it is created");
+
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = connections.clone();
+    let task = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            open.push(connection);
+        }
+    });
+    (task, connections)
+}
+
+fn percentile(times: &[Duration], percent: usize) -> Duration {
+    let mut times = times.to_vec();
+    times.sort();
+    times[(times.len() * percent).div_ceil(100) - 1]
 }
 
 // Memory, and the start ------------------------------------------------------------------------------
@@ -285,11 +410,13 @@ async fn make_deployments(client: &Client, namespace: &str, number: usize) {
 }
 
 async fn create(hibernations: &Api<Hibernation>, name: &str, state: &str) {
+    let spec = json!({"state": state, "workloads": [{"kind": "Deployment", "all": true}]});
+    create_with(hibernations, name, spec).await;
+}
+
+async fn create_with(hibernations: &Api<Hibernation>, name: &str, spec: Value) {
     let hibernation = from(json!({
-        "apiVersion": "torpor.dev/v1alpha1",
-        "kind": "Hibernation",
-        "metadata": {"name": name},
-        "spec": {"state": state, "workloads": [{"kind": "Deployment", "all": true}]},
+        "apiVersion": "torpor.dev/v1alpha1", "kind": "Hibernation", "metadata": {"name": name}, "spec": spec,
     }));
     hibernations.create(&PostParams::default(), &hibernation).await.expect("it is created");
 }
