@@ -50,7 +50,9 @@ use super::workload::{ConfigMapOverride, Workload};
     validation = Rule::new("!has(self.deals) || !has(self.deals.forward) || self.deals.forward != 'Postpone'")
         .message("a Hibernation cannot be postponed, because it has no end that could move: use `forward: Wait` or `forward: Refuse`"),
     validation = Rule::new("!has(self.database) || !has(self.database.truncate) || !has(self.database.truncate.beforeStage) || has(self.workloads) && self.workloads.exists(w, has(w.stage) && w.stage >= self.database.truncate.beforeStage)")
-        .message("no entry of `workloads` has a `stage` of `database.truncate.beforeStage` or higher: remove `beforeStage`, or give the database's own workload that `stage`")
+        .message("no entry of `workloads` has a `stage` of `database.truncate.beforeStage` or higher: remove `beforeStage`, or give the database's own workload that `stage`"),
+    validation = Rule::new("!has(self.database) || has(self.database.truncate.ignorePods) || !has(self.workloads) || !self.workloads.exists(w, has(w.replicas) && w.replicas > 0 && (!has(w.action) || w.action == 'Stop') && !(has(self.database.truncate.beforeStage) && has(w.stage) && w.stage >= self.database.truncate.beforeStage))")
+        .message("an entry of `workloads` keeps `replicas`, and its pods may write to the database: set `replicas: 0`, add `action: Restart` if the workload reads an overridden ConfigMap, or select its pods by `database.truncate.ignorePods` if they do not write")
 )]
 pub struct HibernationSpec {
     /// `state` is the desired state: Hibernated or Awake. It applies until somebody changes it. Set

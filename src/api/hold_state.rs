@@ -142,8 +142,8 @@ pub struct WorkloadStatus {
     pub kind: String,
     /// `name` is the name of the object.
     pub name: String,
-    /// `state` is Running, Stopping, Down, Restarting, Restarted, Overridden, Changed, Waking, Ready,
-    /// Refused or Skipped. Changed: another client has changed a held field, and the operator has not
+    /// `state` is Running, Stopping, Down, Reduced, Restarting, Restarted, Overridden, Changed, Waking, Ready,
+    /// Refused or Skipped. Reduced: it keeps `replicas` of its entry in `spec.workloads`. Changed: another client has changed a held field, and the operator has not
     /// reverted it yet.
     pub state: String,
     /// `original` is the value that the wake restores: replicas, whether suspended, or the value of
@@ -187,7 +187,7 @@ pub struct Counts {
     pub total: i32,
     /// `held` counts objects that this object holds.
     pub held: i32,
-    /// `down` counts objects that are down, restarted or overridden, as the spec requires.
+    /// `down` counts objects that are down, reduced, restarted or overridden, as the spec requires.
     pub down: i32,
     /// `refused` counts objects that the operator cannot hold.
     pub refused: i32,

@@ -56,6 +56,10 @@ pub enum MissedRuns {
         .message("only a Deployment, StatefulSet or DaemonSet can be restarted: use `action: Stop`"),
     validation = Rule::new("!has(self.action) || self.action != 'Restart' || !has(self.stage)")
         .message("a workload with `action: Restart` is rolled after the last stage and has no `stage`: remove `stage`"),
+    validation = Rule::new("!has(self.replicas) || self.kind in ['Deployment', 'StatefulSet', 'ReplicaSet']")
+        .message("`replicas` works with a Deployment, StatefulSet or ReplicaSet only: remove it"),
+    validation = Rule::new("!has(self.replicas) || self.replicas > 0 || !has(self.action) || self.action != 'Restart'")
+        .message("a workload with `replicas: 0` has no pod to restart: use `action: Stop`"),
     validation = Rule::new("!has(self.missedRuns) || self.kind == 'CronJob'")
         .message("`missedRuns` works with a CronJob only: remove it")
 )]
@@ -99,6 +103,14 @@ pub struct Workload {
     /// read the overridden ConfigMaps; the operator rolls it again at wake.
     #[serde(default, skip_serializing_if = "is_default")]
     pub action: Action,
+
+    /// `replicas` is the number of replicas that the workload keeps during the hold, at most as many
+    /// as it had. Default: 0 with `action: Stop`, and all with `action: Restart`. Pods that stay may
+    /// write to the database: with `database`, give the workload `action: Restart`, or select its
+    /// pods by `database.truncate.ignorePods` if they do not write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub replicas: Option<i32>,
 
     /// `missedRuns` decides about the runs that a CronJob missed during the hold. Skip (the
     /// default): no missed run is made up for. Run: the last missed run starts at wake, which is

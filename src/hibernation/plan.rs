@@ -215,3 +215,7 @@ mod failure_tests;
 #[cfg(test)]
 #[path = "restart_tests.rs"]
 mod restart_tests;
+
+#[cfg(test)]
+#[path = "reduced_tests.rs"]
+mod reduced_tests;

@@ -22,6 +22,9 @@ pub struct Kind {
     pub template: &'static str,
 }
 
+/// The lever of the kinds that have replicas.
+pub(crate) const REPLICAS: &str = "/spec/replicas";
+
 /// The kinds that `spec.workloads[].kind` accepts.
 pub(crate) static WORKLOADS: [Kind; 6] = [
     Kind {
@@ -29,7 +32,7 @@ pub(crate) static WORKLOADS: [Kind; 6] = [
         group: "apps",
         version: "v1",
         plural: "deployments",
-        stop: Some("/spec/replicas"),
+        stop: Some(REPLICAS),
         template: "/spec/template",
     },
     Kind {
@@ -37,7 +40,7 @@ pub(crate) static WORKLOADS: [Kind; 6] = [
         group: "apps",
         version: "v1",
         plural: "statefulsets",
-        stop: Some("/spec/replicas"),
+        stop: Some(REPLICAS),
         template: "/spec/template",
     },
     Kind {
@@ -45,7 +48,7 @@ pub(crate) static WORKLOADS: [Kind; 6] = [
         group: "apps",
         version: "v1",
         plural: "replicasets",
-        stop: Some("/spec/replicas"),
+        stop: Some(REPLICAS),
         template: "/spec/template",
     },
     Kind {
@@ -165,7 +168,7 @@ fn escape(segment: &str) -> String {
 /// Returns the value that the API server sets where a lever is absent.
 pub(crate) fn default(pointer: &str) -> Option<Value> {
     match pointer {
-        "/spec/replicas" => Some(json!(1)),
+        REPLICAS => Some(json!(1)),
         "/spec/suspend" => Some(json!(false)),
         _ => None,
     }

@@ -9,9 +9,9 @@ use super::spec::Spec;
 use crate::api::text::counted;
 use crate::hold::subject::Subject;
 
-/// Returns why a stopped workload is not down yet: its controller has not observed the hold, or pods are
-/// left. `status.replicas` is 0 long before the last pod is gone, so that the pods themselves count.
-pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
+/// Returns why a stopped workload is not down yet: its controller has not observed the hold, or more pods are
+/// left than it keeps. `status.replicas` is 0 long before the last pod is gone, so that the pods themselves count.
+pub fn blockers(subject: &Subject, pods: &Pods, keeps: i64) -> Vec<String> {
     let facts = &subject.facts;
     let mut blockers = Vec::new();
     match subject.kind.name {
@@ -21,7 +21,7 @@ pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
                     "{}: its controller has not observed the hold yet",
                     subject.display()
                 ));
-            } else if facts.status_replicas > 0 {
+            } else if i64::from(facts.status_replicas) > keeps {
                 let replicas = counted(facts.status_replicas, "replica");
                 blockers.push(format!("{} still has {replicas}", subject.display()));
             }
@@ -32,12 +32,12 @@ pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
         }
         _ => {}
     }
-    for set in pods.replica_sets.iter().filter(|set| owned_by(set, subject)) {
-        if set.facts.replicas > 0
-            || set.facts.status_replicas > 0
-            || set.facts.observed_generation < set.generation
-        {
-            blockers.push(format!("{} is not at 0 replicas yet", set.display()));
+    let sets = || pods.replica_sets.iter().filter(|set| owned_by(set, subject));
+    let has = |set: &Subject| i64::from(set.facts.replicas.max(set.facts.status_replicas));
+    let too_many = sets().map(has).sum::<i64>() > keeps;
+    for set in sets() {
+        if (too_many && has(set) > 0) || set.facts.observed_generation < set.generation {
+            blockers.push(format!("{} is not at {} yet", set.display(), counted(keeps, "replica")));
         }
     }
     if subject.kind.name == "CronJob" {
@@ -49,7 +49,10 @@ pub fn blockers(subject: &Subject, pods: &Pods) -> Vec<String> {
             }
         }));
     }
-    blockers.extend(pods_of(subject, pods).map(|pod| {
+    let stay = pods_of(subject, pods).filter(|pod| !pod.terminating).count();
+    let too_many = i64::try_from(stay).is_ok_and(|stay| stay > keeps);
+    let ends = pods_of(subject, pods).filter(|pod| pod.terminating || too_many);
+    blockers.extend(ends.map(|pod| {
         let how = if pod.terminating { "terminating" } else { "running" };
         format!("Pod {} is still {how}", pod.name)
     }));

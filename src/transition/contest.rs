@@ -154,6 +154,8 @@ fn advice(manager: &str, fields: &str) -> String {
         keda if keda.starts_with("keda") => {
             "Pause the ScaledObject: annotate it with autoscaling.keda.sh/paused-replicas: \"0\"".to_owned()
         }
+        // The HorizontalPodAutoscaler's controller; no other one there writes a lever.
+        "kube-controller-manager" => "A HorizontalPodAutoscaler scales the workload: lower its minReplicas to `replicas` of the entry in spec.workloads, or remove `replicas`; at 0 replicas the autoscaler is inactive".to_owned(),
         "" => "Find the client, for example in the audit log of the API server, and stop it".to_owned(),
         other => format!("Make {other} ignore the fields while the label torpor.dev/held is set, or stop it"),
     }

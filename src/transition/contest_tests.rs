@@ -34,6 +34,17 @@ fn contest(times: impl IntoIterator<Item = i64>) -> Contest {
 }
 
 #[test]
+fn an_autoscaler_is_told_of_its_minimum() {
+    let mut contest = contest([0, 60, 120]);
+    contest.writes.manager = Some("kube-controller-manager".to_owned());
+    let message = describe(&[("Deployment api".to_owned(), &contest.writes)]);
+    assert!(
+        message.contains("HorizontalPodAutoscaler") && message.contains("minReplicas"),
+        "{message}"
+    );
+}
+
+#[test]
 fn argo_cds_back_off_is_a_contest_from_its_third_heal_on_and_is_never_slowed_down_for() {
     let heals = [0, 2, 8, 26, 80, 242, 542, 842, 1142];
     for count in 1..=heals.len() {

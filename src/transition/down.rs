@@ -129,10 +129,11 @@ impl Draft<'_> {
     fn anything_runs(&self) -> bool {
         let pods = self.input.observed.pods.as_ref();
         self.roles.iter().any(|(subject, role)| match role {
-            Role::Stop(_) => {
+            Role::Stop(entry) => {
+                let keeps = self.kept(subject, entry);
                 subject.is_changed()
                     || !self.holds(subject)
-                    || pods.is_some_and(|pods| !blockers(subject, pods).is_empty())
+                    || pods.is_some_and(|pods| !blockers(subject, pods, keeps).is_empty())
             }
             Role::Restart(_) => {
                 let digest = self.restarted_as(subject);

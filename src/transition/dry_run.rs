@@ -181,8 +181,8 @@ fn taken(subject: &Subject, pointer: &str, now: Option<&Value>, want: &Value) ->
         }
         "CronJob" | "Job" => " is suspended".to_owned(),
         "DaemonSet" => " is removed from all nodes".to_owned(),
-        _ if now == Some(want) => " stays at 0 replicas".to_owned(),
-        _ => format!(" goes from {} to 0 replicas", now.unwrap_or(&Value::from(1))),
+        _ if now == Some(want) => format!(" stays at {}", replicas(Some(want))),
+        _ => format!(" goes from {} to {}", now.unwrap_or(&Value::from(1)), replicas(Some(want))),
     }
 }
 
@@ -199,10 +199,13 @@ fn released(subject: &Subject, pointer: &str, held: &Held) -> String {
         ("CronJob" | "Job", _) if suspended => " stays suspended, as it was".to_owned(),
         ("CronJob" | "Job", _) => " is resumed".to_owned(),
         ("DaemonSet", _) => " returns to its nodes".to_owned(),
-        (_, original) => {
-            format!(" goes back to {} replicas", original.as_ref().unwrap_or(&Value::from(1)))
-        }
+        (_, original) => format!(" goes back to {}", replicas(original.as_ref())),
     }
+}
+
+/// Returns a number of replicas in words. Absent means the API server's default.
+fn replicas(value: Option<&Value>) -> String {
+    counted(value.and_then(Value::as_i64).unwrap_or(1), "replica")
 }
 
 fn key(pointer: &str) -> String {

@@ -9,11 +9,12 @@ use super::draft::Draft;
 use super::missed::skips_before;
 use super::plan::Action;
 use super::role::{Role, Written};
+use super::spec::Entry;
 use crate::api::labels::{APP, MANAGED_BY, TORPOR};
 use crate::api::reason::Reason;
 use crate::api::workload::{Action as Treatment, MissedRuns};
-use crate::hold::lever::{RESTART, restart_wants};
-use crate::hold::plan::{Decision, Desired, decide};
+use crate::hold::lever::{REPLICAS, RESTART, restart_wants};
+use crate::hold::plan::{Decision, Desired, decide, originals};
 use crate::hold::record::{Found, Held};
 use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::{Controller, Subject};
@@ -192,11 +193,39 @@ impl<'a> Draft<'a> {
         waking.map_or(self.input.now, |since| since.0)
     }
 
+    /// Returns the replicas that a workload keeps while down: as many as its entry says, and never more than the
+    /// wake restores.
+    pub(super) fn kept(&self, subject: &Subject, entry: &Entry) -> i64 {
+        let Some(most) = entry.replicas else { return 0 };
+        let recorded = || self.recorded(subject)?.levers.remove(REPLICAS).map(|lever| lever.0);
+        let now = || subject.levers.get(REPLICAS).and_then(|view| view.value.clone());
+        let original = originals(subject).remove(REPLICAS).or_else(recorded).unwrap_or_else(now);
+        // The API server's default.
+        let had = original.as_ref().and_then(Value::as_i64).unwrap_or(1);
+        had.min(most.into())
+    }
+
+    /// Returns the lever and value of the replicas that a workload keeps; none where its entry does not say it.
+    fn replicas(&self, subject: &Subject, entry: &Entry) -> Option<(String, Value)> {
+        entry.replicas.map(|_| (REPLICAS.to_owned(), Value::from(self.kept(subject, entry))))
+    }
+
     /// Returns the values that an object of this role has while down.
     pub(super) fn wants(&self, subject: &Subject, role: &Role) -> BTreeMap<String, Value> {
         match role {
-            Role::Stop(_) => subject.stop_wants(),
-            Role::Restart(_) => restart_wants(&self.restart_digest(subject)),
+            Role::Stop(entry) => {
+                let mut wants = subject.stop_wants();
+                wants.extend(self.replicas(subject, entry));
+                wants
+            }
+            Role::Restart(entry) => {
+                let mut wants = restart_wants(&self.restart_digest(subject));
+                if let Some(replicas) = self.replicas(subject, entry) {
+                    wants.extend(subject.stop_wants());
+                    wants.extend([replicas]);
+                }
+                wants
+            }
             Role::Override(wants) => wants.clone(),
             Role::Release | Role::Skip(_) => BTreeMap::new(),
         }

@@ -12,7 +12,7 @@ use crate::api::deals::Deals;
 use crate::api::reason::Reason;
 use crate::api::workload::{Action, ConfigMapOverride, MissedRuns, Workload};
 use crate::deals::market_state::Rules;
-use crate::hold::lever::{self, Kind, WORKLOADS};
+use crate::hold::lever::{self, Kind, REPLICAS, WORKLOADS};
 use crate::hold::subject::Subject;
 
 /// The validated part of a spec that both kinds have.
@@ -43,6 +43,8 @@ pub struct Entry {
     pub stage: i32,
     /// Stop or Restart.
     pub action: Action,
+    /// How many replicas it keeps at most; `None` for none where it is stopped, and for all where it is restarted.
+    pub replicas: Option<i32>,
     /// Whether a CronJob runs its missed runs.
     pub missed_runs: MissedRuns,
 }
@@ -87,6 +89,9 @@ pub enum Invalid {
     /// No target, or several.
     #[error("workloads[{0}]: give exactly one of `name`, `selector` and `all: true`")]
     Target(usize),
+    /// A kind without replicas has `replicas`.
+    #[error("workloads[{0}].replicas: {1} has no replicas; remove the field")]
+    Replicas(usize, &'static str),
     /// A selector does not parse.
     #[error("{field}: {message}")]
     Selector {
@@ -253,8 +258,17 @@ fn config_entry(index: usize, config_map: &ConfigMapOverride) -> Result<ConfigEn
 }
 
 fn entry(index: usize, workload: &Workload) -> Result<Entry, Invalid> {
-    let Workload { kind, name, selector: labels, all, except, stage, action, missed_runs } =
-        workload;
+    let Workload {
+        kind,
+        name,
+        selector: labels,
+        all,
+        except,
+        stage,
+        action,
+        replicas,
+        missed_runs,
+    } = workload;
     let target = match (name, labels, all) {
         (Some(name), None, None) => Target::Name(name.clone()),
         (None, Some(labels), None) => {
@@ -263,12 +277,17 @@ fn entry(index: usize, workload: &Workload) -> Result<Entry, Invalid> {
         (None, None, Some(true)) => Target::All,
         _ => return Err(Invalid::Target(index)),
     };
+    let kind = Kind::workload(kind).ok_or_else(|| Invalid::UnknownKind(kind.clone()))?;
+    if replicas.is_some() && kind.stop != Some(REPLICAS) {
+        return Err(Invalid::Replicas(index, kind.name));
+    }
     Ok(Entry {
-        kind: Kind::workload(kind).ok_or_else(|| Invalid::UnknownKind(kind.clone()))?,
+        kind,
         target,
         except: except.clone(),
         stage: stage.unwrap_or_default(),
         action: *action,
+        replicas: *replicas,
         missed_runs: missed_runs.unwrap_or_default(),
     })
 }

@@ -38,8 +38,8 @@ impl Draft<'_> {
             }
             counts.total += 1;
             counts.held += i32::from(self.holds(subject));
-            counts.down +=
-                i32::from(matches!(status.state.as_str(), "Down" | "Restarted" | "Overridden"));
+            let down = ["Down", "Reduced", "Restarted", "Overridden"];
+            counts.down += i32::from(down.contains(&status.state.as_str()));
             counts.refused += i32::from(status.state == "Refused");
             let key = record_key(subject);
             let recorded = match &subject.found {
@@ -101,10 +101,14 @@ impl Draft<'_> {
             (Role::Skip(owner), _) => ("Skipped".to_owned(), Some(skip_message(subject, owner))),
             (Role::Override(_), _) if held => ("Overridden".to_owned(), None),
             (Role::Release, _) if held => ("Waking".to_owned(), None),
-            (Role::Stop(_), Some(pods)) if held => {
-                seen(blockers(subject, pods), "Stopping", "Down")
+            (Role::Stop(entry), pods) if held => {
+                let keeps = self.kept(subject, entry);
+                let done = if keeps > 0 { "Reduced" } else { "Down" };
+                match pods {
+                    Some(pods) => seen(blockers(subject, pods, keeps), "Stopping", done),
+                    None => unseen("Stopping", done),
+                }
             }
-            (Role::Stop(_), None) if held => unseen("Stopping", "Down"),
             (Role::Restart(_), Some(pods)) if held => {
                 let digest = self.restarted_as(subject);
                 seen(not_restarted(subject, pods, &digest), "Restarting", "Restarted")

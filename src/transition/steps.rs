@@ -275,8 +275,11 @@ impl Draft<'_> {
         let running: Vec<String> = self
             .roles
             .iter()
-            .filter(|(_, role)| of(role))
-            .flat_map(|(subject, _)| blockers(subject, pods))
+            .filter_map(|(subject, role)| match role {
+                Role::Stop(entry) if of(role) => Some((subject, self.kept(subject, entry))),
+                _ => None,
+            })
+            .flat_map(|(subject, keeps)| blockers(subject, pods, keeps))
             .collect();
         self.writer_observed |= !running.is_empty();
         self.confirm(&StepName::Stage(stage), pods, running)

@@ -14,7 +14,7 @@ use super::roles::is_torpors;
 use super::step::{Step, StepName};
 use crate::api::hold_state::EpisodeTruncation;
 use crate::api::reason::Reason;
-use crate::api::text::few;
+use crate::api::text::{counted, few};
 use crate::hold::lever::WORKLOADS;
 use crate::hold::subject::{Controller, Subject};
 
@@ -164,12 +164,12 @@ impl Draft<'_> {
     ) -> Option<String> {
         let chain = Chain::of(&pod.owners, pods);
         // Its own step waits for it, or the spec asks for it after the truncation.
-        let has_step = known.iter().any(|(subject, role, selector)| {
+        let of_step = known.iter().find(|(subject, role, selector)| {
             matches!(role, Role::Stop(_) | Role::Restart(_))
                 && is_pod_of(subject, selector.as_ref(), pod, &chain)
         });
-        if has_step {
-            return None;
+        if let Some((subject, role, _)) = of_step {
+            return self.stays(subject, role).filter(|_| !pod.terminating);
         }
         let alike = known.iter().find(|(_, role, selector)| {
             self.stops_before_truncation(role)
@@ -191,6 +191,20 @@ impl Draft<'_> {
             );
         }
         lost(&chain, pods).or_else(|| orphaned(&chain, pods))
+    }
+
+    /// Returns why the pods of a workload may write that its own step has left; none where it leaves none.
+    fn stays(&self, subject: &Subject, role: &Role) -> Option<String> {
+        let Role::Stop(entry) = role else { return None };
+        let keeps = self.kept(subject, entry);
+        (keeps > 0 && self.stops_before_truncation(role)).then(|| {
+            format!(
+                "{} keeps {} by spec.workloads[].replicas; set replicas to 0, add action: Restart if it reads an \
+                 overridden ConfigMap, or select its pods by spec.database.truncate.ignorePods if they do not write",
+                subject.display(),
+                counted(keeps, "replica")
+            )
+        })
     }
 
     fn has_role(&self, of: &Subject) -> bool {

@@ -13,6 +13,7 @@ mod helm;
 mod levers;
 mod owners;
 mod record;
+mod reduced;
 mod refusals;
 mod webhook;
 mod writes;

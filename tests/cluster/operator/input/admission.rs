@@ -85,6 +85,10 @@ fn workloads() -> Vec<Written> {
         "workloads: [{kind: Deployment, name: api, action: Restart, stage: 1}]",
         "workloads: [{kind: CronJob, name: nightly, action: Restart}]",
         "workloads: [{kind: Deployment, name: worker, missedRuns: Run}]",
+        "workloads: [{kind: Deployment, name: worker, replicas: -1}]",
+        "workloads: [{kind: Deployment, name: worker, replicas: half}]",
+        "workloads: [{kind: DaemonSet, name: agent, replicas: 1}]",
+        "workloads: [{kind: Deployment, name: api, replicas: 0, action: Restart}]",
         "workloads: [{kind: Deployment, name: worker, stage: -1}]",
         "workloads: [{kind: Deployment, name: worker, stage: 1001}]",
         "workloads: [{kind: Deployment, name: worker, stage: first}]",
@@ -153,6 +157,7 @@ fn database() -> Vec<Written> {
         "database: {secretRef: {name: Db, key: URL}}",
         "database: {secretRef: {name: db, key: the URL}}",
         "database: {url: postgresql://cornice@db/cornice}",
+        "workloads: [{kind: Deployment, name: api, replicas: 1}]\ndatabase: {secretRef: {name: db, key: URL}, truncate: {scope: Runtime}}",
     ]
     .map(Written::from)
     .into();
