@@ -81,6 +81,10 @@ pub struct HibernationSpec {
     #[schemars(length(max = 32))]
     pub config_maps: Vec<ConfigMapOverride>,
 
+    /// `wake` sets how workloads come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wake: Option<Wake>,
+
     /// `database` names the database whose tables are emptied while the project is hibernated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,
@@ -108,6 +112,18 @@ pub struct HibernationSpec {
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(s|m|h))+$') && duration(self) >= duration('5s') && duration(self) <= duration('24h')")
         .message("write a duration from 5s to 24h, for example `10m`"))]
     pub progress_deadline: String,
+}
+
+/// `Wake` sets how workloads come back.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wake {
+    /// `maxConcurrent` is the number of workloads of a stage that come up at the same time. The next one
+    /// begins when one of them is ready, or at the latest after `progressDeadline`. It does not apply
+    /// when the Hibernation is deleted. Default: all workloads of a stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_concurrent: Option<i32>,
 }
 
 /// `OnDelete` decides about held objects when their Hibernation is deleted.

@@ -217,5 +217,9 @@ mod failure_tests;
 mod restart_tests;
 
 #[cfg(test)]
+#[path = "pace_tests.rs"]
+mod pace_tests;
+
+#[cfg(test)]
 #[path = "reduced_tests.rs"]
 mod reduced_tests;

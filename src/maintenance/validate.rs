@@ -135,6 +135,7 @@ pub fn validate(spec: &MaintenanceWindowSpec) -> Result<Valid, Invalid> {
         duration,
         suspend: *suspend,
         hold: Spec::validate(&Fields {
+            max_concurrent: None,
             workloads,
             config_maps: &config_maps,
             database: None,

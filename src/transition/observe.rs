@@ -378,6 +378,7 @@ mod tests {
     fn a_key_that_has_left_the_spec_is_looked_at_as_long_as_it_is_remembered() {
         let config_maps = json!([{"name": "env", "set": {"A": "1"}}]);
         let spec = Spec::validate(&Fields {
+            max_concurrent: None,
             workloads: &[],
             config_maps: &serde_json::from_value::<Vec<_>>(config_maps).unwrap(),
             database: None,

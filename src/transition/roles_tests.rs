@@ -28,6 +28,7 @@ fn held(workloads: Value, config_maps: Value, objects: &[Value]) -> Vec<String> 
         config_maps: &serde_json::from_value::<Vec<_>>(config_maps).unwrap(),
         database: None,
         deals: None,
+        max_concurrent: None,
         progress_deadline: "10m",
     });
     let input = HoldInput {

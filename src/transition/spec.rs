@@ -26,6 +26,8 @@ pub struct Spec {
     pub database: Option<DatabaseEntry>,
     /// `spec.deals`.
     pub deals: Option<Rules>,
+    /// `spec.wake.maxConcurrent`; `None` for all workloads of a stage at once.
+    pub max_concurrent: Option<usize>,
     /// `spec.progressDeadline`.
     pub deadline: SignedDuration,
 }
@@ -132,6 +134,8 @@ pub struct Fields<'a> {
     pub database: Option<&'a Database>,
     /// `spec.deals`.
     pub deals: Option<&'a Deals>,
+    /// `spec.wake.maxConcurrent`.
+    pub max_concurrent: Option<i32>,
     /// `spec.progressDeadline`.
     pub progress_deadline: &'a str,
 }
@@ -140,7 +144,8 @@ impl Spec {
     /// Validates the fields.
     pub fn validate(fields: &Fields) -> Result<Self, Invalid> {
         // A field that is added and not read here fails to compile.
-        let Fields { workloads, config_maps, database, deals, progress_deadline } = fields;
+        let Fields { workloads, config_maps, database, deals, max_concurrent, progress_deadline } =
+            fields;
         Ok(Self {
             workloads: workloads
                 .iter()
@@ -154,6 +159,7 @@ impl Spec {
                 .collect::<Result<_, _>>()?,
             database: database.map(database_entry).transpose()?,
             deals: deals.map(rules).transpose()?,
+            max_concurrent: max_concurrent.and_then(|most| usize::try_from(most).ok()),
             deadline: progress_deadline
                 .parse()
                 .map_err(|_| Invalid::Deadline((*progress_deadline).to_owned()))?,
@@ -168,6 +174,7 @@ impl Spec {
             config_maps: Vec::new(),
             database: None,
             deals: None,
+            max_concurrent: None,
             deadline: progress_deadline.parse().unwrap_or(SignedDuration::from_mins(10)),
         }
     }

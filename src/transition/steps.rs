@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::attempt;
 use super::blockers::{blockers, not_ready, not_restarted, of_old_template, pod_trouble};
@@ -13,9 +14,9 @@ use super::spec::{ConfigEntry, Target};
 use super::step::{Step, StepName};
 use super::truncation::FRESH;
 use crate::api::database::Truncate;
-use crate::api::hold_state::EpisodeTruncation;
+use crate::api::hold_state::{EpisodeTruncation, StepStatus};
 use crate::api::reason::Reason;
-use crate::api::text::few;
+use crate::api::text::{counted, few};
 use crate::api::workload::MissedRuns;
 use crate::hold::subject::Subject;
 
@@ -205,17 +206,26 @@ impl Draft<'_> {
     }
 
     fn release_all(&mut self, of: impl Fn(&Role) -> bool) -> Step {
+        self.release(of, usize::MAX)
+    }
+
+    /// Releases at most `room` of the objects of such a role, and finishes what is released in part.
+    fn release(&mut self, of: impl Fn(&Role) -> bool, mut room: usize) -> Step {
         let roles = self.roles.clone();
         let mut outcome = Step::Done;
         let mut refused = Vec::new();
         for (subject, role) in roles.iter().filter(|(_, role)| of(role)) {
-            if !self.holds(subject) && !subject.found.unfinished() {
+            let held = self.holds(subject);
+            if (held && room == 0) || (!held && !subject.found.unfinished()) {
                 continue;
             }
             match self.write(subject, BTreeMap::new(), missed_runs(role)) {
                 Ok(Written::Already) => {}
                 // A contest never delays a release.
-                Ok(Written::Now | Written::Contested) => outcome = Step::Act,
+                Ok(Written::Now | Written::Contested) => {
+                    room -= usize::from(held);
+                    outcome = Step::Act;
+                }
                 // An object that can't be written never keeps the others down.
                 Err((_, message)) => refused.push(message),
             }
@@ -224,10 +234,26 @@ impl Draft<'_> {
     }
 
     fn wake(&mut self, step: &StepName, of: impl Fn(&Role) -> bool) -> Step {
-        match self.release_all(&of) {
+        let held = |draft: &Self| {
+            draft.roles.iter().filter(|(s, role)| of(role) && draft.holds(s)).count()
+        };
+        let (before, room) = (held(self), self.room(step, &of));
+        match self.release(&of, room) {
             Step::Done => {}
+            Step::Act if before > 0 && room > 0 && room < usize::MAX => {
+                // Each batch has the time of a step.
+                let name = step.to_string();
+                if let Some(step) = self.state.step.as_mut().filter(|step| step.name == name) {
+                    step.since = Time(self.input.now);
+                }
+                return Step::Act;
+            }
             other => return other,
         }
+        // Nothing was written, so that there was no room for them.
+        let left = held(self);
+        let turns = (left > 0)
+            .then(|| format!("{} still held (spec.wake.maxConcurrent)", counted(left, "workload")));
         let released = self
             .roles
             .iter()
@@ -238,19 +264,45 @@ impl Draft<'_> {
                 Some((*subject, why))
             })
             .collect();
-        if waits.is_empty() {
+        if waits.is_empty() && turns.is_none() {
             return Step::Done;
         }
         // Pods that come up in the usual time have nothing to tell.
         if !self.has_waited(step) {
-            return Step::Wait(waits.into_iter().map(|(_, why)| why).collect());
+            let waits = waits.into_iter().map(|(_, why)| why);
+            return Step::Wait(turns.into_iter().chain(waits).collect());
         }
         let Some(pods) = &self.input.observed.pods else { return Step::Observe };
         let in_full = waits.into_iter().map(|(subject, why)| match pod_trouble(subject, pods) {
             Some(trouble) => format!("{why}: {trouble}"),
             None => why,
         });
-        Step::Wait(in_full.collect())
+        Step::Wait(turns.into_iter().chain(in_full).collect())
+    }
+
+    /// Returns how many workloads of a step of the wake may be released now. One that does not get ready in the time
+    /// of a step keeps no other one down.
+    fn room(&self, step: &StepName, of: impl Fn(&Role) -> bool) -> usize {
+        let Some(most) = self.input.spec.max_concurrent.filter(|_| !self.input.deleting) else {
+            return usize::MAX;
+        };
+        let name = step.to_string();
+        let late = |step: &StepStatus| {
+            step.name == name && self.input.now > step.since.0 + self.input.spec.deadline
+        };
+        if self.state.step.as_ref().is_some_and(late) {
+            return most;
+        }
+        let comes_up = |subject: &Subject, role: &Role| match subject.found.record() {
+            // Another object may hold it.
+            Some(record) => record.unfinished(),
+            None => not_ready(subject, matches!(role, Role::Restart(_))).is_some(),
+        };
+        let coming_up = self
+            .roles
+            .iter()
+            .filter(|(subject, role)| of(role) && !self.holds(subject) && comes_up(subject, role));
+        most.saturating_sub(coming_up.count())
     }
 
     /// Returns whether the wake has waited at a step for longer than pods usually take.

@@ -7,5 +7,6 @@ mod faults;
 mod kinds;
 mod lifecycle;
 mod limits;
+mod pace;
 mod renamed;
 mod runbook;

@@ -19,6 +19,7 @@ fn when() -> Vec<Written> {
         "state: hibernated",
         "onDelete: Drop",
         "dryRun: \"yes\"",
+        "wake: {maxConcurrent: 0}",
         "progressDeadline: soon",
         "progressDeadline: 0s",
         "progressDeadline: -10m",
