@@ -70,13 +70,25 @@ pub enum Scope {
 
 /// `Database` names the PostgreSQL database whose tables the operator empties while the project is
 /// hibernated.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.secretRef) != has(self.connection)")
+        .message("give exactly one of `secretRef` (a Secret with the URL) and `connection` (a Secret with user and password)")
+)]
 pub struct Database {
     /// `secretRef` names the Secret key that holds the database URL, in the form that the
     /// application uses (`postgresql://` or `postgresql+asyncpg://`). The Secret is in the
     /// namespace of this object. Only the truncation Job reads the Secret; the operator never does.
-    pub secret_ref: SecretKeyRef,
+    /// Set exactly one of `secretRef` and `connection`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
+
+    /// `connection` names the database server, and a Secret that holds user and password but no
+    /// URL, such as the Secrets of PostgreSQL operators. Set exactly one of `secretRef` and
+    /// `connection`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Connection>,
 
     /// `caSecretRef` names the Secret key that holds the certificate authorities of the database
     /// server (one or more PEM certificates), for example `ca.crt`. The truncation uses these
@@ -91,6 +103,81 @@ pub struct Database {
     pub truncate: Truncate,
 }
 
+/// `Connection` names a database server, and a Secret in the namespace of this object that holds user
+/// and password. Only the truncation Job reads the Secret; the operator never does.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// `host` is the name or the IP address of the database server, for example the name of its
+    /// Service.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9:]([-A-Za-z0-9.:]*[A-Za-z0-9])?$')")
+        .message("this is not the name or address of a server: write for example `postgres.shop.svc` or `10.0.0.7`, and the port in `port`"))]
+    pub host: String,
+    /// `port` is the port of the database server. Default: 5432.
+    #[serde(default = "postgres_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// `name` is the name of the database.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// `secretName` is the name of the Secret with user and password.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(NAME_RULE).message(NAME_MESSAGE))]
+    pub secret_name: String,
+    /// `userKey` is the key of the user in the Secret. Default: `username`.
+    #[serde(default = "user_key")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(KEY_RULE).message(KEY_MESSAGE))]
+    pub user_key: String,
+    /// `passwordKey` is the key of the password in the Secret. Default: `password`.
+    #[serde(default = "password_key")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(KEY_RULE).message(KEY_MESSAGE))]
+    pub password_key: String,
+    /// `sslMode` protects the connection as the `sslmode` of PostgreSQL's clients does. Default:
+    /// `verify-full` with `caSecretRef`, else `prefer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssl_mode: Option<SslMode>,
+}
+
+/// `SslMode` is an `sslmode` of PostgreSQL's clients.
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslMode {
+    /// No TLS.
+    Disable,
+    /// TLS if the server refuses a connection without it.
+    Allow,
+    /// TLS if the server has it.
+    Prefer,
+    /// TLS, with any certificate.
+    Require,
+    /// TLS, with a certificate of a known authority.
+    VerifyCa,
+    /// TLS, with a certificate of a known authority for this host.
+    VerifyFull,
+}
+
+/// The key of a Secret.
+const KEY_RULE: &str = "self.matches('^[-._a-zA-Z0-9]+$')";
+/// Message of [`KEY_RULE`].
+const KEY_MESSAGE: &str = "this is not a key of a Secret: use letters, digits, '-', '_' and '.'";
+
+fn postgres_port() -> i32 {
+    5432
+}
+
+fn user_key() -> String {
+    "username".to_owned()
+}
+
+fn password_key() -> String {
+    "password".to_owned()
+}
+
 /// `SecretKeyRef` selects one key of a Secret in the namespace of this object.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 pub struct SecretKeyRef {
@@ -100,8 +187,7 @@ pub struct SecretKeyRef {
     pub name: String,
     /// `key` is the key in the Secret.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')")
-        .message("this is not a key of a Secret: use letters, digits, '-', '_' and '.'"))]
+    #[x_kube(validation = Rule::new(KEY_RULE).message(KEY_MESSAGE))]
     pub key: String,
 }
 

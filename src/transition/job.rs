@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use clap::ValueEnum;
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
 
-use super::spec::DatabaseEntry;
-use crate::api::database::SecretKeyRef;
+use super::spec::{DatabaseEntry, Login};
+use crate::api::database::{Connection, SecretKeyRef};
 use crate::api::hold_state::Attempt;
 use crate::api::labels::{MANAGED_BY, TORPOR};
 use crate::api::pod::hardened;
 use crate::truncate::table_name::TableNames;
-use crate::truncate::{CA_VARIABLE, URL_VARIABLE};
+use crate::truncate::{CA_VARIABLE, PASSWORD_VARIABLE, URL_VARIABLE, USER_VARIABLE};
 
 /// The container.
 pub const CONTAINER: &str = "truncate";
@@ -85,6 +86,13 @@ pub fn manifest(
         "--report=/dev/termination-log".to_owned(),
         "--of-hibernation".to_owned(),
     ];
+    if let Login::Parts(connection) = &database.login {
+        args.push(format!("--host={}", connection.host));
+        args.push(format!("--port={}", connection.port));
+        args.push(format!("--dbname={}", connection.name));
+        let mode = connection.ssl_mode.and_then(|mode| mode.to_possible_value());
+        args.extend(mode.map(|mode| format!("--sslmode={}", mode.get_name())));
+    }
     args.extend(truncate.schema.as_ref().map(|name| format!("--schema={name}")));
     args.extend(truncate.confirm.as_ref().map(|name| format!("--confirm={name}")));
     if truncate.allow_replicated {
@@ -153,10 +161,7 @@ pub fn manifest(
                         "name": CONTAINER,
                         "image": image,
                         "args": args,
-                        "env": [{"name": URL_VARIABLE, "valueFrom": {"secretKeyRef": {
-                            "name": database.spec.secret_ref.name,
-                            "key": database.spec.secret_ref.key,
-                        }}}],
+                        "env": environment(&database.login),
                         "resources": resources,
                     }],
                 })),
@@ -184,6 +189,18 @@ pub(super) fn watched(job: &Job) -> BTreeSet<IpAddr> {
         .flat_map(|addresses| addresses.split(','))
         .filter_map(|address| address.parse().ok())
         .collect()
+}
+
+/// Returns the environment variables that read the Secret.
+fn environment(login: &Login) -> Value {
+    let variable = |variable: &str, name: &str, key: &str| json!({"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}});
+    match login {
+        Login::Url(url) => json!([variable(URL_VARIABLE, &url.name, &url.key)]),
+        Login::Parts(Connection { secret_name, user_key, password_key, .. }) => json!([
+            variable(USER_VARIABLE, secret_name, user_key),
+            variable(PASSWORD_VARIABLE, secret_name, password_key),
+        ]),
+    }
 }
 
 /// Mounts the certificate authority into a pod, and sets the variable with its path.
@@ -219,14 +236,14 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
+    use crate::transition::spec::database_entry;
 
     fn job(database: Value) -> Job {
         watching(database, &Watch::Nobody)
     }
 
     fn watching(database: Value, watch: &Watch) -> Job {
-        let spec = serde_json::from_value(database).unwrap();
-        let entry = DatabaseEntry { spec, digest: "0123456789".to_owned(), ignored_pods: None };
+        let entry = database_entry(&serde_json::from_value(database).unwrap()).unwrap();
         let attempt = Attempt {
             number: 1,
             job: "a-preflight-1".to_owned(),
@@ -274,6 +291,27 @@ mod tests {
         };
         assert_eq!(given(json!({})), [false, false]);
         assert_eq!(given(json!({"schema": "app", "allowReplicated": true})), [true, true]);
+    }
+
+    #[test]
+    fn a_login_without_a_url_shows_no_secret() {
+        let connection = json!({
+            "host": "db.shop.svc", "port": 6432, "name": "shop", "secretName": "shop-owner",
+            "passwordKey": "pass", "sslMode": "verify-ca",
+        });
+        let job = job(json!({"connection": connection}));
+        let given = ["--host=db.shop.svc", "--port=6432", "--dbname=shop", "--sslmode=verify-ca"];
+        for argument in given {
+            assert!(arguments(&job).iter().any(|given| given == argument), "{argument}");
+        }
+        let pod = job.spec.unwrap().template.spec.unwrap();
+        let variables = pod.containers[0].env.as_deref().unwrap_or_default();
+        let keys = variables.iter().filter_map(|variable| {
+            let key = variable.value_from.as_ref()?.secret_key_ref.as_ref()?;
+            Some((variable.name.as_str(), key.name.as_str(), key.key.as_str()))
+        });
+        let expected = [("PGUSER", "shop-owner", "username"), ("PGPASSWORD", "shop-owner", "pass")];
+        assert_eq!(keys.collect::<Vec<_>>(), expected);
     }
 
     #[test]

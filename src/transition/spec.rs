@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt};
 use serde_json::Value;
 
-use crate::api::database::Database;
+use crate::api::database::{Connection, Database, SecretKeyRef};
 use crate::api::deals::Deals;
 use crate::api::reason::Reason;
 use crate::api::workload::{Action, ConfigMapOverride, MissedRuns, Workload};
@@ -71,9 +71,20 @@ pub struct ConfigEntry {
     pub wants: BTreeMap<String, Value>,
 }
 
+/// The Secret with the way to a database.
+#[derive(Clone, Debug)]
+pub enum Login {
+    /// It has the URL.
+    Url(SecretKeyRef),
+    /// It has user and password.
+    Parts(Connection),
+}
+
 /// `spec.database`, with a digest by which Torpor detects a change.
 #[derive(Debug)]
 pub struct DatabaseEntry {
+    /// `secretRef` or `connection`.
+    pub login: Login,
     /// As it was written.
     pub spec: Database,
     /// Digest of it.
@@ -102,6 +113,9 @@ pub enum Invalid {
         /// The cause and the remedy.
         message: String,
     },
+    /// No login, or two.
+    #[error("database: give exactly one of `secretRef` and `connection`")]
+    Login,
     /// `spec.progressDeadline` does not parse.
     #[error("progressDeadline: {0:?} is not a duration; write for example `10m`")]
     Deadline(String),
@@ -230,9 +244,15 @@ impl Spec {
     }
 }
 
-fn database_entry(spec: &Database) -> Result<DatabaseEntry, Invalid> {
+pub(super) fn database_entry(spec: &Database) -> Result<DatabaseEntry, Invalid> {
     let ignored = spec.truncate.ignore_pods.as_ref();
+    let login = match (&spec.secret_ref, &spec.connection) {
+        (Some(url), None) => Login::Url(url.clone()),
+        (None, Some(connection)) => Login::Parts(connection.clone()),
+        (Some(_), Some(_)) | (None, None) => return Err(Invalid::Login),
+    };
     Ok(DatabaseEntry {
+        login,
         // A struct of strings, numbers and maps always serialises.
         digest: lever::digest(&serde_json::to_string(spec).unwrap_or_default()),
         ignored_pods: ignored

@@ -29,7 +29,7 @@ use self::run::Run;
 use self::secret::Redactor;
 use self::table_name::TableNames;
 use self::url::Target;
-use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, RUNTIME_TABLES, Scope};
+use crate::api::database::{OPPORTUNITY_TABLES, PRESERVED_TABLES, RUNTIME_TABLES, Scope, SslMode};
 use crate::signals;
 
 pub(crate) mod access;
@@ -40,6 +40,7 @@ mod facts;
 mod fault;
 mod feeds;
 mod listed;
+mod login;
 mod outcome;
 mod plan;
 pub mod report;
@@ -68,6 +69,12 @@ pub const EXIT_KEPT_BACK: u8 = 4;
 /// Environment variable with the database's URL.
 pub const URL_VARIABLE: &str = "DATABASE_URL";
 
+/// Environment variable with the user, where options name the server. It is libpq's.
+pub const USER_VARIABLE: &str = "PGUSER";
+
+/// Environment variable with the password, where options name the server. It is libpq's.
+pub const PASSWORD_VARIABLE: &str = "PGPASSWORD";
+
 /// Environment variable with the file of the certificate authority for TLS.
 pub const CA_VARIABLE: &str = "DATABASE_CA_FILE";
 
@@ -86,6 +93,8 @@ const AFTER_HELP: &str = "\
 Environment:
   DATABASE_URL  The database, as the application names it: postgresql://, or with a driver as in
                 postgresql+asyncpg://. No part of it is ever shown.
+  PGUSER, PGPASSWORD
+                User and password, with --host.
 
 Exit status:
   0  Done, or nothing is in the way (--dry-run).
@@ -171,6 +180,22 @@ pub struct Args {
     /// Read the database's URL from this file instead of DATABASE_URL.
     #[arg(long, value_name = "FILE")]
     pub url_file: Option<PathBuf>,
+
+    /// The database server, instead of a URL. User and password come from PGUSER and PGPASSWORD.
+    #[arg(long, value_name = "HOST", conflicts_with = "url_file", requires = "dbname")]
+    pub host: Option<String>,
+
+    /// The port of --host.
+    #[arg(long, value_name = "PORT", default_value_t = 5432, requires = "host", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
+
+    /// The name of the database on --host.
+    #[arg(long, value_name = "NAME", requires = "host")]
+    pub dbname: Option<String>,
+
+    /// The protection of the connection to --host. Default: verify-full with --ca-file, else prefer.
+    #[arg(long, value_name = "MODE", value_enum, requires = "host")]
+    pub sslmode: Option<SslMode>,
 
     /// Trust this certificate authority (PEM) for TLS to the database. Goes before the URL's own
     /// sslrootcert; without an sslmode in the URL it means verify-full.
@@ -277,7 +302,7 @@ async fn carry_out(args: &Args, redactor: &mut Redactor) -> Report {
         );
     }
     let parsed = Request::of(args).and_then(|request| {
-        let target = target(args, redactor).map_err(|refusal| vec![refusal])?;
+        let target = login::target(args, redactor).map_err(|refusal| vec![refusal])?;
         let request = request.with_schema_of_url(target.schema.clone(), args.schema.is_some());
         Ok((request, target))
     });
@@ -350,46 +375,6 @@ async fn signalled() {
 }
 
 /// Reads and parses the URL, and gives it to `redactor`.
-fn target(args: &Args, redactor: &mut Redactor) -> Result<Target, Refusal> {
-    let refuse = |message: String| Reason::InvalidUrl.refuse("", message);
-    let url = if let Some(file) = &args.url_file {
-        std::fs::read_to_string(file)
-            .map_err(|error| refuse(format!("--url-file cannot be read: {}", error.kind())))?
-    } else {
-        match std::env::var(URL_VARIABLE) {
-            Ok(url) => url,
-            Err(std::env::VarError::NotPresent) => {
-                return Err(refuse(format!("neither {URL_VARIABLE} nor --url-file is given")));
-            }
-            Err(std::env::VarError::NotUnicode(_)) => {
-                return Err(refuse(format!("{URL_VARIABLE} is not valid UTF-8")));
-            }
-        }
-    };
-    redactor.secret(url.trim());
-    if let Ok(password) = std::env::var("PGPASSWORD") {
-        redactor.secret(&password);
-    }
-    let target = Target::parse(&url, args.ca_file.clone()).map_err(|error| match error {
-        url::UrlError::OtherSystem(_) => Reason::OtherDatabaseSystem.refuse("", error.to_string()),
-        error => refuse(error.to_string()),
-    })?;
-    target.hide(redactor);
-    for (what, file) in target.files() {
-        if let Err(error) = File::open(file) {
-            let hint = if args.ca_file.as_ref() == Some(file) {
-                "in a Job the Secret, or its key, that `caSecretRef` names is not there"
-            } else {
-                "mount it; a certificate authority can be given with --ca-file (`caSecretRef` of a Hibernation)"
-            };
-            let kind = error.kind();
-            return Err(refuse(format!(
-                "the file that {what} names cannot be read here: {kind} ({hint})"
-            )));
-        }
-    }
-    Ok(target)
-}
 
 fn refused(database: Option<String>, refusals: Vec<Refusal>) -> Report {
     let message = match refusals.as_slice() {

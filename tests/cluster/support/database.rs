@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use k8s_openapi::api::core::v1::Secret;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{
     AssertSqlSafe, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -47,7 +47,9 @@ impl Database {
         let database = Self { pool: pool(Some(&name)).await, name };
         let secret: Secret = workload::object(json!({
             "metadata": {"name": "cornice-db"},
-            "stringData": {"DATABASE_URL": database.url("")},
+            "stringData": {
+                "DATABASE_URL": database.url(""), "username": database.name, "password": PASSWORD,
+            },
         }));
         workload::create(namespace, &secret).await;
         database
@@ -73,6 +75,16 @@ impl Database {
         let (name, host) = (&self.name, cluster::variable("TORPOR_POSTGRES_SERVICE"));
         let port = superuser_options().get_port();
         format!("postgresql+asyncpg://{name}:{PASSWORD_IN_URL}@{host}:{port}/{name}{parameters}")
+    }
+
+    /// Returns `spec.database.connection` for pods.
+    pub(crate) fn connection(&self) -> Value {
+        json!({
+            "host": cluster::variable("TORPOR_POSTGRES_SERVICE"),
+            "port": superuser_options().get_port(),
+            "name": self.name,
+            "secretName": "cornice-db",
+        })
     }
 
     /// Returns the fingerprints of these tables. Tables with equal fingerprints have the same rows.

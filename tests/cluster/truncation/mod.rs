@@ -2,6 +2,7 @@
 
 mod called_off;
 mod job;
+mod login;
 mod secrecy;
 mod sessions;
 mod sidecar;

@@ -137,6 +137,44 @@ async fn every_way_to_write_the_url_leads_to_the_database() {
 }
 
 #[tokio::test]
+async fn options_name_the_server_and_the_environment_has_the_login() {
+    let server = server();
+    let db = database(server, "parts").await;
+    let ports = [("127.0.0.1", port(server).to_owned())];
+    let ipv6 = by_ipv6(server).await.map(|port| ("::1", port.to_string()));
+    let by_options = async |host: &str, port: &str, more: &[&str], login: &[(&str, &str)]| {
+        let options = ["--host", host, "--port", port, "--dbname", "t_parts", "--dry-run"];
+        let arguments = [&LISTS[..], &options, more].concat();
+        let mut command = command("", &arguments);
+        command.env_remove("DATABASE_URL").envs(login.iter().copied());
+        ended_of("", &arguments, command.output().await.unwrap(), String::new())
+    };
+    let login = [("PGUSER", ROLE), ("PGPASSWORD", PASSWORD)];
+    for (host, port) in ports.into_iter().chain(ipv6) {
+        for more in [&[][..], &["--sslmode", "disable"]] {
+            let ended = by_options(host, &port, more, &login).await;
+            assert_eq!(ended.status, 0, "{host}: {ended:?}");
+        }
+    }
+    let verified = by_options("127.0.0.1", port(server), &["--sslmode", "verify-full"], &login);
+    assert_ne!(verified.await.status, 0, "the server's certificate is of no known authority");
+    let wrong = [("PGUSER", ROLE), ("PGPASSWORD", "s3cr3t")];
+    for (login, says) in [
+        (&wrong[..], "password"),
+        (&login[..1], "PGPASSWORD is not set"),
+        (&login[1..], "PGUSER is not set"),
+        (&[("PGUSER", ""), ("PGPASSWORD", "s3cr3t")], "PGUSER is empty"),
+    ] {
+        let ended = by_options("127.0.0.1", port(server), &[], login).await;
+        assert_ne!(ended.status, 0, "{ended:?}");
+        assert!(ended.stderr.contains(says), "{says}: {ended:?}");
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(!said.contains("s3cr3t") && !said.contains("p@ss"), "{said}");
+    }
+    drop(db);
+}
+
+#[tokio::test]
 async fn a_url_that_cannot_be_used_is_told_why() {
     for (url, says) in [
         ("", "is empty"),

@@ -158,6 +158,12 @@ fn database() -> Vec<Written> {
         "database: {secretRef: {name: Db, key: URL}}",
         "database: {secretRef: {name: db, key: the URL}}",
         "database: {url: postgresql://cornice@db/cornice}",
+        "database: {secretRef: {name: db, key: URL}, connection: {host: db, name: cornice, secretName: db}}",
+        "database: {connection: {host: db, name: cornice}}",
+        "database: {connection: {host: \"db:5432/cornice\", name: cornice, secretName: db}}",
+        "database: {connection: {host: db, port: 0, name: cornice, secretName: db}}",
+        "database: {connection: {host: db, name: cornice, secretName: db, userKey: the user}}",
+        "database: {connection: {host: db, name: cornice, secretName: db, sslMode: VerifyFull}}",
         "workloads: [{kind: Deployment, name: api, replicas: 1}]\ndatabase: {secretRef: {name: db, key: URL}, truncate: {scope: Runtime}}",
     ]
     .map(Written::from)

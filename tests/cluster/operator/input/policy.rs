@@ -23,9 +23,11 @@ const POLICY: &str = "torpor-authors";
 const AUTHOR: &str = "jane";
 
 /// What `jane` writes.
-const WRITTEN: [&str; 16] = [
+const WRITTEN: [&str; 18] = [
     "database: {secretRef: {name: cornice-db, key: DATABASE_URL}}",
     "database: {secretRef: {name: readable, key: DATABASE_URL}, caSecretRef: {name: cornice-ca, key: ca.crt}}",
+    "database: {connection: {host: db, name: cornice, secretName: cornice-db}}",
+    "database: {connection: {host: db, name: cornice, secretName: readable}}",
     "database: {secretRef: {name: readable, key: DATABASE_URL}}",
     DEALS[0],
     DEALS[1],
