@@ -1,10 +1,10 @@
 # `make help` lists the targets. Rust (rustup) and Go must be installed; the scripts install the rest when they need it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build docs crds image chart monitoring monitoring-e2e reproducible lint deny test break test-unit bench bench-hold bench-schedule cluster-test demo demo-maintenance clean
+.PHONY: help build docs crds image chart monitoring monitoring-e2e e2e-gitops reproducible lint deny test break test-unit bench bench-hold bench-schedule cluster-test demo demo-maintenance clean
 
 help: ## Lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Builds the torpor command (cargo run -- ARGUMENTS runs it)
 	cargo build --locked
@@ -33,6 +33,9 @@ monitoring: ## Tests the alerts of the chart and the queries of its dashboard, w
 
 monitoring-e2e: ## Runs alerts and queries in a real Prometheus that scrapes an operator on a cluster
 	hack/monitoring-e2e
+
+e2e-gitops: ## Runs the real Flux and Argo CD controllers against hibernated projects (builds them once, 20 minutes; WRITE_DOCS=1 writes docs/gitops.md)
+	hack/gitops-e2e
 
 reproducible: ## Builds the image twice, in two folders, and compares the two
 	hack/reproducible

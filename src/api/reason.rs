@@ -141,7 +141,7 @@ reasons! {
         WriteRejected: "The API server rejected a write or the truncation Job, or did not carry it out: a right is missing, an admission policy denies it, a webhook does not answer, or `database.truncate.pod` is not valid. The message has the API server's words. Or an admission webhook or policy changes Torpor's write; the message names the field and both values, and the object is as before the write.",
             "Grant the right, change or mend the webhook or policy, or correct the setting. Torpor tries again after 5 s, then ever more rarely, at least once a minute.";
         Contested: "Other field managers have changed held fields three times or more in this hibernation or maintenance. Torpor reverts each change at once, at most six times a minute for each object, and truncates nothing meanwhile. The contest is over when nobody has changed the object for three of the average intervals, at least 10 minutes and at most 6 hours.",
-            "Write the lines in the message where it says. [hold.md](hold.md#gitops-tools) has them for Flux, Argo CD and KEDA.";
+            "Write the lines in the message where it says. [gitops.md](gitops.md) has them for Flux and Argo CD.";
         ProgressDeadlineExceeded: "A step takes longer than `progressDeadline`.",
             "Look at the objects in the message: a pod that ignores SIGTERM, a full node. Torpor truncates nothing until the step is done.";
         NotReady: "The wake is over, or continues, but the workloads in the message are not ready, or others hold them. Withdrawn orders wait for them.",

@@ -3,15 +3,27 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
 
-use super::fields::Owner;
+use super::fields::{self, Owner};
 use super::lever;
 use super::record::{Held, Record};
 use super::subject::{Subject, View};
 
 /// The annotation with the last manifest of `kubectl apply`.
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The same as a pointer.
+const LAST_APPLIED_POINTER: &str =
+    "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration";
+
+/// Returns whether the field manager applies the value in the cluster where a person has it ignore the field. An
+/// apply of exactly the held value by it tells nothing of the manifest. It applies the manifest's value at its next
+/// sync after the wake, be it this one or another.
+fn applies_ignored_fields(owner: &Owner) -> bool {
+    owner.manager == "kustomize-controller" || owner.manager.starts_with("argocd-")
+}
 
 /// A deploy that has asked for a lever since the hold.
 #[derive(Debug, PartialEq)]
@@ -38,8 +50,9 @@ impl Deploy {
         let at_held = view.value == held.held_value();
         // Torpor's write took the field from every server-side apply: one that owns it has applied it since.
         let applies = view.owners.iter().find(|owner| owner.applies());
-        if let Some(owner) = applies.filter(|_| at_held && held.original != view.value && view.ours)
-        {
+        if let Some(owner) = applies.filter(|owner| {
+            at_held && held.original != view.value && view.ours && !applies_ignored_fields(owner)
+        }) {
             let (owner, value) = (owner.clone(), view.value.clone());
             return Some(Self { owner, value, owners: view.owners.clone() });
         }
@@ -99,16 +112,24 @@ pub(super) fn applied_since(
     record: Option<&Record>,
     last_applied: Option<&String>,
     digest: Option<&String>,
+    managed_fields: &[ManagedFieldsEntry],
 ) -> BTreeMap<String, Option<Value>> {
     let (Some(record), Some(text)) = (record, last_applied) else { return BTreeMap::new() };
     let other = |held: &Held| held.applied.is_some() && held.applied.as_ref() != digest;
-    let since: Vec<&String> =
-        record.levers.iter().filter(|(_, held)| other(held)).map(|(pointer, _)| pointer).collect();
+    let since: Vec<(&String, &Held)> =
+        record.levers.iter().filter(|(_, held)| other(held)).collect();
     if since.is_empty() {
         return BTreeMap::new();
     }
     let Ok(manifest) = serde_json::from_str::<Value>(text) else { return BTreeMap::new() };
-    let value =
-        |pointer: &String| manifest.pointer(pointer).filter(|value| !value.is_null()).cloned();
-    since.into_iter().map(|pointer| (pointer.clone(), value(pointer))).collect()
+    let value = |pointer: &str| manifest.pointer(pointer).filter(|value| !value.is_null()).cloned();
+    let mut authors = fields::owners(managed_fields, LAST_APPLIED_POINTER).into_iter();
+    let ignored = authors.any(|owner| applies_ignored_fields(&owner));
+    let counts = |held: &Held, value: &Option<Value>| !(ignored && *value == held.held_value());
+    since
+        .into_iter()
+        .map(|(pointer, held)| (pointer, held, value(pointer)))
+        .filter(|(_, held, value)| counts(held, value))
+        .map(|(pointer, _, value)| (pointer.clone(), value))
+        .collect()
 }

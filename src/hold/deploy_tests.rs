@@ -105,6 +105,40 @@ fn a_client_side_apply_of_exactly_the_held_value_is_a_deploy_of_it() {
 }
 
 #[test]
+fn an_apply_of_the_held_value_that_a_gitops_tool_ignores_is_no_deploy_of_it() {
+    for manager in ["kustomize-controller", "argocd-controller"] {
+        // Server-side.
+        let entries = |object: &Value, from: &str, to: &str| {
+            serde_json::from_str::<Value>(&object.to_string().replace(from, to)).unwrap()
+        };
+        let before = entries(&applied(), "\"flux\"", &format!("\"{manager}\""));
+        let asleep = held(&before);
+        let anonymous = entries(&asleep, &format!("\"{manager}\""), "\"flux\"");
+        let deployed =
+            entries(&apply_again(&anonymous, Some(0)), "\"flux\"", &format!("\"{manager}\""));
+        assert_eq!(told(&deployed), Vec::<String>::new());
+        let after = woken(&deployed);
+        assert_eq!(after["spec"]["replicas"], 4);
+        let view = &read(&after).levers["/spec/replicas"];
+        assert_eq!((view.owners[0].manager.as_str(), view.ours), (manager, false));
+        // A manifest without the field counts, and so does one with another value.
+        let left_out =
+            entries(&apply_again(&anonymous, None), "\"flux\"", &format!("\"{manager}\""));
+        assert_eq!(woken(&left_out)["spec"]["replicas"], 1);
+
+        // Client-side.
+        let asleep = held(&client_side(&deployment(), Some(5)));
+        let mut deployed = client_side(&asleep, Some(0));
+        let mut author = entry(manager, "Update", "", &json!({}));
+        author["fieldsV1"] =
+            json!({"f:metadata": {"f:annotations": {format!("f:{LAST_APPLIED}"): {}}}});
+        deployed["metadata"]["managedFields"].as_array_mut().unwrap().push(author);
+        assert_eq!(told(&deployed), Vec::<String>::new());
+        assert_eq!(woken(&deployed)["spec"]["replicas"], 5);
+    }
+}
+
+#[test]
 fn a_key_that_a_client_side_apply_removes_stays_removed() {
     let manifest = |data: Value| json!(json!({"data": data}).to_string());
     let mut before = config_map();

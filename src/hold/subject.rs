@@ -273,7 +273,12 @@ impl Subject {
             }),
             owners: Controller::all(meta),
             unapplied: fields::unapplied(managed_fields),
-            applied_since: deploy::applied_since(found.record(), last_applied, digest.as_ref()),
+            applied_since: deploy::applied_since(
+                found.record(),
+                last_applied,
+                digest.as_ref(),
+                managed_fields,
+            ),
             last_applied: digest,
             managed_fields: if found.unfinished() { managed_fields.to_vec() } else { Vec::new() },
             found,

@@ -21,10 +21,12 @@ const SHORTEST_QUIET: SignedDuration = SignedDuration::from_mins(10);
 const LONGEST_QUIET: SignedDuration = SignedDuration::from_hours(6);
 /// Reverted writes within [`BUSY`] from which Torpor slows down.
 const AT_ONCE: usize = 6;
-/// The period in which reverted writes are counted.
-const BUSY: SignedDuration = SignedDuration::from_mins(1);
-/// The pause between two reverted writes of a fast rival.
-const PAUSE: SignedDuration = SignedDuration::from_secs(10);
+/// A rival is fast where [`AT_ONCE`] writes take less than this. One that writes every ten seconds takes exactly
+/// this, and a tool with that interval is not slowed down for.
+const BUSY: SignedDuration = SignedDuration::from_secs(50);
+/// The pause between two reverted writes of a fast rival: five of them, and a sixth write at once, are a minute.
+/// It is longer than ten seconds, so that after one early write such a tool is soon not fast any more.
+const PAUSE: SignedDuration = SignedDuration::from_secs(12);
 /// Fields that the status shows for one object.
 const FIELDS: usize = 20;
 

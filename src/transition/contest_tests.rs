@@ -65,7 +65,7 @@ fn a_rival_that_writes_every_ten_seconds_is_reverted_at_once() {
         assert_eq!(contest.pause(at(count * 10)), None, "{count}");
     }
     let fast = contest((0..6).map(|n| n * 9));
-    assert_eq!(fast.pause(at(54)), Some(SignedDuration::from_secs(1)));
+    assert_eq!(fast.pause(at(54)), Some(SignedDuration::from_secs(3)));
 }
 
 #[test]

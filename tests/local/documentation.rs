@@ -41,3 +41,22 @@ fn every_test_that_the_documentation_names_is_there() {
         assert!(missing.is_empty(), "{page} names tests that are not there: {missing:?}");
     }
 }
+
+#[test]
+fn the_page_for_gitops_users_has_the_lines_of_the_examples() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| std::fs::read_to_string(root.join(file)).expect("it is there");
+    let page = read("docs/gitops.md");
+    let lines: BTreeSet<&str> = page.lines().map(str::trim).collect();
+    for (file, begin) in [
+        ("flux-kustomization.yaml", "- target: {labelSelector"),
+        ("flux-kustomization.yaml", "paths: ["),
+        ("argocd-application.yaml", "- {group: "),
+        ("argocd-application.yaml", "syncOptions: "),
+    ] {
+        let example = read(&format!("examples/gitops/{file}"));
+        let line = example.lines().map(str::trim).find(|line| line.starts_with(begin));
+        let line = line.expect("the example has the line");
+        assert!(lines.contains(line), "docs/gitops.md lacks a line of {file}: {line}");
+    }
+}
