@@ -1,0 +1,152 @@
+//! `torpor report`: the facts that a bug report needs. It reads no Secret, and shows no value of a ConfigMap.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::check;
+use super::error::Error;
+use super::find;
+use super::name::Name;
+use crate::apiserver::client::ClusterArgs;
+use crate::version::full;
+
+/// The text in the place of a value.
+const HIDDEN: &str = "(hidden)";
+
+/// Arguments of `torpor report`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  torpor report > report.yaml            the installation, and all objects of the namespace
+  torpor report hib/cornice              the installation, and one object
+
+The report has names of workloads, namespaces and Secrets, but no Secret and no value of a ConfigMap. Read it before you send it.")]
+pub(crate) struct ReportArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// The object: NAME, hib/NAME or mw/NAME. Default: all objects of the namespace
+    #[arg(value_name = "NAME")]
+    name: Option<Name>,
+}
+
+/// Runs the command. Returns the output: YAML, with the checks as a comment.
+pub(super) async fn run(args: ReportArgs) -> Result<String, Error> {
+    let (client, namespace) = args.cluster.connect().await?;
+    let found = match &args.name {
+        Some(name) => find::one(&client, &namespace, name).await.map(|found| vec![found]),
+        None => find::all(&client, Some(&namespace)).await,
+    };
+    let mut report = format!("# Report of torpor {}, {}\n#\n", full(), Timestamp::now());
+    for line in check::text(&client, &namespace).await.lines() {
+        report += format!("# {line}").trim_end();
+        report.push('\n');
+    }
+    match found {
+        Ok(found) => {
+            for found in found {
+                report += &format!("---\n{}", serde_saphyr::to_string(&without_values(found.raw))?);
+            }
+        }
+        Err(error) => report += &format!("#\n# the objects cannot be read: {error}\n"),
+    }
+    Ok(report)
+}
+
+/// Returns an object without values of ConfigMaps, and without what nobody needs. Pure.
+fn without_values(mut object: Value) -> Value {
+    if let Some(meta) = object["metadata"].as_object_mut() {
+        // An annotation may be the whole manifest.
+        if let Some(annotations) = meta.get_mut("annotations").and_then(Value::as_object_mut) {
+            hide(annotations);
+        }
+        // They have the names of fields, and among them the keys of ConfigMaps.
+        meta.remove("managedFields");
+    }
+    for entry in object["spec"]["configMaps"].as_array_mut().into_iter().flatten() {
+        if let Some(set) = entry.get_mut("set").and_then(Value::as_object_mut) {
+            hide(set);
+        }
+    }
+    if let Some(postgres) = object["spec"].pointer_mut("/deals/source/postgres")
+        && postgres.get("query").is_some()
+    {
+        postgres["query"] = HIDDEN.into();
+    }
+    let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) else {
+        return object;
+    };
+    let of_config_map = |workload: &Value| workload["kind"] == "ConfigMap";
+    let workloads = status.get_mut("workloads").and_then(Value::as_array_mut);
+    for workload in workloads.into_iter().flatten().filter(|workload| of_config_map(workload)) {
+        for field in ["original", "message", "foreignWrites"] {
+            if workload.get(field).is_some() {
+                workload[field] = HIDDEN.into();
+            }
+        }
+    }
+    if let Some(originals) = status.get_mut("originals").and_then(Value::as_object_mut) {
+        for (key, value) in originals {
+            if key.starts_with("ConfigMap/") {
+                *value = HIDDEN.into();
+            }
+        }
+    }
+    for line in status.get_mut("plan").and_then(Value::as_array_mut).into_iter().flatten() {
+        if line.as_str().is_some_and(|line| line.contains("ConfigMap ")) {
+            *line = HIDDEN.into();
+        }
+    }
+    object
+}
+
+fn hide(values: &mut Map<String, Value>) {
+    for value in values.values_mut() {
+        *value = HIDDEN.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::golden;
+    use serde_json::json;
+
+    #[test]
+    fn a_report_has_no_value_of_a_config_map() {
+        let mut object = golden::json("hibernated");
+        object["metadata"]["annotations"] = json!({"a/last": "{\"set\": {\"KEY\": \"hunter2\"}}"});
+        object["spec"]["configMaps"][0]["set"]["KEY"] = json!("hunter2");
+        object["spec"]["deals"] = json!({"source": {"postgres": {"query": "select 'hunter2'"}}});
+        object["status"]["plan"] =
+            json!(["1. now: ConfigMap env: KEY from \"hunter2\" to \"\"", "2. now: x"]);
+        object["status"]["workloads"] = json!([
+            {"kind": "ConfigMap", "name": "env", "original": "KEY=hunter2", "message": "KEY is hunter2",
+             "foreignWrites": {"change": "KEY from hunter2"}},
+            {"kind": "Deployment", "name": "worker", "original": "3"},
+        ]);
+        object["status"]["originals"] = json!({
+            "ConfigMap/env/1": "{\"/data/KEY\":[\"hunter2\"]}",
+            "Deployment/worker/2": "{\"/spec/replicas\":[3,0]}",
+        });
+        let report = without_values(object);
+        let text = report.to_string();
+        assert!(!text.contains("hunter2"), "{text}");
+        assert_eq!(report["spec"]["configMaps"][0]["set"]["KEY"], HIDDEN);
+        assert_eq!(report["status"]["plan"][1], "2. now: x");
+        assert_eq!(report["status"]["workloads"][1]["original"], "3");
+        assert_eq!(
+            report["status"]["originals"]["Deployment/worker/2"],
+            "{\"/spec/replicas\":[3,0]}"
+        );
+        assert_eq!(report["metadata"]["managedFields"], Value::Null);
+    }
+
+    #[test]
+    fn an_object_without_a_status_is_reported() {
+        let object =
+            json!({"kind": "Hibernation", "metadata": {"name": "a"}, "spec": {"state": "Awake"}});
+        assert_eq!(without_values(object)["spec"]["state"], "Awake");
+    }
+}
