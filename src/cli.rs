@@ -48,7 +48,7 @@ enum Command {
 
 /// Parses the command line and runs its command.
 pub async fn main() -> ExitCode {
-    let command = Cli::command().bin_name(plugin::program());
+    let command = plugin::named(Cli::command());
     let matches = command.clone().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command {

@@ -5,6 +5,7 @@ mod asked;
 mod calendar;
 mod change;
 mod check;
+mod complete;
 mod completion;
 mod error;
 mod find;
@@ -56,6 +57,9 @@ pub(crate) enum Command {
     Version(versions::VersionArgs),
     /// Print the completion script of a shell
     Completion(completion::CompletionArgs),
+    /// Print completions for kubectl
+    #[command(name = "__complete", hide = true)]
+    Complete(complete::CompleteArgs),
 }
 
 /// Runs a command. `cli` is the whole command line, for completions. Returns the exit status.
@@ -72,6 +76,7 @@ pub(crate) async fn run(command: Command, cli: clap::Command) -> ExitCode {
         Command::Report(args) => shown(Box::pin(report::run(args)).await),
         Command::Version(args) => shown(Box::pin(versions::run(args)).await),
         Command::Completion(args) => shown(Ok(completion::script(&args, cli))),
+        Command::Complete(args) => shown(Ok(Box::pin(complete::run(args, &cli)).await)),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -92,10 +97,25 @@ fn shown(output: Result<String, Error>) -> Result<bool, Error> {
     }
 }
 
+/// The commands for pods. As a plugin of kubectl they are not listed.
+const FOR_PODS: [&str; 5] = ["run", "truncate", "bridge", "self-test", "uninstall-check"];
+
+/// Returns the command line under the name by which its user runs it.
+pub(crate) fn named(cli: clap::Command) -> clap::Command {
+    let cli = cli.bin_name(program());
+    if program() == PROGRAM {
+        return cli;
+    }
+    FOR_PODS.iter().fold(cli, |cli, name| cli.mut_subcommand(name, |command| command.hide(true)))
+}
+
+/// The name of this program.
+const PROGRAM: &str = "torpor";
+
 /// Returns the command as its user writes it: `torpor`, or `kubectl torpor` as a plugin of kubectl.
 pub(crate) fn program() -> &'static str {
     let name = std::env::args_os().next();
     let name = name.as_ref().and_then(|name| Path::new(name).file_stem()?.to_str());
     // kubectl finds `kubectl-torpor`.
-    if name == Some("kubectl-torpor") { "kubectl torpor" } else { "torpor" }
+    if name == Some("kubectl-torpor") { "kubectl torpor" } else { PROGRAM }
 }

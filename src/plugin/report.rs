@@ -38,7 +38,8 @@ pub(super) async fn run(args: ReportArgs) -> Result<String, Error> {
         Some(name) => find::one(&client, &namespace, name).await.map(|found| vec![found]),
         None => find::all(&client, Some(&namespace)).await,
     };
-    let mut report = format!("# Report of torpor {}, {}\n#\n", full(), Timestamp::now());
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+    let mut report = format!("# Report of torpor {}, {}\n#\n", full(), now);
     for line in check::text(&client, &namespace).await.lines() {
         report += format!("# {line}").trim_end();
         report.push('\n');
@@ -74,15 +75,13 @@ fn without_values(mut object: Value) -> Value {
     {
         postgres["query"] = HIDDEN.into();
     }
-    let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) else {
-        return object;
-    };
-    let of_config_map = |workload: &Value| workload["kind"] == "ConfigMap";
-    let workloads = status.get_mut("workloads").and_then(Value::as_array_mut);
-    for workload in workloads.into_iter().flatten().filter(|workload| of_config_map(workload)) {
-        for field in ["original", "message", "foreignWrites"] {
-            if workload.get(field).is_some() {
-                workload[field] = HIDDEN.into();
+    let Some(status) = object.get_mut("status") else { return object };
+    for workload in status["workloads"].as_array_mut().into_iter().flatten() {
+        if workload["kind"] == "ConfigMap" {
+            for field in ["original", "message", "foreignWrites"] {
+                if workload.get(field).is_some() {
+                    workload[field] = HIDDEN.into();
+                }
             }
         }
     }
@@ -93,12 +92,18 @@ fn without_values(mut object: Value) -> Value {
             }
         }
     }
-    for line in status.get_mut("plan").and_then(Value::as_array_mut).into_iter().flatten() {
-        if line.as_str().is_some_and(|line| line.contains("ConfigMap ")) {
-            *line = HIDDEN.into();
-        }
-    }
+    hide_messages(status);
     object
+}
+
+/// Hides each text about a ConfigMap: a message may say the values that it has and should have.
+fn hide_messages(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains("ConfigMap ") => *text = HIDDEN.to_owned(),
+        Value::Array(items) => items.iter_mut().for_each(hide_messages),
+        Value::Object(fields) => fields.values_mut().for_each(hide_messages),
+        _ => {}
+    }
 }
 
 fn hide(values: &mut Map<String, Value>) {
@@ -121,6 +126,9 @@ mod tests {
         object["spec"]["deals"] = json!({"source": {"postgres": {"query": "select 'hunter2'"}}});
         object["status"]["plan"] =
             json!(["1. now: ConfigMap env: KEY from \"hunter2\" to \"\"", "2. now: x"]);
+        object["status"]["message"] =
+            json!("ConfigMap env is not restored: admission set KEY to hunter2");
+        object["status"]["conditions"][0]["message"] = object["status"]["message"].clone();
         object["status"]["workloads"] = json!([
             {"kind": "ConfigMap", "name": "env", "original": "KEY=hunter2", "message": "KEY is hunter2",
              "foreignWrites": {"change": "KEY from hunter2"}},

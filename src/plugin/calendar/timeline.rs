@@ -165,6 +165,9 @@ fn of_windows(
     let mut parts = Vec::new();
     let mut at = from;
     for WindowStatus { planned, start, end: over, .. } in windows {
+        if at >= end {
+            break;
+        }
         let begins = start.0.max(from);
         if begins > at {
             parts.push(up(at, Some(begins)));

@@ -20,8 +20,8 @@ use super::name::{Kind, Name};
 use super::object::Object;
 use super::paint::Screen;
 use super::watch;
-use crate::api::Hibernation;
 use crate::api::schedule::DesiredState;
+use crate::api::{Hibernation, MaintenanceWindow};
 use crate::apiserver::client::ClusterArgs;
 use crate::apiserver::request::call;
 
@@ -157,8 +157,11 @@ async fn attempt(
     state: DesiredState,
 ) -> Result<Option<Object>, Error> {
     let found = find::one(client, namespace, &args.name).await?;
-    let Object::Hibernation(hibernation) = &found.object else {
-        return Err(Error::Refused(of_a_window(&found, state)));
+    let hibernation = match &found.object {
+        Object::Hibernation(hibernation) => hibernation,
+        Object::MaintenanceWindow(window) => {
+            return Err(Error::Refused(of_a_window(window, state)));
+        }
     };
     let now = Timestamp::now();
     let zone = found.object.zone().unwrap_or_else(TimeZone::system);
@@ -219,18 +222,27 @@ fn done(after: &Hibernation, dry_run: DryRun, now: Timestamp, zone: &TimeZone) -
 }
 
 /// Returns what to do with a MaintenanceWindow instead.
-fn of_a_window(found: &Found, state: DesiredState) -> String {
-    let name = found.object.name();
-    let namespace = found.object.namespace();
-    let (what, patch) = match state {
-        DesiredState::Hibernated => {
-            ("begin a maintenance now", r#"{"spec":{"after":"0s","start":null,"schedule":null}}"#)
+fn of_a_window(window: &MaintenanceWindow, state: DesiredState) -> String {
+    let name = window.metadata.name.as_deref().unwrap_or_default();
+    let namespace = window.metadata.namespace.as_deref().unwrap_or_default();
+    let patch = |patch: &str| {
+        format!("kubectl patch mw/{name} --namespace {namespace} --type=merge --patch '{patch}'")
+    };
+    let instead = match state {
+        // Its schedule would be lost.
+        DesiredState::Hibernated if window.spec.schedule.is_some() => {
+            "To begin a maintenance now beside its schedule, create another MaintenanceWindow with `after: 0s`".to_owned()
         }
-        DesiredState::Awake => ("end the maintenance", r#"{"spec":{"suspend":true}}"#),
+        DesiredState::Hibernated => {
+            let patch = patch(r#"{"spec":{"after":"0s","start":null}}"#);
+            format!("To begin the maintenance now: {patch}")
+        }
+        DesiredState::Awake => {
+            format!("To end or cancel the maintenance: {}", patch(r#"{"spec":{"suspend":true}}"#))
+        }
     };
     format!(
-        "MaintenanceWindow {name} cannot be set to {}, which is a state of Hibernations. To {what}: kubectl patch mw/{name} \
-         --namespace {namespace} --type=merge --patch '{patch}'",
+        "MaintenanceWindow {name} cannot be {}, as only a Hibernation can. {instead}",
         word(state)
     )
 }

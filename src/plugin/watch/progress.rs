@@ -29,6 +29,10 @@ pub(super) fn judge(object: &Object) -> Verdict {
     }
     match object.standing() {
         Standing::Unobserved | Standing::Reconciling => Verdict::Pending,
+        // `awake` says no more than the phase.
+        Standing::Ready if message.eq_ignore_ascii_case(&phase) => {
+            Verdict::Reached(format!("{name} is {phase}"))
+        }
         Standing::Ready => Verdict::Reached(format!("{name} is {phase}: {message}")),
         Standing::Stalled => {
             Verdict::Failed(format!("{name} is stalled in phase {phase}: {message}"))
@@ -64,8 +68,14 @@ pub(super) fn line(object: &Object) -> String {
     let step = object.hold().and_then(|hold| hold.step.as_ref());
     let step = step.map(|step| format!(", step {}", step.name)).unwrap_or_default();
     let counts = counts(object).map(|(done, total, what)| format!(", {done} of {total} {what}"));
+    let step_name = object.hold().and_then(|hold| hold.step.as_ref()).map(|step| &step.name);
     let message = object.message();
-    let message = if message.is_empty() { String::new() } else { format!(": {message}") };
+    // The message may begin with the step.
+    let rest = step_name.and_then(|name| message.strip_prefix(name.as_str())?.strip_prefix(": "));
+    let message = match rest.unwrap_or(message) {
+        message if message.is_empty() || message.eq_ignore_ascii_case(&phase) => String::new(),
+        message => format!(": {message}"),
+    };
     format!("{}: {phase}{deleting}{step}{}{message}", object.display(), counts.unwrap_or_default())
 }
 
@@ -124,6 +134,23 @@ mod tests {
             "conditions": conditions,
             "step": {"name": "Stage 1", "since": "2026-11-30T10:00:00Z"},
             "counts": {"total": 4, "held": 4, "down": 3, "refused": 0}})
+    }
+
+    #[test]
+    fn what_the_phase_and_the_step_say_is_not_repeated() {
+        let told = |phase: &str, message: &str| {
+            let mut status = status(phase, &["Ready"]);
+            status["message"] = message.into();
+            object(Kind::Hibernation, 2, status)
+        };
+        let writing = told("Hibernating", "Stage 1: writing");
+        assert_eq!(
+            line(&writing),
+            "Hibernation cornice: Hibernating, step Stage 1, 3 of 4 down: writing"
+        );
+        let awake = told("Awake", "awake");
+        assert_eq!(line(&awake), "Hibernation cornice: Awake, step Stage 1");
+        assert_eq!(judge(&awake), Verdict::Reached("Hibernation cornice is Awake".to_owned()));
     }
 
     fn hibernation(phase: &str, trues: &[&str]) -> Object {
