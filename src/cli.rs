@@ -49,7 +49,7 @@ enum Command {
 /// Parses the command line and runs its command.
 pub async fn main() -> ExitCode {
     let command = plugin::named(Cli::command());
-    let matches = command.clone().get_matches();
+    let matches = command.clone().get_matches_from(plugin::ordered(std::env::args_os()));
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command {
         Command::Plugin(args) => plugin::run(args, command).await,
@@ -90,4 +90,15 @@ fn print_definitions(plural: Option<&str>) -> Result<String, serde_saphyr::ser::
 fn fail(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("torpor: {error}");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_has_no_contradictions() {
+        Cli::command().debug_assert();
+        plugin::named(Cli::command()).debug_assert();
+    }
 }

@@ -67,8 +67,8 @@ async fn objects(words: &[String]) -> Vec<Object> {
         let (client, namespace) = cluster.connect().await.ok()?;
         find::all(&client, Some(&namespace)).await.ok()
     };
-    let found = timeout(PATIENCE, asked).await.ok().flatten().unwrap_or_default();
-    found.into_iter().map(|found| found.object).collect()
+    let listing = timeout(PATIENCE, asked).await.ok().flatten().unwrap_or_default();
+    listing.found.into_iter().map(|found| found.object).collect()
 }
 
 /// Returns the candidates for the last word. Pure.

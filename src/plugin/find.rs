@@ -3,10 +3,9 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use futures::future::try_join_all;
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
 use serde_json::Value;
 
 use super::error::Error;
@@ -72,39 +71,61 @@ pub(super) async fn one(client: &Client, namespace: &str, name: &Name) -> Result
     }
 }
 
-/// Returns all objects of a namespace, or of all namespaces, sorted.
-pub(super) async fn all(client: &Client, namespace: Option<&str>) -> Result<Vec<Found>, Error> {
-    let lists = try_join_all(Kind::ALL.map(|kind| async move {
-        let what = match kind {
-            Kind::Hibernation => "Hibernations",
-            Kind::MaintenanceWindow => "MaintenanceWindows",
-        };
-        let api = api(client, kind, namespace);
-        let objects = pages(what, &api, ListParams::default(), Some).await?;
-        Ok::<_, request::Error>((kind, objects))
-    }));
-    let mut found = Vec::new();
-    for (kind, objects) in lists.await.map_err(explained)? {
-        for mut object in objects {
-            // Items of a list do not carry their type.
-            object.types = Some(kube::core::TypeMeta {
-                api_version: "torpor.dev/v1alpha1".to_owned(),
-                kind: kind.as_str().to_owned(),
-            });
-            found.push(Found::parse(kind, serde_json::to_value(object)?)?);
+/// The objects of a namespace, or of all namespaces.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// The objects, sorted.
+    pub(super) found: Vec<Found>,
+    /// The reason why the objects of a kind are not among them.
+    pub(super) hidden: Option<String>,
+}
+
+/// Lists all objects of a namespace, or of all namespaces. A user may have the right to list one kind only.
+pub(super) async fn all(client: &Client, namespace: Option<&str>) -> Result<Listing, Error> {
+    let (hibernations, windows) = futures::join!(
+        list(client, Kind::Hibernation, namespace),
+        list(client, Kind::MaintenanceWindow, namespace)
+    );
+    let is_forbidden = |error: &request::Error| error.code() == Some(403);
+    let mut listing = match (hibernations, windows) {
+        (Ok(found), Err(error)) | (Err(error), Ok(found)) if is_forbidden(&error) => {
+            Listing { found: parsed(found)?, hidden: Some(error.to_string()) }
         }
-    }
-    found.sort_by(|a, b| {
+        (hibernations, windows) => {
+            let mut found = parsed(hibernations.map_err(explained)?)?;
+            found.extend(parsed(windows.map_err(explained)?)?);
+            Listing { found, hidden: None }
+        }
+    };
+    listing.found.sort_by(|a, b| {
         let key = |found: &Found| {
-            (
-                found.object.namespace().to_owned(),
-                found.object.kind(),
-                found.object.name().to_owned(),
-            )
+            let object = &found.object;
+            (object.namespace().to_owned(), object.kind(), object.name().to_owned())
         };
         key(a).cmp(&key(b))
     });
-    Ok(found)
+    Ok(listing)
+}
+
+fn parsed(objects: Vec<(Kind, DynamicObject)>) -> Result<Vec<Found>, Error> {
+    let parse = |(kind, object)| Found::parse(kind, serde_json::to_value(object)?);
+    objects.into_iter().map(parse).collect()
+}
+
+async fn list(
+    client: &Client,
+    kind: Kind,
+    namespace: Option<&str>,
+) -> Result<Vec<(Kind, DynamicObject)>, request::Error> {
+    let what = match kind {
+        Kind::Hibernation => "Hibernations",
+        Kind::MaintenanceWindow => "MaintenanceWindows",
+    };
+    // Items of a list do not carry their type.
+    let types =
+        TypeMeta { api_version: "torpor.dev/v1alpha1".to_owned(), kind: kind.as_str().to_owned() };
+    let typed = |object| Some((kind, DynamicObject { types: Some(types.clone()), ..object }));
+    pages(what, &api(client, kind, namespace), ListParams::default(), typed).await
 }
 
 /// Adds the remedy to an error that says little by itself.
@@ -122,7 +143,7 @@ fn explained(error: request::Error) -> Error {
 /// Returns the error of a name that no object has, with the names that there are.
 async fn not_found(client: &Client, namespace: &str, name: &Name) -> Error {
     let there = all(client, Some(namespace)).await.unwrap_or_default();
-    Error::Refused(missing(namespace, name, &there))
+    Error::Refused(missing(namespace, name, &there.found))
 }
 
 fn missing(namespace: &str, name: &Name, there: &[Found]) -> String {
@@ -132,7 +153,7 @@ fn missing(namespace: &str, name: &Name, there: &[Found]) -> String {
     };
     let names: Vec<String> = there.iter().map(|found| found.object.argument()).collect();
     let there = if names.is_empty() {
-        "the namespace has none; set --namespace".to_owned()
+        "you see none there; set --namespace".to_owned()
     } else {
         format!("there: {}", crate::api::text::first(&names, NAMED))
     };
@@ -229,7 +250,7 @@ spec: {after: 1h}
         let text = missing("shop", &name, &[]);
         assert_eq!(
             text,
-            "there is no Hibernation web in namespace shop; the namespace has none; set --namespace"
+            "there is no Hibernation web in namespace shop; you see none there; set --namespace"
         );
         let object =
             serde_json::json!({"metadata": {"name": "cornice"}, "spec": {"state": "Awake"}});

@@ -1,6 +1,7 @@
 //! The commands for people, as `torpor` and as the kubectl plugin `kubectl torpor`. Each command has a module: it asks
 //! the cluster, and a pure function makes the text from the objects and the time.
 
+mod arguments;
 mod asked;
 mod calendar;
 mod change;
@@ -25,11 +26,11 @@ mod watch;
 mod when;
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub(crate) use self::arguments::{named, ordered, program};
 use self::error::Error;
 
 /// The commands.
@@ -95,27 +96,4 @@ fn shown(output: Result<String, Error>) -> Result<bool, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(true),
         result => Ok(result.map(|()| true)?),
     }
-}
-
-/// The commands for pods. As a plugin of kubectl they are not listed.
-const FOR_PODS: [&str; 5] = ["run", "truncate", "bridge", "self-test", "uninstall-check"];
-
-/// Returns the command line under the name by which its user runs it.
-pub(crate) fn named(cli: clap::Command) -> clap::Command {
-    let cli = cli.bin_name(program());
-    if program() == PROGRAM {
-        return cli;
-    }
-    FOR_PODS.iter().fold(cli, |cli, name| cli.mut_subcommand(name, |command| command.hide(true)))
-}
-
-/// The name of this program.
-const PROGRAM: &str = "torpor";
-
-/// Returns the command as its user writes it: `torpor`, or `kubectl torpor` as a plugin of kubectl.
-pub(crate) fn program() -> &'static str {
-    let name = std::env::args_os().next();
-    let name = name.as_ref().and_then(|name| Path::new(name).file_stem()?.to_str());
-    // kubectl finds `kubectl-torpor`.
-    if name == Some("kubectl-torpor") { "kubectl torpor" } else { PROGRAM }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::check;
 use super::error::Error;
-use super::find;
+use super::find::{self, Listing};
 use super::name::Name;
 use crate::apiserver::client::ClusterArgs;
 use crate::version::full;
@@ -35,7 +35,9 @@ pub(crate) struct ReportArgs {
 pub(super) async fn run(args: ReportArgs) -> Result<String, Error> {
     let (client, namespace) = args.cluster.connect().await?;
     let found = match &args.name {
-        Some(name) => find::one(&client, &namespace, name).await.map(|found| vec![found]),
+        Some(name) => find::one(&client, &namespace, name)
+            .await
+            .map(|found| Listing { found: vec![found], hidden: None }),
         None => find::all(&client, Some(&namespace)).await,
     };
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
@@ -45,7 +47,8 @@ pub(super) async fn run(args: ReportArgs) -> Result<String, Error> {
         report.push('\n');
     }
     match found {
-        Ok(found) => {
+        Ok(Listing { found, hidden }) => {
+            report.extend(hidden.map(|hidden| format!("#\n# {hidden}\n")));
             for found in found {
                 report += &format!("---\n{}", serde_saphyr::to_string(&without_values(found.raw))?);
             }

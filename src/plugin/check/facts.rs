@@ -87,7 +87,11 @@ const RIGHTS: &[(&str, &[(&str, &str, &[&str])])] = &[
 
 /// Asks the API server. `operator` is the namespace of the operator; without it all namespaces are searched.
 pub(super) async fn gather(client: &Client, namespace: &str, operator: Option<&str>) -> Facts {
-    let said = |error: request::Error| error.to_string();
+    let said = |error: request::Error| match error.code() {
+        // The answer of the API server is long, and says no more.
+        Some(403) => "your rights do not permit it".to_owned(),
+        _ => error.to_string(),
+    };
     let version = async {
         let info = call("the version", client.apiserver_version()).await.map_err(said)?;
         Ok((info.major, info.minor))
@@ -98,7 +102,7 @@ pub(super) async fn gather(client: &Client, namespace: &str, operator: Option<&s
     let lacking = async { lacking(client, namespace).await.map_err(said) };
     let objects = async {
         let all = find::all(client, Some(namespace)).await.map_err(|error| error.to_string())?;
-        Ok(all.into_iter().map(|found| found.object).collect())
+        Ok(all.found.into_iter().map(|found| found.object).collect())
     };
     let (server, definitions, operators, policies, lacking, objects) =
         futures::join!(version, definitions, operators, policies, lacking, objects);
@@ -124,10 +128,11 @@ async fn lacking(client: &Client, namespace: &str) -> Result<Vec<Lack>, request:
         let questions = rights.iter().flat_map(|(group, resource, verbs)| {
             verbs.iter().map(move |verb| (*group, *resource, *verb))
         });
-        let answers: Vec<Result<Option<String>, request::Error>> = stream::iter(questions)
-            .map(|(group, resource, verb)| {
+        let answers: Vec<Result<Option<Refused>, request::Error>> = stream::iter(questions)
+            .map(|question| {
                 let reviews = &reviews;
                 async move {
+                    let (group, resource, verb) = question;
                     let attributes = ResourceAttributes {
                         group: Some(group.to_owned()),
                         resource: Some(resource.to_owned()),
@@ -145,16 +150,46 @@ async fn lacking(client: &Client, namespace: &str) -> Result<Vec<Lack>, request:
                     let params = PostParams::default();
                     let answer = call("your rights", reviews.create(&params, &review)).await?;
                     let allowed = answer.status.is_some_and(|status| status.allowed);
-                    let group = if group.is_empty() { String::new() } else { format!(".{group}") };
-                    Ok((!allowed).then(|| format!("{verb} {resource}{group}")))
+                    Ok((!allowed).then_some(question))
                 }
             })
             .buffered(IN_FLIGHT)
             .collect()
             .await;
-        let rights: Vec<String> =
-            answers.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        let refused = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let rights = in_words(&refused.into_iter().flatten().collect::<Vec<_>>());
         lacking.push(Lack { purpose, rights });
     }
     Ok(lacking)
+}
+
+/// A right that the user lacks: API group, resource and verb.
+type Refused = (&'static str, &'static str, &'static str);
+
+/// Returns the rights, a text for each resource: `get, list hibernations.torpor.dev`.
+fn in_words(refused: &[Refused]) -> Vec<String> {
+    refused
+        .chunk_by(|a, b| (a.0, a.1) == (b.0, b.1))
+        .filter_map(|rights| {
+            let (group, resource, _) = rights.first()?;
+            let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+            let verbs: Vec<&str> = rights.iter().map(|(_, _, verb)| *verb).collect();
+            Some(format!("{} {resource}{group}", verbs.join(", ")))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_rights_are_grouped_by_resource() {
+        let refused = [
+            ("torpor.dev", "hibernations", "get"),
+            ("torpor.dev", "hibernations", "list"),
+            ("", "configmaps", "list"),
+        ];
+        assert_eq!(in_words(&refused), ["get, list hibernations.torpor.dev", "list configmaps"]);
+    }
 }

@@ -50,7 +50,7 @@ fn each_problem_has_a_hint() {
     facts.policies = Ok((1, 0));
     facts.lacking = Ok(vec![Lack {
         purpose: "hibernate and wake",
-        rights: vec!["patch hibernations.torpor.dev".to_owned()],
+        rights: vec!["patch hibernations.torpor.dev".to_owned(), "list jobs.batch".to_owned()],
     }]);
     facts.objects = Ok(vec![golden::object("new"), golden::object("stalled")]);
     if let Ok(operators) = &mut facts.operators {

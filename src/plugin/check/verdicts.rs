@@ -226,7 +226,7 @@ fn rights(facts: &Facts, namespace: &str) -> Vec<Line> {
                 line(
                     Level::Warning,
                     format!("you may not {purpose} in namespace {namespace}"),
-                    format!("ask for the right to {}", few(&lack.rights)),
+                    format!("ask for the right to {}", lack.rights.join("; ")),
                 )
             })
             .collect(),
@@ -255,8 +255,14 @@ fn objects(facts: &Facts, namespace: &str) -> Vec<Line> {
     let hint = "an operator that works in this namespace observes an object within seconds";
     names(&unobserved, Level::Warning, "not observed by the operator", hint);
     if lines.is_empty() {
-        let count = counted(objects.len(), "object");
-        lines.push(good(format!("namespace {namespace} has {count}, none stalled")));
+        lines.push(good(match objects.len() {
+            0 => format!(
+                "namespace {namespace} has no Hibernation and no MaintenanceWindow that you see"
+            ),
+            count => {
+                format!("namespace {namespace} has {}, none stalled", counted(count, "object"))
+            }
+        }));
     }
     lines
 }

@@ -51,3 +51,23 @@ fn verdict(object: &Object) -> (&'static str, Paint) {
         Standing::Other => ("no", Paint::Yellow),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::golden;
+
+    #[test]
+    fn all_objects_are_a_table() {
+        let names = ["hibernated", "stalled", "awake", "new", "window"];
+        let objects = names.map(golden::object);
+        let now = "2026-11-29T23:10:00Z".parse().unwrap();
+        golden::check("status-all", &render(&objects, None, now, Screen::plain()));
+        let one = render(&objects[..1], Some("shop"), now, Screen::plain());
+        assert!(!one.contains("NAMESPACE"), "{one}");
+        let none = render(&[], Some("shop"), now, Screen::plain());
+        assert_eq!(none, "no Hibernation and no MaintenanceWindow in namespace shop\n");
+        let none = render(&[], None, now, Screen::plain());
+        assert_eq!(none, "no Hibernation and no MaintenanceWindow in any namespace\n");
+    }
+}

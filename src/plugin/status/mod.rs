@@ -12,7 +12,7 @@ use super::error::Error;
 use super::find::{self, Found};
 use super::live;
 use super::name::Name;
-use super::paint::Screen;
+use super::paint::{Paint, Screen};
 use crate::apiserver::client::ClusterArgs;
 
 const EXAMPLES: &str = "\
@@ -59,8 +59,9 @@ pub(super) async fn run(args: StatusArgs) -> Result<String, Error> {
     let now = Timestamp::now();
     let screen = Screen::stdout();
     if let Some(name) = &args.name {
-        let found = find::one(&client, &namespace, name).await?;
+        let mut found = find::one(&client, &namespace, name).await?;
         if let Some(format) = args.output {
+            hide_managers(&mut found);
             return formatted(&found.raw, &[&found], format);
         }
         let live = live::read(&client, &found.object).await;
@@ -68,7 +69,12 @@ pub(super) async fn run(args: StatusArgs) -> Result<String, Error> {
         return Ok(screen::render(&found.object, &live, now, &zone, screen));
     }
     let scope = (!args.all_namespaces).then_some(namespace.as_str());
-    let all = find::all(&client, scope).await?;
+    let listing = find::all(&client, scope).await?;
+    if let Some(hidden) = listing.hidden {
+        eprintln!("{} {hidden}", screen.paint("note:", Paint::Yellow));
+    }
+    let mut all = listing.found;
+    all.iter_mut().for_each(hide_managers);
     if let Some(format) = args.output {
         let items: Vec<&Value> = all.iter().map(|found| &found.raw).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
@@ -76,6 +82,13 @@ pub(super) async fn run(args: StatusArgs) -> Result<String, Error> {
     }
     let objects: Vec<_> = all.into_iter().map(|found| found.object).collect();
     Ok(list::render(&objects, scope, now, screen))
+}
+
+/// Removes managedFields, as kubectl does.
+fn hide_managers(found: &mut Found) {
+    if let Some(meta) = found.raw["metadata"].as_object_mut() {
+        meta.remove("managedFields");
+    }
 }
 
 fn formatted(whole: &Value, all: &[&Found], format: Format) -> Result<String, Error> {

@@ -183,7 +183,7 @@ impl Output {
 
     /// Draws the bar, on a terminal.
     fn draw(&mut self, object: &Object) {
-        if !self.screen.terminal {
+        if !self.screen.terminal || judge(object) != Verdict::Pending {
             return;
         }
         let text = bar(object, Timestamp::now(), self.screen.width);

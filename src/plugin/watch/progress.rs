@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::api::hold_state::Counts;
 use crate::plugin::object::{Object, Standing};
-use crate::plugin::when::relative;
+use crate::plugin::when::span;
 
 /// The cells of the bar.
 const CELLS: usize = 24;
@@ -93,8 +93,11 @@ fn counts(object: &Object) -> Option<(i32, i32, &'static str)> {
 /// Returns the bar, in at most `width` columns.
 pub(super) fn bar(object: &Object, now: Timestamp, width: usize) -> String {
     let step = object.hold().and_then(|hold| hold.step.as_ref());
-    let step = step.map(|step| format!("  {} ({})", step.name, relative(step.since.0, now)));
-    let text = match counts(object) {
+    let step =
+        step.map(|step| format!("  {}, for {}", step.name, span(now.duration_since(step.since.0))));
+    // Counts about an earlier spec say nothing about this one.
+    let counts = counts(object).filter(|_| object.standing() != Standing::Unobserved);
+    let text = match counts {
         Some((done, total, what)) => {
             let (done_cells, total_cells) =
                 (usize::try_from(done).unwrap_or_default(), usize::try_from(total).unwrap_or(1));
@@ -208,7 +211,7 @@ mod tests {
         let now = "2026-11-30T10:00:40Z".parse().unwrap();
         assert_eq!(
             bar(&down, now, 120),
-            "██████████████████░░░░░░  3 of 4 down  Stage 1 (40 s ago)"
+            "██████████████████░░░░░░  3 of 4 down  Stage 1, for 40 s"
         );
         assert_eq!(bar(&down, now, 11).chars().count(), 10);
         let waking = hibernation("Waking", &["Reconciling"]);

@@ -7,6 +7,7 @@ use crate::support::{
     hibernation::{Hibernation, asleep, of},
     kubectl,
     plugin::{kubectl_torpor, torpor},
+    rights,
     scene::Scene,
 };
 
@@ -35,6 +36,7 @@ async fn a_project_is_shown_planned_and_reported() {
     let json = torpor(&scene, &["status", "project", "--output=json"]).success().out;
     let shown: Value = serde_json::from_str(&json).expect("it is JSON");
     assert_eq!(shown["spec"]["state"], "Hibernated");
+    assert_eq!(shown["metadata"]["managedFields"], Value::Null);
     let list = torpor(&scene, &["status", "--output=yaml"]).success().out;
     assert!(list.contains("kind: List") && list.contains("kind: Hibernation"), "{list}");
 
@@ -78,4 +80,42 @@ fn torpor_everywhere() -> String {
     let output = torpor.args(["status", "-A"]).output().expect("it runs");
     assert!(output.status.success());
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test]
+async fn a_user_sees_what_the_rights_of_the_user_permit() {
+    let scene = Scene::create("plugin-rights").await;
+    scene.deploy("worker", 1).await;
+    let project =
+        Hibernation::create(&scene.namespace, "project", of("worker", json!({"state": "Awake"})))
+            .await;
+    project.until_phase("Awake").await;
+    scene.kubectl(&[
+        "create",
+        "role",
+        "see",
+        "--verb=get,list",
+        "--resource=hibernations.torpor.dev",
+    ]);
+    let account = format!("--serviceaccount={}:default", scene.namespace.name);
+    scene.kubectl(&["create", "rolebinding", "see", "--role=see", &account]);
+    let kubeconfig = rights::kubeconfig(&scene.namespace, "default").await.display().to_string();
+    let run =
+        |arguments: &[&str]| torpor(&scene, &[arguments, &["--kubeconfig", &kubeconfig]].concat());
+    run(&["status"])
+        .with(0, &["hib/project", "note: ", "cannot list resource \"maintenancewindows\""]);
+    run(&["status", "project"]).with(0, &["Awake, by spec.state", "(you may not get it)"]);
+    run(&["status", "nothing"]).with(1, &["there is no", "there: hib/project"]);
+    run(&["hibernate", "project"]).with(1, &["cannot patch resource \"hibernations\""]);
+    // It is as asked already, so that the first list is enough.
+    run(&["watch", "project"]).with(0, &["✓ Hibernation project is Awake"]);
+    run(&["plan", "project"]).with(1, &["cannot list resource"]);
+    run(&["check"]).with(
+        0,
+        &[
+            "! you may not hibernate and wake",
+            "ask for the right to patch hibernations.torpor.dev",
+            "! cannot look for the operator: your rights do not permit it",
+        ],
+    );
 }
