@@ -33,7 +33,7 @@ pub(crate) struct CompleteArgs {
     words: Vec<String>,
 }
 
-/// Returns the candidates. What cannot be asked has none.
+/// Returns the candidates. A cluster that does not answer gives none.
 pub(super) async fn run(args: CompleteArgs, cli: &clap::Command) -> String {
     let words = args.words;
     let objects = if takes_name(&words).is_some() { objects(&words).await } else { Vec::new() };

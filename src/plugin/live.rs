@@ -22,7 +22,7 @@ const MOST: usize = 100;
 pub(super) type Live = BTreeMap<(String, String), String>;
 
 /// Reads the workloads of an object: those in its status, or those that its spec selects where the status has none.
-/// What cannot be read is said in the place of the workload.
+/// A workload that cannot be read has the reason in its place.
 pub(super) async fn read(client: &Client, object: &Object) -> Live {
     let namespace = object.namespace();
     let mut names: Vec<(&'static Kind, String)> = object

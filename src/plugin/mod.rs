@@ -36,7 +36,7 @@ use self::error::Error;
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show what a Hibernation or MaintenanceWindow is asked for, its state, its obstacles and its next transition
+    /// Show the requested and the actual state of a Hibernation or MaintenanceWindow, its obstacles and its next transition
     Status(status::StatusArgs),
     /// Hibernate a project now: until it is woken, for a while, or until a time
     Hibernate(change::HibernateArgs),

@@ -58,7 +58,7 @@ pub(super) async fn run(args: ReportArgs) -> Result<String, Error> {
     Ok(report)
 }
 
-/// Returns an object without values of ConfigMaps, and without what nobody needs. Pure.
+/// Returns an object without values of ConfigMaps and without managedFields. Pure.
 fn without_values(mut object: Value) -> Value {
     if let Some(meta) = object["metadata"].as_object_mut() {
         // An annotation may be the whole manifest.

@@ -72,7 +72,7 @@ fn table(object: &Object, timeline: &Timeline, zone: &TimeZone) -> Table {
     table
 }
 
-/// Returns the notes below the table: clock changes, and what is left out.
+/// Returns the notes below the table: clock changes, and the transitions that are left out.
 fn notes(object: &Object, timeline: &Timeline, zone: &TimeZone) -> String {
     let mut notes = Vec::new();
     if timeline.is_cut {

@@ -56,7 +56,7 @@ impl Timeline {
         let after = self.parts.partition_point(|part| part.from <= time);
         let part = self.parts.get(after.checked_sub(1)?)?;
         let last = after == self.parts.len();
-        // What follows a timeline that was cut is not known.
+        // The state after the cut is not known.
         (time < self.end && !(last && self.is_cut && part.to.is_some_and(|to| to <= time)))
             .then_some(part.state)
     }

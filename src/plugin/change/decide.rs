@@ -144,7 +144,7 @@ pub(super) fn patched(spec: &HibernationSpec, patch: &Value) -> Result<Hibernati
     serde_json::from_value(spec).map_err(|error| error.to_string())
 }
 
-/// Returns what a person should know about a change: who may undo it, and what it destroys.
+/// Returns the effects of a change that a person may not expect: a field manager that undoes it, and emptied tables.
 pub(super) fn remarks(hibernation: &Hibernation, patch: &Value, wish: &Wish) -> Vec<String> {
     let mut remarks = Vec::new();
     let changed = patch["spec"].as_object();

@@ -208,7 +208,7 @@ async fn attempt(
     Ok(Some(Object::Hibernation(after)))
 }
 
-/// Returns what a Hibernation asks for after the change.
+/// Returns the request of a Hibernation after the change.
 fn done(after: &Hibernation, dry_run: DryRun, now: Timestamp, zone: &TimeZone) -> String {
     let name = after.metadata.name.as_deref().unwrap_or_default();
     let asked = Asked::of(&after.spec, now)
@@ -221,7 +221,7 @@ fn done(after: &Hibernation, dry_run: DryRun, now: Timestamp, zone: &TimeZone) -
     format!("Hibernation {name}: {asked}{dry_run}")
 }
 
-/// Returns what to do with a MaintenanceWindow instead.
+/// Returns the refusal of a change of a MaintenanceWindow, and the remedy.
 fn of_a_window(window: &MaintenanceWindow, state: DesiredState) -> String {
     let name = window.metadata.name.as_deref().unwrap_or_default();
     let namespace = window.metadata.namespace.as_deref().unwrap_or_default();

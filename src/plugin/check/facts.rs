@@ -1,4 +1,4 @@
-//! What the checks are made from: questions to the API server, which one user may be refused.
+//! The facts for the checks: the answers of the API server, which may refuse some of them to a user.
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::admissionregistration::v1::{

@@ -59,7 +59,7 @@ pub(in crate::plugin) async fn operators(
     let mut all = pages("deployments of the operator", &api, params, read).await?;
     for (operator, lease) in &mut all {
         let api: Api<Lease> = Api::namespaced(client.clone(), &operator.namespace);
-        // Who may not read the Lease learns it from the check of the rights.
+        // Another check tells a user without the right to read the Lease.
         let found = call(format!("Lease {lease}"), api.get_opt(lease)).await.ok().flatten();
         operator.lease = found.map(|lease| term(&lease));
     }

@@ -47,7 +47,7 @@ fn is_dry_run(object: &Object) -> bool {
     matches!(object, Object::Hibernation(object) if object.spec.dry_run)
 }
 
-/// Returns what an object waits for.
+/// Returns the obstacle of an object.
 pub(super) fn obstacle(object: &Object) -> String {
     match object.standing() {
         Standing::Unobserved => {

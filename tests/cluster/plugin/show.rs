@@ -47,7 +47,8 @@ async fn a_project_is_shown_planned_and_reported() {
     );
     assert!(!report.contains("hunter"), "{report}");
     // The operator of this test is no Deployment.
-    torpor(&scene, &["check"]).with(
+    let here = ["--operator-namespace", scene.namespace.name.as_str()];
+    torpor(&scene, &[&["check"], &here[..]].concat()).with(
         1,
         &[
             "✓ the definitions",
@@ -55,7 +56,8 @@ async fn a_project_is_shown_planned_and_reported() {
             "✓ you may hibernate and wake",
         ],
     );
-    torpor(&scene, &["version"]).with(0, &["this program: ", "the operator: no Deployment"]);
+    torpor(&scene, &[&["version"], &here[..]].concat())
+        .with(0, &["this program: ", "the operator: no Deployment"]);
 
     let manifest = json!({"apiVersion": "torpor.dev/v1alpha1", "kind": "Hibernation",
         "metadata": {"name": "planned"}, "spec": spec});
