@@ -77,11 +77,11 @@ mod tests {
             ("torpor status -n shop", "torpor status -n shop"),
         ] {
             let arguments = written.split(' ').map(OsString::from);
-            let ordered: Vec<String> = super::ordered(arguments)
+            let all: Vec<String> = ordered(arguments)
                 .into_iter()
                 .map(|argument| argument.into_string().unwrap())
                 .collect();
-            assert_eq!(ordered.join(" "), read);
+            assert_eq!(all.join(" "), read);
         }
     }
 }

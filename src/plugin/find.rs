@@ -124,8 +124,8 @@ async fn list(
     // Items of a list do not carry their type.
     let types =
         TypeMeta { api_version: "torpor.dev/v1alpha1".to_owned(), kind: kind.as_str().to_owned() };
-    let typed = |object| Some((kind, DynamicObject { types: Some(types.clone()), ..object }));
-    pages(what, &api(client, kind, namespace), ListParams::default(), typed).await
+    let with_types = |object| Some((kind, DynamicObject { types: Some(types.clone()), ..object }));
+    pages(what, &api(client, kind, namespace), ListParams::default(), with_types).await
 }
 
 /// Adds the remedy to an error that says little by itself.

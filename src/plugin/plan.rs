@@ -87,7 +87,7 @@ pub(super) async fn run(args: PlanArgs) -> Result<String, Error> {
     let is_down = matches!(object.phase().as_deref(), Some("Hibernated" | "InMaintenance"));
     let to = to.unwrap_or(if is_down { To::Awake } else { To::Hibernated });
     let reader = Reader { client, namespace };
-    let done = dry_run(&object, to, &reader).await?;
+    let done = Box::pin(dry_run(&object, to, &reader)).await?;
     Ok(render(&object, to, &done, Screen::stdout()))
 }
 

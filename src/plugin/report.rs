@@ -41,21 +41,20 @@ pub(super) async fn run(args: ReportArgs) -> Result<String, Error> {
         None => find::all(&client, Some(&namespace)).await,
     };
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-    let mut report = format!("# Report of torpor {}, {}\n#\n", full(), now);
-    for line in check::text(&client, &namespace).await.lines() {
-        report += format!("# {line}").trim_end();
-        report.push('\n');
-    }
+    let mut report = vec![format!("# Report of torpor {}, {now}\n#\n", full())];
+    let checks = Box::pin(check::text(&client, &namespace)).await;
+    report.extend(checks.lines().map(|line| format!("{}\n", format!("# {line}").trim_end())));
     match found {
         Ok(Listing { found, hidden }) => {
             report.extend(hidden.map(|hidden| format!("#\n# {hidden}\n")));
             for found in found {
-                report += &format!("---\n{}", serde_saphyr::to_string(&without_values(found.raw))?);
+                let object = serde_saphyr::to_string(&without_values(found.raw))?;
+                report.push(format!("---\n{object}"));
             }
         }
-        Err(error) => report += &format!("#\n# the objects cannot be read: {error}\n"),
+        Err(error) => report.push(format!("#\n# the objects cannot be read: {error}\n")),
     }
-    Ok(report)
+    Ok(report.concat())
 }
 
 /// Returns an object without values of ConfigMaps and without managedFields. Pure.
@@ -102,7 +101,7 @@ fn without_values(mut object: Value) -> Value {
 /// Hides each text about a ConfigMap: a message may say the values that it has and should have.
 fn hide_messages(value: &mut Value) {
     match value {
-        Value::String(text) if text.contains("ConfigMap ") => *text = HIDDEN.to_owned(),
+        Value::String(text) if text.contains("ConfigMap ") => HIDDEN.clone_into(text),
         Value::Array(items) => items.iter_mut().for_each(hide_messages),
         Value::Object(fields) => fields.values_mut().for_each(hide_messages),
         _ => {}

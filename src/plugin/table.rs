@@ -76,7 +76,8 @@ impl Table {
             }
             for (number, part) in wrap(text(row, *last), left).iter().enumerate() {
                 if number > 0 {
-                    line += &format!("\n{}", " ".repeat(indent));
+                    line += "\n";
+                    line += &" ".repeat(indent);
                 }
                 line += &painted(row, *last, part, screen);
             }
@@ -119,13 +120,12 @@ pub(super) fn facts(facts: &[(&str, String)], screen: Screen) -> String {
     let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
     let indent = width + GAP.len();
     let left = screen.width.saturating_sub(indent).max(LEAST);
-    let mut lines = String::new();
-    for (name, text) in facts {
+    let line = |(name, text): &(&str, String)| {
         let spaces = " ".repeat(indent - name.chars().count());
         let text = wrap(text, left).join(&format!("\n{}", " ".repeat(indent)));
-        lines += &format!("{}{spaces}{text}\n", screen.paint(name, Paint::Bold));
-    }
-    lines
+        format!("{}{spaces}{text}\n", screen.paint(name, Paint::Bold))
+    };
+    facts.into_iter().map(line).collect::<Vec<_>>().concat()
 }
 
 #[cfg(test)]

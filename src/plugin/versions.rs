@@ -61,21 +61,20 @@ pub(super) async fn run(args: VersionArgs) -> Result<String, Error> {
 
 /// Returns the versions for people. Pure.
 fn text(operators: &Result<Vec<Operator>, String>, client: bool) -> String {
-    let mut text = format!("this program: {}\n", full());
+    let mut lines = vec![format!("this program: {}\n", full())];
     match operators {
         _ if client => {}
         Ok(operators) if operators.is_empty() => {
-            text += "the operator: no Deployment of it in the cluster\n";
+            lines.push("the operator: no Deployment of it in the cluster\n".to_owned());
         }
-        Ok(operators) => {
-            for Operator { namespace, name, version, image, .. } in operators {
-                let version = version.as_deref().unwrap_or("unknown");
-                text += &format!("the operator {namespace}/{name}: {version} (image {image})\n");
-            }
-        }
-        Err(error) => text += &format!("the operator: not known ({error})\n"),
+        Ok(operators) => lines.extend(operators.iter().map(|operator| {
+            let Operator { namespace, name, version, image, .. } = operator;
+            let version = version.as_deref().unwrap_or("unknown");
+            format!("the operator {namespace}/{name}: {version} (image {image})\n")
+        })),
+        Err(error) => lines.push(format!("the operator: not known ({error})\n")),
     }
-    text
+    lines.concat()
 }
 
 /// Returns the versions for machines.

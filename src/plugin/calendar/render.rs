@@ -91,7 +91,8 @@ fn notes(object: &Object, timeline: &Timeline, zone: &TimeZone) -> String {
     notes.extend(
         changes.take_while(|at| *at < timeline.end).filter_map(|at| clock_change(at, zone)),
     );
-    notes.iter().map(|note| format!("{note}\n")).collect()
+    notes.push(String::new());
+    notes.join("\n")
 }
 
 /// Returns a change of the clock in words; none where only the abbreviation of the zone changes.
@@ -112,19 +113,22 @@ fn clock_change(at: Timestamp, zone: &TimeZone) -> Option<String> {
 /// Returns the drawing of the first days: a line for each, a character for each half hour.
 fn week(object: &Object, timeline: &Timeline, zone: &TimeZone, screen: Screen) -> String {
     let (down, up) = (name(object.kind(), State::Down), name(object.kind(), State::Up));
-    let scale: String = (0..8).map(|hour| format!("{:<6}", hour * 3)).collect();
-    let mut lines = format!("{:12}{}\n", "", screen.paint(scale.trim_end(), Paint::Dim));
+    let scale: Vec<String> = (0..8).map(|hour| format!("{:<6}", hour * 3)).collect();
+    let scale = screen.paint(scale.concat().trim_end(), Paint::Dim);
+    let mut lines = vec![format!("{:12}{scale}", "")];
     let mut date = zone.to_datetime(timeline.from).date();
     for _ in 0..DAYS {
         let cells: String = (0..CELLS).map(|cell| self::cell(timeline, zone, date, cell)).collect();
         if cells.trim().is_empty() {
             break;
         }
-        lines += &format!("{:12}{}\n", date.strftime("%a %d %b").to_string(), cells.trim_end());
+        let day = date.strftime("%a %d %b").to_string();
+        lines.push(format!("{day:12}{}", cells.trim_end()));
         let Ok(tomorrow) = date.tomorrow() else { break };
         date = tomorrow;
     }
-    format!("{lines}\n█ {down}   · {up}   ▒ both within the half hour\n")
+    let lines = lines.join("\n");
+    format!("{lines}\n\n█ {down}   · {up}   ▒ both within the half hour\n")
 }
 
 /// Returns the character of half an hour. It is a space where the time is past, beyond the end, or skipped by the clock.

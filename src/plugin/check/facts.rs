@@ -49,8 +49,11 @@ pub(super) struct Lack {
     pub(super) rights: Vec<String>,
 }
 
+/// A right: API group, resource and verbs.
+type Needed = (&'static str, &'static str, &'static [&'static str]);
+
 /// The rights of a user of this program, by purpose: purpose, API group, resource, verbs.
-const RIGHTS: &[(&str, &[(&str, &str, &[&str])])] = &[
+const RIGHTS: &[(&str, &[Needed])] = &[
     (
         "see Hibernations and MaintenanceWindows",
         &[

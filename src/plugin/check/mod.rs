@@ -33,7 +33,8 @@ pub(crate) struct CheckArgs {
 /// Runs the command. Returns whether no check failed.
 pub(super) async fn run(args: CheckArgs) -> Result<bool, Error> {
     let (client, namespace) = args.cluster.connect().await?;
-    let facts = gather(&client, &namespace, args.operator_namespace.as_deref()).await;
+    let operator = args.operator_namespace.as_deref();
+    let facts = Box::pin(gather(&client, &namespace, operator)).await;
     let lines = judge(&facts, &namespace, Timestamp::now());
     print!("{}", render(&lines, Screen::stdout()));
     Ok(lines.iter().all(|line| line.level != Level::Failed))
@@ -41,14 +42,14 @@ pub(super) async fn run(args: CheckArgs) -> Result<bool, Error> {
 
 /// Returns the checks as text, for a report.
 pub(super) async fn text(client: &kube::Client, namespace: &str) -> String {
-    let facts = gather(client, namespace, None).await;
+    let facts = Box::pin(gather(client, namespace, None)).await;
     let screen = Screen { colours: false, terminal: false, width: 120 };
     render(&judge(&facts, namespace, Timestamp::now()), screen)
 }
 
 /// Returns the lines, with a hint below each that is not well. Pure.
 fn render(lines: &[Line], screen: Screen) -> String {
-    let mut text = String::new();
+    let mut text = Vec::new();
     for Line { level, text: what, hint } in lines {
         let mark = match level {
             Level::Good => screen.paint("✓", Paint::Green),
@@ -56,22 +57,21 @@ fn render(lines: &[Line], screen: Screen) -> String {
             Level::Failed => screen.paint("✗", Paint::Red),
         };
         let indented = |text: &str| wrap(text, screen.width.saturating_sub(4).max(40));
-        text += &format!("{mark} {}\n", indented(what).join("\n  "));
+        text.push(format!("{mark} {}", indented(what).join("\n  ")));
         if !hint.is_empty() {
-            text += &format!("    {}\n", indented(hint).join("\n    "));
+            text.push(format!("    {}", indented(hint).join("\n    ")));
         }
     }
-    let failed = lines.iter().filter(|line| line.level == Level::Failed).count();
-    let warnings = lines.iter().filter(|line| line.level == Level::Warning).count();
-    text += &match (failed, warnings) {
-        (0, 0) => "\nall is well\n".to_owned(),
-        (0, warnings) => format!("\nno check failed, {}\n", counted(warnings, "warning")),
-        (failed, 0) => format!("\n{} failed\n", counted(failed, "check")),
-        (failed, warnings) => {
-            format!("\n{} failed, {}\n", counted(failed, "check"), counted(warnings, "warning"))
-        }
+    let count = |level| lines.iter().filter(|line| line.level == level).count();
+    let warnings = counted(count(Level::Warning), "warning");
+    let failed = counted(count(Level::Failed), "check");
+    let result = match (count(Level::Failed), count(Level::Warning)) {
+        (0, 0) => "all is well".to_owned(),
+        (0, _) => format!("no check failed, {warnings}"),
+        (_, 0) => format!("{failed} failed"),
+        _ => format!("{failed} failed, {warnings}"),
     };
-    text
+    format!("{}\n\n{result}\n", text.join("\n"))
 }
 
 #[cfg(test)]

@@ -95,12 +95,12 @@ fn formatted(whole: &Value, all: &[&Found], format: Format) -> Result<String, Er
     Ok(match format {
         Format::Json => serde_json::to_string_pretty(whole)? + "\n",
         Format::Yaml => serde_saphyr::to_string(whole)?,
-        Format::Name => all
-            .iter()
-            .map(|found| {
+        Format::Name => {
+            let name = |found: &&Found| {
                 let kind = found.object.kind().as_str().to_lowercase();
                 format!("{kind}.torpor.dev/{}\n", found.object.name())
-            })
-            .collect(),
+            };
+            all.iter().map(name).collect::<Vec<_>>().concat()
+        }
     })
 }

@@ -105,9 +105,9 @@ pub(super) async fn follow(
             }
         };
         match change {
-            Some(Ok(Some(changed))) => {
+            Some(Ok(Some(now))) => {
                 failing = None;
-                known = Found::parse(kind, serde_json::to_value(changed)?)?.object;
+                known = Found::parse(kind, serde_json::to_value(now)?)?.object;
             }
             Some(Ok(None)) => {
                 let deleted = known.is_deleting();
