@@ -181,6 +181,7 @@ mod tests {
         render(object, &timeline, &zone, Screen::plain())
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
     fn file(kind: Kind, spec: Value) -> Object {
         Object::parse(kind, json!({"metadata": {"name": "cornice"}, "spec": spec})).unwrap()
     }

@@ -7,6 +7,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
 fn object(kind: Kind, spec: Value, status: Value) -> Object {
     let object = json!({"metadata": {"name": "cornice"}, "spec": spec, "status": status});
     Object::parse(kind, object).unwrap()

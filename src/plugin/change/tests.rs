@@ -5,6 +5,7 @@ use super::*;
 /// It is Monday, 12:00 in Kyiv.
 const NOW: &str = "2026-11-30T10:00:00Z";
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
 fn hibernation(spec: Value) -> Hibernation {
     let object = json!({
         "apiVersion": "torpor.dev/v1alpha1",

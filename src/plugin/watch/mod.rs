@@ -23,7 +23,7 @@ use crate::apiserver::client::ClusterArgs;
 /// Time between two drawings of the bar.
 const TICK: Duration = Duration::from_secs(1);
 /// The longest failure of the API server that a watch outlasts without a limit of its own.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const EXAMPLES: &str = "\
 Examples:

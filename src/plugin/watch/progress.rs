@@ -28,7 +28,6 @@ pub(super) fn judge(object: &Object) -> Verdict {
         return Verdict::Pending;
     }
     match object.standing() {
-        Standing::Unobserved | Standing::Reconciling => Verdict::Pending,
         // `awake` says no more than the phase.
         Standing::Ready if message.eq_ignore_ascii_case(&phase) => {
             Verdict::Reached(format!("{name} is {phase}"))
@@ -39,7 +38,7 @@ pub(super) fn judge(object: &Object) -> Verdict {
         }
         // An object that only observes never gets there.
         Standing::Other if is_dry_run(object) => Verdict::Failed(format!("{name}: {message}")),
-        Standing::Other => Verdict::Pending,
+        Standing::Unobserved | Standing::Reconciling | Standing::Other => Verdict::Pending,
     }
 }
 
@@ -118,6 +117,7 @@ mod tests {
     use super::*;
     use crate::plugin::name::Kind;
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
     fn object(kind: Kind, generation: i64, status: Value) -> Object {
         let object = json!({
             "metadata": {"name": "cornice", "namespace": "shop", "generation": generation},
