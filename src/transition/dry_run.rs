@@ -200,8 +200,7 @@ fn released(subject: &Subject, pointer: &str, held: &Held) -> String {
         ("CronJob" | "Job", _) => " is resumed".to_owned(),
         ("DaemonSet", _) => " returns to its nodes".to_owned(),
         (_, original) => {
-            let replicas = original.as_ref().and_then(Value::as_i64).unwrap_or(1);
-            format!(" goes back to {}", counted(replicas, "replica"))
+            format!(" goes back to {} replicas", original.as_ref().unwrap_or(&Value::from(1)))
         }
     }
 }
