@@ -142,8 +142,11 @@ fn explained(error: request::Error) -> Error {
 
 /// Returns the error of a name that no object has, with the names that there are.
 async fn not_found(client: &Client, namespace: &str, name: &Name) -> Error {
-    let there = all(client, Some(namespace)).await.unwrap_or_default();
-    Error::Refused(missing(namespace, name, &there.found))
+    match all(client, Some(namespace)).await {
+        Ok(there) => Error::Refused(missing(namespace, name, &there.found)),
+        // Without definitions, or without the right to list, no name can be told.
+        Err(error) => error,
+    }
 }
 
 fn missing(namespace: &str, name: &Name, there: &[Found]) -> String {

@@ -18,7 +18,7 @@ impl From<String> for Cell {
     fn from(text: String) -> Self {
         // A line break in a name or message would break the table.
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self { text, paint: Paint::Plain }
+        Self { text: clean(&text), paint: Paint::Plain }
     }
 }
 
@@ -96,6 +96,12 @@ fn painted(row: &[Cell], column: usize, text: &str, screen: Screen) -> String {
     screen.paint(text, row.get(column).map(|cell| cell.paint).unwrap_or_default())
 }
 
+/// Returns a text without control characters: a message from the cluster must not control the terminal.
+pub(super) fn clean(text: &str) -> String {
+    let visible = |c: char| c.is_whitespace() || !c.is_control();
+    text.chars().map(|c| if visible(c) { c } else { '\u{fffd}' }).collect()
+}
+
 /// Returns the lines of a text, none longer than `width` where its words permit.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
@@ -122,7 +128,7 @@ pub(super) fn facts(facts: &[(&str, String)], screen: Screen) -> String {
     let left = screen.width.saturating_sub(indent).max(LEAST);
     let line = |(name, text): &(&str, String)| {
         let spaces = " ".repeat(indent - name.chars().count());
-        let text = wrap(text, left).join(&format!("\n{}", " ".repeat(indent)));
+        let text = wrap(&clean(text), left).join(&format!("\n{}", " ".repeat(indent)));
         format!("{}{spaces}{text}\n", screen.paint(name, Paint::Bold))
     };
     facts.into_iter().map(line).collect::<Vec<_>>().concat()
@@ -148,6 +154,15 @@ długi   word word word word word word word word
         let coloured = Screen { colours: true, ..narrow };
         let red = table.render(coloured);
         assert!(red.contains("\u{1b}[31ma\u{1b}[0m       short"), "{red}");
+    }
+
+    #[test]
+    fn a_message_does_not_control_the_terminal() {
+        let mut table = Table::new(&["MESSAGE"]);
+        table.add(["a\u{1b}[2Jb\u{7}\nc".into()]);
+        assert_eq!(table.render(Screen::plain()), "MESSAGE\na\u{fffd}[2Jb\u{fffd} c\n");
+        let text = facts(&[("Message", "\u{1b}c".to_owned())], Screen::plain());
+        assert_eq!(text, "Message   \u{fffd}c\n");
     }
 
     #[test]

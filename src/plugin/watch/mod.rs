@@ -18,6 +18,7 @@ use super::find::{self, Found};
 use super::name::Name;
 use super::object::Object;
 use super::paint::{Paint, Screen};
+use super::table::clean;
 use crate::apiserver::client::ClusterArgs;
 
 /// Time between two drawings of the bar.
@@ -170,7 +171,7 @@ impl Output {
 
     /// Shows an object that has changed.
     fn show(&mut self, object: &Object) {
-        let text = line(object);
+        let text = clean(&line(object));
         if text != self.last {
             self.clear();
             let clock = Timestamp::now().to_zoned(jiff::tz::TimeZone::system());
@@ -204,6 +205,7 @@ impl Output {
     /// Shows the result.
     fn end(&mut self, text: &str, is_good: bool) {
         self.clear();
+        let text = clean(text);
         let (mark, paint) = if is_good { ("✓", Paint::Green) } else { ("✗", Paint::Red) };
         println!("{} {text}", self.screen.paint(mark, paint));
     }
