@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::api::definition::definitions;
 use crate::bridge::{self, BridgeArgs};
 use crate::operator::run::{self, RunArgs};
+use crate::plugin;
 use crate::release::{self, ReleaseArgs};
 use crate::self_test::{self, SelfTestArgs};
 use crate::truncate;
@@ -23,6 +24,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Plugin(plugin::Command),
     /// Run the operator
     Run(RunArgs),
     /// Empty tables of a PostgreSQL database; the operator's Jobs run this command
@@ -45,7 +48,11 @@ enum Command {
 
 /// Parses the command line and runs its command.
 pub async fn main() -> ExitCode {
-    match Cli::parse().command {
+    let command = plugin::named(Cli::command());
+    let matches = command.clone().get_matches_from(plugin::ordered(std::env::args_os()));
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
+        Command::Plugin(args) => plugin::run(args, command).await,
         Command::Run(args) => match run::run(args).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
@@ -83,4 +90,15 @@ fn print_definitions(plural: Option<&str>) -> Result<String, serde_saphyr::ser::
 fn fail(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("torpor: {error}");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_has_no_contradictions() {
+        Cli::command().debug_assert();
+        plugin::named(Cli::command()).debug_assert();
+    }
 }

@@ -13,6 +13,7 @@ mod logging;
 mod maintenance;
 mod metrics;
 mod operator;
+mod plugin;
 mod reconcile;
 mod release;
 pub mod schedule;

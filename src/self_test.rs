@@ -87,7 +87,7 @@ async fn idle() -> Result<(), Error> {
 }
 
 async fn test(namespace: Option<String>, image: &str, limit: SignedDuration) -> Result<(), Error> {
-    let (client, default_namespace) = client::connect(None).await?;
+    let (client, default_namespace) = client::connect().await?;
     let namespace = namespace.unwrap_or(default_namespace);
     let scene = Scene {
         deployments: Api::namespaced(client.clone(), &namespace),

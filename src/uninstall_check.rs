@@ -64,7 +64,7 @@ pub(crate) async fn run(args: UninstallCheckArgs) -> ExitCode {
 }
 
 async fn holders(namespaces: &[String]) -> Result<Holders, Error> {
-    let (client, _) = client::connect(None).await?;
+    let (client, _) = client::connect().await?;
     let mut scopes: Vec<_> = namespaces.iter().map(|name| Some(name.as_str())).collect();
     if scopes.is_empty() {
         scopes.push(None);

@@ -9,6 +9,7 @@ pub mod hibernation;
 pub mod hold_state;
 pub mod labels;
 pub mod maintenance_window;
+pub(crate) mod names;
 pub(crate) mod pod;
 pub mod reason;
 pub mod schedule;

@@ -1,13 +1,15 @@
 //! Clients of the API server. A [`permitted`] client retries a request after the `Retry-After` of a busy
 //! API server, and sends each try of a write only while this replica holds the lease.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Args;
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::client::retry::RetryPolicy;
 use kube::client::{Body, ClientBuilder};
-use kube::config::{InferConfigError, KubeConfigOptions, KubeconfigError};
+use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config, Error};
 use tower::buffer::BufferLayer;
 use tower::filter::FilterLayer;
@@ -31,22 +33,56 @@ pub(crate) fn named(mut config: Config) -> Config {
 /// Why a command has no client.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
-    #[error("no cluster: {0}. Set KUBECONFIG or --context")]
+    #[error("no cluster: {0}. Set KUBECONFIG, --kubeconfig or --context")]
     Kubeconfig(#[from] KubeconfigError),
-    #[error("no cluster: {0}. Set KUBECONFIG")]
+    #[error("no cluster: {0}. Set KUBECONFIG or --kubeconfig")]
     Config(#[from] InferConfigError),
     #[error("cannot create a client: {0}")]
     Client(#[from] Error),
 }
 
-/// Returns a client for a command, and the namespace that a command means by default. `context` is one of the
-/// kubeconfig. Without it the client is that of the current context, or of the pod.
-pub(crate) async fn connect(context: Option<String>) -> Result<(Client, String), ConnectError> {
-    let config = if context.is_some() {
-        let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-        Config::from_kubeconfig(&options).await?
-    } else {
-        Config::infer().await?
+/// The options of kubectl that name a cluster and a namespace.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ClusterArgs {
+    /// Namespace of the objects. Default: the namespace of the context
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+
+    /// Context of the kubeconfig. Default: the current context
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+
+    /// Kubeconfig file. Default: the files in KUBECONFIG, or ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+impl ClusterArgs {
+    /// Returns a client, and the namespace that the command means: `--namespace`, or that of the context.
+    pub(crate) async fn connect(self) -> Result<(Client, String), ConnectError> {
+        let Self { namespace, context, kubeconfig } = self;
+        let (client, default_namespace) = connect_to(context, kubeconfig).await?;
+        Ok((client, namespace.unwrap_or(default_namespace)))
+    }
+}
+
+/// Returns a client for a command, and the namespace that a command means by default: those of the current context,
+/// or of the pod.
+pub(crate) async fn connect() -> Result<(Client, String), ConnectError> {
+    connect_to(None, None).await
+}
+
+async fn connect_to(
+    context: Option<String>,
+    kubeconfig: Option<PathBuf>,
+) -> Result<(Client, String), ConnectError> {
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    let config = match kubeconfig {
+        Some(file) => {
+            Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &options).await?
+        }
+        None if options.context.is_some() => Config::from_kubeconfig(&options).await?,
+        None => Config::infer().await?,
     };
     let config = named(config);
     let namespace = config.default_namespace.clone();

@@ -1,6 +1,7 @@
 //! Requests to the Kubernetes API server.
 
 pub mod client;
+pub(crate) mod definitions;
 pub(crate) mod documents;
 mod items;
 pub(crate) mod pool;

@@ -5,33 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use http::Request;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use kube::Client;
 use kube::api::{Api, PostParams};
-use serde_json::Value;
 use tokio::time;
 
 use super::admin::Readiness;
 use super::rights::{LEASE, NEW_LEASE, Right, SCOPED, TOKEN};
 use super::triggers::Scope;
-use crate::api::definition::definitions;
-use crate::api::text::first;
+use crate::apiserver::definitions;
 use crate::apiserver::request::{self, call};
 use crate::deals::Account;
-use crate::version::VERSION;
 
 /// Time until the cluster is asked again, while something is missing.
 const AGAIN: Duration = Duration::from_secs(15);
 /// Concurrent questions about rights.
 const IN_FLIGHT: usize = 8;
-/// The most fields that are named.
-const FIELDS: usize = 3;
-
-const REMEDY: &str = "apply those of this version: kubectl apply --server-side -f crds/, or set crds.enabled in the chart";
-
 /// Where the operator works, and as whom.
 pub(crate) struct Preconditions {
     pub(crate) client: Client,
@@ -64,50 +55,9 @@ impl Preconditions {
 
     /// Returns a line for each thing that is missing.
     async fn missing(&self) -> Result<Vec<String>, request::Error> {
-        let mut missing = self.definitions().await?;
+        let mut missing = definitions::missing(&self.client).await?;
         missing.extend(self.rights().await?);
         Ok(missing)
-    }
-
-    /// Checks the definitions against those of this version, as the API server publishes them.
-    async fn definitions(&self) -> Result<Vec<String>, request::Error> {
-        let Some(served) = self.published("/openapi/v3/apis/torpor.dev/v1alpha1").await? else {
-            return Ok(vec![format!(
-                "the cluster serves no torpor.dev/v1alpha1: it has no definitions of Hibernation and \
-                 MaintenanceWindow, or those of another version; {REMEDY}"
-            )]);
-        };
-        let mut missing = Vec::new();
-        for definition in definitions() {
-            let kind = definition.spec.names.kind.clone();
-            let schema = &served["components"]["schemas"][format!("dev.torpor.v1alpha1.{kind}")];
-            let definition = serde_json::to_value(definition).unwrap_or_default();
-            let ours = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-            if schema.is_null() {
-                missing.push(format!("the cluster has no definition of {kind}; {REMEDY}"));
-                continue;
-            }
-            let mut fields = Vec::new();
-            lacking(ours, schema, "", &mut fields);
-            if !fields.is_empty() {
-                missing.push(format!(
-                    "the definition of {kind} is not that of torpor {VERSION}: it lacks {}, so that the API server drops \
-                     {}; {REMEDY}",
-                    first(&fields, FIELDS),
-                    if fields.len() == 1 { "this field" } else { "these fields" },
-                ));
-            }
-        }
-        Ok(missing)
-    }
-
-    async fn published(&self, path: &str) -> Result<Option<Value>, request::Error> {
-        let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError);
-        let asked = async { self.client.request::<Value>(request?).await };
-        match call(path, asked).await {
-            Err(error) if error.is_not_found() => Ok(None),
-            answer => answer.map(Some),
-        }
     }
 
     /// Asks for each right, and names the missing ones by scope and resource.
@@ -173,20 +123,6 @@ fn questions<'a>(
         name: name.map(str::to_owned),
         ..ResourceAttributes::default()
     })
-}
-
-/// Adds the paths of the fields that a schema has, and another lacks.
-fn lacking(ours: &Value, theirs: &Value, path: &str, fields: &mut Vec<String>) {
-    for (name, field) in ours["properties"].as_object().into_iter().flatten() {
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        match &theirs["properties"][name] {
-            Value::Null => fields.push(path),
-            field_there => lacking(field, field_there, &path, fields),
-        }
-    }
-    if !ours["items"].is_null() {
-        lacking(&ours["items"], &theirs["items"], &format!("{path}[]"), fields);
-    }
 }
 
 /// Returns a line for each scope and resource.

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::Value;
 
 use super::*;
 
@@ -55,18 +55,4 @@ fn missing_rights_are_named_by_scope_and_resource() {
             .starts_with("the operator may not create, delete jobs.batch in namespace shop: grant"),
         "{lines:?}"
     );
-}
-
-#[test]
-fn the_fields_that_an_older_definition_lacks_are_found_in_any_depth() {
-    let field = json!({"type": "string"});
-    let list = |properties: Value| json!({"properties": {"spec": {"properties": {"workloads": {"items": {"properties": properties}}}}}});
-    let ours = list(json!({"kind": field, "stage": field}));
-    let mut fields = Vec::new();
-    lacking(&ours, &ours, "", &mut fields);
-    assert_eq!(fields, Vec::<String>::new());
-    lacking(&ours, &list(json!({"kind": field})), "", &mut fields);
-    assert_eq!(fields, ["spec.workloads[].stage"]);
-    let many: Vec<_> = (0..5).map(|number| number.to_string()).collect();
-    assert_eq!(first(&many, FIELDS), "0, 1, 2 and 2 more");
 }

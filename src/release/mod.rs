@@ -17,7 +17,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use self::report::Report;
 use self::target::{Target, holders, written};
 use crate::api::labels::{MANAGED_BY, TORPOR};
-use crate::apiserver::client::{self, ConnectError};
+use crate::apiserver::client::{ClusterArgs, ConnectError};
 use crate::apiserver::request::{self, call};
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART};
 use crate::hold::plan::{Desired, decide, hand_back_ownership};
@@ -51,13 +51,8 @@ Exit status: 0 all objects are restored, 1 an object is not restored, 2 the argu
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct ReleaseArgs {
-    /// Namespace of the held objects. Default: the namespace of the context
-    #[arg(short, long, value_name = "NAMESPACE")]
-    namespace: Option<String>,
-
-    /// Context of the kubeconfig. Default: the current context
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 
     /// Release all held objects in the namespace from all their holders
     #[arg(long, conflicts_with = "targets")]
@@ -105,8 +100,7 @@ pub async fn run(args: ReleaseArgs) -> ExitCode {
 }
 
 async fn release(args: ReleaseArgs) -> Result<Report, Error> {
-    let (client, default_namespace) = client::connect(args.context).await?;
-    let namespace = args.namespace.unwrap_or(default_namespace);
+    let (client, namespace) = args.cluster.connect().await?;
     let reader = Reader { client: client.clone(), namespace: namespace.clone() };
 
     let mut report = Report::default();

@@ -3,15 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::api::names::HOLDERS;
 use crate::hold::lever::Kind;
 use crate::hold::record::{Holder, Record};
 use crate::hold::subject::Subject;
-
-/// The kinds of holders, with their names in kubectl.
-const HOLDERS: [(&str, &[&str]); 2] = [
-    ("Hibernation", &["hib", "hibernation", "hibernations"]),
-    ("MaintenanceWindow", &["mw", "maintenancewindow", "maintenancewindows"]),
-];
 
 /// The kinds that Torpor can hold, by their short names in kubectl.
 const SHORT: [(&str, &str); 6] = [

@@ -14,6 +14,7 @@ mod hibernation;
 mod hold;
 mod maintenance;
 mod operator;
+mod plugin;
 mod release;
 mod support;
 mod truncation;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 12] = [
     &["main"],
     &["cli"],
-    &["operator", "release", "self_test", "uninstall_check", "bridge"],
+    &["operator", "release", "plugin", "self_test", "uninstall_check", "bridge"],
     &["reconcile"],
     &["hibernation", "maintenance"],
     &["transition"],

@@ -22,6 +22,7 @@ pub(crate) mod namespace;
 pub(crate) mod object;
 pub(crate) mod operator;
 pub(crate) mod paper_node;
+pub(crate) mod plugin;
 pub(crate) mod project;
 pub(crate) mod proxy;
 pub(crate) mod release;

@@ -1,0 +1,198 @@
+//! The facts for the checks: the answers of the API server, which may refuse some of them to a user.
+
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::Client;
+use kube::api::{Api, ListParams, PostParams};
+
+use super::operator::{Operator, operators};
+use crate::api::labels::{APP, TORPOR};
+use crate::apiserver::definitions;
+use crate::apiserver::request::{self, call, pages};
+use crate::plugin::find;
+use crate::plugin::object::Object;
+
+/// Concurrent questions about rights.
+const IN_FLIGHT: usize = 8;
+
+/// The answer to a question, or the error in words.
+pub(super) type Answer<T> = Result<T, String>;
+
+/// The answers of the API server.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// The version of the API server: major and minor.
+    pub(super) server: Answer<(String, String)>,
+    /// The problems of the definitions.
+    pub(super) definitions: Answer<Vec<String>>,
+    /// The operators.
+    pub(super) operators: Answer<Vec<Operator>>,
+    /// The number of admission policies, and of their bindings.
+    pub(super) policies: Answer<(usize, usize)>,
+    /// The rights that the user lacks, by purpose.
+    pub(super) lacking: Answer<Vec<Lack>>,
+    /// The objects of the namespace.
+    pub(super) objects: Answer<Vec<Object>>,
+}
+
+/// A purpose, and the rights that the user lacks for it.
+#[derive(Clone, Debug)]
+pub(super) struct Lack {
+    /// The purpose, as `to see hibernations`.
+    pub(super) purpose: &'static str,
+    /// The rights, such as `patch deployments.apps`.
+    pub(super) rights: Vec<String>,
+}
+
+/// A right: API group, resource and verbs.
+type Needed = (&'static str, &'static str, &'static [&'static str]);
+
+/// The rights of a user of this program, by purpose: purpose, API group, resource, verbs.
+const RIGHTS: &[(&str, &[Needed])] = &[
+    (
+        "see Hibernations and MaintenanceWindows",
+        &[
+            ("torpor.dev", "hibernations", &["get", "list", "watch"]),
+            ("torpor.dev", "maintenancewindows", &["get", "list", "watch"]),
+        ],
+    ),
+    ("hibernate and wake", &[("torpor.dev", "hibernations", &["patch"])]),
+    (
+        "plan",
+        &[
+            ("apps", "deployments", &["list"]),
+            ("apps", "statefulsets", &["list"]),
+            ("apps", "replicasets", &["list"]),
+            ("apps", "daemonsets", &["list"]),
+            ("batch", "cronjobs", &["list"]),
+            ("batch", "jobs", &["list"]),
+            ("", "configmaps", &["get", "list"]),
+        ],
+    ),
+    (
+        "release held objects without the operator",
+        &[
+            ("apps", "deployments", &["patch"]),
+            ("apps", "statefulsets", &["patch"]),
+            ("apps", "replicasets", &["patch"]),
+            ("apps", "daemonsets", &["patch"]),
+            ("batch", "cronjobs", &["patch"]),
+            ("batch", "jobs", &["patch"]),
+            ("", "configmaps", &["patch"]),
+        ],
+    ),
+];
+
+/// Asks the API server. `operator` is the namespace of the operator; without it all namespaces are searched.
+pub(super) async fn gather(client: &Client, namespace: &str, operator: Option<&str>) -> Facts {
+    let said = |error: request::Error| match error.code() {
+        // The answer of the API server is long, and says no more.
+        Some(403) => "your rights do not permit it".to_owned(),
+        _ => error.to_string(),
+    };
+    let version = async {
+        let info = call("the version", client.apiserver_version()).await.map_err(said)?;
+        Ok((info.major, info.minor))
+    };
+    let definitions = async { definitions::missing(client).await.map_err(said) };
+    let operators = async { operators(client, operator).await.map_err(said) };
+    let policies = async { policies(client).await.map_err(said) };
+    let lacking = async { lacking(client, namespace).await.map_err(said) };
+    let objects = async {
+        let all = find::all(client, Some(namespace)).await.map_err(|error| error.to_string())?;
+        Ok(all.found.into_iter().map(|found| found.object).collect())
+    };
+    let (server, definitions, operators, policies, lacking, objects) =
+        futures::join!(version, definitions, operators, policies, lacking, objects);
+    Facts { server, definitions, operators, policies, lacking, objects }
+}
+
+async fn policies(client: &Client) -> Result<(usize, usize), request::Error> {
+    let params = ListParams::default().labels(&format!("{APP}={TORPOR}"));
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
+    let (policies, bindings) = futures::try_join!(
+        pages("validatingadmissionpolicies", &policies, params.clone(), Some),
+        pages("validatingadmissionpolicybindings", &bindings, params, Some)
+    )?;
+    Ok((policies.len(), bindings.len()))
+}
+
+/// Asks for each right of the user, and returns those that are refused.
+async fn lacking(client: &Client, namespace: &str) -> Result<Vec<Lack>, request::Error> {
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let mut lacking = Vec::new();
+    for (purpose, rights) in RIGHTS {
+        let questions = rights.iter().flat_map(|(group, resource, verbs)| {
+            verbs.iter().map(move |verb| (*group, *resource, *verb))
+        });
+        let answers: Vec<Result<Option<Refused>, request::Error>> = stream::iter(questions)
+            .map(|question| {
+                let reviews = &reviews;
+                async move {
+                    let (group, resource, verb) = question;
+                    let attributes = ResourceAttributes {
+                        group: Some(group.to_owned()),
+                        resource: Some(resource.to_owned()),
+                        verb: Some(verb.to_owned()),
+                        namespace: Some(namespace.to_owned()),
+                        ..ResourceAttributes::default()
+                    };
+                    let review = SelfSubjectAccessReview {
+                        spec: SelfSubjectAccessReviewSpec {
+                            resource_attributes: Some(attributes),
+                            ..SelfSubjectAccessReviewSpec::default()
+                        },
+                        ..SelfSubjectAccessReview::default()
+                    };
+                    let params = PostParams::default();
+                    let answer = call("your rights", reviews.create(&params, &review)).await?;
+                    let allowed = answer.status.is_some_and(|status| status.allowed);
+                    Ok((!allowed).then_some(question))
+                }
+            })
+            .buffered(IN_FLIGHT)
+            .collect()
+            .await;
+        let refused = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let rights = in_words(&refused.into_iter().flatten().collect::<Vec<_>>());
+        lacking.push(Lack { purpose, rights });
+    }
+    Ok(lacking)
+}
+
+/// A right that the user lacks: API group, resource and verb.
+type Refused = (&'static str, &'static str, &'static str);
+
+/// Returns the rights, a text for each resource: `get, list hibernations.torpor.dev`.
+fn in_words(refused: &[Refused]) -> Vec<String> {
+    refused
+        .chunk_by(|a, b| (a.0, a.1) == (b.0, b.1))
+        .filter_map(|rights| {
+            let (group, resource, _) = rights.first()?;
+            let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+            let verbs: Vec<&str> = rights.iter().map(|(_, _, verb)| *verb).collect();
+            Some(format!("{} {resource}{group}", verbs.join(", ")))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_rights_are_grouped_by_resource() {
+        let refused = [
+            ("torpor.dev", "hibernations", "get"),
+            ("torpor.dev", "hibernations", "list"),
+            ("", "configmaps", "list"),
+        ];
+        assert_eq!(in_words(&refused), ["get, list hibernations.torpor.dev", "list configmaps"]);
+    }
+}
