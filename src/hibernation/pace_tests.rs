@@ -18,7 +18,7 @@ struct Slow {
 
 impl Slow {
     /// Five workloads, of which two may come up at the same time.
-    fn waking(more: Value) -> Self {
+    fn waking(more: &Value) -> Self {
         let mut spec = json!({
             "state": "Hibernated",
             "progressDeadline": "60s",
@@ -62,7 +62,7 @@ impl Slow {
 
 #[test]
 fn the_next_workload_comes_up_when_one_is_ready() {
-    let mut slow = Slow::waking(json!({}));
+    let mut slow = Slow::waking(&json!({}));
     assert_eq!(slow.after(1), "ab");
     assert_eq!(slow.after(5), "ab");
     let message = slow.world.status.message.clone().unwrap();
@@ -79,7 +79,7 @@ fn the_next_workload_comes_up_when_one_is_ready() {
 
 #[test]
 fn what_does_not_get_ready_keeps_the_others_down_for_the_deadline_at_most() {
-    let mut slow = Slow::waking(json!({}));
+    let mut slow = Slow::waking(&json!({}));
     slow.after(1);
     assert_eq!(slow.after(60), "ab");
     assert_eq!(slow.after(2), "abcd");
@@ -100,7 +100,7 @@ fn a_stage_that_comes_up_in_batches_keeps_the_next_stage_down() {
     let names = ["a", "b", "c"].map(|name| json!({"kind": "Deployment", "name": name, "stage": 1}));
     let last = ["d", "e"].map(|name| json!({"kind": "Deployment", "name": name}));
     let all = [&names[..], &last[..]].concat();
-    let mut slow = Slow::waking(json!({"workloads": all}));
+    let mut slow = Slow::waking(&json!({"workloads": all}));
     assert_eq!(slow.after(1), "ab");
     slow.becomes_ready("ab");
     assert_eq!(slow.after(1), "abc");
@@ -110,7 +110,7 @@ fn a_stage_that_comes_up_in_batches_keeps_the_next_stage_down() {
 
 #[test]
 fn a_deletion_waits_for_no_batch() {
-    let mut slow = Slow::waking(json!({}));
+    let mut slow = Slow::waking(&json!({}));
     slow.world.deleting_since = Some(slow.world.now);
     assert_eq!(slow.after(1), "abcde");
 }

@@ -21,7 +21,7 @@ pub fn blockers(subject: &Subject, pods: &Pods, keeps: i64) -> Vec<String> {
                     "{}: its controller has not observed the hold yet",
                     subject.display()
                 ));
-            } else if i64::from(facts.status_replicas) > keeps {
+            } else if facts.status_replicas > keeps {
                 let replicas = counted(facts.status_replicas, "replica");
                 blockers.push(format!("{} still has {replicas}", subject.display()));
             }
@@ -33,7 +33,7 @@ pub fn blockers(subject: &Subject, pods: &Pods, keeps: i64) -> Vec<String> {
         _ => {}
     }
     let sets = || pods.replica_sets.iter().filter(|set| owned_by(set, subject));
-    let has = |set: &Subject| i64::from(set.facts.replicas.max(set.facts.status_replicas));
+    let has = |set: &Subject| set.facts.replicas.max(set.facts.status_replicas);
     let too_many = sets().map(has).sum::<i64>() > keeps;
     for set in sets() {
         if (too_many && has(set) > 0) || set.facts.observed_generation < set.generation {

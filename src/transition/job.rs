@@ -75,41 +75,6 @@ pub fn manifest(
         || json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}),
         |resources| json!(resources),
     );
-    let mut args = vec![
-        "truncate".to_owned(),
-        format!("--scope={:?}", truncate.scope),
-        format!("--runtime={}", TableNames::of(&truncate.tables.runtime)),
-        format!("--opportunities={}", TableNames::of(&truncate.tables.opportunities)),
-        format!("--preserved={}", TableNames::of(&truncate.tables.preserved)),
-        format!("--lock-timeout={}", truncate.lock_timeout),
-        format!("--not-after={}", attempt.not_after.0),
-        "--report=/dev/termination-log".to_owned(),
-        "--of-hibernation".to_owned(),
-    ];
-    if let Login::Parts(connection) = &database.login {
-        args.push(format!("--host={}", connection.host));
-        args.push(format!("--port={}", connection.port));
-        args.push(format!("--dbname={}", connection.name));
-        let mode = connection.ssl_mode.and_then(|mode| mode.to_possible_value());
-        args.extend(mode.map(|mode| format!("--sslmode={}", mode.get_name())));
-    }
-    args.extend(truncate.schema.as_ref().map(|name| format!("--schema={name}")));
-    args.extend(truncate.confirm.as_ref().map(|name| format!("--confirm={name}")));
-    if truncate.allow_replicated {
-        args.push("--allow-replicated".to_owned());
-    }
-    match watch {
-        Watch::Nobody => {}
-        Watch::From(addresses) => {
-            let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
-            let lists = addresses.chunks(ADDRESSES_AT_ONCE).map(|some| some.join(","));
-            args.extend(lists.map(|list| format!("{SESSIONS_FROM}{list}")));
-        }
-        Watch::All => args.push("--refuse-all-sessions".to_owned()),
-    }
-    if purpose == Purpose::Preflight {
-        args.push("--dry-run".to_owned());
-    }
     let purpose_label = match purpose {
         Purpose::Preflight => "preflight",
         Purpose::Truncation => "truncation",
@@ -160,7 +125,7 @@ pub fn manifest(
                     "containers": [{
                         "name": CONTAINER,
                         "image": image,
-                        "args": args,
+                        "args": arguments(database, attempt, purpose, watch),
                         "env": environment(&database.login),
                         "resources": resources,
                     }],
@@ -189,6 +154,52 @@ pub(super) fn watched(job: &Job) -> BTreeSet<IpAddr> {
         .flat_map(|addresses| addresses.split(','))
         .filter_map(|address| address.parse().ok())
         .collect()
+}
+
+/// Returns the arguments of the command.
+fn arguments(
+    database: &DatabaseEntry,
+    attempt: &Attempt,
+    purpose: Purpose,
+    watch: &Watch,
+) -> Vec<String> {
+    let truncate = &database.spec.truncate;
+    let mut args = vec![
+        "truncate".to_owned(),
+        format!("--scope={:?}", truncate.scope),
+        format!("--runtime={}", TableNames::of(&truncate.tables.runtime)),
+        format!("--opportunities={}", TableNames::of(&truncate.tables.opportunities)),
+        format!("--preserved={}", TableNames::of(&truncate.tables.preserved)),
+        format!("--lock-timeout={}", truncate.lock_timeout),
+        format!("--not-after={}", attempt.not_after.0),
+        "--report=/dev/termination-log".to_owned(),
+        "--of-hibernation".to_owned(),
+    ];
+    if let Login::Parts(connection) = &database.login {
+        args.push(format!("--host={}", connection.host));
+        args.push(format!("--port={}", connection.port));
+        args.push(format!("--dbname={}", connection.name));
+        let mode = connection.ssl_mode.and_then(|mode| mode.to_possible_value());
+        args.extend(mode.map(|mode| format!("--sslmode={}", mode.get_name())));
+    }
+    args.extend(truncate.schema.as_ref().map(|name| format!("--schema={name}")));
+    args.extend(truncate.confirm.as_ref().map(|name| format!("--confirm={name}")));
+    if truncate.allow_replicated {
+        args.push("--allow-replicated".to_owned());
+    }
+    match watch {
+        Watch::Nobody => {}
+        Watch::From(addresses) => {
+            let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+            let lists = addresses.chunks(ADDRESSES_AT_ONCE).map(|some| some.join(","));
+            args.extend(lists.map(|list| format!("{SESSIONS_FROM}{list}")));
+        }
+        Watch::All => args.push("--refuse-all-sessions".to_owned()),
+    }
+    if purpose == Purpose::Preflight {
+        args.push("--dry-run".to_owned());
+    }
+    args
 }
 
 /// Returns the environment variables that read the Secret.

@@ -374,8 +374,6 @@ async fn signalled() {
     }
 }
 
-/// Reads and parses the URL, and gives it to `redactor`.
-
 fn refused(database: Option<String>, refusals: Vec<Refusal>) -> Report {
     let message = match refusals.as_slice() {
         [one] => one.message.clone(),

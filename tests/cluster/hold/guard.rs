@@ -37,7 +37,7 @@ fn git(replicas: i32, version: &str) -> Vec<Value> {
     vec![manifest("web", replicas, version), nightly, agent, config_map("environment", Some(data))]
 }
 
-/// Applies manifests as a GitOps tool does.
+/// Applies manifests as a `GitOps` tool does.
 fn sync(scene: &Scene, manifests: &[Value], more: &[&str]) -> Result<(), String> {
     for manifest in manifests {
         let file = file(scene, manifest);
