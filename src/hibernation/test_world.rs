@@ -144,6 +144,7 @@ impl World {
                 replica_sets: self.replica_sets.iter().map(subject).collect(),
                 jobs: self.jobs.iter().map(subject).collect(),
                 controllers: observed.workloads.clone(),
+                ..Pods::default()
             });
             self.planned(&observed)
         } else {

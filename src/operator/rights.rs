@@ -36,7 +36,7 @@ pub(crate) const SCOPED: &[Right] = &[
     right("", "pods", &["list"]),
     right("", "services", &["get", "list", "create", "patch", "delete"]),
     right("", "namespaces", &["get"]),
-    right("events.k8s.io", "events", &["create", "patch"]),
+    right("events.k8s.io", "events", &["list", "create", "patch"]),
     right("networking.k8s.io", "networkpolicies", &["get", "list", "create", "patch", "delete"]),
 ];
 

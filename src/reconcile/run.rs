@@ -258,7 +258,11 @@ async fn observe_and_plan<'a, K: Managed>(
         });
         match plan.next {
             Next::ObservePods => {
-                observed.pods = Some(reader.pods(spec.database.is_some()).await?); // API server
+                let mut pods = reader.pods(spec.database.is_some()).await?; // API server
+                if let Some(since) = observed.events_since(state) {
+                    pods.failed_creates = reader.failed_creates(since).await; // API server
+                }
+                observed.pods = Some(pods);
             }
             Next::ObserveMarket => {
                 slot.go_to_market().await;

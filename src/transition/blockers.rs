@@ -137,10 +137,11 @@ fn owned_by(child: &Subject, owner: &Subject) -> bool {
     child.owners.iter().any(|of| of.uid == owner.uid)
 }
 
-/// Returns why a pod of a workload does not start, in Kubernetes' own words.
+/// Returns why a pod of a workload does not start, or cannot be created, in Kubernetes' own words.
 pub fn pod_trouble(subject: &Subject, pods: &Pods) -> Option<String> {
-    pods_of(subject, pods)
-        .find_map(|pod| pod.trouble.as_ref().map(|why| format!("Pod {}: {why}", pod.name)))
+    let of_a_pod = pods_of(subject, pods)
+        .find_map(|pod| pod.trouble.as_ref().map(|why| format!("Pod {}: {why}", pod.name)));
+    of_a_pod.or_else(|| pods.failed_creates.get(&subject.uid).cloned())
 }
 
 /// Returns the running pods of a workload.

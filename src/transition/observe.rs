@@ -8,6 +8,7 @@ use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::events::v1::Event;
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
 
@@ -27,6 +28,8 @@ use crate::hold::subject::Subject;
 
 /// Most bytes that the held fields of one list may have together: values of ConfigMaps, above all.
 const MOST_VALUES: usize = 4 * 1024 * 1024;
+/// Most Events that are read.
+const MOST_EVENTS: u32 = 100;
 /// The state of a namespace that a plan is made from.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -45,6 +48,14 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Returns since when Events count: since the beginning of a wake, where a StatefulSet or DaemonSet is among the
+    /// workloads. All other kinds have a condition.
+    pub fn events_since(&self, state: &HoldState) -> Option<Timestamp> {
+        let since = state.episode.as_ref()?.waking_since.as_ref()?.0;
+        let mut kinds = self.workloads.iter().map(|subject| subject.kind.name);
+        kinds.any(|kind| matches!(kind, "StatefulSet" | "DaemonSet")).then_some(since)
+    }
+
     /// Believes the records that were restored into this namespace together with the holder.
     pub fn believe_moved(&mut self, holder: &Holder) {
         for subject in self.workloads.iter_mut().chain(&mut self.config_maps) {
@@ -70,6 +81,8 @@ pub struct Pods {
     pub jobs: Vec<Subject>,
     /// All Deployments, StatefulSets, DaemonSets and CronJobs, where a truncation asks who may still write.
     pub controllers: Vec<Subject>,
+    /// Why controllers cannot create pods, by the uid of the workload, in Kubernetes' own words; observed in a wake.
+    pub failed_creates: BTreeMap<String, String>,
 }
 
 /// A Job of Torpor's own, with the state of its container.
@@ -295,7 +308,37 @@ impl Reader {
             replica_sets,
             jobs,
             controllers: others,
+            failed_creates: BTreeMap::new(),
         })
+    }
+
+    /// Returns why controllers have not been able to create pods since a time, by the uid of the workload. Only Events
+    /// tell that of a StatefulSet or DaemonSet. They are words for people: without them, or without the right to list
+    /// them, there are none.
+    pub async fn failed_creates(&self, since: Timestamp) -> BTreeMap<String, String> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let failed = ListParams::default().fields("reason=FailedCreate").limit(MOST_EVENTS);
+        let events = match call("events", events.list(&failed)).await {
+            Ok(list) => list.items,
+            Err(error) => {
+                tracing::debug!(namespace = self.namespace, %error, "Events are not listed");
+                return BTreeMap::new();
+            }
+        };
+        let last = |event: &Event| {
+            let series = event.series.as_ref().map(|series| series.last_observed_time.0);
+            let once = event.deprecated_last_timestamp.as_ref().map(|time| time.0);
+            series.or(once).or(event.event_time.as_ref().map(|time| time.0))
+        };
+        let mut failed: Vec<_> = events
+            .into_iter()
+            .filter_map(|event| {
+                let at = last(&event).filter(|at| *at >= since)?;
+                Some((at, event.regarding?.uid?, event.note?))
+            })
+            .collect();
+        failed.sort();
+        failed.into_iter().map(|(_, uid, note)| (uid, note)).collect()
     }
 
     /// Returns one of Torpor's own Jobs.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use serde_json::Value;
+
 /// Appends the text of every Rust file below a folder.
 fn sources(folder: &Path, into: &mut String) {
     for entry in std::fs::read_dir(folder).expect("the folder is there") {
@@ -58,5 +60,29 @@ fn the_page_for_gitops_users_has_the_lines_of_the_examples() {
         let line = example.lines().map(str::trim).find(|line| line.starts_with(begin));
         let line = line.expect("the example has the line");
         assert!(lines.contains(line), "docs/gitops.md lacks a line of {file}: {line}");
+    }
+}
+
+#[test]
+fn the_scripts_for_argo_cds_repository_are_those_of_the_config_map() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/gitops");
+    let read = |file: &str| std::fs::read_to_string(folder.join(file)).expect("it is there");
+    let parse = |text: &str| serde_saphyr::from_str::<Value>(text).expect("it is YAML");
+    let config = parse(&read("argocd-cm.yaml"));
+    for kind in ["Hibernation", "MaintenanceWindow"] {
+        let script = |of: &str| {
+            let key = format!("resource.customizations.{of}.torpor.dev_{kind}");
+            config["data"][key.as_str()].as_str().expect("the ConfigMap has it").to_owned()
+        };
+        let file = |file: &str| read(&format!("resource_customizations/torpor.dev/{kind}/{file}"));
+        assert_eq!(file("health.lua"), script("health"), "{kind}");
+        let actions = parse(&script("actions"));
+        assert_eq!(file("actions/discovery.lua"), actions["discovery.lua"], "{kind}");
+        let definitions = actions["definitions"].as_array().expect("actions");
+        assert_eq!(definitions.len(), 2, "{kind}");
+        for action in definitions {
+            let name = action["name"].as_str().expect("a name");
+            assert_eq!(file(&format!("actions/{name}/action.lua")), action["action.lua"], "{kind}");
+        }
     }
 }

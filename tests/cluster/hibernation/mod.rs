@@ -8,5 +8,6 @@ mod kinds;
 mod lifecycle;
 mod limits;
 mod pace;
+mod quota;
 mod renamed;
 mod runbook;

@@ -2,7 +2,12 @@
 
 use std::path::PathBuf;
 
-use k8s_openapi::api::{apps::v1::Deployment, batch::v1::CronJob, coordination::v1::Lease};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    batch::v1::CronJob,
+    coordination::v1::Lease,
+    core::v1::ResourceQuota,
+};
 use kube::{
     Api,
     api::{DeleteParams, DynamicObject, Patch, PatchParams},
@@ -48,9 +53,10 @@ impl Scene {
 
 /// Runs all features, and returns the requests of each.
 pub(super) async fn all() -> Vec<(&'static str, Asked)> {
-    let (election, hibernation, truncation, market, sweep, check) = tokio::join!(
+    let (election, hibernation, slow, truncation, market, sweep, check) = tokio::join!(
         Box::pin(election()),
         Box::pin(hibernation()),
+        Box::pin(slow_wake()),
         Box::pin(truncation()),
         Box::pin(market()),
         Box::pin(sweep()),
@@ -59,6 +65,7 @@ pub(super) async fn all() -> Vec<(&'static str, Asked)> {
     vec![
         ("leader election", election),
         ("Hibernation", hibernation),
+        ("... whose wake is slow", slow),
         ("... with `database`", truncation),
         ("MaintenanceWindow with a bridge", market),
         ("release of orphans", sweep),
@@ -172,6 +179,27 @@ async fn hibernation() -> Asked {
     hibernation.until_phase("Hibernated").await;
     hibernation.api.delete("kinds", &DeleteParams::default()).await.expect("it is deleted");
     wait::until_gone(&hibernation.api, "kinds").await;
+    asked(&scene.user, &[].into()).await
+}
+
+/// A StatefulSet whose pods a quota prevents.
+async fn slow_wake() -> Asked {
+    let scene = Scene::create("rights-slow").await;
+    let queue = workload::controller::<StatefulSet>("queue", json!({"serviceName": "queue"}));
+    workload::create(&scene.namespace, &queue).await;
+    let _operator = scene.operator(&[]);
+    let spec =
+        json!({"state": "Hibernated", "workloads": [{"kind": "StatefulSet", "name": "queue"}]});
+    let hibernation = Hibernation::create(&scene.namespace, "slow", spec).await;
+    hibernation.until_phase("Hibernated").await;
+    let quota: ResourceQuota =
+        workload::object(json!({"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}));
+    workload::create(&scene.namespace, &quota).await;
+    hibernation.set_state("Awake").await;
+    let told = |status: &Value| {
+        status["message"].as_str().is_some_and(|message| message.contains("exceeded quota"))
+    };
+    hibernation.until("the quota is named", told).await;
     asked(&scene.user, &[].into()).await
 }
 

@@ -1,0 +1,4 @@
+actions = {}
+actions["hibernate"] = {["disabled"] = obj.spec.state ~= "Awake"}
+actions["wake"] = {["disabled"] = obj.spec.state ~= "Hibernated"}
+return actions
