@@ -2,6 +2,7 @@
 //! decision.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
@@ -77,6 +78,13 @@ impl Error {
     }
 }
 
+/// Waits before the next try, and counts. 10 ms, 50 ms, 250 ms and so on are what client-go recommends for an object
+/// that other clients work on (`k8s.io/client-go/util/retry`, `DefaultBackoff`).
+async fn after_conflict(conflicts: &mut u32) {
+    time::sleep(Duration::from_millis(10 * 5_u64.pow((*conflicts).min(3)))).await;
+    *conflicts += 1;
+}
+
 fn result<T>(sent: &Result<T, request::Error>) -> WriteResult {
     let Err(error) = sent else { return WriteResult::Done };
     match error.code() {
@@ -110,6 +118,7 @@ impl Writer {
         let mut current = subject.clone();
         let mut written = None;
         let mut busy = None;
+        let mut conflicts = 0;
         for _ in 0..TRIES {
             let write = match decide(&current) {
                 Decision::Unchanged => {
@@ -140,7 +149,10 @@ impl Writer {
                         continue;
                     }
                     Err(error) if error.is_not_found() => return Ok(Outcome::Gone),
-                    Err(error) if error.is_conflict() => busy = None,
+                    Err(error) if error.is_conflict() => {
+                        busy = None;
+                        after_conflict(&mut conflicts).await;
+                    }
                     Err(error) => match error.retry_after() {
                         Some(pause) => {
                             time::sleep(pause).await;
@@ -169,6 +181,7 @@ impl Writer {
         mut undo: Undo,
         mut object: DynamicObject,
     ) -> Result<(), Error> {
+        let mut conflicts = 0;
         for _ in 0..TRIES {
             let read = |object: &DynamicObject| Self::read(before, object, altered);
             let Some((subject, write)) = undo.next(&object, read) else { return Ok(()) };
@@ -180,6 +193,7 @@ impl Writer {
                     }
                 }
                 Err(error) if error.is_conflict() => {
+                    after_conflict(&mut conflicts).await;
                     match self.read_again(api, before, altered).await? {
                         Some(now) => object = now,
                         None => return Ok(()),

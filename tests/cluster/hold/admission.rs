@@ -72,10 +72,11 @@ async fn a_hold_whose_mark_admission_strips_is_taken_back_told_and_tried_again()
     let policy = Policy::create(&scene, condition, strip).await;
     let hibernation =
         Hibernation::create(&scene.namespace, "project", of("worker", json!({}))).await;
-    let status =
-        hibernation.until("told", |status| reason(status, "Stalled") == "WriteRejected").await;
-    let said = message(&status, "Stalled");
-    assert!(said.contains("admission removes the label torpor.dev/held"), "{said}");
+    let told = |status: &Value| {
+        reason(status, "Stalled") == "WriteRejected"
+            && message(status, "Stalled").contains("admission removes the label torpor.dev/held")
+    };
+    hibernation.until("told", told).await;
     let deployments: Api<Deployment> = scene.namespace.api();
     wait::until(&deployments, "worker", "as before", |_| {
         exactly(&scene, "deployment/worker") == before
