@@ -198,7 +198,7 @@ class Measured:
 
 
 def with_lines(scenario, **how):
-    """With the lines of examples/gitops: asleep means asleep, and commits arrive."""
+    """With the lines of examples/gitops, or behind the hold guard: asleep means asleep, and commits arrive."""
     scenario.deliver(**how)
     asleep = sleeps_and_wakes(scenario)
     scenario.row = ["yes", asleep.tool, asleep.torpor, "0", len(asleep.pods), "after the wake as before, down to the owners of fields"]
@@ -473,6 +473,7 @@ PLANS = [
     ("argo", "Argo CD, with the lines", with_lines),
     ("argo-server", "Argo CD, `ServerSideApply=true`, with the lines", lambda s: with_lines(s, server_side=True)),
     ("helm", "Flux, HelmRelease, with the lines", with_lines),
+    ("flux-guard", "Flux, without the lines, `holdGuard: Keep`", lambda s: with_lines(s, lines=False)),
     ("flux-delivers", "Flux, Hibernation from Git", flux_delivers),
     ("argo-delivers", "Argo CD, Hibernation from Git", argo_delivers),
     ("flux-plain", "Flux, without the lines", without_lines),
