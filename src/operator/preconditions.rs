@@ -23,6 +23,7 @@ use crate::deals::Account;
 const AGAIN: Duration = Duration::from_secs(15);
 /// Concurrent questions about rights.
 const IN_FLIGHT: usize = 8;
+
 /// Where the operator works, and as whom.
 pub(crate) struct Preconditions {
     pub(crate) client: Client,

@@ -14,7 +14,7 @@ use super::spec::{ConfigEntry, Target};
 use super::step::{Step, StepName};
 use super::truncation::FRESH;
 use crate::api::database::Truncate;
-use crate::api::hold_state::{EpisodeTruncation, StepStatus};
+use crate::api::hold_state::EpisodeTruncation;
 use crate::api::reason::Reason;
 use crate::api::text::{counted, few};
 use crate::api::workload::MissedRuns;
@@ -286,11 +286,7 @@ impl Draft<'_> {
         let Some(most) = self.input.spec.max_concurrent.filter(|_| !self.input.deleting) else {
             return usize::MAX;
         };
-        let name = step.to_string();
-        let late = |step: &StepStatus| {
-            step.name == name && self.input.now > step.since.0 + self.input.spec.deadline
-        };
-        if self.state.step.as_ref().is_some_and(late) {
+        if self.is_late(&step.to_string()) {
             return most;
         }
         let comes_up = |subject: &Subject, role: &Role| match subject.found.record() {

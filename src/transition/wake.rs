@@ -109,15 +109,21 @@ impl Draft<'_> {
 
     /// Returns whether a step of the wake has had its time: the next one begins all the same.
     fn may_pass(&mut self, name: &str) -> bool {
+        let late = self.is_late(name);
         let Some(step) = &mut self.state.step else { return false };
         if step.overdue.iter().any(|passed| passed == name) {
             return true;
         }
-        let late = step.name == name && self.input.now > step.since.0 + self.input.spec.deadline;
         if late {
             step.overdue.push(name.to_owned());
         }
         late
+    }
+
+    /// Returns whether the object has waited at a step for longer than a step may take.
+    pub(super) fn is_late(&self, name: &str) -> bool {
+        let step = self.state.step.as_ref().filter(|step| step.name == name);
+        step.is_some_and(|step| self.input.now > step.since.0 + self.input.spec.deadline)
     }
 
     /// Everything is back: ends the episode.
