@@ -147,3 +147,19 @@ alive() {
     note "$what: $ended tests have ended, $(clock $((SECONDS - began)))"
   done
 }
+
+# failures FILE...: prints, of each failed test in the output of `cargo test`, how its message begins and ends.
+failures() {
+  awk '
+    function end() {
+      if (count) printf "--- %s\n", name
+      for (line = 1; line <= count; line++) if (line <= 5 || line > count - 40) print lines[line]
+      name = ""
+      count = 0
+    }
+    /^---- .* stdout ----$/ { end(); name = $2 }
+    /^note: run with `RUST_BACKTRACE/ || /^stack backtrace:/ || /^failures:$/ { end() }
+    name != "" && (count || / panicked at /) { lines[++count] = substr($0, 1, 300) }
+    END { end() }
+  ' "$@"
+}
