@@ -6,6 +6,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::api::definition::definitions;
 use crate::bridge::{self, BridgeArgs};
+use crate::hold::kinds::KindsArgs;
 use crate::operator::run::{self, RunArgs};
 use crate::plugin;
 use crate::release::{self, ReleaseArgs};
@@ -52,7 +53,10 @@ pub async fn main() -> ExitCode {
     let matches = command.clone().get_matches_from(plugin::ordered(std::env::args_os()));
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command {
-        Command::Plugin(args) => plugin::run(args, command).await,
+        Command::Plugin(args) => match KindsArgs::of_environment().install_with_presets() {
+            Ok(()) => plugin::run(args, command).await,
+            Err(error) => fail(&error),
+        },
         Command::Run(args) => match run::run(args).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),

@@ -13,6 +13,7 @@ use crate::api::text::counted;
 use crate::api::{Hibernation, MaintenanceWindow};
 use crate::apiserver::client::{self, ConnectError};
 use crate::apiserver::request::{self, pages};
+use crate::hold::kinds::{self, KindsArgs};
 use crate::hold::lever::Kind;
 use crate::hold::record::{Found, LABEL, Record};
 use crate::transition::plan::FINALIZER;
@@ -31,6 +32,9 @@ pub(crate) struct UninstallCheckArgs {
     /// Namespace in which the operator works. Repeat the option for several namespaces. Default: all namespaces
     #[arg(long, env = "TORPOR_WATCH_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
     watch_namespace: Vec<String>,
+
+    #[command(flatten)]
+    kinds: KindsArgs,
 }
 
 /// Why the check could not be made.
@@ -40,6 +44,8 @@ enum Error {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Request(#[from] request::Error),
+    #[error(transparent)]
+    Kinds(#[from] kinds::Error),
 }
 
 /// The holders, by namespace and `KIND/NAME`, with the number of objects that each holds.
@@ -47,7 +53,7 @@ type Holders = BTreeMap<(String, String), usize>;
 
 /// Runs `torpor uninstall-check`. Returns its exit status.
 pub(crate) async fn run(args: UninstallCheckArgs) -> ExitCode {
-    match Box::pin(holders(&args.watch_namespace)).await {
+    match Box::pin(holders(&args)).await {
         Ok(holders) if holders.is_empty() => {
             println!("nothing is held");
             ExitCode::SUCCESS
@@ -63,9 +69,10 @@ pub(crate) async fn run(args: UninstallCheckArgs) -> ExitCode {
     }
 }
 
-async fn holders(namespaces: &[String]) -> Result<Holders, Error> {
+async fn holders(args: &UninstallCheckArgs) -> Result<Holders, Error> {
+    args.kinds.install()?;
     let (client, _) = client::connect().await?;
-    let mut scopes: Vec<_> = namespaces.iter().map(|name| Some(name.as_str())).collect();
+    let mut scopes: Vec<_> = args.watch_namespace.iter().map(|name| Some(name.as_str())).collect();
     if scopes.is_empty() {
         scopes.push(None);
     }
@@ -73,7 +80,12 @@ async fn holders(namespaces: &[String]) -> Result<Holders, Error> {
     for scope in scopes {
         for kind in Kind::all() {
             let params = ListParams::default().labels(LABEL);
-            for object in list(&client, scope, &kind.api_resource(), params).await? {
+            let held = match list(&client, scope, &kind.api_resource(), params).await {
+                // Without its definition, a kind of the table has no objects.
+                Err(error) if kind.entry.is_some() && error.is_not_found() => continue,
+                held => held?,
+            };
+            for object in held {
                 for holder in held_by(kind, &object) {
                     *holders.entry(holder).or_default() += 1;
                 }

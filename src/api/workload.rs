@@ -65,7 +65,8 @@ pub enum MissedRuns {
 )]
 pub struct Workload {
     /// `kind` is the kind of the workload: Deployment, StatefulSet, ReplicaSet, DaemonSet, CronJob
-    /// or Job.
+    /// or Job, or a kind of another project that the operator was installed with, such as
+    /// `ScaledObject`.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Z][A-Za-z0-9]*$')")
         .message("write the kind as in a manifest, singular and capitalized, for example `Deployment`"))]

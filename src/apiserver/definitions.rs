@@ -5,10 +5,13 @@ use kube::Client;
 use serde_json::Value;
 
 use super::request::{self, call};
+use super::wanted::Wanted;
 use crate::api::definition::definitions;
 use crate::api::text::first;
 use crate::version::VERSION;
 
+/// The field of a schema that keeps fields which it does not have.
+const KEEPS_UNKNOWN: &str = "x-kubernetes-preserve-unknown-fields";
 /// The most fields that are named.
 const FIELDS: usize = 3;
 
@@ -47,6 +50,62 @@ pub(crate) async fn missing(client: &Client) -> Result<Vec<String>, request::Err
     Ok(missing)
 }
 
+/// Returns whether the cluster serves a resource of an API group and version. Every client may ask that.
+pub(crate) async fn serves(
+    client: &Client,
+    api_version: &str,
+    plural: &str,
+) -> Result<bool, request::Error> {
+    let served = published(client, &format!("/apis/{api_version}")).await?;
+    let resources = served.as_ref().and_then(|served| served["resources"].as_array());
+    Ok(resources.into_iter().flatten().any(|resource| resource["name"] == plural))
+}
+
+/// Returns whether the schema of a kind (group, version, kind) has a field, or keeps any. A kind without a schema keeps
+/// any too.
+pub(crate) async fn has_field(
+    client: &Client,
+    (group, version, kind): (&str, &str, &str),
+    pointer: &str,
+) -> Result<bool, request::Error> {
+    let path = format!("/openapi/v3/apis/{group}/{version}");
+    let request = Request::get(&path).body(Vec::new()).map_err(kube::Error::HttpError);
+    let asked = async { client.request_text(request?).await };
+    let document = call(path, asked).await?;
+    let reversed: Vec<&str> = group.rsplit('.').collect();
+    let root = format!("/components/schemas/{}.{version}.{kind}", reversed.join("."));
+    // Of a document of megabytes only the schemas on the way to the field.
+    let mut parts = vec![root];
+    for segment in pointer.split('/').skip(1) {
+        let above = parts.last().cloned().unwrap_or_default();
+        parts.push(format!("{above}/properties/{segment}"));
+    }
+    let keeps = ["type", KEEPS_UNKNOWN, "x-kubernetes-int-or-string", "additionalProperties/type"];
+    let wanted: Vec<String> =
+        parts.iter().flat_map(|part| keeps.map(|field| format!("{part}/{field}"))).collect();
+    let Ok(schemas) = Wanted::of(wanted.iter().map(String::as_str)).parse(document.as_bytes())
+    else {
+        return Ok(true);
+    };
+    Ok(keeps_field(&schemas, &parts))
+}
+
+/// Returns whether the last of these schemas is there, or one above it keeps what it does not know.
+fn keeps_field(schemas: &Value, parts: &[String]) -> bool {
+    let mut parts = parts.iter().map(|part| schemas.pointer(part));
+    let Some(Some(mut schema)) = parts.next() else { return true };
+    for next in parts {
+        if schema[KEEPS_UNKNOWN] == true || !schema["additionalProperties"].is_null() {
+            return true;
+        }
+        match next {
+            Some(next) => schema = next,
+            None => return false,
+        }
+    }
+    true
+}
+
 async fn published(client: &Client, path: &str) -> Result<Option<Value>, request::Error> {
     let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError);
     let asked = async { client.request::<Value>(request?).await };
@@ -75,6 +134,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_field_is_kept_that_the_schema_has_or_that_it_does_not_know() {
+        let keeps = |spec: Value, pointer: &str| {
+            let root = "/components/schemas/com.example.v1.Widget".to_owned();
+            let schema = json!({"type": "object", "properties": {"spec": spec}});
+            let schemas = json!({"components": {"schemas": {"com.example.v1.Widget": schema}}});
+            let mut parts = vec![root];
+            for segment in pointer.split('/').skip(1) {
+                parts.push(format!("{}/properties/{segment}", parts.last().unwrap()));
+            }
+            keeps_field(&schemas, &parts)
+        };
+        let suspend = json!({"type": "object", "properties": {"suspend": {"type": "boolean"}}});
+        assert!(keeps(suspend.clone(), "/spec/suspend"));
+        assert!(!keeps(suspend.clone(), "/spec/suspended"));
+        assert!(!keeps(suspend, "/spec/mode/suspend"));
+        assert!(keeps(json!({KEEPS_UNKNOWN: true}), "/spec/mode/suspend"));
+        assert!(keeps(json!({"additionalProperties": {"type": "string"}}), "/spec/anything"));
+    }
 
     #[test]
     fn the_fields_that_an_older_definition_lacks_are_found_in_any_depth() {

@@ -223,3 +223,7 @@ mod pace_tests;
 #[cfg(test)]
 #[path = "reduced_tests.rs"]
 mod reduced_tests;
+
+#[cfg(test)]
+#[path = "kinds_tests.rs"]
+mod kinds_tests;

@@ -194,6 +194,10 @@ fn describe(transition: &Transition) -> String {
         (Place::Down, None) => "hibernated, no objects held".to_owned(),
         _ => "awake".to_owned(),
     };
+    let state = match &transition.warning {
+        Some(warning) => format!("{state}; {warning}"),
+        None => state,
+    };
     match transition.unmatched.as_slice() {
         [] if transition.selects_nothing => {
             format!(

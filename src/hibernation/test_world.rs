@@ -1,6 +1,8 @@
 //! The world in which the planner is tested: what it writes is so, and its Jobs are there. Time
 //! passes only where a test says so.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -18,6 +20,7 @@ use crate::transition::observe::{JobView, Observed, Pods};
 use crate::transition::plan::{Action, FailedWrite, Next, Plan, PlanMemory};
 use crate::transition::pod::PodView;
 use crate::transition::test_world::{deployment, merge, subject, write};
+use crate::transition::unavailable::Unavailable;
 
 /// A namespace, an object in it, and what an operator remembers.
 pub(crate) struct World {
@@ -34,6 +37,8 @@ pub(crate) struct World {
     pub(crate) pods: Vec<PodView>,
     pub(crate) replica_sets: Vec<Value>,
     pub(crate) jobs: Vec<Value>,
+    /// Kinds of the table that cannot be listed.
+    pub(crate) unavailable: BTreeMap<&'static str, Unavailable>,
     /// The truncation's Job.
     pub(crate) job: JobView,
     /// The report of each preflight.
@@ -62,6 +67,7 @@ impl World {
             pods: Vec::new(),
             replica_sets: Vec::new(),
             jobs: Vec::new(),
+            unavailable: BTreeMap::new(),
             job: JobView::default(),
             preflight_report: None,
             created: Vec::new(),
@@ -122,7 +128,13 @@ impl World {
         };
         let mut observed =
             Observed {
-                workloads: self.objects.iter().map(subject).collect(),
+                workloads: self
+                    .objects
+                    .iter()
+                    .map(subject)
+                    .filter(|subject| !self.unavailable.contains_key(subject.kind.name))
+                    .collect(),
+                unavailable: self.unavailable.clone(),
                 config_maps: self.config_maps.iter().map(subject).collect(),
                 preflight: self.status.database.preflight.as_ref().map(|preflight| JobView {
                     name: preflight.attempt.job.clone(),

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
+use super::kinds::{self, Entry};
+
 /// A kind that Torpor can hold.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Kind {
@@ -20,12 +22,14 @@ pub struct Kind {
     pub stop: Option<&'static str>,
     /// JSON pointer of the part that every rollout writes: the pod template, or the data of a ConfigMap.
     pub template: &'static str,
+    /// The rest of its entry in the table of the installer; none for a built-in kind.
+    pub entry: Option<Entry>,
 }
 
 /// The lever of the kinds that have replicas.
 pub(crate) const REPLICAS: &str = "/spec/replicas";
 
-/// The kinds that `spec.workloads[].kind` accepts.
+/// The built-in kinds that `spec.workloads[].kind` accepts.
 pub(crate) static WORKLOADS: [Kind; 6] = [
     Kind {
         name: "Deployment",
@@ -34,6 +38,7 @@ pub(crate) static WORKLOADS: [Kind; 6] = [
         plural: "deployments",
         stop: Some(REPLICAS),
         template: "/spec/template",
+        entry: None,
     },
     Kind {
         name: "StatefulSet",
@@ -42,6 +47,7 @@ pub(crate) static WORKLOADS: [Kind; 6] = [
         plural: "statefulsets",
         stop: Some(REPLICAS),
         template: "/spec/template",
+        entry: None,
     },
     Kind {
         name: "ReplicaSet",
@@ -50,6 +56,7 @@ pub(crate) static WORKLOADS: [Kind; 6] = [
         plural: "replicasets",
         stop: Some(REPLICAS),
         template: "/spec/template",
+        entry: None,
     },
     Kind {
         name: "DaemonSet",
@@ -58,6 +65,7 @@ pub(crate) static WORKLOADS: [Kind; 6] = [
         plural: "daemonsets",
         stop: Some("/spec/template/spec/nodeSelector/torpor.dev~1held"),
         template: "/spec/template",
+        entry: None,
     },
     Kind {
         name: "CronJob",
@@ -66,6 +74,7 @@ pub(crate) static WORKLOADS: [Kind; 6] = [
         plural: "cronjobs",
         stop: Some("/spec/suspend"),
         template: "/spec/jobTemplate",
+        entry: None,
     },
     Kind {
         name: "Job",
@@ -74,6 +83,7 @@ pub(crate) static WORKLOADS: [Kind; 6] = [
         plural: "jobs",
         stop: Some("/spec/suspend"),
         template: "/spec/template",
+        entry: None,
     },
 ];
 
@@ -85,6 +95,7 @@ pub(crate) static CONFIG_MAP: Kind = Kind {
     plural: "configmaps",
     stop: None,
     template: "/data",
+    entry: None,
 };
 
 /// The second lever of a StatefulSet: while it is `Delete`, a scale to 0 deletes the claims of its pods.
@@ -97,10 +108,18 @@ pub(crate) const RESTART: &str = "/spec/template/metadata/annotations/torpor.dev
 /// The annotation of [`RESTART`], as pods have it.
 pub(crate) const RESTART_ANNOTATION: &str = "torpor.dev/configuration";
 
+/// The parent of a lever that is an annotation.
+pub(crate) const ANNOTATIONS: &str = "/metadata/annotations/";
+
 impl Kind {
     /// Returns the kind of that name that `spec.workloads[].kind` accepts.
     pub(crate) fn workload(name: &str) -> Option<&'static Self> {
-        WORKLOADS.iter().find(|kind| kind.name == name)
+        Self::workloads().find(|kind| kind.name == name)
+    }
+
+    /// Returns the kinds that `spec.workloads[].kind` accepts: the built-in ones, and those of the table.
+    pub(crate) fn workloads() -> impl Iterator<Item = &'static Self> {
+        WORKLOADS.iter().chain(kinds::table())
     }
 
     /// Returns the kind of that name that Torpor can hold.
@@ -110,7 +129,16 @@ impl Kind {
 
     /// Returns every kind that Torpor can hold.
     pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
-        WORKLOADS.iter().chain([&CONFIG_MAP])
+        Self::workloads().chain([&CONFIG_MAP])
+    }
+
+    /// Returns the API group and version, as in `apiVersion`.
+    pub(crate) fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// Returns the resource for a dynamic API.
@@ -122,6 +150,9 @@ impl Kind {
     /// Returns whether a JSON pointer is a lever of this kind.
     pub(crate) fn has_lever(&self, pointer: &str) -> bool {
         match self.stop {
+            Some(stop) if self.entry.is_some() => {
+                pointer == stop || self.also().is_some_and(|also| also.lever == pointer)
+            }
             Some(stop) => {
                 pointer == stop
                     || pointer == RESTART
@@ -134,12 +165,23 @@ impl Kind {
     /// Returns the lever and the value that stop an object of this kind; empty for a ConfigMap.
     pub(crate) fn stop_wants(&self) -> BTreeMap<String, Value> {
         let Some(pointer) = self.stop else { return BTreeMap::new() };
-        let value = match self.name {
-            "CronJob" | "Job" => json!(true),
-            "DaemonSet" => json!("true"),
+        let value = match (&self.entry, self.name) {
+            (Some(entry), _) => entry.value.clone(),
+            (None, "CronJob" | "Job") => json!(true),
+            (None, "DaemonSet") => json!("true"),
             _ => json!(0),
         };
         [(pointer.to_owned(), value)].into()
+    }
+
+    /// Returns whether an object of the kind scales a workload that it does not own.
+    pub(crate) fn scales(&self) -> bool {
+        self.entry.as_ref().is_some_and(|entry| entry.target_ref.is_some())
+    }
+
+    /// Returns the second lever of a kind of the table.
+    pub(crate) fn also(&self) -> Option<&kinds::Also> {
+        self.entry.as_ref()?.also.as_ref()
     }
 }
 
@@ -163,6 +205,11 @@ pub(crate) fn key_pointer(key: &str) -> String {
 /// Escapes a key for a JSON pointer (RFC 6901).
 fn escape(segment: &str) -> String {
     segment.replace('~', "~0").replace('/', "~1")
+}
+
+/// Returns the annotation that a lever is; none for a field. A change of an annotation is no new generation.
+pub(crate) fn annotation(pointer: &str) -> Option<String> {
+    pointer.strip_prefix(ANNOTATIONS).map(|name| name.replace("~1", "/").replace("~0", "~"))
 }
 
 /// Returns the value that the API server sets where a lever is absent.

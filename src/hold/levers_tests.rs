@@ -68,3 +68,109 @@ fn what_was_released_and_set_since_is_not_healed_from_the_status() {
     assert_eq!(again["spec"]["replicas"], 0);
     assert_eq!(woken(&again)["spec"]["replicas"], 8);
 }
+
+fn scaled_object(annotations: Option<Value>, manager: &str, operation: &str) -> Value {
+    let mut fields = json!({"f:spec": {"f:scaleTargetRef": {}}});
+    for name in annotations.iter().filter_map(Value::as_object).flat_map(serde_json::Map::keys) {
+        fields["f:metadata"]["f:annotations"][format!("f:{name}")] = json!({});
+    }
+    let mut entry = entry(manager, operation, "", &json!({}));
+    entry["fieldsV1"] = fields;
+    let mut object = json!({
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {
+            "name": "worker", "namespace": "cornice", "uid": "u4", "resourceVersion": "1",
+            "generation": 1, "managedFields": [entry],
+        },
+        "spec": {"scaleTargetRef": {"name": "worker"}},
+    });
+    if let Some(annotations) = annotations {
+        object["metadata"]["annotations"] = annotations;
+    }
+    object
+}
+
+#[test]
+fn an_annotation_is_a_lever_beside_the_record() {
+    const PAUSED: &str = "autoscaling.keda.sh/paused-replicas";
+    for (manager, operation) in [("helm", "Update"), ("flux", "Apply")] {
+        for annotations in [
+            None,
+            Some(json!({"team": "a"})),
+            Some(json!({PAUSED: "3"})),
+            Some(json!({PAUSED: "0"})),
+        ] {
+            let before = scaled_object(annotations, manager, operation);
+            let wants = read(&before).stop_wants();
+            let asleep = written(&before, ask(&before, &holder("a"), &wants));
+            assert_eq!(
+                asleep["metadata"]["annotations"][PAUSED], "0",
+                "in the write of the record"
+            );
+            assert!(asleep["metadata"]["annotations"]["torpor.dev/hold"].is_string());
+            assert_eq!(converged(&asleep, &holder("a"), &BTreeMap::new()).0, before, "{manager}");
+        }
+    }
+}
+
+#[test]
+fn an_annotation_is_back_before_its_record_goes() {
+    // Its change is no new generation, which would tell after a crash whether it is back.
+    let before =
+        scaled_object(Some(json!({"autoscaling.keda.sh/paused-replicas": "3"})), "helm", "Update");
+    let wants = read(&before).stop_wants();
+    let asleep = written(&before, ask(&before, &holder("a"), &wants));
+    let subject = read(&asleep);
+    let remembered = StatusRecord::of(&subject, subject.found.record().unwrap(), &holder("a"));
+    let decision = ask_with(&asleep, &holder("a"), &BTreeMap::new(), Some(&remembered));
+    let first = written(&asleep, decision);
+    assert_eq!(first["metadata"]["annotations"]["autoscaling.keda.sh/paused-replicas"], "3");
+    assert!(read(&first).found.unfinished(), "{first:#}");
+    // Whoever else writes the held value after the release keeps it.
+    let mut theirs = scaled_object(
+        Some(json!({"autoscaling.keda.sh/paused-replicas": "0"})),
+        "person",
+        "Update",
+    );
+    theirs["metadata"]["uid"] = json!("u4");
+    let decision = ask_with(&theirs, &holder("a"), &BTreeMap::new(), Some(&remembered));
+    assert_eq!(decision, Decision::Unchanged);
+}
+
+#[test]
+fn a_second_lever_is_held_where_it_has_the_value_that_needs_it() {
+    let table = "[{kind: Widget, group: example.com, version: v1, plural: widgets, lever: /spec/suspend, value: true, \
+        also: {lever: /spec/retention, value: Retain, where: Delete}}]";
+    let kind: &'static Kind =
+        Box::leak(Box::new(crate::hold::kinds::parse(table).unwrap().remove(0)));
+    let wants = |retention: Value| {
+        let object = json!({
+            "metadata": {"name": "w", "namespace": "n", "uid": "u", "resourceVersion": "1"},
+            "spec": {"retention": retention},
+        });
+        Subject::read(kind, &serde_json::from_value(object).unwrap(), []).unwrap().stop_wants()
+    };
+    let both = [
+        ("/spec/retention".to_owned(), json!("Retain")),
+        ("/spec/suspend".to_owned(), json!(true)),
+    ];
+    assert_eq!(wants(json!("Delete")), both.clone().into());
+    assert_eq!(wants(json!("Retain")), both[1..].iter().cloned().collect());
+    assert!(kind.has_lever("/spec/retention") && !kind.has_lever("/spec/other"));
+}
+
+#[test]
+fn a_scaled_object_that_another_annotation_pauses_is_refused() {
+    let mut object =
+        scaled_object(Some(json!({"autoscaling.keda.sh/paused": "true"})), "helm", "Update");
+    object["status"] = json!({"conditions": [{"type": "Paused", "status": "True"}]});
+    let wants = read(&object).stop_wants();
+    let Decision::Refuse(refusal) = ask(&object, &holder("a"), &wants) else {
+        panic!("it is held")
+    };
+    let message = refusal.to_string();
+    assert!(message.ends_with("Name Deployment worker in its place"), "{message}");
+    object["status"]["conditions"][0]["status"] = json!("False");
+    assert!(matches!(ask(&object, &holder("a"), &wants), Decision::Write(_)));
+}

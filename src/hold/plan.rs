@@ -38,9 +38,11 @@ impl Desired<'_> {
     /// Returns whether the status of the holder keeps the original value of a lever, so that the write that
     /// restores it may remove the record too: if admission changes the value, and Torpor is killed before it
     /// has put the record back, the generation still tells that the value was not restored. A ConfigMap has
-    /// no generation.
+    /// no generation, and an annotation changes none.
     fn keeps(&self, kind: &Kind, pointer: &str) -> bool {
-        *kind != CONFIG_MAP && self.remembered.is_some_and(|status| status.keeps(pointer))
+        *kind != CONFIG_MAP
+            && lever::annotation(pointer).is_none()
+            && self.remembered.is_some_and(|status| status.keeps(pointer))
     }
 }
 
@@ -318,7 +320,9 @@ impl<'a> Draft<'a> {
             }
             // An absent field has no owner.
             let owned = held.original.is_some() || !held.owners.is_empty();
-            if confirmed_later || (owned && (changes || view.ours)) {
+            // The mark in managedFields goes too, where nothing else changes.
+            let marked = held.owners.iter().any(|owner| self.subject.unapplied.contains(owner));
+            if confirmed_later || marked || (owned && (changes || view.ours)) {
                 self.restored.insert(pointer);
             } else {
                 self.record.levers.remove(&pointer);

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::reason::Reason;
-use crate::hold::lever::{CONFIG_MAP, RESTART, WORKLOADS, key_wants, restart_wants};
+use crate::hold::lever::{CONFIG_MAP, RESTART, key_wants, restart_wants};
 use crate::hold::record::{ANNOTATION, LABEL};
 
 fn holder(name: &str) -> Holder {
@@ -52,7 +52,7 @@ fn config_map() -> Value {
 fn read(object: &Value) -> Subject {
     let kind = match object["kind"].as_str() {
         Some("ConfigMap") => &CONFIG_MAP,
-        Some(name) => WORKLOADS.iter().find(|kind| kind.name == name).unwrap(),
+        Some(name) => Kind::any(name).unwrap(),
         None => panic!("no kind"),
     };
     let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();

@@ -99,6 +99,16 @@ pub enum Refusal {
         /// The key.
         key: String,
     },
+    /// An object that scales another one is paused already, by other means than its lever.
+    #[error(
+        "{subject} is not held: it is paused already, by other means than the hold's, so that its wake would not scale {target} up again. Name {target} in its place"
+    )]
+    RestsOtherwise {
+        /// Kind and name of the object.
+        subject: String,
+        /// Kind and name of the workload that it scales.
+        target: String,
+    },
     /// A change of the pod template would not restart all pods.
     #[error("{subject} is not restarted: {why}")]
     CannotRestart {
@@ -130,6 +140,7 @@ impl Refusal {
             }
             Self::Immutable { .. } | Self::MadeImmutable { .. } => Reason::ConfigMapImmutable,
             Self::BinaryKey { .. } => Reason::ConfigMapKeyBinary,
+            Self::RestsOtherwise { .. } => Reason::PausedOtherwise,
             Self::CannotRestart { .. } => Reason::CannotRestart,
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::fields::Owner;
+use super::lever::annotation;
 use super::plan::Desired;
 use super::record::{Held, Holder, Holding, Record};
 use super::subject::{Subject, View};
@@ -85,6 +86,8 @@ impl StatusRecord {
         let mut remembered = self.clone();
         remembered.levers.retain(|pointer, lever| {
             let view = subject.levers.get(pointer);
+            // An annotation changes no generation.
+            let unchanged = unchanged && annotation(pointer).is_none();
             let held =
                 |view: &View| (view.ours || unchanged) && view.value.as_ref() == Some(&lever.1);
             view.is_some_and(held)

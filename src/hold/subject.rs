@@ -15,6 +15,7 @@ use super::fields::{self, Owner};
 use super::lever::{self, Kind};
 use super::record::{Found, Holder, LABEL, ObjectName};
 use super::refusal::Refusal;
+use super::table_facts::{TableFacts, observed_generation};
 
 /// A workload or ConfigMap.
 #[derive(Clone, Debug)]
@@ -137,6 +138,8 @@ pub struct Facts {
     pub immutable: bool,
     /// Keys in `binaryData`.
     pub binary_keys: Vec<String>,
+    /// What an object of a kind of the table says of itself; none for a built-in kind.
+    pub table: Option<TableFacts>,
 }
 
 /// The room that annotations take.
@@ -190,6 +193,16 @@ impl Subject {
     /// Returns the levers and values that stop the object. The claims of a StatefulSet stay.
     pub fn stop_wants(&self) -> BTreeMap<String, Value> {
         let mut wants = self.kind.stop_wants();
+        if let Some(also) = self.kind.also() {
+            let now = self.levers.get(&also.lever).and_then(|view| view.value.as_ref());
+            let record = self.found.record();
+            if also.r#where.is_none()
+                || now == also.r#where.as_ref()
+                || record.is_some_and(|record| record.levers.contains_key(&also.lever))
+            {
+                wants.insert(also.lever.clone(), also.value.clone());
+            }
+        }
         let now = self.levers.get(lever::WHEN_SCALED).and_then(|view| view.value.as_ref());
         let record = self.found.record();
         if now.is_some_and(|now| now == lever::DELETE)
@@ -198,6 +211,28 @@ impl Subject {
             wants.insert(lever::WHEN_SCALED.to_owned(), Value::from("Retain"));
         }
         wants
+    }
+
+    /// Returns whether the lever that stops it has the value that stops it, whoever wrote it.
+    pub fn rests(&self) -> bool {
+        let stop = self.kind.stop_wants();
+        !stop.is_empty() && stop.iter().all(|(pointer, value)| self.value(pointer) == Some(value))
+    }
+
+    /// Returns whether an object of the table that scales another one rests by other means than its lever: KEDA
+    /// knows two annotations. Then the wake of a hold would not scale the other one up again.
+    pub fn rests_otherwise(&self) -> bool {
+        let entry = self.kind.entry.as_ref().filter(|_| self.kind.scales());
+        let says_so =
+            entry.is_some_and(|entry| entry.down.as_ref().is_some_and(|all| !all.is_empty()));
+        let table = self.facts.table.as_ref();
+        let absent = self.kind.stop.is_some_and(|pointer| self.value(pointer).is_none());
+        says_so && absent && table.is_some_and(|table| table.not_down.is_empty())
+    }
+
+    /// Returns the value of an observed lever; none where it is absent.
+    pub fn value(&self, pointer: &str) -> Option<&Value> {
+        self.levers.get(pointer)?.value.as_ref()
     }
 
     /// Returns the refusal that names a lever at the held value that Torpor was the last to write and that no
@@ -236,7 +271,9 @@ impl Subject {
         let digest = last_applied.map(|manifest| lever::digest(manifest));
         let mut observed: Vec<String> = pointers.into_iter().cloned().collect();
         observed.extend(kind.stop.map(str::to_owned));
-        if kind.name != "ConfigMap" {
+        if let Some(also) = kind.also() {
+            observed.push(also.lever.clone());
+        } else if kind.entry.is_none() && kind.name != "ConfigMap" {
             observed.push(lever::RESTART.to_owned());
         }
         if kind.name == "StatefulSet" {
@@ -248,7 +285,7 @@ impl Subject {
         let levers: BTreeMap<String, View> = observed
             .into_iter()
             .map(|pointer| {
-                let value = object.data.pointer(&pointer).cloned();
+                let value = value_at(object, &pointer);
                 let owners = fields::owners(managed_fields, &pointer);
                 let ours = fields::owned_by_torpor(managed_fields, &pointer);
                 (pointer, View { value, owners, ours })
@@ -318,6 +355,14 @@ impl Subject {
     }
 }
 
+/// Returns the value of a lever: a field, or an annotation.
+fn value_at(object: &DynamicObject, pointer: &str) -> Option<Value> {
+    let Some(name) = lever::annotation(pointer) else {
+        return object.data.pointer(pointer).cloned();
+    };
+    object.metadata.annotations.as_ref()?.get(&name).map(|text| Value::from(text.as_str()))
+}
+
 /// Returns the ConfigMaps that the spec of a pod names.
 fn config_maps(pod: &Value) -> BTreeSet<String> {
     let list = |of: &Value, key: &str| of[key].as_array().cloned().unwrap_or_default();
@@ -358,7 +403,7 @@ impl Facts {
             selector: data
                 .pointer("/spec/selector")
                 .and_then(|s| serde_json::from_value(s.clone()).ok()),
-            observed_generation: number("/status/observedGeneration"),
+            observed_generation: observed_generation(data).unwrap_or_default(),
             configuration: data.pointer(lever::RESTART).and_then(Value::as_str).map(str::to_owned),
             config_maps: data.pointer("/spec/template/spec").map(config_maps).unwrap_or_default(),
             ..Self::default()
@@ -400,6 +445,12 @@ impl Facts {
                     .unwrap_or_default();
             }
             _ => {}
+        }
+        if let Some(entry) = &kind.entry {
+            // The API server sets no default.
+            facts.replicas = data.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+            facts.status_replicas = number("/status/replicas");
+            facts.table = Some(TableFacts::read(entry, data));
         }
         if let "StatefulSet" | "DaemonSet" = kind.name {
             let strategy = data.pointer("/spec/updateStrategy/type").and_then(Value::as_str);

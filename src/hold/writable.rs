@@ -3,6 +3,7 @@
 use super::lever;
 use super::refusal::Refusal;
 use super::subject::Subject;
+use super::table_facts::TargetRef;
 
 /// Fails where a write of the lever is impossible or has no effect.
 pub(super) fn check(subject: &Subject, pointer: &str) -> Result<(), Refusal> {
@@ -18,6 +19,11 @@ pub(super) fn check(subject: &Subject, pointer: &str) -> Result<(), Refusal> {
             return Ok(());
         };
         return Err(Refusal::CannotRestart { subject: display(), why });
+    }
+    if subject.rests_otherwise() {
+        let target = facts.table.as_ref().and_then(|table| table.target.as_ref());
+        let target = target.map_or("its target".to_owned(), TargetRef::display);
+        return Err(Refusal::RestsOtherwise { subject: display(), target });
     }
     if subject.kind.name == "ConfigMap" {
         if facts.immutable {

@@ -18,6 +18,8 @@ use super::triggers::Scope;
 use crate::apiserver::definitions;
 use crate::apiserver::request::{self, call};
 use crate::deals::Account;
+use crate::hold::kinds;
+use crate::hold::lever::annotation;
 
 /// Time until the cluster is asked again, while something is missing.
 const AGAIN: Duration = Duration::from_secs(15);
@@ -37,6 +39,7 @@ pub(crate) struct Preconditions {
 impl Preconditions {
     /// Asks the cluster until nothing is missing. The readiness has what is missing meanwhile.
     pub(crate) async fn watch(self, readiness: Readiness) {
+        tell_of_kinds(&self.client).await;
         loop {
             let missing = match self.missing().await {
                 Ok(missing) => missing,
@@ -93,6 +96,10 @@ impl Preconditions {
         for Scope(namespace) in &self.scopes {
             let namespace = namespace.as_deref();
             all.extend(SCOPED.iter().flat_map(|right| questions(right, namespace, None)));
+            let of_table = kinds::table().iter().map(Right::to_hold);
+            all.extend(
+                of_table.flat_map(|right| questions(&right, namespace, None).collect::<Vec<_>>()),
+            );
         }
         let (namespace, lease) = &self.lease;
         all.extend(questions(&LEASE, Some(namespace), Some(lease)));
@@ -102,6 +109,39 @@ impl Preconditions {
             all.extend(questions(&TOKEN, Some(namespace), Some(name)));
         }
         all
+    }
+}
+
+/// Says in the log which kinds of the table the cluster does not serve, or serves without the lever. A kind may come
+/// later, so that this is no error.
+async fn tell_of_kinds(client: &Client) {
+    for kind in kinds::table() {
+        let (name, version, plural) = (kind.name, kind.api_version(), kind.plural);
+        match definitions::serves(client, &version, plural).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(
+                    "kind {name} of the table of kinds: the cluster does not serve {plural} of {version}. Its objects are \
+                     held once it does: install the project that has it, or remove the entry from the chart's value kinds"
+                );
+                continue;
+            }
+            Err(error) => {
+                tracing::debug!(kind = name, %error, "the kind was not looked for");
+                continue;
+            }
+        }
+        let levers = kind.stop.into_iter().chain(kind.also().map(|also| also.lever.as_str()));
+        for lever in levers.filter(|lever| annotation(lever).is_none()) {
+            let schema = definitions::has_field(client, (kind.group, kind.version, name), lever);
+            if let Ok(false) = schema.await {
+                tracing::error!(
+                    "kind {name} of the table of kinds: {plural} of {version} have no field {lever}, so that the API server \
+                     drops what Torpor writes there. Correct the lever in the chart's value kinds (kubectl explain {plural}.spec \
+                     shows the fields)"
+                );
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The rights that the operator needs. A test compares them with those that the chart grants.
 
+use crate::hold::lever::Kind;
+
 /// The right to some verbs of one resource.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Right {
@@ -9,6 +11,13 @@ pub(crate) struct Right {
     pub(crate) resource: &'static str,
     /// The verbs.
     pub(crate) verbs: &'static [&'static str],
+}
+
+impl Right {
+    /// Returns the right to hold objects of a kind of the table.
+    pub(crate) fn to_hold(kind: &'static Kind) -> Self {
+        right(kind.group, kind.plural, &["get", "list", "watch", "patch"])
+    }
 }
 
 const fn right(

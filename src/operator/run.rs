@@ -15,6 +15,7 @@ use super::triggers::Scope;
 use crate::api::{Hibernation, MaintenanceWindow};
 use crate::apiserver::client;
 use crate::deals::client::Account;
+use crate::hold::kinds::{self, KindsArgs};
 use crate::lease::{self, CurrentEpoch, Foreign, Lease, LeaseName, LeaseParams};
 use crate::logging::{self, Format, LoggingError};
 use crate::metrics::Metrics;
@@ -83,6 +84,9 @@ pub(crate) struct RunArgs {
           value_parser = positive)]
     pub(crate) holder_grace: SignedDuration,
 
+    #[command(flatten)]
+    pub(crate) kinds: KindsArgs,
+
     /// Format of log lines
     #[arg(long, env = "TORPOR_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
     pub(crate) log_format: Format,
@@ -143,6 +147,9 @@ pub(crate) enum Error {
     /// Handlers of shutdown signals cannot be installed.
     #[error("handlers of SIGTERM and SIGINT cannot be installed: {0}")]
     Signals(std::io::Error),
+    /// The table of kinds is not usable.
+    #[error(transparent)]
+    Kinds(#[from] kinds::Error),
     /// Logging cannot start.
     #[error(transparent)]
     Logging(#[from] LoggingError),
@@ -154,6 +161,7 @@ pub(crate) enum Error {
 /// Runs the operator until a shutdown signal, or until the lease is lost.
 pub(crate) async fn run(args: RunArgs) -> Result<(), Error> {
     logging::init(args.log_format, &args.log_level, std::env::var("RUST_LOG").ok().as_deref())?;
+    args.kinds.install()?;
     let config = client::named(Config::infer().await?);
     let namespace = args.lease_namespace.clone().unwrap_or(config.default_namespace.clone());
     let shutdown = Shutdown::listen().map_err(Error::Signals)?;

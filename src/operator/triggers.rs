@@ -2,6 +2,7 @@
 //! watches deliver metadata only, keep none of it, and are shared by all kinds of objects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use kube::Client;
@@ -9,8 +10,10 @@ use kube::api::{Api, DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use tokio::sync::Semaphore;
+use tokio::time;
 
 use super::holds::Holds;
+use crate::apiserver::definitions;
 use crate::hold::lever::Kind;
 use crate::hold::record::Holder;
 use crate::reconcile::context::Context;
@@ -18,6 +21,9 @@ use crate::reconcile::context::Context;
 /// Page size of a watch's first list. A page is in memory as a whole, and each object may have 256 KiB of
 /// annotations.
 const PAGE: u32 = 25;
+
+/// Time until the API server is asked again whether it serves a kind of the table.
+const UNTIL_SERVED: Duration = Duration::from_secs(15);
 
 /// A watched scope: one namespace, or the whole cluster (None).
 #[derive(Clone, Debug)]
@@ -52,7 +58,16 @@ pub(crate) fn triggers(
             };
             let config = watcher::Config::default().page_size(PAGE);
             let (context, holds) = (context.clone(), holds.clone());
-            stream::once(turn.clone().acquire_owned())
+            let (again, turn) = (context.clone(), turn.clone());
+            let namespace = scope.0.clone();
+            // A kind of the table may not be served yet, and keeps no other back.
+            let served = until_served(client.clone(), kind);
+            let served = stream::once(served).flat_map(move |waited| {
+                let naming =
+                    if waited { again.naming(kind, namespace.as_deref()) } else { Vec::new() };
+                stream::iter(naming)
+            });
+            let watched = stream::once(turn.acquire_owned())
                 .flat_map(move |turn| {
                     let mut turn = turn.ok();
                     watch(api.clone(), config.clone()).default_backoff().inspect(move |event| {
@@ -70,11 +85,34 @@ pub(crate) fn triggers(
                         }
                     };
                     stream::iter(concerned)
-                })
-                .boxed()
+                });
+            served.chain(watched).boxed()
         })
         .collect();
     stream::select_all(watches)
+}
+
+/// Waits until the API server serves a kind of the table. Returns whether that took a while. The question is rare, and
+/// is asked only until then.
+async fn until_served(client: Client, kind: &'static Kind) -> bool {
+    let mut waited = false;
+    loop {
+        let served = match &kind.entry {
+            None => return false,
+            Some(_) => definitions::serves(&client, &kind.api_version(), kind.plural).await,
+        };
+        match served {
+            Ok(true) if waited => {
+                tracing::info!(kind = kind.name, "the cluster serves the kind now");
+                return true;
+            }
+            Ok(true) => return false,
+            Ok(false) => {}
+            Err(error) => tracing::debug!(kind = kind.name, %error, "the kind was not looked for"),
+        }
+        waited = true;
+        time::sleep(UNTIL_SERVED).await;
+    }
 }
 
 /// Registers a change. Returns the objects that it concerns.

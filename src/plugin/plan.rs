@@ -172,7 +172,7 @@ impl Scene<'_> {
             if transition.next != Next::ObservePods || observed.pods.is_some() {
                 return Ok(DryRun { lines, standing: transition.standing });
             }
-            observed.pods = Some(reader.pods(self.spec.database.is_some()).await?);
+            observed.pods = Some(reader.pods(self.spec).await?);
         }
     }
 }

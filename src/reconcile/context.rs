@@ -147,6 +147,24 @@ impl Context {
         }
     }
 
+    /// Returns the objects that name a kind, in a namespace or in all: the API server serves it now.
+    pub fn naming(&self, kind: &'static Kind, namespace: Option<&str>) -> Vec<Holder> {
+        let mut objects: Vec<Holder> = {
+            let filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = filters.values().flatten().filter(|(_, filter)| filter.names(kind));
+            all.map(|(object, _)| object.clone()).collect()
+        };
+        objects.retain(|object| namespace.is_none_or(|namespace| object.namespace == namespace));
+        let mut states = self.locked();
+        for object in &objects {
+            if let Some(state) = states.get_mut(object) {
+                state.at_rest = None;
+                state.changes += 1;
+            }
+        }
+        objects
+    }
+
     /// Returns the objects that a changed workload or ConfigMap concerns. On the way every workload
     /// concerns an object, because Torpor waits for what it owns. A change always concerns its holders,
     /// awake or not: the changed object may be a restored backup. A holder that is not registered may be

@@ -258,7 +258,7 @@ async fn observe_and_plan<'a, K: Managed>(
         });
         match plan.next {
             Next::ObservePods => {
-                let mut pods = reader.pods(spec.database.is_some()).await?; // API server
+                let mut pods = reader.pods(spec).await?; // API server
                 if let Some(since) = observed.events_since(state) {
                     pods.failed_creates = reader.failed_creates(since).await; // API server
                 }

@@ -34,6 +34,16 @@ impl WatchFilter {
         }
     }
 
+    /// Returns whether the spec names a kind.
+    pub fn names(&self, kind: &Kind) -> bool {
+        self.workloads.iter().any(|(of, ..)| *of == kind)
+    }
+
+    /// Returns whether the spec names a kind whose objects scale workloads: any workload may be one of these.
+    fn scales(&self) -> bool {
+        self.workloads.iter().any(|(kind, ..)| kind.scales())
+    }
+
     /// Returns whether the spec names a changed object, or it is or was held, or its owner is: a Job that
     /// somebody starts by hand belongs to its CronJob.
     pub fn concerns(&self, kind: &'static Kind, meta: &ObjectMeta) -> bool {
@@ -49,9 +59,10 @@ impl WatchFilter {
             || if kind.name == "ConfigMap" {
                 self.config_maps.iter().any(matches)
             } else {
-                self.workloads.iter().any(|(of, target, except)| {
-                    *of == kind && matches(target) && !except.iter().any(|out| out == name)
-                })
+                self.scales()
+                    || self.workloads.iter().any(|(of, target, except)| {
+                        *of == kind && matches(target) && !except.iter().any(|out| out == name)
+                    })
             }
     }
 

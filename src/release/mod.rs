@@ -18,7 +18,9 @@ use self::report::Report;
 use self::target::{Target, holders, written};
 use crate::api::labels::{MANAGED_BY, TORPOR};
 use crate::apiserver::client::{ClusterArgs, ConnectError};
+use crate::apiserver::definitions::serves;
 use crate::apiserver::request::{self, call};
+use crate::hold::kinds::KindsArgs;
 use crate::hold::lever::{CONFIG_MAP, Kind, RESTART};
 use crate::hold::plan::{Desired, decide, hand_back_ownership};
 use crate::hold::record::{Found, Holder, LABEL};
@@ -64,7 +66,10 @@ pub struct ReleaseArgs {
 
     /// The holder to release: hib/NAME or mw/NAME; or one held object, such as deployment/worker
     #[arg(value_name = "TARGET")]
-    targets: Vec<Target>,
+    targets: Vec<String>,
+
+    #[command(flatten)]
+    kinds: KindsArgs,
 }
 
 /// Why the command changed nothing.
@@ -89,7 +94,21 @@ pub async fn run(args: ReleaseArgs) -> ExitCode {
         );
         return ExitCode::from(2);
     }
-    match Box::pin(release(args)).await {
+    let targets = args.kinds.install_with_presets().map_err(|error| error.to_string());
+    let targets = targets.and_then(|()| {
+        let each = args.targets.iter().map(|text| {
+            text.parse::<Target>().map_err(|error| format!("invalid target {text:?}: {error}"))
+        });
+        each.collect::<Result<Vec<_>, _>>()
+    });
+    let targets = match targets {
+        Ok(targets) => targets,
+        Err(error) => {
+            eprintln!("torpor: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match Box::pin(release(args, targets)).await {
         Ok(report) if report.failed() => ExitCode::FAILURE,
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
@@ -99,13 +118,16 @@ pub async fn run(args: ReleaseArgs) -> ExitCode {
     }
 }
 
-async fn release(args: ReleaseArgs) -> Result<Report, Error> {
+async fn release(args: ReleaseArgs, targets: Vec<Target>) -> Result<Report, Error> {
     let (client, namespace) = args.cluster.connect().await?;
     let reader = Reader { client: client.clone(), namespace: namespace.clone() };
 
     let mut report = Report::default();
     let mut held = Vec::new();
     for kind in Kind::all() {
+        if kind.entry.is_some() && !serves(&client, &kind.api_version(), kind.plural).await? {
+            continue;
+        }
         match reader.list(kind, ListParams::default().labels(LABEL), Vec::new()).await {
             Ok(subjects) => held.extend(subjects),
             Err(error) if error.code() == Some(403) => {
@@ -123,24 +145,24 @@ async fn release(args: ReleaseArgs) -> Result<Report, Error> {
             eprintln!("warning: {}", record.explain(&copy.display()));
         }
     }
-    let wanted = |subject: &Subject| args.all || args.targets.iter().any(|t| t.concerns(subject));
+    let wanted = |subject: &Subject| args.all || targets.iter().any(|t| t.concerns(subject));
     let (mut mine, others): (Vec<_>, Vec<_>) = held.into_iter().partition(wanted);
     mine.sort_by_key(order);
     if mine.is_empty() {
-        none_found(&client, &namespace, &args.targets, &others).await?;
+        none_found(&client, &namespace, &targets, &others).await?;
         if !report.failed() {
             println!("no object is held in namespace {namespace}");
         }
         return Ok(report);
     }
-    let named = |holder: &Holder| args.all || args.targets.iter().any(|t| t.releases(holder));
+    let named = |holder: &Holder| args.all || targets.iter().any(|t| t.releases(holder));
     for warning in warnings(&client, &reader, &mine, named).await {
         eprintln!("warning: {warning}");
     }
     // Per object: `hib/a deployment/worker` releases the worker from all its holders, and the other
     // objects from `a` only.
     let releases = |subject: &Subject, holder: &Holder| {
-        let targets = args.targets.iter().filter(|target| target.concerns(subject));
+        let targets = targets.iter().filter(|target| target.concerns(subject));
         args.all || targets.into_iter().any(|target| target.releases(holder))
     };
     for subject in &mine {

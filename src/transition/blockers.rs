@@ -6,7 +6,8 @@ use super::chain::Chain;
 use super::observe::{Observed, Pods};
 use super::pod::PodView;
 use super::spec::Spec;
-use crate::api::text::counted;
+use super::targets::controlled;
+use crate::api::text::{counted, few};
 use crate::hold::subject::Subject;
 
 /// Returns why a stopped workload is not down yet: its controller has not observed the hold, or more pods are
@@ -32,6 +33,22 @@ pub fn blockers(subject: &Subject, pods: &Pods, keeps: i64) -> Vec<String> {
         }
         _ => {}
     }
+    if let Some(table) = &facts.table {
+        let observes = subject.kind.entry.as_ref().is_some_and(|entry| entry.down.is_none());
+        if observes && table.observes && facts.observed_generation < subject.generation {
+            let name = subject.display();
+            blockers.push(format!("{name}: its controller has not observed the hold yet"));
+        }
+        blockers.extend(table.not_down.iter().map(|why| format!("{}: {why}", subject.display())));
+        blockers.extend(controlled(subject, pods));
+    }
+    blockers.extend(left_of(subject, pods, keeps));
+    blockers
+}
+
+/// Returns the ReplicaSets, Jobs and pods of a workload that are left, where these are more pods than it keeps.
+pub(super) fn left_of(subject: &Subject, pods: &Pods, keeps: i64) -> Vec<String> {
+    let mut blockers = Vec::new();
     let sets = || pods.replica_sets.iter().filter(|set| owned_by(set, subject));
     let has = |set: &Subject| set.facts.replicas.max(set.facts.status_replicas);
     let too_many = sets().map(has).sum::<i64>() > keeps;
@@ -40,7 +57,7 @@ pub fn blockers(subject: &Subject, pods: &Pods, keeps: i64) -> Vec<String> {
             blockers.push(format!("{} is not at {} yet", set.display(), counted(keeps, "replica")));
         }
     }
-    if subject.kind.name == "CronJob" {
+    if subject.kind.name == "CronJob" || subject.kind.entry.is_some() {
         let unfinished = pods.jobs.iter().filter(|job| owned_by(job, subject));
         blockers.extend(unfinished.filter(|job| !job.facts.finished).map(|job| {
             match job.facts.active {
@@ -98,7 +115,7 @@ pub fn not_ready(subject: &Subject, must_roll: bool) -> Option<String> {
     let (ready, wanted) = match subject.kind.name {
         "Deployment" | "StatefulSet" | "ReplicaSet" => (facts.available, facts.replicas),
         "DaemonSet" => (facts.available, facts.desired),
-        _ => return None,
+        _ => return table_not_ready(subject),
     };
     // A paused Deployment, and one that was in the middle of a rollout, is ready when as many pods
     // are available as it wants; all others have them of the newest template too.
@@ -129,6 +146,17 @@ pub fn not_ready(subject: &Subject, must_roll: bool) -> Option<String> {
     }
     let why = facts.trouble.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     Some(format!("{name} has {ready} of {wanted} replicas ready{why}"))
+}
+
+/// Returns why an object of the table is not ready yet. One that was stopped before its hold is as it was.
+fn table_not_ready(subject: &Subject) -> Option<String> {
+    let facts = &subject.facts;
+    let table = facts.table.as_ref().filter(|_| !subject.rests())?;
+    let name = subject.display();
+    if table.observes && facts.observed_generation < subject.generation {
+        return Some(format!("{name}: its controller has not observed the release yet"));
+    }
+    (!table.not_ready.is_empty()).then(|| format!("{name} is not ready: {}", few(&table.not_ready)))
 }
 
 /// Returns whether the owner references lead from one to the other, with `controller: true` or without: many

@@ -29,7 +29,13 @@ impl<'a> Chain<'a> {
             let between = match owner.kind.as_str() {
                 "ReplicaSet" => &pods.replica_sets,
                 "Job" => &pods.jobs,
-                _ => continue,
+                _ => {
+                    let above = pods.controllers.iter().find(|subject| subject.uid == owner.uid);
+                    if let Some(above) = above.filter(|_| left > 0) {
+                        self.follow(&above.owners, pods, left - 1);
+                    }
+                    continue;
+                }
             };
             match between.iter().find(|subject| subject.uid == owner.uid) {
                 Some(subject) if left > 0 => self.follow(&subject.owners, pods, left - 1),

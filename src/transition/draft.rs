@@ -222,14 +222,20 @@ impl<'a> Draft<'a> {
             self.next = Next::Again;
         }
         self.report_contests();
+        self.plan_again_in(self.looks_again());
         if let Some(wait) = self.again_in {
             self.next = self.next.or_wait(wait);
         }
         let at_rest = matches!(self.place, Place::Down | Place::Up);
         let unmatched = if at_rest { self.unmatched() } else { Vec::new() };
+        let warning = match self.warning() {
+            Some(Step::Blocked { message, .. }) if self.place == Place::Down => Some(message),
+            _ => None,
+        };
         Transition {
             selects_nothing: at_rest && self.selects_nothing(),
             unmatched,
+            warning,
             state: self.state,
             database: self.database,
             place: self.place,

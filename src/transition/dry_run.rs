@@ -11,7 +11,7 @@ use crate::api::hold_state::EpisodeTruncation::{NotAsked, Pending};
 use crate::api::reason::Reason;
 use crate::api::text::{counted, few};
 use crate::hold::describe::shortened;
-use crate::hold::lever::{RESTART, WHEN_SCALED, segments};
+use crate::hold::lever::{RESTART, WHEN_SCALED, annotation, segments};
 use crate::hold::record::Held;
 use crate::hold::subject::Subject;
 
@@ -39,7 +39,8 @@ impl Draft<'_> {
             _ => {}
         }
         let clear = self.actions.is_empty() && self.standing.is_reached();
-        if let Some(Step::Blocked { reason, message }) = self.obstacle().filter(|_| clear) {
+        let obstacle = self.obstacle().or_else(|| self.warning());
+        if let Some(Step::Blocked { reason, message }) = obstacle.filter(|_| clear) {
             self.stall(reason, message);
         } else if !self.actions.is_empty() {
             self.next = Next::Again;
@@ -61,6 +62,8 @@ impl Draft<'_> {
         let up = !asleep && held;
         let mut lines: Vec<String> =
             steps.iter().flat_map(|step| self.describe(step, up)).collect();
+        let warnings = self.unavailable().into_iter().chain(self.scaled_by());
+        lines.extend(warnings.map(|warning| format!("warning: {warning}")));
         lines.extend(self.unmatched().iter().map(|entry| format!("nothing: {entry} is not found")));
         let numbered = lines.into_iter().enumerate();
         numbered.map(|(index, line)| format!("{}. {when}: {line}", index + 1)).collect()
@@ -169,6 +172,12 @@ fn taken(subject: &Subject, pointer: &str, now: Option<&Value>, want: &Value) ->
     let in_words = |value: &Value| shortened(&value.to_string());
     let now_in_words = now.map_or("not set".to_owned(), in_words);
     match subject.kind.name {
+        _ if subject.kind.entry.is_some() && now == Some(want) => {
+            format!(": {} stays {}", field(pointer), in_words(want))
+        }
+        _ if subject.kind.entry.is_some() => {
+            format!(": {} from {now_in_words} to {}", field(pointer), in_words(want))
+        }
         "ConfigMap" => format!(": {} from {now_in_words} to {}", key(pointer), in_words(want)),
         _ if pointer == RESTART => " is restarted, and stays up".to_owned(),
         _ if pointer == WHEN_SCALED => {
@@ -190,6 +199,12 @@ fn taken(subject: &Subject, pointer: &str, now: Option<&Value>, want: &Value) ->
 fn released(subject: &Subject, pointer: &str, held: &Held) -> String {
     let suspended = held.original.as_ref().and_then(Value::as_bool) == Some(true);
     match (subject.kind.name, &held.original) {
+        (_, Some(original)) if subject.kind.entry.is_some() => {
+            format!(": {} back to {}", field(pointer), shortened(&original.to_string()))
+        }
+        (_, None) if subject.kind.entry.is_some() => {
+            format!(": {} is removed, as it did not exist before", field(pointer))
+        }
         ("ConfigMap", Some(original)) => {
             format!(": {} back to {}", key(pointer), shortened(&original.to_string()))
         }
@@ -206,6 +221,12 @@ fn released(subject: &Subject, pointer: &str, held: &Held) -> String {
 /// Returns a number of replicas in words. Absent means the API server's default.
 fn replicas(value: Option<&Value>) -> String {
     counted(value.and_then(Value::as_i64).unwrap_or(1), "replica")
+}
+
+/// Returns the lever of a kind of the table as people write it: an annotation, or a field.
+fn field(pointer: &str) -> String {
+    let path = || segments(pointer).collect::<Vec<_>>().join(".");
+    annotation(pointer).map_or_else(path, |name| format!("the annotation {name}"))
 }
 
 fn key(pointer: &str) -> String {

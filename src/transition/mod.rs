@@ -26,9 +26,11 @@ pub mod standing;
 mod status;
 mod step;
 mod steps;
+mod targets;
 #[cfg(test)]
 pub(crate) mod test_world;
 mod truncation;
+pub(crate) mod unavailable;
 mod wake;
 mod writers;
 

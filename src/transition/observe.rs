@@ -15,13 +15,14 @@ use kube::api::{Api, DynamicObject, ListParams};
 use super::job;
 use super::pod::PodView;
 use super::spec::{Spec, Target};
+use super::unavailable::{self, Unavailable};
 use crate::api::hold_state::{Attempt, DatabaseState, HoldState};
 use crate::api::pod::unscheduled;
 use crate::api::workload::Action;
 use crate::apiserver::documents;
 use crate::apiserver::request::{Error, call};
 use crate::hold::document::Parser;
-use crate::hold::lever::{CONFIG_MAP, Kind, WORKLOADS};
+use crate::hold::lever::{CONFIG_MAP, Kind};
 use crate::hold::record::{Holder, LABEL};
 use crate::hold::status_record::StatusRecord;
 use crate::hold::subject::Subject;
@@ -37,6 +38,8 @@ pub struct Observed {
     pub workloads: Vec<Subject>,
     /// ConfigMaps that the spec names, and held ones.
     pub config_maps: Vec<Subject>,
+    /// The kinds of the table that cannot be observed, and why.
+    pub unavailable: BTreeMap<&'static str, Unavailable>,
     /// Pods, and the ReplicaSets and Jobs between them and workloads; none before a plan asks for them.
     pub pods: Option<Pods>,
     /// The Job of the preflight, where one may be running.
@@ -79,7 +82,8 @@ pub struct Pods {
     pub replica_sets: Vec<Subject>,
     /// Jobs.
     pub jobs: Vec<Subject>,
-    /// All Deployments, StatefulSets, DaemonSets and CronJobs, where a truncation asks who may still write.
+    /// All Deployments, StatefulSets, DaemonSets and CronJobs, and objects of the table's kinds, where a truncation asks
+    /// who may still write, or an object of the table controls workloads.
     pub controllers: Vec<Subject>,
     /// Why controllers cannot create pods, by the uid of the workload, in Kubernetes' own words; observed in a wake.
     pub failed_creates: BTreeMap<String, String>,
@@ -151,33 +155,43 @@ impl Reader {
             Some(attempt) => self.job(&attempt.job).await.map(Some),
             None => Ok(None),
         };
-        let ((workloads, config_maps), truncation, preflight) = futures::try_join!(
+        let (subjects, truncation, preflight) = futures::try_join!(
             self.subjects(spec, &state.originals),
             job(truncation),
             job(preflight)
         )?;
-        Ok(Observed { workloads, config_maps, preflight, truncation, ..Observed::default() })
+        Ok(Observed { preflight, truncation, ..subjects })
     }
 
-    /// Returns workloads and ConfigMaps: all of the kinds that the spec or the status names, and held ones of
-    /// any kind.
-    pub async fn subjects(
+    /// Returns workloads and ConfigMaps: all of the kinds that the spec or the status names, held ones of any
+    /// kind, and all that scale workloads.
+    async fn subjects(
         &self,
         spec: &Spec,
         originals: &BTreeMap<String, String>,
-    ) -> Result<(Vec<Subject>, Vec<Subject>), Error> {
+    ) -> Result<Observed, Error> {
         let remembered = originals.keys().filter_map(|key| key.split('/').next());
         let full: BTreeSet<&str> =
             spec.workloads.iter().map(|entry| entry.kind.name).chain(remembered).collect();
-        let workloads = try_join_all(WORKLOADS.iter().map(|kind| {
-            let params = ListParams::default();
-            let whole = full.contains(kind.name);
-            self.list(kind, if whole { params } else { params.labels(LABEL) }, Vec::new())
+        let workloads = try_join_all(Kind::workloads().map(async |kind| {
+            let named = full.contains(kind.name);
+            let params = if named || kind.scales() {
+                ListParams::default()
+            } else {
+                ListParams::default().labels(LABEL)
+            };
+            let listed = self.list(kind, params, Vec::new()).await;
+            if kind.entry.is_some() {
+                unavailable::sorted(kind, listed, named)
+            } else {
+                Ok((listed?, None))
+            }
         }));
         let pointers = config_pointers(spec, originals);
         let config_maps = self.config_maps(spec, originals, &pointers);
-        let (workloads, mut config_maps) = futures::try_join!(workloads, config_maps)?;
-        let workloads: Vec<Subject> = workloads.into_iter().flatten().collect();
+        let (listed, mut config_maps) = futures::try_join!(workloads, config_maps)?;
+        let (listed, unavailable): (Vec<_>, Vec<_>) = listed.into_iter().unzip();
+        let workloads: Vec<Subject> = listed.into_iter().flatten().collect();
         // Besides, the ConfigMaps that restarted workloads read.
         let restarted = workloads.iter().filter(|subject| {
             spec.entry_for(subject).is_some_and(|entry| entry.action == Action::Restart)
@@ -185,7 +199,12 @@ impl Reader {
         let read: BTreeSet<&str> =
             restarted.flat_map(|subject| &subject.facts.config_maps).map(String::as_str).collect();
         self.add(read, &pointers, &mut config_maps).await?;
-        Ok((workloads, config_maps.into_values().collect()))
+        Ok(Observed {
+            workloads,
+            config_maps: config_maps.into_values().collect(),
+            unavailable: unavailable.into_iter().flatten().collect(),
+            ..Observed::default()
+        })
     }
 
     /// Returns ConfigMaps by name. They can be many and large: held or selected ones are listed by their labels.
@@ -278,9 +297,12 @@ impl Reader {
         Ok(subject.filter(|subject| subject.uid == before.uid))
     }
 
-    /// Lists the pods, and then the ReplicaSets and Jobs between them and workloads; with `controllers` the
-    /// workloads too. In this order the owner of a new pod is never missing.
-    pub async fn pods(&self, controllers: bool) -> Result<Pods, Error> {
+    /// Lists the pods, and then the ReplicaSets and Jobs between them and workloads; the workloads too, where a spec
+    /// truncates, or names a kind of the table, whose objects control workloads. In this order the owner of a new
+    /// pod is never missing.
+    pub async fn pods(&self, spec: &Spec) -> Result<Pods, Error> {
+        let of_table = spec.workloads.iter().any(|entry| entry.kind.entry.is_some());
+        let controllers = of_table || spec.database.is_some();
         let began = Timestamp::now();
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let wanted = PodView::wanted();
@@ -290,11 +312,18 @@ impl Reader {
         let url = api.resource_url();
         let running =
             documents::list(&self.client, "pods", url, ListParams::default(), read).await?;
-        let (between, others): (Vec<_>, Vec<_>) =
-            WORKLOADS.iter().partition(|kind| matches!(kind.name, "ReplicaSet" | "Job"));
+        let (between, others): (Vec<&Kind>, Vec<_>) = Kind::workloads()
+            .filter(|kind| of_table || kind.entry.is_none())
+            .partition(|kind| matches!(kind.name, "ReplicaSet" | "Job"));
         let list = async |kinds: Vec<&'static Kind>| {
-            let lists =
-                kinds.into_iter().map(|kind| self.list(kind, ListParams::default(), Vec::new()));
+            let lists = kinds.into_iter().map(async |kind| {
+                let listed = self.list(kind, ListParams::default(), Vec::new()).await;
+                let named = spec.workloads.iter().any(|entry| entry.kind == kind);
+                if kind.entry.is_none() {
+                    return listed;
+                }
+                unavailable::sorted(kind, listed, named).map(|(listed, _)| listed)
+            });
             Ok::<Vec<_>, Error>(try_join_all(lists).await?.into_iter().flatten().collect())
         };
         let others = if controllers { others } else { Vec::new() };

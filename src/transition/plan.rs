@@ -299,6 +299,8 @@ pub struct Transition {
     pub selects_nothing: bool,
     /// Where everything is down, or up: entries of the spec that match nothing.
     pub unmatched: Vec<String>,
+    /// What the spec misses while everything else is down.
+    pub warning: Option<String>,
     /// Actions in the cluster.
     pub actions: Vec<Action>,
     /// What follows the actions.

@@ -12,7 +12,7 @@ use crate::api::deals::Deals;
 use crate::api::reason::Reason;
 use crate::api::workload::{Action, ConfigMapOverride, MissedRuns, Workload};
 use crate::deals::market_state::Rules;
-use crate::hold::lever::{self, Kind, REPLICAS, WORKLOADS};
+use crate::hold::lever::{self, Kind, REPLICAS};
 use crate::hold::subject::Subject;
 
 /// The validated part of a spec that both kinds have.
@@ -97,7 +97,11 @@ pub struct DatabaseEntry {
 #[derive(Debug, thiserror::Error)]
 pub enum Invalid {
     /// The kind is unknown.
-    #[error("workloads[].kind: {0:?} is not a kind that Torpor can hold; use one of {known}", known = known_kinds())]
+    #[error(
+        "workloads[].kind: {0:?} is not a kind that Torpor can hold; use one of {known}, or ask whoever installed \
+         Torpor to add {0} to the chart's value kinds",
+        known = known_kinds()
+    )]
     UnknownKind(String),
     /// No target, or several.
     #[error("workloads[{0}]: give exactly one of `name`, `selector` and `all: true`")]
@@ -105,6 +109,9 @@ pub enum Invalid {
     /// A kind without replicas has `replicas`.
     #[error("workloads[{0}].replicas: {1} has no replicas; remove the field")]
     Replicas(usize, &'static str),
+    /// A kind of the table is to be restarted.
+    #[error("workloads[{0}].action: {1} cannot be restarted; use `action: Stop`")]
+    Restart(usize, &'static str),
     /// A selector does not parse.
     #[error("{field}: {message}")]
     Selector {
@@ -135,7 +142,7 @@ impl Invalid {
 }
 
 fn known_kinds() -> String {
-    WORKLOADS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")
+    Kind::workloads().map(|kind| kind.name).collect::<Vec<_>>().join(", ")
 }
 
 /// The fields of a spec that become a [`Spec`].
@@ -305,8 +312,11 @@ fn entry(index: usize, workload: &Workload) -> Result<Entry, Invalid> {
         _ => return Err(Invalid::Target(index)),
     };
     let kind = Kind::workload(kind).ok_or_else(|| Invalid::UnknownKind(kind.clone()))?;
-    if replicas.is_some() && kind.stop != Some(REPLICAS) {
+    if replicas.is_some() && (kind.stop != Some(REPLICAS) || kind.entry.is_some()) {
         return Err(Invalid::Replicas(index, kind.name));
+    }
+    if kind.entry.is_some() && *action == Action::Restart {
+        return Err(Invalid::Restart(index, kind.name));
     }
     Ok(Entry {
         kind,

@@ -11,6 +11,7 @@ use crate::api::condition;
 use crate::api::hold_state::{Counts, WorkloadStatus};
 use crate::api::text::few;
 use crate::hold::describe::describe_originals;
+use crate::hold::lever::Kind;
 use crate::hold::plan::Decision;
 use crate::hold::record::Found;
 use crate::hold::refusal::Refusal;
@@ -62,6 +63,15 @@ impl Draft<'_> {
                 originals.insert(key, text);
             }
             workloads.push(status);
+        }
+        // Objects that cannot be observed now are still held.
+        let out_of_reach = self.input.observed.unavailable.keys().copied();
+        let unseen: Vec<&str> = out_of_reach.collect();
+        for (key, text) in &self.state.originals {
+            let kind = key.split('/').next().unwrap_or_default();
+            if unseen.contains(&kind) || Kind::any(kind).is_none() {
+                originals.insert(key.clone(), text.clone());
+            }
         }
         // What needs attention comes first where not all can be shown.
         workloads.sort_by_key(|workload| workload.message.is_none());
@@ -163,7 +173,8 @@ impl Draft<'_> {
     /// Returns the entries that match nothing.
     pub(super) fn unmatched_entries(&self) -> impl Iterator<Item = &Entry> {
         let HoldInput { spec, observed, .. } = self.input;
-        spec.workloads.iter().filter(|entry| {
+        let listed = |entry: &&Entry| !observed.unavailable.contains_key(entry.kind.name);
+        spec.workloads.iter().filter(listed).filter(|entry| {
             !observed.workloads.iter().any(|subject| {
                 entry.kind == subject.kind && entry.target.precision(subject).is_some()
             })

@@ -149,7 +149,15 @@ impl Draft<'_> {
             .filter_map(|(subject, role)| subject.original_lost(&self.wants(subject, role)))
             .map(|refusal| refusal.to_string())
             .collect();
-        if lost.is_empty() || self.input.deleting {
+        if self.input.deleting {
+            return false;
+        }
+        if let Some(step) = self.held_out_of_reach() {
+            self.place = Place::ComingUp;
+            self.at("Ready", step);
+            return true;
+        }
+        if lost.is_empty() {
             return false;
         }
         self.place = Place::ComingUp;
@@ -169,7 +177,9 @@ impl Draft<'_> {
         if !self.input.deleting {
             match self.preflight(DAILY) {
                 Step::Done => {
-                    if let Some(outcome) = self.obstacle().or_else(|| self.unaccounted()) {
+                    if let Some(outcome) =
+                        self.obstacle().or_else(|| self.unaccounted()).or_else(|| self.warning())
+                    {
                         self.at("Preflight", outcome);
                         // A change in the namespace removes the obstacle, and Torpor watches it.
                         self.next = Next::AtRest;

@@ -99,7 +99,12 @@ impl Draft<'_> {
             );
             return Some(Step::Blocked { reason: Reason::WorkloadNotFound, message });
         }
-        let skipped = self.skipped();
+        if let Some(Step::Blocked { reason, message }) = self.warning() {
+            let message = format!("nothing is truncated: {message}");
+            return Some(Step::Blocked { reason, message });
+        }
+        let skipped: Vec<String> =
+            self.skipped().into_iter().chain(self.unknown_targets()).collect();
         (!skipped.is_empty()).then(|| Step::Blocked {
             reason: Reason::PossibleWriter,
             message: format!("nothing is truncated: {}", few(&skipped)),

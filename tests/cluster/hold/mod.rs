@@ -11,6 +11,7 @@ mod guard;
 mod hand_back;
 mod helm;
 mod levers;
+mod other_kinds;
 mod owners;
 mod record;
 mod reduced;

@@ -58,7 +58,7 @@ pub(crate) async fn config_as(user: &str) -> Config {
 }
 
 /// Returns a client, without installing anything.
-pub(super) async fn bare_client() -> Client {
+pub(crate) async fn bare_client() -> Client {
     Client::try_from(config().await).expect("a client can be made")
 }
 
@@ -86,6 +86,11 @@ fn install() -> bool {
 /// Runs kubectl in the folder of the repository, and returns its output.
 pub(crate) fn kubectl(arguments: &[&str]) -> String {
     run(Command::new("kubectl").args(arguments))
+}
+
+/// Runs a script of the repository, and returns its output.
+pub(crate) fn script(path: &str) -> String {
+    run(&mut Command::new(path))
 }
 
 /// Runs a kubectl command that may be refused.

@@ -21,6 +21,8 @@ pub(crate) mod moments;
 pub(crate) mod namespace;
 pub(crate) mod object;
 pub(crate) mod operator;
+pub(crate) mod other_controllers;
+pub(crate) mod other_kinds;
 pub(crate) mod paper_node;
 pub(crate) mod plugin;
 pub(crate) mod project;

@@ -8,6 +8,7 @@
 
 mod faults;
 mod hibernation;
+mod other_kinds;
 mod window;
 
 use std::{collections::BTreeMap, fmt, io::Write as _, time::Instant};
@@ -33,6 +34,8 @@ const SAMPLED: usize = 9;
 
 /// A way down and a way back. The sweep requests each way, waits for it and checks the result.
 trait Scenario: Sized + Send + Sync {
+    /// More arguments of the operator.
+    const ARGUMENTS: &[&str] = &[];
     /// Creates the objects of the scenario.
     fn set_up(namespace: Namespace, proxy: &mut Proxy) -> impl Future<Output = Self> + Send;
     /// Requests the way down.
@@ -96,7 +99,8 @@ async fn run<S: Scenario>(test: &str, point: Option<Point>) -> Run {
     let _room = ROOM.acquire().await.expect("it is never closed");
     let mut proxy = Proxy::start().await;
     let namespace = Namespace::create(test).await;
-    let mut operator = Operator::start_behind(&namespace, &proxy);
+    let arguments = [&["--lease-duration", "2m"], S::ARGUMENTS].concat();
+    let mut operator = Operator::start_behind_with(&namespace, &proxy, &arguments);
     let scene = S::set_up(namespace, &mut proxy).await;
     let mut seen = Run::default();
     for way in [Way::Down, Way::Back] {
