@@ -9,10 +9,11 @@ help: ## Lists the targets
 build: ## Builds the torpor command (cargo run -- ARGUMENTS runs it)
 	cargo build --locked
 
-crds: ## Writes crds/, and its copy in the chart, anew from src/api/
+crds: ## Writes crds/, and the copies of them and of the presets in the chart, anew from src/
 	cargo run --locked --quiet -- crd hibernations > crds/hibernations.yaml
 	cargo run --locked --quiet -- crd maintenancewindows > crds/maintenancewindows.yaml
 	cp crds/*.yaml charts/torpor/files/crds/
+	cp src/hold/kinds/presets.yaml charts/torpor/files/kinds.yaml
 
 docs: ## Writes docs/{metrics,conditions,truncate-cases,bad-input,rbac}.md and the chart's README.md anew from the code and the answers that the tests get
 	hack/chart docs

@@ -64,6 +64,57 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - {kind: DaemonSet, group: apps, plural: daemonsets}
 - {kind: CronJob, group: batch, plural: cronjobs}
 - {kind: Job, group: batch, plural: jobs}
+{{- range include "torpor.table" . | fromYamlArray }}
+- {kind: {{ .kind }}, group: {{ .group }}, plural: {{ .plural }}}
+{{- end }}
+{{- end -}}
+
+{{/* The table of kinds of other projects: the entries of the presets, and those of the value `kinds`. */}}
+{{- define "torpor.table" -}}
+{{- $presets := dict "keda" (list "ScaledObject" "ScaledJob") "argoRollouts" (list "Rollout") "flux" (list "Kustomization" "HelmRelease") "cloudnativepg" (list "Cluster") -}}
+{{- $all := .Files.Get "files/kinds.yaml" | fromYamlArray -}}
+{{- $own := list -}}
+{{- range .Values.kinds }}{{ $own = append $own .kind }}{{ end -}}
+{{- $table := list -}}
+{{- range .Values.kindPresets -}}
+{{- $names := get $presets . -}}
+{{- range $all -}}
+{{- if and (has .kind $names) (not (has .kind $own)) }}{{ $table = append $table . }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- concat $table .Values.kinds | toYaml -}}
+{{- end -}}
+
+{{/* "true" where the operator has a table of kinds. */}}
+{{- define "torpor.hasTable" -}}
+{{- if or .Values.kinds .Values.kindPresets }}true{{ end -}}
+{{- end -}}
+
+{{/* The variable, mount and volume of the table of kinds. */}}
+{{- define "torpor.tableVariable" -}}
+- name: TORPOR_KINDS
+  value: /etc/torpor/kinds.yaml
+{{- end -}}
+{{- define "torpor.tableMount" -}}
+- name: kinds
+  mountPath: /etc/torpor
+  readOnly: true
+{{- end -}}
+{{- define "torpor.tableVolume" -}}
+- name: kinds
+  configMap:
+    name: {{ include "torpor.fullname" . }}-kinds
+{{- end -}}
+
+{{/* A lever in CEL, as an optional value of the object. Arguments: the name of the object and the lever. */}}
+{{- define "torpor.leverInCel" -}}
+{{- $object := .object -}}
+{{- if hasPrefix "/metadata/annotations/" .lever -}}
+{{- $name := trimPrefix "/metadata/annotations/" .lever | replace "~1" "/" | replace "~0" "~" -}}
+{{ $object }}.metadata.?annotations[?'{{ $name }}']
+{{- else -}}
+{{ $object }}{{ range rest (splitList "/" .lever) }}.?{{ . }}{{ end }}
+{{- end -}}
 {{- end -}}
 
 {{/*
@@ -115,6 +166,27 @@ the API server can check the types.
   patches: >-
     (has(object.data) ? [] : [JSONPatch{op: "add", path: "/data", value: {}}]) +
     variables.changed.map(key, JSONPatch{op: "add", path: "/data/" + jsonpatch.escapeKey(key), value: oldObject.data[key]})
+{{- range include "torpor.table" . | fromYamlArray }}
+{{- $annotation := hasPrefix "/metadata/annotations/" .lever }}
+{{- if or $annotation (regexMatch "^(/[A-Za-z_][A-Za-z0-9_]*)+$" .lever) }}
+{{- $now := include "torpor.leverInCel" (dict "object" "object" "lever" .lever) }}
+{{- $before := include "torpor.leverInCel" (dict "object" "oldObject" "lever" .lever) }}
+{{- $name := ternary (printf "the annotation %s" (trimPrefix "/metadata/annotations/" .lever | replace "~1" "/" | replace "~0" "~")) (trimPrefix "/" .lever | replace "/" ".") $annotation }}
+- name: {{ .plural }}
+  group: {{ .group }}
+  version: {{ .version }}
+  resources: [{{ .plural }}]
+  changed: >-
+    variables.record.contains('"{{ .lever }}":{') && {{ $now }} != {{ $before }}
+  isChanged: variables.changed
+  stays: "'{{ $name }} stays as it is'"
+  patches: >-
+    {{ if $annotation -}}
+    (has(object.metadata.annotations) ? [] : [JSONPatch{op: "add", path: "/metadata/annotations", value: {}}]) +
+    {{ end -}}
+    ({{ $before }}.hasValue() ? [JSONPatch{op: "add", path: "{{ .lever }}", value: {{ $before }}.value()}] : [])
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/*
@@ -133,8 +205,12 @@ true
 
 {{/* Refuses combinations of values that a schema does not express. */}}
 {{- define "torpor.validate" -}}
-{{- if .Values.kinds -}}
-{{- fail "kinds is reserved for a later version: this one holds the built-in kinds only. Remove kinds" -}}
+{{- $known := list "Deployment" "StatefulSet" "ReplicaSet" "DaemonSet" "CronJob" "Job" "ConfigMap" "Hibernation" "MaintenanceWindow" -}}
+{{- range .Values.kinds -}}
+{{- if has .kind $known -}}
+{{- fail (printf "kinds has an entry for %s, which is built in or has an entry before: remove the entry" .kind) -}}
+{{- end -}}
+{{- $known = append $known .kind -}}
 {{- end -}}
 {{- if and .Values.podDisruptionBudget.minAvailable .Values.podDisruptionBudget.maxUnavailable -}}
 {{- fail "podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable exclude each other: remove one" -}}
