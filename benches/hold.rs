@@ -344,8 +344,8 @@ impl Operator {
             .args(["run", "--image", "none.invalid/torpor", "--admin-address", "127.0.0.1:0"])
             .args(["--lease-namespace", "default", "--log-level", "warn"])
             .args(arguments)
-            // As the Deployment of the chart has it.
-            .env("MALLOC_ARENA_MAX", "1")
+            // As the Deployment of the chart has them.
+            .envs([("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "131072")])
             .stdout(Stdio::null())
             .spawn()
             .expect("the operator starts");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::database::Database;
 use super::deals::{DEALS_NAME_MESSAGE, DEALS_NAME_RULE, Deals, DealsStatus};
+use super::history::{HistoryEntry, NextTransition};
 use super::hold_state::{DatabaseState, HoldState};
 use super::schedule::{DesiredState, Override, Schedule};
 use super::workload::{ConfigMapOverride, Workload};
@@ -160,7 +161,7 @@ pub struct HibernationStatus {
     pub conditions: Vec<Condition>,
     /// `nextTransition` is the next change of state by schedule or override.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_transition: Option<NextTransition>,
+    pub next_transition: Option<NextTransition<DesiredState>>,
     /// `asked` is the last observed value of `spec.state`. A changed value is the request of a
     /// person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,7 +184,7 @@ pub struct HibernationStatus {
     pub earliest_start: Option<Time>,
     /// `history` lists the last transitions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<HistoryEntry>,
+    pub history: Vec<HistoryEntry<Phase>>,
 }
 
 pub(super) fn conditions_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -208,24 +209,4 @@ pub enum Phase {
     Hibernated,
     /// The operator is restoring the workloads.
     Waking,
-}
-
-/// `NextTransition` is a future change of state.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-pub struct NextTransition {
-    /// `state` is the state after the change.
-    pub state: DesiredState,
-    /// `at` is the time of the change.
-    pub at: Time,
-}
-
-/// `HistoryEntry` is one finished transition.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-pub struct HistoryEntry {
-    /// `phase` is the phase that the transition led to.
-    pub phase: Phase,
-    /// `at` is the end of the transition.
-    pub at: Time,
-    /// `message` is the cause of the transition, and its effects.
-    pub message: String,
 }

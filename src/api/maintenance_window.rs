@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deals::{DEALS_NAME_MESSAGE, DEALS_NAME_RULE, Deals, DealsStatus};
 use super::hibernation::{conditions_schema, ten_minutes};
+use super::history::{HistoryEntry, NextTransition};
 use super::hold_state::HoldState;
 use super::schedule::{
     CRON_MESSAGE, CRON_RULE, FROM_TO_MESSAGE, FROM_TO_RULE, MOMENT_MESSAGE, MOMENT_RULE,
@@ -219,9 +220,9 @@ pub struct MaintenanceWindowStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
-    /// `nextTransition` is the next start or end of a window.
+    /// `nextTransition` is the next start (to InMaintenance) or end (to Operating) of a window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_transition: Option<NextWindowTransition>,
+    pub next_transition: Option<NextTransition<WindowState>>,
     /// `earliestStart` is the end of the last open deal with a fixed term. The maintenance cannot
     /// start before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -248,7 +249,7 @@ pub struct MaintenanceWindowStatus {
     pub hold: HoldState,
     /// `history` lists the last transitions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<WindowHistoryEntry>,
+    pub history: Vec<HistoryEntry<WindowPhase>>,
 }
 
 /// The phase of the window: Scheduled, Blocked, Draining, InMaintenance, Restoring, Completed,
@@ -274,15 +275,6 @@ pub enum WindowPhase {
     Cancelled,
     /// A deal or order was open whose treatment in the spec is Refuse.
     Refused,
-}
-
-/// `NextWindowTransition` is the next start or end of a window.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-pub struct NextWindowTransition {
-    /// `state` is InMaintenance for a start, Operating for an end.
-    pub state: WindowState,
-    /// `at` is the time of the change.
-    pub at: Time,
 }
 
 /// `WindowState` is InMaintenance or Operating.
@@ -335,15 +327,4 @@ pub struct LastWindow {
     /// `generation` is the generation of the spec at the end of the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
-}
-
-/// `WindowHistoryEntry` is one transition.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-pub struct WindowHistoryEntry {
-    /// `phase` is the phase that the transition led to.
-    pub phase: WindowPhase,
-    /// `at` is the time of the transition.
-    pub at: Time,
-    /// `message` describes the transition.
-    pub message: String,
 }

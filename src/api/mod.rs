@@ -6,6 +6,7 @@ pub mod deals;
 pub mod definition;
 pub mod event;
 pub mod hibernation;
+pub mod history;
 pub mod hold_state;
 pub mod labels;
 pub mod maintenance_window;

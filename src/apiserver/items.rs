@@ -78,7 +78,7 @@ impl Items {
             self.push(bytes[0])?;
             return Ok(&bytes[1..]);
         }
-        let end = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+        let end = memchr::memchr2(b'"', b'\\', bytes);
         let (text, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
         match text.last() {
             Some(b'"') => self.in_text = false,

@@ -4,7 +4,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::validate::Valid;
-use crate::api::hibernation::{HibernationStatus, NextTransition, OnDelete, Phase};
+use crate::api::hibernation::{HibernationStatus, OnDelete, Phase};
+use crate::api::history::NextTransition;
 use crate::api::schedule::DesiredState;
 use crate::deals::session::Session;
 use crate::schedule::{Basis, Cause, DesiredCause, Resolved};

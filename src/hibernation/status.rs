@@ -5,7 +5,8 @@ use crate::api::condition::{
     self, Conditions, HIBERNATED, PREFLIGHT_PASSED, READY, RECONCILING, STALLED, TRUNCATED,
 };
 use crate::api::event::Event;
-use crate::api::hibernation::{HibernationStatus, HistoryEntry, Phase};
+use crate::api::hibernation::{HibernationStatus, Phase};
+use crate::api::history::{self, HistoryEntry};
 use crate::api::hold_state::{AttemptEnd, EpisodeTruncation, Preflight, Truncation};
 use crate::api::reason::Reason;
 use crate::api::text::{counted, few};
@@ -13,9 +14,6 @@ use crate::transition::plan::{Next, Place, Plan, Transition};
 use crate::transition::standing::Standing;
 use crate::truncate::session::hidden_in_words;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
-/// Entries of the history.
-const HISTORY: usize = 10;
 
 impl Draft<'_> {
     /// Completes the status and returns the plan.
@@ -65,8 +63,7 @@ impl Draft<'_> {
                 _ => cause.clone(),
             };
             let at = Time(self.input.now);
-            status.history.insert(0, HistoryEntry { phase, at, message });
-            status.history.truncate(HISTORY);
+            history::add(&mut status.history, HistoryEntry { phase, at, message });
         }
         let dry_run = self.input.spec.dry_run && self.input.deleting_since.is_none();
         let (reason, message) = match transition.standing.explanation() {

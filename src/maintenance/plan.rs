@@ -8,9 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::occurrence::{Occurrence, counted_from, moved, occurrence};
 use super::validate::{Begins, Valid};
 use crate::api::deals::ForwardDeals;
+use crate::api::history::NextTransition;
 use crate::api::hold_state::DatabaseState;
 use crate::api::maintenance_window::{
-    MaintenanceWindowStatus, NextWindowTransition, WindowPhase, WindowState, WindowStatus,
+    MaintenanceWindowStatus, WindowPhase, WindowState, WindowStatus,
 };
 use crate::api::reason::Reason;
 use crate::deals::market_state::{MarketError, Verdict};
@@ -384,7 +385,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn come(&mut self, state: WindowState, at: Timestamp) {
-        self.status.next_transition = Some(NextWindowTransition { state, at: Time(at) });
+        self.status.next_transition = Some(NextTransition { state, at: Time(at) });
     }
 
     pub(super) fn wait(&mut self, wait: SignedDuration) {

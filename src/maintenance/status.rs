@@ -5,13 +5,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::plan::Draft;
 use crate::api::condition::{self, Conditions, IN_MAINTENANCE, READY, RECONCILING, STALLED};
 use crate::api::event::Event;
-use crate::api::maintenance_window::{MaintenanceWindowStatus, WindowHistoryEntry, WindowPhase};
+use crate::api::history::{self, HistoryEntry};
+use crate::api::maintenance_window::{MaintenanceWindowStatus, WindowPhase};
 use crate::api::reason::Reason;
 use crate::api::text::counted;
 use crate::transition::plan::{Next, Plan};
-
-/// Entries of the history.
-const HISTORY: usize = 10;
 
 impl Draft<'_> {
     /// Completes the status and returns the plan.
@@ -94,8 +92,7 @@ impl Draft<'_> {
         }
         let message = self.status.message.clone().unwrap_or_default();
         let at = Time(self.input.now);
-        self.status.history.insert(0, WindowHistoryEntry { phase: self.phase, at, message });
-        self.status.history.truncate(HISTORY);
+        history::add(&mut self.status.history, HistoryEntry { phase: self.phase, at, message });
     }
 }
 

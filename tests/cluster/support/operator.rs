@@ -49,6 +49,8 @@ impl Program {
             .args(["--image", IMAGE, "--admin-address", "127.0.0.1:0", "--log-format", "text"])
             .args(["--service-account", &format!("{}/{ACCOUNT}", self.namespace)])
             .args(&self.more)
+            // As the chart sets them.
+            .envs([("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "131072")])
             .envs(self.kubeconfig.iter().map(|file| ("KUBECONFIG", file)))
             .stdout(log.try_clone().expect("the log can be shared"))
             .stderr(log)

@@ -86,16 +86,17 @@ where
         .expect("the object is changed")
 }
 
-/// Waits until a Deployment is ready at its current generation.
+/// Waits until a Deployment is up and ready at its current generation.
 pub(crate) async fn until_ready(namespace: &Namespace, name: &str) -> Deployment {
     wait::until(&namespace.api(), name, "ready", ready).await
 }
 
-/// Whether a Deployment is ready at its current generation.
+/// Whether a Deployment is up and ready at its current generation. Held at 0, none is.
 pub(crate) fn ready(deployment: &Deployment) -> bool {
     let Some(status) = &deployment.status else { return false };
     let wanted = replicas(deployment);
-    status.observed_generation == deployment.metadata.generation
+    wanted > 0
+        && status.observed_generation == deployment.metadata.generation
         && status.replicas.unwrap_or(0) == wanted
         && status.updated_replicas.unwrap_or(0) == wanted
         && status.ready_replicas.unwrap_or(0) == wanted
