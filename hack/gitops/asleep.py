@@ -108,7 +108,8 @@ def out_of_sync(scenario, seconds=180, **how):
     s.check(is_true(s.hibernation(), "Ready"), "the Hibernation is Ready")
     s.wake()
     as_before(s, before)
-    s.row = ["yes", asleep.tool, asleep.torpor, "0", len(asleep.pods), "OutOfSync while asleep; after the wake as before, down to the owners of fields"]
+    s.row = ["yes", asleep.tool, asleep.torpor, "0", len(asleep.pods),
+             "OutOfSync while asleep; after the wake as before, down to the owners of fields"]
 
 
 def without_lines(scenario, seconds=180, **how):
