@@ -35,7 +35,7 @@ monitoring: ## Tests the alerts of the chart and the queries of its dashboard, w
 monitoring-e2e: ## Runs alerts and queries in a real Prometheus that scrapes an operator on a cluster
 	hack/monitoring-e2e
 
-e2e-gitops: ## Runs the real Flux and Argo CD controllers against hibernated projects (builds them once, 20 minutes; WRITE_DOCS=1 writes docs/gitops.md)
+e2e-gitops: ## Runs the real Flux and Argo CD controllers against hibernated projects (builds them once, 25 minutes; WRITE_DOCS=1 writes docs/gitops.md)
 	hack/gitops-e2e
 
 reproducible: ## Builds the image twice, in two folders, and compares the two

@@ -1,19 +1,13 @@
 """The GitOps tools: starts them, and hands them a project as examples/gitops/ says."""
 
-import functools
-import hashlib
-import http.server
-import io
 import json
 import os
 import pathlib
 import re
-import shutil
+import socket
 import subprocess
-import tarfile
-import threading
-import time
 
+from git import Git, GitServer
 from world import Failed, apply, condition, get, is_true, kubectl, patch, read_yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -25,35 +19,6 @@ def example(file, name, interval="10s"):
     text = (EXAMPLES / file).read_text(encoding="utf-8").replace("cornice", name)
     text = re.sub(r"interval: \w+", f"interval: {interval}", text).replace("name: fleet", f"name: {name}")
     return read_yaml(text.replace("https://git.example/fleet.git", f"file://{Git.folder / name}"))
-
-
-class Git:
-    """A local Git repository for each project: a commit to one is no sync of another."""
-
-    folder = None  # of all of them
-
-    def __init__(self, name):
-        self.path = self.folder / name
-        self.path.mkdir(parents=True)
-        self.run("init", "--quiet", "--initial-branch", "main")
-
-    def run(self, *arguments):
-        settings = ["-c", "user.name=e2e", "-c", "user.email=e2e@example.com", "-c", "gc.auto=0"]
-        run = subprocess.run(["git", *settings, "-C", str(self.path), *arguments], check=True, capture_output=True, text=True)
-        return run.stdout.strip()
-
-    def commit(self, folders):
-        """Makes these files the contents of folders."""
-        for folder, files in folders.items():
-            shutil.rmtree(self.path / folder, ignore_errors=True)
-            (self.path / folder).mkdir(parents=True)
-            for name, content in files.items():
-                (self.path / folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        self.run("add", "--all")
-        self.run("commit", "--quiet", "--message", "next")
-
-    def head(self):
-        return self.run("rev-parse", "HEAD")
 
 
 class Program:
@@ -82,6 +47,13 @@ class Program:
             self.process.kill()
 
 
+def free_port():
+    """Returns a port of the loopback address that nothing listens on."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
 def account(namespace, name, scratch):
     """Creates a service account that may do everything, and returns a kubeconfig for it: the audit log knows writes by it."""
     apply(
@@ -105,34 +77,45 @@ def account(namespace, name, scratch):
     return str(path)
 
 
-class Artifacts:
-    """What source-controller does for the others: packs the head of the repository, and serves it on the loopback address."""
+def install(crds):
+    """Creates the CRDs of a folder, and waits until the API server serves them."""
+    kubectl("apply", "--server-side", "--filename", str(crds))
+    kubectl("wait", "--for", "condition=Established", "--timeout", "100s", "--filename", str(crds))
 
-    def __init__(self, scratch):
-        self.folder = scratch / "artifacts"
-        self.folder.mkdir()
 
-        class Quiet(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, *_):
-                pass
+class Sources:
+    """source-controller, with one GitRepository for each project of Flux."""
 
-        handler = functools.partial(Quiet, directory=str(self.folder))
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def __init__(self, programs, scratch):
+        install(programs / "source-controller" / "crds")
+        config = account("flux-system", "source-controller", scratch)
+        self.server = GitServer()
+        artifacts, address = scratch / "artifacts", f"127.0.0.1:{free_port()}"
+        artifacts.mkdir()
+        self.program = Program(
+            "source-controller",
+            [str(programs / "source-controller" / "source-controller"), "--watch-all-namespaces", "--log-encoding=json",
+             "--metrics-addr=127.0.0.1:0", "--health-addr=127.0.0.1:0", "--events-addr=", "--concurrent=8",
+             f"--storage-path={artifacts}", f"--storage-addr={address}", f"--storage-adv-addr={address}"],
+            scratch, {"KUBECONFIG": config, "RUNTIME_NAMESPACE": "flux-system"},
+        )
 
-    def publish(self, kind, name, namespace, file, content, revision):
-        """Makes a file the artifact of a source."""
-        digest = hashlib.sha256(content).hexdigest()
-        (self.folder / file).write_bytes(content)
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        ready = {"type": "Ready", "status": "True", "reason": "Succeeded", "message": "stored", "lastTransitionTime": now}
-        generation = get(kind, name, namespace)["metadata"]["generation"]
-        artifact = {
-            "path": file, "url": f"http://127.0.0.1:{self.server.server_port}/{file}", "revision": revision,
-            "digest": f"sha256:{digest}", "lastUpdateTime": now, "size": len(content),
-        }
-        status = {"artifact": artifact, "conditions": [{**ready, "observedGeneration": generation}], "observedGeneration": generation}
-        patch(kind, name, namespace, {"status": status}, "--subresource", "status")
+    def commit(self, git, namespace, folders):
+        """Commits to a repository. The first time, it becomes a GitRepository: source-controller looks for commits by itself."""
+        git.commit(folders)
+        name = git.path.name
+        if not get("gitrepository", name, namespace):
+            apply({
+                "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": name, "namespace": namespace},
+                "spec": {"interval": "5s", "url": self.server.url(name), "ref": {"branch": "main"}},
+            })
+
+    def programs(self):
+        return [self.program]
+
+    def stop(self):
+        self.program.stop()
+        self.server.stop()
 
 
 class Flux:
@@ -141,11 +124,10 @@ class Flux:
     name = "Flux"
     advice = "labelSelector: torpor.dev/held"  # in the message of a contest
 
-    def __init__(self, programs, scratch):
-        kubectl("apply", "--server-side", "--filename", str(programs / "kustomize-controller" / "crds"))
+    def __init__(self, programs, scratch, sources):
+        install(programs / "kustomize-controller" / "crds")
         config = account("flux-system", "kustomize-controller", scratch)
-        self.git = {}
-        self.artifacts = Artifacts(scratch)
+        self.sources, self.git = sources, {}
         self.program = Program(
             "kustomize-controller",
             [str(programs / "kustomize-controller" / "kustomize-controller"), "--watch-all-namespaces", "--log-encoding=json",
@@ -154,21 +136,13 @@ class Flux:
         )
 
     def commit(self, name, files=None, **others):
-        """Commits the files of a project, and of the folders NAME-KEY beside it, and hands the commit to Flux."""
+        """Commits the files of a project, and of the folders NAME-KEY beside it."""
         folders = {f"{name}-{key}": content for key, content in others.items()}
         if files is not None:
             folders[name] = files
         if name not in self.git:
             self.git[name] = Git(name)
-            apply({
-                "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": name, "namespace": "flux-system"},
-                "spec": {"interval": "1h", "url": "https://git.example/fleet.git"},
-            })
-        git = self.git[name]
-        git.commit(folders)
-        archive = self.artifacts.folder / f"{git.head()}.tar.gz"
-        git.run("archive", "--format=tar.gz", "--output", str(archive), "HEAD")
-        self.artifacts.publish("gitrepository", name, "flux-system", archive.name, archive.read_bytes(), f"main@sha1:{git.head()}")
+        self.sources.commit(self.git[name], "flux-system", folders)
 
     def project(self, name, lines=True):
         """Returns the Kustomization of a project, and that of its Hibernation."""
@@ -197,18 +171,17 @@ class Flux:
 
     def stop(self):
         self.program.stop()
-        self.artifacts.server.shutdown()
 
 
 class Helm:
-    """helm-controller, with one HelmRelease for each project. It has no Git: a commit is a chart of a higher version."""
+    """helm-controller, with one HelmRelease for each project, whose chart is in Git. A commit makes it a higher version."""
 
     name = "a HelmRelease"
     advice = "spec.driftDetection.ignore"
 
-    def __init__(self, programs, scratch, flux):
-        self.flux, self.charts = flux, {}
-        kubectl("apply", "--server-side", "--filename", str(programs / "helm-controller" / "crds"))
+    def __init__(self, programs, scratch, sources):
+        self.sources, self.git, self.numbers = sources, {}, {}
+        install(programs / "helm-controller" / "crds")
         config = account("flux-system", "helm-controller", scratch)
         self.program = Program(
             "helm-controller",
@@ -218,39 +191,24 @@ class Helm:
         )
 
     def commit(self, name, files):
-        """Makes a chart of the files, and hands it to the HelmRelease."""
-        first = name not in self.charts
-        number = f"0.{1 if first else int(self.charts[name][0].split('.')[1]) + 1}.0"
-        content = {f"templates/{file}": json.dumps(object_) for file, object_ in files.items()}
-        content["Chart.yaml"] = json.dumps({"apiVersion": "v2", "name": name, "version": number})
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-            for file, text in content.items():
-                entry = tarfile.TarInfo(f"{name}/{file}")
-                entry.size = len(text)
-                archive.addfile(entry, io.BytesIO(text.encode()))
-        self.charts[name] = (number, buffer.getvalue())
-        if not first:
-            self.publish(name)
+        """Makes a chart of the files, and commits it."""
+        if name not in self.git:
+            self.git[name], self.numbers[name] = Git(name), 0
+        self.numbers[name] += 1
+        chart = {"Chart.yaml": {"apiVersion": "v2", "name": name, "version": self.version(name)}}
+        self.sources.commit(self.git[name], name, {name: {**chart, **{f"templates/{file}": object_ for file, object_ in files.items()}}})
 
-    def publish(self, name):
-        number, content = self.charts[name]
-        chart = f"{name}-{name}"  # NAMESPACE-NAME, as helm-controller calls it
-        self.flux.artifacts.publish("helmchart", chart, name, f"{name}-{number}.tgz", content, number)
+    def version(self, name):
+        return f"0.{self.numbers[name]}.0"
 
     def deliver(self, name, lines=True, server_side=False):
         del server_side
         # Now and then it corrects twice in a row, which with 10 s would be more than the six times a minute that Torpor reverts at once.
         (release,) = example("flux-helmrelease.yaml", name, interval="15s")
+        release["spec"]["chart"]["spec"]["sourceRef"] = {"kind": "GitRepository", "name": name}
         if not lines:
             del release["spec"]["driftDetection"]["ignore"]
         apply(release)
-        end = time.time() + 60
-        while not get("helmchart", f"{name}-{name}", name):
-            if time.time() > end:
-                raise Failed("helm-controller makes no HelmChart")
-            time.sleep(1)
-        self.publish(name)
 
     def rounds(self, name):
         # It logs each look for drift, whether there is any or not.
@@ -259,7 +217,7 @@ class Helm:
 
     def in_sync(self, name):
         release = get("helmrelease", name, name)
-        return is_true(release, "Ready") and release["status"]["history"][0]["chartVersion"].split("+")[0] == self.charts[name][0]
+        return is_true(release, "Ready") and release["status"]["history"][0]["chartVersion"] == self.version(name)
 
     def says(self, name):
         return f"Ready={condition(get('helmrelease', name, name), 'Ready').get('status')}"
@@ -280,7 +238,7 @@ class Argo:
     def __init__(self, programs, scratch):
         folder = programs / "argo-cd"
         config = account("argocd", "argocd-application-controller", scratch)
-        kubectl("apply", "--server-side", "--filename", str(folder / "crds"))
+        install(folder / "crds")
         kubectl("apply", "--namespace", "argocd", "--filename", str(folder / "config"))
         patch("secret", "argocd-secret", "argocd", {"stringData": {"server.secretkey": "only-for-this-run"}})
         self.git = {}
@@ -321,7 +279,7 @@ class Argo:
             # What a webhook does after a push.
             kubectl("annotate", "application.argoproj.io", name, "--namespace", "argocd", "--overwrite", "argocd.argoproj.io/refresh=normal")
 
-    def project(self, name, lines=True, server_side=False):
+    def project(self, name, lines=True, server_side=False, server_side_diff=False):
         """Returns the Application of a project. `lines` are those of the example: all, none, or `for all`, where argocd-cm has the others."""
         (application,) = example("argocd-application.yaml", name)
         if lines is not True:
@@ -330,10 +288,12 @@ class Argo:
             application["spec"]["syncPolicy"]["syncOptions"].remove("RespectIgnoreDifferences=true")
         if server_side:
             application["spec"]["syncPolicy"]["syncOptions"].append("ServerSideApply=true")
+        if server_side_diff:
+            application["metadata"]["annotations"] = {"argocd.argoproj.io/compare-options": "ServerSideDiff=true"}
         return application
 
-    def deliver(self, name, lines=True, server_side=False):
-        apply(self.project(name, lines, server_side))
+    def deliver(self, name, **how):
+        apply(self.project(name, **how))
 
     def ignore_for_all(self):
         patch("configmap", "argocd-cm", "argocd", {"data": self.for_all})

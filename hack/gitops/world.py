@@ -15,7 +15,8 @@ SIDES = {
     "system:serviceaccount:argocd:argocd-application-controller": "tool",
     "system:serviceaccount:torpor-system:torpor": "torpor",
 }
-HELD = {("deployments", "web"), ("deployments", "plain"), ("cronjobs", "nightly"), ("configmaps", "env")}
+HELD = {("deployments", "web"), ("deployments", "plain"), ("statefulsets", "store"), ("daemonsets", "agent"), ("cronjobs", "nightly"),
+        ("configmaps", "env")}
 WRITES = {"create", "update", "patch", "delete"}
 
 
@@ -66,10 +67,11 @@ def decode(text):
 
 def clear(namespaces):
     """Deletes what a run before has left on a cluster that was kept. Its controllers are gone, so that nobody would remove a finalizer."""
-    for kind in ("applications.argoproj.io", "kustomizations.kustomize.toolkit.fluxcd.io", "helmreleases.helm.toolkit.fluxcd.io"):
+    for kind in ("applications.argoproj.io", "kustomizations.kustomize.toolkit.fluxcd.io", "helmreleases.helm.toolkit.fluxcd.io",
+                 "helmcharts.source.toolkit.fluxcd.io", "gitrepositories.source.toolkit.fluxcd.io"):
         for line in (kubectl("get", kind, "--all-namespaces", "--no-headers", check=False) or "").splitlines():
             namespace, name = line.split()[:2]
-            if name not in namespaces and name.rpartition("-")[0] not in namespaces:
+            if namespace not in namespaces and name not in namespaces and name.rpartition("-")[0] not in namespaces:
                 continue
             kubectl("patch", kind, name, "--namespace", namespace, "--type", "merge", "--patch", '{"metadata": {"finalizers": null}}')
             kubectl("delete", kind, name, "--namespace", namespace, "--ignore-not-found", "--wait=false")

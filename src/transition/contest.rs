@@ -132,25 +132,36 @@ pub fn describe(contested: &[(String, &ForeignWrites)]) -> String {
         fields.extend(writes.fields.iter().map(String::as_str));
     }
     let sentences = managers.into_iter().map(|(manager, (objects, fields))| {
-        let fields: Vec<&str> = fields.into_iter().collect();
         let name = if manager.is_empty() { "an unknown client" } else { manager };
         format!(
             "{name} keeps changing held fields of {}, and Torpor reverts each change. {}",
             few(&objects),
-            advice(manager, &fields.join(", "))
+            advice(manager, &fields)
         )
     });
     sentences.collect::<Vec<_>>().join(". ")
 }
 
+/// Returns the paths that Flux has to ignore, for the list of a YAML file. Its dry run with another node selector also raises the counter of
+/// templates of a DaemonSet: without the second path Flux writes the DaemonSet at each sync, though nothing changes.
+fn ignored_by_flux(fields: &BTreeSet<&str>) -> String {
+    let mut paths: Vec<&str> = fields.iter().copied().collect();
+    if fields.contains("/spec/template/spec/nodeSelector") {
+        paths.push("/metadata/annotations/deprecated.daemonset.template.generation");
+    }
+    paths.join(", ")
+}
+
 /// Returns what a person writes where, so that a field manager leaves the fields of held objects alone.
-fn advice(manager: &str, fields: &str) -> String {
+fn advice(manager: &str, fields: &BTreeSet<&str>) -> String {
     match manager {
         "kustomize-controller" => format!(
-            "Add to spec.ignore of the Flux Kustomization: {{target: {{labelSelector: torpor.dev/held}}, paths: [{fields}]}} (Flux before 2.9: set spec.suspend: true). Keep the fields in Git: an apply without them sets the API server's defaults"
+            "Add to spec.ignore of the Flux Kustomization: {{target: {{labelSelector: torpor.dev/held}}, paths: [{}]}} (Flux before 2.9: set spec.suspend: true). Keep the fields in Git: an apply without them sets the API server's defaults",
+            ignored_by_flux(fields)
         ),
         "helm-controller" => format!(
-            "Add to spec.driftDetection.ignore of the HelmRelease: {{paths: [{fields}]}}"
+            "Add to spec.driftDetection.ignore of the HelmRelease: {{paths: [{}]}}",
+            ignored_by_flux(fields)
         ),
         argocd if argocd.starts_with("argocd") => "Add to the spec of the Argo CD Application: ignoreDifferences: [{group: \"*\", kind: \"*\", managedFieldsManagers: [torpor]}] and syncPolicy: {syncOptions: [RespectIgnoreDifferences=true]}. Without the second one, each sync starts pods".to_owned(),
         keda if keda.starts_with("keda") => {

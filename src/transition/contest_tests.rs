@@ -81,6 +81,21 @@ fn the_fields_of_all_writes_are_known_and_a_node_selector_as_a_whole() {
 }
 
 #[test]
+fn flux_has_to_ignore_the_counter_of_templates_beside_a_node_selector() {
+    for (manager, told) in
+        [("kustomize-controller", true), ("helm-controller", true), ("argocd-controller", false)]
+    {
+        let mut contests = Contests::new();
+        let written = [foreign(manager, "/spec/template/spec/nodeSelector/torpor.dev~1held")];
+        record(&mut contests, "DaemonSet agent", "e", &written, at(0));
+        let message =
+            describe(&[("DaemonSet agent".to_owned(), &contests["DaemonSet agent"].writes)]);
+        let paths = "[/spec/template/spec/nodeSelector, /metadata/annotations/deprecated.daemonset.template.generation]";
+        assert_eq!(message.contains(paths), told, "{message}");
+    }
+}
+
+#[test]
 fn each_field_manager_gets_its_own_advice() {
     let writes = |manager: &str| {
         let mut contests = Contests::new();

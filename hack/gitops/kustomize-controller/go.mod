@@ -239,10 +239,10 @@ require (
 )
 
 replace (
-	// These four are not on the Go module proxy: see ../stubs/README.md.
+	// These are not on the Go module proxy: see ../stubs/README.md.
 	github.com/fluxcd/pkg/apis/crypto => ../stubs/crypto
 	github.com/fluxcd/pkg/http/fetch => ../stubs/fetch
-	github.com/fluxcd/pkg/masktoken => ../stubs/masktoken
+	github.com/fluxcd/pkg/masktoken => github.com/fluxcd/pkg/masktoken v0.9.0
 	github.com/fluxcd/pkg/spiffe => ../stubs/spiffe
 
 	// As in its own go.mod.

@@ -1,3 +1,0 @@
-module github.com/fluxcd/pkg/masktoken
-
-go 1.27.0
