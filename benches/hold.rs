@@ -425,8 +425,12 @@ async fn merge<K>(api: &Api<K>, name: &str, patch: Value)
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
-    let by = PatchParams::default();
-    api.patch(name, &by, &Patch::Merge(patch)).await.expect("it is changed");
+    let (by, patch) = (PatchParams::default(), Patch::Merge(patch));
+    // The API server gives up where controllers write the same object again and again.
+    while let Err(error) = api.patch(name, &by, &patch).await {
+        let is_conflict = matches!(&error, kube::Error::Api(status) if status.code == 409);
+        assert!(is_conflict, "{name} is not changed: {error}");
+    }
 }
 
 fn from<K: serde::de::DeserializeOwned>(manifest: Value) -> K {
