@@ -343,6 +343,8 @@ impl Operator {
         let child = Command::new(env!("CARGO_BIN_EXE_torpor"))
             .args(["run", "--image", "none.invalid/torpor", "--admin-address", "127.0.0.1:0"])
             .args(["--lease-namespace", "default", "--log-level", "warn"])
+            // Without it no market is asked.
+            .args(["--service-account", "default/torpor"])
             .args(arguments)
             // As the Deployment of the chart has them.
             .envs([("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "131072")])
