@@ -106,12 +106,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
     name: {{ include "torpor.fullname" . }}-kinds
 {{- end -}}
 
+{{/* The annotation that a lever is; nothing for a field. Argument: the lever. */}}
+{{- define "torpor.annotation" -}}
+{{- if hasPrefix "/metadata/annotations/" . -}}
+{{ trimPrefix "/metadata/annotations/" . | replace "~1" "/" | replace "~0" "~" }}
+{{- end -}}
+{{- end -}}
+
 {{/* A lever in CEL, as an optional value of the object. Arguments: the name of the object and the lever. */}}
 {{- define "torpor.leverInCel" -}}
 {{- $object := .object -}}
-{{- if hasPrefix "/metadata/annotations/" .lever -}}
-{{- $name := trimPrefix "/metadata/annotations/" .lever | replace "~1" "/" | replace "~0" "~" -}}
-{{ $object }}.metadata.?annotations[?'{{ $name }}']
+{{- with include "torpor.annotation" .lever -}}
+{{ $object }}.metadata.?annotations[?'{{ . }}']
 {{- else -}}
 {{ $object }}{{ range rest (splitList "/" .lever) }}.?{{ . }}{{ end }}
 {{- end -}}
@@ -167,11 +173,11 @@ the API server can check the types.
     (has(object.data) ? [] : [JSONPatch{op: "add", path: "/data", value: {}}]) +
     variables.changed.map(key, JSONPatch{op: "add", path: "/data/" + jsonpatch.escapeKey(key), value: oldObject.data[key]})
 {{- range include "torpor.table" . | fromYamlArray }}
-{{- $annotation := hasPrefix "/metadata/annotations/" .lever }}
+{{- $annotation := include "torpor.annotation" .lever }}
 {{- if or $annotation (regexMatch "^(/[A-Za-z_][A-Za-z0-9_]*)+$" .lever) }}
 {{- $now := include "torpor.leverInCel" (dict "object" "object" "lever" .lever) }}
 {{- $before := include "torpor.leverInCel" (dict "object" "oldObject" "lever" .lever) }}
-{{- $name := ternary (printf "the annotation %s" (trimPrefix "/metadata/annotations/" .lever | replace "~1" "/" | replace "~0" "~")) (trimPrefix "/" .lever | replace "/" ".") $annotation }}
+{{- $name := ternary (trimPrefix "/" .lever | replace "/" ".") (printf "the annotation %s" $annotation) (empty $annotation) }}
 - name: {{ .plural }}
   group: {{ .group }}
   version: {{ .version }}
