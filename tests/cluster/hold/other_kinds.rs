@@ -20,7 +20,7 @@ use crate::support::{
     namespace::Namespace,
     object::of_workload,
     operator::Operator,
-    other_kinds::{self, OtherScene, api, established, manifest, presets, scales},
+    other_kinds::{self, OtherScene, api, established, manifest, presets, scaled_object, scales},
     release::torpor,
     scene::Scene,
     wait,
@@ -128,11 +128,7 @@ async fn each_preset_holds_and_wakes_as_it_was() {
 async fn a_scaled_object_takes_its_target_down_and_back() {
     let OtherScene { scene, controllers: _controllers } = OtherScene::create("scaled").await;
     scene.deploy("worker", 2).await;
-    other_kinds::create(
-        &scene.namespace,
-        manifest("ScaledObject", "worker", json!({}), scales("worker")),
-    )
-    .await;
+    scaled_object(&scene.namespace, "worker", json!({}), "worker").await;
     let spec = json!({
         "state": "Hibernated", "workloads": [{"kind": "ScaledObject", "name": "worker"}],
     });
@@ -170,11 +166,7 @@ async fn a_scaled_object_takes_its_target_down_and_back() {
 async fn a_deployment_that_a_scaled_object_scales_is_said_beforehand() {
     let OtherScene { scene, controllers: _controllers } = OtherScene::create("scaled-by").await;
     scene.deploy("worker", 1).await;
-    other_kinds::create(
-        &scene.namespace,
-        manifest("ScaledObject", "scaler", json!({}), scales("worker")),
-    )
-    .await;
+    scaled_object(&scene.namespace, "scaler", json!({}), "worker").await;
     let spec = json!({"state": "Awake", "workloads": [{"kind": "Deployment", "name": "worker"}]});
     let hibernation = Hibernation::create(&scene.namespace, "project", spec).await;
     until_stalled(&hibernation, "ScaledBy", "name ScaledObject scaler in spec.workloads").await;
@@ -197,11 +189,7 @@ async fn release_restores_objects_of_other_kinds_without_the_operator() {
         }),
     );
     other_kinds::create(&scene.namespace, suspended).await;
-    other_kinds::create(
-        &scene.namespace,
-        manifest("ScaledObject", "worker", json!({PAUSED: "3"}), scales("none")),
-    )
-    .await;
+    scaled_object(&scene.namespace, "worker", json!({PAUSED: "3"}), "none").await;
     let spec = json!({
         "state": "Hibernated",
         "workloads": [{"kind": "Kustomization", "all": true}, {"kind": "ScaledObject", "all": true}],

@@ -88,31 +88,15 @@ async fn obey(
     pod_template: Option<&Value>,
 ) -> kube::Result<()> {
     match kind {
-        "ScaledObject" => {
+        "ScaledObject" | "ScaledJob" => {
+            // Only a ScaledObject has the annotation, and a target.
             let count = annotation(object, "autoscaling.keda.sh/paused-replicas");
             let target = &object.data["spec"]["scaleTargetRef"]["name"];
             scale(namespace, target, count.and_then(|count| count.parse().ok())).await?;
             let paused =
                 count.is_some() || annotation(object, "autoscaling.keda.sh/paused") == Some("true");
-            say(
-                namespace,
-                kind,
-                object,
-                vec![condition("Ready", true), condition("Paused", paused)],
-                json!({}),
-            )
-            .await
-        }
-        "ScaledJob" => {
-            let paused = annotation(object, "autoscaling.keda.sh/paused") == Some("true");
-            say(
-                namespace,
-                kind,
-                object,
-                vec![condition("Ready", true), condition("Paused", paused)],
-                json!({}),
-            )
-            .await
+            let conditions = vec![condition("Ready", true), condition("Paused", paused)];
+            say(namespace, kind, object, conditions, json!({})).await
         }
         "Rollout" => {
             let mut available = condition("Available", true);

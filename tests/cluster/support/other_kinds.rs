@@ -98,6 +98,16 @@ pub(crate) async fn create(namespace: &Namespace, manifest: Value) -> DynamicObj
     api(namespace, &kind).create(&PostParams::default(), &object).await.expect("it is created")
 }
 
+/// Creates a `ScaledObject` of a Deployment.
+pub(crate) async fn scaled_object(
+    namespace: &Namespace,
+    name: &str,
+    annotations: Value,
+    target: &str,
+) {
+    create(namespace, manifest("ScaledObject", name, annotations, scales(target))).await;
+}
+
 /// Returns the spec of a `ScaledObject` of a Deployment.
 pub(crate) fn scales(target: &str) -> Value {
     json!({

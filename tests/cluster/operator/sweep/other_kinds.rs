@@ -10,7 +10,7 @@ use crate::support::{
     hibernation::Hibernation,
     namespace::Namespace,
     other_controllers::OtherControllers,
-    other_kinds::{PRESETS, api, create, install, manifest, scales},
+    other_kinds::{PRESETS, api, create, install, manifest, scaled_object},
     paper_node::PaperNode,
     proxy::Proxy,
     truncation, wait,
@@ -60,11 +60,7 @@ impl Scenario for OtherKinds {
             },
         }));
         workload::create(&namespace, &worker).await;
-        create(
-            &namespace,
-            manifest("ScaledObject", "scaler", json!({"team": "a"}), scales("worker")),
-        )
-        .await;
+        scaled_object(&namespace, "scaler", json!({"team": "a"}), "worker").await;
         let spec = json!({"instances": 1, "storage": {"size": "1Gi"}});
         create(&namespace, manifest("Cluster", "db", json!({}), spec)).await;
         workload::until_ready(&namespace, "worker").await;
