@@ -75,11 +75,7 @@ pub(crate) async fn has_field(
     let reversed: Vec<&str> = group.rsplit('.').collect();
     let root = format!("/components/schemas/{}.{version}.{kind}", reversed.join("."));
     // Of a document of megabytes only the schemas on the way to the field.
-    let mut parts = vec![root];
-    for segment in pointer.split('/').skip(1) {
-        let above = parts.last().cloned().unwrap_or_default();
-        parts.push(format!("{above}/properties/{segment}"));
-    }
+    let parts = schemas_to(root, pointer);
     let keeps = ["type", KEEPS_UNKNOWN, "x-kubernetes-int-or-string", "additionalProperties/type"];
     let wanted: Vec<String> =
         parts.iter().flat_map(|part| keeps.map(|field| format!("{part}/{field}"))).collect();
@@ -88,6 +84,16 @@ pub(crate) async fn has_field(
         return Ok(true);
     };
     Ok(keeps_field(&schemas, &parts))
+}
+
+/// Returns the pointers of the schemas from that of a kind to that of a field.
+fn schemas_to(root: String, pointer: &str) -> Vec<String> {
+    let mut parts = vec![root];
+    for segment in pointer.split('/').skip(1) {
+        let above = parts.last().cloned().unwrap_or_default();
+        parts.push(format!("{above}/properties/{segment}"));
+    }
+    parts
 }
 
 /// Returns whether the last of these schemas is there, or one above it keeps what it does not know.
@@ -141,11 +147,7 @@ mod tests {
             let root = "/components/schemas/com.example.v1.Widget".to_owned();
             let schema = json!({"type": "object", "properties": {"spec": spec}});
             let schemas = json!({"components": {"schemas": {"com.example.v1.Widget": schema}}});
-            let mut parts = vec![root];
-            for segment in pointer.split('/').skip(1) {
-                parts.push(format!("{}/properties/{segment}", parts.last().unwrap()));
-            }
-            keeps_field(&schemas, &parts)
+            keeps_field(&schemas, &schemas_to(root, pointer))
         };
         let suspend = json!({"type": "object", "properties": {"suspend": {"type": "boolean"}}});
         assert!(keeps(suspend.clone(), "/spec/suspend"));

@@ -44,13 +44,13 @@ impl Altered {
 /// Returns the first value that is not as sent.
 fn value_change(write: &Write, stored: &Subject) -> Option<String> {
     let (pointer, sent, now) = write.values.iter().find_map(|(pointer, sent)| {
-        let now = stored.levers.get(pointer).and_then(|view| view.value.as_ref());
+        let now = stored.value(pointer);
         // The API server sets an absent field to its default.
         let as_sent =
             now == sent.as_ref() || (sent.is_none() && now == lever::default(pointer).as_ref());
         (!as_sent).then_some((pointer, sent, now))
     })?;
-    let field = lever::segments(pointer).collect::<Vec<_>>().join(".");
+    let field = lever::path(pointer);
     let sent = match sent {
         Some(value) => format!("where Torpor writes {}", shown(value)),
         None => "where Torpor removes it".to_owned(),

@@ -4,8 +4,9 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use super::kinds::{self, Entry};
+use super::kinds::{self, Also, Entry};
 
 /// A kind that Torpor can hold.
 #[derive(Debug, Eq, PartialEq)]
@@ -100,8 +101,11 @@ pub(crate) static CONFIG_MAP: Kind = Kind {
 
 /// The second lever of a StatefulSet: while it is `Delete`, a scale to 0 deletes the claims of its pods.
 pub(crate) const WHEN_SCALED: &str = "/spec/persistentVolumeClaimRetentionPolicy/whenScaled";
-/// The value of [`WHEN_SCALED`] that deletes claims.
-pub(crate) const DELETE: &str = "Delete";
+static KEEPS_CLAIMS: LazyLock<Also> = LazyLock::new(|| Also {
+    lever: WHEN_SCALED.to_owned(),
+    value: json!("Retain"),
+    r#where: Some(json!("Delete")),
+});
 
 /// The lever of a restart: an annotation of the pod template.
 pub(crate) const RESTART: &str = "/spec/template/metadata/annotations/torpor.dev~1configuration";
@@ -150,13 +154,10 @@ impl Kind {
     /// Returns whether a JSON pointer is a lever of this kind.
     pub(crate) fn has_lever(&self, pointer: &str) -> bool {
         match self.stop {
-            Some(stop) if self.entry.is_some() => {
-                pointer == stop || self.also().is_some_and(|also| also.lever == pointer)
-            }
             Some(stop) => {
                 pointer == stop
-                    || pointer == RESTART
-                    || (pointer == WHEN_SCALED && self.name == "StatefulSet")
+                    || (pointer == RESTART && self.entry.is_none())
+                    || self.also().is_some_and(|also| also.lever == pointer)
             }
             None => pointer.starts_with("/data/") && segments(pointer).count() == 2,
         }
@@ -179,9 +180,12 @@ impl Kind {
         self.entry.as_ref().is_some_and(|entry| entry.target_ref.is_some())
     }
 
-    /// Returns the second lever of a kind of the table.
-    pub(crate) fn also(&self) -> Option<&kinds::Also> {
-        self.entry.as_ref()?.also.as_ref()
+    /// Returns the second lever of a kind: that of its entry in the table, or the claims of a StatefulSet.
+    pub(crate) fn also(&self) -> Option<&Also> {
+        match &self.entry {
+            Some(entry) => entry.also.as_ref(),
+            None => (self.name == "StatefulSet").then(|| &*KEEPS_CLAIMS),
+        }
     }
 }
 
@@ -207,9 +211,13 @@ fn escape(segment: &str) -> String {
     segment.replace('~', "~0").replace('/', "~1")
 }
 
+fn unescape(segment: &str) -> String {
+    segment.replace("~1", "/").replace("~0", "~")
+}
+
 /// Returns the annotation that a lever is; none for a field. A change of an annotation is no new generation.
 pub(crate) fn annotation(pointer: &str) -> Option<String> {
-    pointer.strip_prefix(ANNOTATIONS).map(|name| name.replace("~1", "/").replace("~0", "~"))
+    pointer.strip_prefix(ANNOTATIONS).map(unescape)
 }
 
 /// Returns the value that the API server sets where a lever is absent.
@@ -233,7 +241,12 @@ pub(crate) fn owned_field(pointer: &str) -> &str {
 
 /// Returns the unescaped segments of a JSON pointer.
 pub(crate) fn segments(pointer: &str) -> impl Iterator<Item = String> + '_ {
-    pointer.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~"))
+    pointer.split('/').skip(1).map(unescape)
+}
+
+/// Returns a field as people write it: `spec.suspend`.
+pub(crate) fn path(pointer: &str) -> String {
+    segments(pointer).collect::<Vec<_>>().join(".")
 }
 
 /// Returns a short digest of a text: 16 hexadecimal digits, valid as a label value.

@@ -190,25 +190,18 @@ impl Subject {
         })
     }
 
-    /// Returns the levers and values that stop the object. The claims of a StatefulSet stay.
+    /// Returns the levers and values that stop the object; the second lever where it has the value that asks for
+    /// that, or is held already.
     pub fn stop_wants(&self) -> BTreeMap<String, Value> {
         let mut wants = self.kind.stop_wants();
         if let Some(also) = self.kind.also() {
-            let now = self.levers.get(&also.lever).and_then(|view| view.value.as_ref());
             let record = self.found.record();
             if also.r#where.is_none()
-                || now == also.r#where.as_ref()
+                || self.value(&also.lever) == also.r#where.as_ref()
                 || record.is_some_and(|record| record.levers.contains_key(&also.lever))
             {
                 wants.insert(also.lever.clone(), also.value.clone());
             }
-        }
-        let now = self.levers.get(lever::WHEN_SCALED).and_then(|view| view.value.as_ref());
-        let record = self.found.record();
-        if now.is_some_and(|now| now == lever::DELETE)
-            || record.is_some_and(|record| record.levers.contains_key(lever::WHEN_SCALED))
-        {
-            wants.insert(lever::WHEN_SCALED.to_owned(), Value::from("Retain"));
         }
         wants
     }
@@ -271,13 +264,9 @@ impl Subject {
         let digest = last_applied.map(|manifest| lever::digest(manifest));
         let mut observed: Vec<String> = pointers.into_iter().cloned().collect();
         observed.extend(kind.stop.map(str::to_owned));
-        if let Some(also) = kind.also() {
-            observed.push(also.lever.clone());
-        } else if kind.entry.is_none() && kind.name != "ConfigMap" {
+        observed.extend(kind.also().map(|also| also.lever.clone()));
+        if kind.entry.is_none() && kind.name != "ConfigMap" {
             observed.push(lever::RESTART.to_owned());
-        }
-        if kind.name == "StatefulSet" {
-            observed.push(lever::WHEN_SCALED.to_owned());
         }
         if let Some(record) = found.record() {
             observed.extend(record.levers.keys().cloned());

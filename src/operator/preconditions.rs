@@ -37,9 +37,13 @@ pub(crate) struct Preconditions {
 }
 
 impl Preconditions {
-    /// Asks the cluster until nothing is missing. The readiness has what is missing meanwhile.
+    /// Asks the cluster until nothing is missing. The readiness has what is missing meanwhile. It does not wait for
+    /// what the log says about kinds.
     pub(crate) async fn watch(self, readiness: Readiness) {
-        tell_of_kinds(&self.client).await;
+        futures::join!(tell_of_kinds(&self.client), self.watch_missing(readiness));
+    }
+
+    async fn watch_missing(&self, readiness: Readiness) {
         loop {
             let missing = match self.missing().await {
                 Ok(missing) => missing,

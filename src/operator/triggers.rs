@@ -95,13 +95,12 @@ pub(crate) fn triggers(
 /// Waits until the API server serves a kind of the table. Returns whether that took a while. The question is rare, and
 /// is asked only until then.
 async fn until_served(client: Client, kind: &'static Kind) -> bool {
+    if kind.entry.is_none() {
+        return false;
+    }
     let mut waited = false;
     loop {
-        let served = match &kind.entry {
-            None => return false,
-            Some(_) => definitions::serves(&client, &kind.api_version(), kind.plural).await,
-        };
-        match served {
+        match definitions::serves(&client, &kind.api_version(), kind.plural).await {
             Ok(true) if waited => {
                 tracing::info!(kind = kind.name, "the cluster serves the kind now");
                 return true;

@@ -158,8 +158,7 @@ impl Context {
         let mut states = self.locked();
         for object in &objects {
             if let Some(state) = states.get_mut(object) {
-                state.at_rest = None;
-                state.changes += 1;
+                state.note_change();
             }
         }
         objects
@@ -193,11 +192,7 @@ impl Context {
         let mut states = self.locked();
         objects.retain(|object| {
             let state = states.get_mut(object);
-            state.is_some_and(|state| {
-                state.at_rest = None;
-                state.changes += 1;
-                true
-            })
+            state.map(ObjectState::note_change).is_some()
         });
         objects.into_iter().collect()
     }

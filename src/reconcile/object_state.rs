@@ -41,6 +41,12 @@ impl ObjectState {
         self.conflicts < CONFLICTS
     }
 
+    /// Notes a change that may concern the object: it has to be looked at, also where a reconcile is under way.
+    pub fn note_change(&mut self) {
+        self.at_rest = None;
+        self.changes += 1;
+    }
+
     /// Returns the rest of an object that is still at rest.
     pub fn rest(&self, version: &Version, now: Timestamp) -> Option<&AtRest> {
         let rest = self.at_rest.as_ref()?;

@@ -125,6 +125,7 @@ async fn release(args: ReleaseArgs, targets: Vec<Target>) -> Result<Report, Erro
     let mut report = Report::default();
     let mut held = Vec::new();
     for kind in Kind::all() {
+        // A list of what is not served is refused to whoever has no right to it.
         if kind.entry.is_some() && !serves(&client, &kind.api_version(), kind.plural).await? {
             continue;
         }

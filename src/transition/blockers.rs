@@ -215,7 +215,7 @@ pub fn all_is_stopped(spec: &Spec, observed: &Observed) -> bool {
         let Some(record) = subject.found.record() else { return false };
         subject.kind.stop_wants().iter().all(|(pointer, zero)| {
             let held = record.levers.get(pointer);
-            let now = subject.levers.get(pointer).and_then(|lever| lever.value.as_ref());
+            let now = subject.value(pointer);
             held.is_some_and(|held| held.holders.iter().any(|holding| holding.value == *zero))
                 && now == Some(zero)
         })

@@ -228,8 +228,8 @@ impl<'a> Draft<'a> {
         }
         let at_rest = matches!(self.place, Place::Down | Place::Up);
         let unmatched = if at_rest { self.unmatched() } else { Vec::new() };
-        let warning = match self.warning() {
-            Some(Step::Blocked { message, .. }) if self.place == Place::Down => Some(message),
+        let warning = match (self.place == Place::Down).then(|| self.warning()).flatten() {
+            Some(Step::Blocked { message, .. }) => Some(message),
             _ => None,
         };
         Transition {

@@ -11,7 +11,7 @@ use crate::api::hold_state::EpisodeTruncation::{NotAsked, Pending};
 use crate::api::reason::Reason;
 use crate::api::text::{counted, few};
 use crate::hold::describe::shortened;
-use crate::hold::lever::{RESTART, WHEN_SCALED, annotation, segments};
+use crate::hold::lever::{RESTART, WHEN_SCALED, annotation, path, segments};
 use crate::hold::record::Held;
 use crate::hold::subject::Subject;
 
@@ -111,7 +111,7 @@ impl Draft<'_> {
         self.wants(subject, role)
             .iter()
             .filter_map(|(pointer, want)| {
-                let now = subject.levers.get(pointer).and_then(|view| view.value.as_ref());
+                let now = subject.value(pointer);
                 // What is held as it is to be stays so.
                 (!held || now != Some(want))
                     .then(|| format!("{step}{name}{}", taken(subject, pointer, now, want)))
@@ -225,8 +225,7 @@ fn replicas(value: Option<&Value>) -> String {
 
 /// Returns the lever of a kind of the table as people write it: an annotation, or a field.
 fn field(pointer: &str) -> String {
-    let path = || segments(pointer).collect::<Vec<_>>().join(".");
-    annotation(pointer).map_or_else(path, |name| format!("the annotation {name}"))
+    annotation(pointer).map_or_else(|| path(pointer), |name| format!("the annotation {name}"))
 }
 
 fn key(pointer: &str) -> String {

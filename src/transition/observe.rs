@@ -14,6 +14,7 @@ use kube::api::{Api, DynamicObject, ListParams};
 
 use super::job;
 use super::pod::PodView;
+use super::roles::kind_of;
 use super::spec::{Spec, Target};
 use super::unavailable::{self, Unavailable};
 use crate::api::hold_state::{Attempt, DatabaseState, HoldState};
@@ -170,7 +171,7 @@ impl Reader {
         spec: &Spec,
         originals: &BTreeMap<String, String>,
     ) -> Result<Observed, Error> {
-        let remembered = originals.keys().filter_map(|key| key.split('/').next());
+        let remembered = originals.keys().map(|key| kind_of(key));
         let full: BTreeSet<&str> =
             spec.workloads.iter().map(|entry| entry.kind.name).chain(remembered).collect();
         let workloads = try_join_all(Kind::workloads().map(async |kind| {
@@ -180,12 +181,7 @@ impl Reader {
             } else {
                 ListParams::default().labels(LABEL)
             };
-            let listed = self.list(kind, params, Vec::new()).await;
-            if kind.entry.is_some() {
-                unavailable::sorted(kind, listed, named)
-            } else {
-                Ok((listed?, None))
-            }
+            unavailable::sorted(kind, self.list(kind, params, Vec::new()).await, named)
         }));
         let pointers = config_pointers(spec, originals);
         let config_maps = self.config_maps(spec, originals, &pointers);
@@ -319,9 +315,6 @@ impl Reader {
             let lists = kinds.into_iter().map(async |kind| {
                 let listed = self.list(kind, ListParams::default(), Vec::new()).await;
                 let named = spec.workloads.iter().any(|entry| entry.kind == kind);
-                if kind.entry.is_none() {
-                    return listed;
-                }
                 unavailable::sorted(kind, listed, named).map(|(listed, _)| listed)
             });
             Ok::<Vec<_>, Error>(try_join_all(lists).await?.into_iter().flatten().collect())

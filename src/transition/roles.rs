@@ -198,7 +198,7 @@ impl<'a> Draft<'a> {
     pub(super) fn kept(&self, subject: &Subject, entry: &Entry) -> i64 {
         let Some(most) = entry.replicas else { return 0 };
         let recorded = || self.recorded(subject)?.levers.remove(REPLICAS).map(|lever| lever.0);
-        let now = || subject.levers.get(REPLICAS).and_then(|view| view.value.clone());
+        let now = || subject.value(REPLICAS).cloned();
         let original = originals(subject).remove(REPLICAS).or_else(recorded).unwrap_or_else(now);
         // The API server's default.
         let had = original.as_ref().and_then(Value::as_i64).unwrap_or(1);
@@ -235,6 +235,11 @@ impl<'a> Draft<'a> {
 /// Returns the key of an object in `status.originals`.
 pub fn record_key(subject: &Subject) -> String {
     format!("{}/{}/{}", subject.kind.name, subject.name, subject.uid)
+}
+
+/// Returns the kind in a key of `status.originals`.
+pub(super) fn kind_of(key: &str) -> &str {
+    key.split('/').next().unwrap_or_default()
 }
 
 /// Returns whether Torpor may take a new hold of an object. An old ReplicaSet of a Deployment is not worth a

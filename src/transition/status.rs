@@ -4,7 +4,7 @@ use super::blockers::{blockers, not_ready, not_restarted};
 use super::draft::Draft;
 use super::plan::{HoldInput, Place};
 use super::role::Role;
-use super::roles::record_key;
+use super::roles::{kind_of, record_key};
 use super::spec::Entry;
 use super::writers::skip_message;
 use crate::api::condition;
@@ -65,11 +65,9 @@ impl Draft<'_> {
             workloads.push(status);
         }
         // Objects that cannot be observed now are still held.
-        let out_of_reach = self.input.observed.unavailable.keys().copied();
-        let unseen: Vec<&str> = out_of_reach.collect();
         for (key, text) in &self.state.originals {
-            let kind = key.split('/').next().unwrap_or_default();
-            if unseen.contains(&kind) || Kind::any(kind).is_none() {
+            let kind = kind_of(key);
+            if self.input.observed.unavailable.contains_key(kind) || Kind::any(kind).is_none() {
                 originals.insert(key.clone(), text.clone());
             }
         }

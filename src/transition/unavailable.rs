@@ -4,6 +4,7 @@
 use jiff::SignedDuration;
 
 use super::draft::Draft;
+use super::roles::kind_of;
 use super::step::Step;
 use crate::api::reason::Reason;
 use crate::api::text::few;
@@ -21,15 +22,14 @@ pub enum Unavailable {
     NotServed,
     /// The operator may not list the kind; the API server's answer.
     Refused(String),
-    /// Another error, of a kind that nothing here depends on.
-    Failed(String),
 }
 
 /// The objects of a kind, and why they could not be listed.
 type Listed = (Vec<Subject>, Option<(&'static str, Unavailable)>);
 
-/// Returns the listed objects of a kind of the table, or why there are none. Fails with an error that may pass, of a
-/// kind that the spec or the status names: without its objects a plan would be wrong.
+/// Returns the listed objects of a kind. There are none of a kind of the table that cannot be listed. Fails with an error
+/// that may pass, of a built-in kind, or of one that the spec or the status names: without its objects a plan would be
+/// wrong.
 pub(super) fn sorted(
     kind: &'static Kind,
     listed: Result<Vec<Subject>, Error>,
@@ -37,13 +37,16 @@ pub(super) fn sorted(
 ) -> Result<Listed, Error> {
     let why = match listed {
         Ok(subjects) => return Ok((subjects, None)),
-        Err(error) if error.is_not_found() => Unavailable::NotServed,
-        Err(error) if error.code() == Some(403) => Unavailable::Refused(error.to_string()),
+        Err(error) if kind.entry.is_none() => return Err(error),
+        Err(error) if error.is_not_found() => Some(Unavailable::NotServed),
+        Err(error) if error.code() == Some(403) => Some(Unavailable::Refused(error.to_string())),
         Err(error) if named => return Err(error),
-        Err(error) => Unavailable::Failed(error.to_string()),
+        Err(error) => {
+            tracing::debug!(kind = kind.name, %error, "a kind of the table is not listed");
+            None
+        }
     };
-    tracing::debug!(kind = kind.name, ?why, "a kind of the table is not listed");
-    Ok((Vec::new(), Some((kind.name, why))))
+    Ok((Vec::new(), why.map(|why| (kind.name, why))))
 }
 
 impl Unavailable {
@@ -56,7 +59,7 @@ impl Unavailable {
                  or remove the entry from spec.workloads",
                 kind.api_version()
             ),
-            Self::Refused(answer) | Self::Failed(answer) => format!(
+            Self::Refused(answer) => format!(
                 "{name} cannot be listed, so that no {name} is held: {answer}; grant the operator get, list, watch and \
                  patch on {}.{}, as templates/rbac.yaml of the chart does for its value kinds",
                 kind.plural, kind.group
@@ -93,20 +96,16 @@ impl Draft<'_> {
     pub(super) fn out_of_reach(&self) -> impl Iterator<Item = &String> {
         let unavailable = &self.input.observed.unavailable;
         self.input.state.originals.keys().filter(|key| {
-            let kind = key.split('/').next().unwrap_or_default();
+            let kind = kind_of(key);
             Kind::any(kind).is_none()
-                || matches!(
-                    unavailable.get(kind),
-                    Some(Unavailable::Refused(_) | Unavailable::Failed(_))
-                )
+                || matches!(unavailable.get(kind), Some(Unavailable::Refused(_)))
         })
     }
 
     /// Returns the obstacle to the end of a wake that objects out of reach are; none where there are none.
     pub(super) fn held_out_of_reach(&self) -> Option<Step> {
         let name = |key: &String| {
-            let mut parts = key.split('/');
-            let kind = parts.next().unwrap_or_default();
+            let kind = kind_of(key);
             let why = if Kind::any(kind).is_none() {
                 format!(
                     "the operator's table has no kind {kind}: add it to the chart's value kinds again"
@@ -114,7 +113,7 @@ impl Draft<'_> {
             } else {
                 format!("the operator may not list {kind}: grant that")
             };
-            let name = parts.next().unwrap_or_default();
+            let name = key.split('/').nth(1).unwrap_or_default();
             format!(
                 "{kind} {name} is held and cannot be restored, because {why}, or restore it by `torpor release`"
             )

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::hold::lever::segments;
+use crate::hold::lever::path;
 
 /// A check of an object. It has either `condition`, or `field` with `value` or `equals`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -76,7 +76,7 @@ impl Check {
             (None, None) => None,
         };
         let is = now.is_some() && now == wanted;
-        let name = segments(field).collect::<Vec<_>>().join(".");
+        let name = path(field);
         let in_words = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
         (is == self.not).then(|| match (self.not, wanted) {
             (true, _) => format!("its {name} is {}", in_words(now)),
