@@ -43,6 +43,8 @@ async fn a_session_of_another_pod_keeps_the_rows() {
     workload::create(&scene.namespace, &monitor()).await;
     let connected = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND usename = datname";
     scene.database.until("the monitor is connected", connected).await;
+    // By its address, which the kubelet reports a moment after the container runs.
+    workload::until_ready(&scene.namespace, "monitor").await;
     let rows = scene.database.number(COUNT).await;
     assert!(rows > 0);
 
