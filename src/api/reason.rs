@@ -91,7 +91,7 @@ reasons! {
             "Nothing; the message names the step.";
         Waking: "The phase, as the reason of `Hibernated=False`: workloads come back.",
             "Nothing; the message names the step.";
-        Beginning: "Torpor records the hibernation or window and sets the finalizer.",
+        Beginning: "Torpor records the window and sets the finalizer.",
             "Nothing.";
         Writing: "Torpor takes or releases holds.",
             "Nothing.";

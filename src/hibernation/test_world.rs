@@ -191,6 +191,7 @@ impl World {
                 Action::AddFinalizer => self.finalizer = true,
                 Action::RemoveFinalizer => self.finalizer = false,
                 Action::Hold { subject, wants, episode, recorded, .. } => {
+                    assert!(self.finalizer || wants.is_empty(), "held without the finalizer");
                     let holder = self.holder.clone();
                     let remembered = recorded.as_ref();
                     let wish = Desired { holder: &holder, episode, wants, remembered };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::channel::mpsc;
 use futures::future::{BoxFuture, join_all};
@@ -16,6 +17,7 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use tokio::sync::watch;
+use tokio::time;
 
 use super::holds::Holds;
 use super::sweep;
@@ -25,6 +27,9 @@ use crate::reconcile::context::Context;
 use crate::reconcile::kind::{Managed, Seen, holder, reference};
 use crate::reconcile::run::{error_policy, reconcile};
 
+/// How long reconciles under way go on after the shutdown signal: a market that does not answer, or a webhook, may take a minute.
+/// What is left then is as after a crash, and the next leader takes it over.
+const GRACE: Duration = Duration::from_secs(4);
 /// Capacity of the channel of triggers to one controller.
 const WAITING: usize = 64;
 
@@ -67,7 +72,7 @@ impl Controllers {
         self
     }
 
-    /// Watches and reconciles until `shutdown`. Reconciles under way finish first.
+    /// Watches and reconciles until `shutdown`. Reconciles under way finish first, as far as [`GRACE`] allows.
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { context, scopes, holds, mut running, ended } = self;
         let holds = Arc::new(holds);
@@ -83,12 +88,21 @@ impl Controllers {
             running.push(follow.boxed());
         }
         let sweeping = tokio::spawn(sweep::run(holds, context.clone()));
+        let end = until(&ended);
+        let overdue = async {
+            end.await;
+            time::sleep(GRACE).await;
+        };
         let shutdown = async {
             shutdown.await;
             context.slots.close();
             ended.send_replace(true);
         };
-        futures::join!(join_all(running), shutdown);
+        let finished = async { futures::join!(join_all(running), shutdown) };
+        tokio::select! {
+            _ = finished => {}
+            () = overdue => tracing::warn!("reconciles still run {GRACE:?} after the shutdown signal; the next leader continues them"),
+        }
         sweeping.abort();
     }
 }

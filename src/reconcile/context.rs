@@ -178,7 +178,9 @@ impl Context {
         let filtered: Vec<(Holder, bool)> = {
             let filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
             let there = filters.get(namespace).into_iter().flatten();
-            there.map(|(object, filter)| (object.clone(), filter.concerns(kind, meta))).collect()
+            there
+                .map(|(object, filter)| (object.clone(), filter.concerns(kind, meta, holders)))
+                .collect()
         };
         let on_the_way =
             |object: &Holder| kind.name != "ConfigMap" && self.state(object).at_rest.is_none();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::hold::lever::Kind;
-use crate::hold::record::{ANNOTATION, LABEL};
+use crate::hold::record::{ANNOTATION, Holder, LABEL};
 use crate::transition::spec::{Spec, Target};
 
 /// The changes in a namespace that concern one object.
@@ -44,16 +44,17 @@ impl WatchFilter {
         self.workloads.iter().any(|(kind, ..)| kind.scales())
     }
 
-    /// Returns whether the spec names a changed object, or it is or was held, or its owner is: a Job that
-    /// somebody starts by hand belongs to its CronJob.
-    pub fn concerns(&self, kind: &'static Kind, meta: &ObjectMeta) -> bool {
+    /// Returns whether the spec names a changed object, or the object was held or is, or its owner is: a Job that
+    /// somebody starts by hand belongs to its CronJob. An object that others hold concerns these alone. Marks that name no
+    /// holder may be the rest of any record.
+    pub fn concerns(&self, kind: &'static Kind, meta: &ObjectMeta, holders: &[Holder]) -> bool {
         let name = meta.name.as_deref().unwrap_or_default();
         let labels = meta.labels.clone().unwrap_or_default();
         let annotations = meta.annotations.as_ref();
         let marked = labels.contains_key(LABEL)
             || annotations.is_some_and(|annotations| annotations.contains_key(ANNOTATION));
         let matches = |target: &Target| target.names(name, &labels).is_some();
-        marked
+        marked && holders.is_empty()
             || self.known.contains(&format!("{}/{name}", kind.name))
             || self.owns(meta)
             || if kind.name == "ConfigMap" {
@@ -107,7 +108,7 @@ mod tests {
         let originals = [("ConfigMap/old/some-uid".to_owned(), String::new())].into();
         let interest = WatchFilter::of(&spec.hold, &originals);
         let concerns = |kind: &str, meta: serde_json::Value| {
-            interest.concerns(Kind::any(kind).unwrap(), &serde_json::from_value(meta).unwrap())
+            interest.concerns(Kind::any(kind).unwrap(), &serde_json::from_value(meta).unwrap(), &[])
         };
         assert!(concerns("Deployment", json!({"name": "worker"})));
         assert!(!concerns("Deployment", json!({"name": "api"})));
@@ -131,5 +132,14 @@ mod tests {
         assert!(concerns("ConfigMap", json!({"name": "old"})), "its marks were torn off");
         assert!(!concerns("ConfigMap", json!({"name": "leader"})));
         assert!(concerns("ConfigMap", json!({"name": "x", "annotations": {ANNOTATION: "{}"}})));
+        let held = |name: &str| {
+            let meta =
+                json!({"name": name, "labels": {LABEL: "x"}, "annotations": {ANNOTATION: "{}"}});
+            let holders = ["Hibernation/ns/other".parse().unwrap()];
+            let meta = serde_json::from_value(meta).unwrap();
+            interest.concerns(Kind::any("ConfigMap").unwrap(), &meta, &holders)
+        };
+        assert!(held("env") && held("old"));
+        assert!(!held("x"), "it is the business of its holder");
     }
 }

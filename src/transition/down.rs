@@ -10,7 +10,6 @@ use super::plan::{Action, Confirmations, HoldInput, Next, Place, Transition};
 use super::role::{Role, Written};
 use super::step::{Step, StepName};
 use crate::api::hold_state::EpisodeTruncation;
-use crate::api::reason::Reason;
 use crate::api::workload::MissedRuns;
 
 /// The episode to begin, where none is under way.
@@ -79,10 +78,8 @@ impl Draft<'_> {
     fn go_down(&mut self) {
         self.place = if self.was_down() { Place::Down } else { Place::GoingDown };
         if !self.input.finalizer {
+            // It is written before the first hold; where that fails, nothing is held.
             self.actions.push(Action::AddFinalizer);
-            self.progress(Reason::Beginning, "recording the hibernation".to_owned());
-            self.next = Next::Again;
-            return;
         }
         self.note_writers();
         for step in self.steps_down() {

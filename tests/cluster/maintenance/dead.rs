@@ -11,6 +11,8 @@ use tokio::{io::AsyncReadExt as _, net::TcpListener, sync::watch, task::JoinHand
 use crate::support::{
     bridge::{PORT, serve},
     hibernation::Hibernation,
+    operator::ACCOUNT,
+    rights::create_account,
     scene::Scene,
 };
 
@@ -19,6 +21,8 @@ const WAITING: usize = 64;
 /// The most observations that may have timed out, a minute each and some at a time, before an object beside
 /// them is asleep.
 const BEARABLE: usize = 16;
+/// Observations of markets at a time, for one namespace.
+const AT_ONCE: usize = 4;
 
 /// A market that never answers. Dropping it stops it.
 struct Dead {
@@ -58,11 +62,12 @@ impl Drop for Dead {
     }
 }
 
-#[tokio::test]
-async fn objects_that_wait_for_a_dead_market_keep_nobody_else_awake() {
-    let scene = Scene::create("dead-market").await;
-    scene.deploy("worker", 1).await;
+/// Creates Hibernations that wait for one dead market.
+async fn waiting(test: &str) -> (Scene, Dead) {
+    let scene = Scene::create(test).await;
     let mut market = Dead::start().await;
+    // Without a token of its service account the operator asks no market.
+    create_account(&scene.namespace, ACCOUNT).await;
     serve(&scene.namespace, "market", market.port).await;
     for number in 0..WAITING {
         let spec = json!({
@@ -72,11 +77,27 @@ async fn objects_that_wait_for_a_dead_market_keep_nobody_else_awake() {
         });
         Hibernation::create(&scene.namespace, &format!("waits-{number}"), spec).await;
     }
-    market.accepted.wait_for(|accepted| *accepted > 0).await.expect("the market runs");
+    // The first connection was the one that tells that the Service leads there.
+    market.accepted.wait_for(|accepted| *accepted > AT_ONCE).await.expect("the market runs");
+    (scene, market)
+}
+
+#[tokio::test]
+async fn objects_that_wait_for_a_dead_market_keep_nobody_else_awake() {
+    let (scene, market) = waiting("dead-market").await;
+    scene.deploy("worker", 1).await;
     let spec =
         json!({"state": "Hibernated", "workloads": [{"kind": "Deployment", "name": "worker"}]});
     let beside = Hibernation::create(&scene.namespace, "beside", spec).await;
     beside.until_condition("Hibernated", "True").await;
+    let ended = market.ended.load(Ordering::Relaxed);
+    assert!(ended < BEARABLE, "{ended} observations have timed out meanwhile");
+}
+
+#[tokio::test]
+async fn an_operator_that_is_told_to_end_does_not_wait_for_a_dead_market() {
+    let (mut scene, market) = waiting("ends-beside-dead").await;
+    scene.operator.stop().await;
     let ended = market.ended.load(Ordering::Relaxed);
     assert!(ended < BEARABLE, "{ended} observations have timed out meanwhile");
 }
