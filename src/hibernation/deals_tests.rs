@@ -92,7 +92,7 @@ impl World {
         self.market.pass(self.now);
         let reachable = !self.market.down && self.up();
         let mut observed =
-            Observed { workloads: vec![subject(&self.worker)], ..Observed::default() };
+            Observed { workloads: vec![subject(&self.worker).into()], ..Observed::default() };
         let mut market = None;
         let planned = loop {
             let input = Input {

@@ -2,6 +2,7 @@
 //! passes only where a test says so.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -133,9 +134,10 @@ impl World {
                     .iter()
                     .map(subject)
                     .filter(|subject| !self.unavailable.contains_key(subject.kind.name))
+                    .map(Arc::new)
                     .collect(),
                 unavailable: self.unavailable.clone(),
-                config_maps: self.config_maps.iter().map(subject).collect(),
+                config_maps: self.config_maps.iter().map(subject).map(Arc::new).collect(),
                 preflight: self.status.database.preflight.as_ref().map(|preflight| JobView {
                     name: preflight.attempt.job.clone(),
                     ..passed.clone()
@@ -155,7 +157,7 @@ impl World {
                 running,
                 replica_sets: self.replica_sets.iter().map(subject).collect(),
                 jobs: self.jobs.iter().map(subject).collect(),
-                controllers: observed.workloads.clone(),
+                controllers: self.objects.iter().map(subject).collect(),
                 ..Pods::default()
             });
             self.planned(&observed)

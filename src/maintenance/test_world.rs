@@ -4,6 +4,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "JSON is written where it is handed over")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -166,7 +167,7 @@ impl World {
         self.plans += 1;
         self.market.pass(self.now);
         let mut observed = Observed {
-            workloads: self.objects.iter().map(subject).collect(),
+            workloads: self.objects.iter().map(subject).map(Arc::new).collect(),
             ..Observed::default()
         };
         let mut market = None;

@@ -30,8 +30,8 @@ pub(crate) struct Holds {
     unlisted: Arc<AtomicUsize>,
     /// Released objects whose field managers are not restored yet, and since when.
     unfinished: Mutex<BTreeMap<Held, Timestamp>>,
-    /// Held objects and their holders.
-    held: Mutex<BTreeMap<Held, BTreeSet<Holder>>>,
+    /// Held objects and their holders. They can be many, and a set takes ten times as much memory for one.
+    held: Mutex<BTreeMap<Held, Box<[Holder]>>>,
     /// Since when a holder has been missing.
     missing: Mutex<BTreeMap<Missing, Timestamp>>,
     /// Objects with the record of another one.
@@ -162,7 +162,7 @@ impl Holds {
         if holders.is_empty() {
             all.remove(&held);
         } else {
-            all.insert(held, holders);
+            all.insert(held, holders.into_iter().collect());
         }
         holdings.into_iter().map(|holding| holding.holder.clone()).chain(moved).collect()
     }

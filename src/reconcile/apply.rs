@@ -207,13 +207,13 @@ impl<K: Managed> Applier<'_, K> {
                 let dry_run_first = dry_runs.contains(&subject.uid);
                 let manner = Manner { skip_runs_before, dry_run_first };
                 let outcome = self.writer.write(&subject, manner, decide).await;
-                (Written { name: subject.display(), uid: subject.uid, episode }, outcome)
+                (Written { name: subject.display(), uid: subject.uid.clone(), episode }, outcome)
             }
             Action::MarkKept(subject) => {
                 let decide = |subject: &Subject| mark_kept(subject, self.holder);
                 let outcome = self.writer.write(&subject, Manner::default(), decide).await;
                 let episode = String::new();
-                (Written { name: subject.display(), uid: subject.uid, episode }, outcome)
+                (Written { name: subject.display(), uid: subject.uid.clone(), episode }, outcome)
             }
             _ => (Written::default(), Ok(Outcome::Unchanged)),
         }

@@ -1,5 +1,7 @@
 //! The reasons why a workload is not down, not restarted or not ready yet, by name. None means that it is.
 
+use std::sync::Arc;
+
 use kube::core::{Selector, SelectorExt};
 
 use super::chain::Chain;
@@ -211,7 +213,7 @@ pub(super) fn selector(subject: &Subject) -> Option<Selector> {
 
 /// Returns whether every workload that the spec names is held at zero already, by any holder.
 pub fn all_is_stopped(spec: &Spec, observed: &Observed) -> bool {
-    let stopped = |subject: &Subject| {
+    let stopped = |subject: &Arc<Subject>| {
         let Some(record) = subject.found.record() else { return false };
         subject.kind.stop_wants().iter().all(|(pointer, zero)| {
             let held = record.levers.get(pointer);

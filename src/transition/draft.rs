@@ -1,6 +1,7 @@
 //! A transition in the making.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -31,7 +32,7 @@ pub(super) struct Draft<'a> {
     pub(super) next: Next,
     pub(super) confirmations: Confirmations,
     /// Workloads and ConfigMaps that have a role.
-    pub(super) roles: Vec<(&'a Subject, Role<'a>)>,
+    pub(super) roles: Vec<(&'a Arc<Subject>, Role<'a>)>,
     /// Whether a workload runs that should be down.
     pub(super) writer_observed: bool,
     /// The possible writers in the observed pods; none where no truncation is pending.

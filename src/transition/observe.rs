@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
@@ -36,9 +37,9 @@ const MOST_EVENTS: u32 = 100;
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// Workloads of the kinds that the spec or the status names, and held ones of any kind.
-    pub workloads: Vec<Subject>,
+    pub workloads: Vec<Arc<Subject>>,
     /// ConfigMaps that the spec names, and held ones.
-    pub config_maps: Vec<Subject>,
+    pub config_maps: Vec<Arc<Subject>>,
     /// The kinds of the table that cannot be observed, and why.
     pub unavailable: BTreeMap<&'static str, Unavailable>,
     /// Pods, and the ReplicaSets and Jobs between them and workloads; none before a plan asks for them.
@@ -64,7 +65,7 @@ impl Observed {
     pub fn believe_moved(&mut self, holder: &Holder) {
         for subject in self.workloads.iter_mut().chain(&mut self.config_maps) {
             if let Some(moved) = subject.moved(Some(holder)) {
-                *subject = moved;
+                *subject = Arc::new(moved);
             }
         }
     }
@@ -196,8 +197,8 @@ impl Reader {
             restarted.flat_map(|subject| &subject.facts.config_maps).map(String::as_str).collect();
         self.add(read, &pointers, &mut config_maps).await?;
         Ok(Observed {
-            workloads,
-            config_maps: config_maps.into_values().collect(),
+            workloads: workloads.into_iter().map(Arc::new).collect(),
+            config_maps: config_maps.into_values().map(Arc::new).collect(),
             unavailable: unavailable.into_iter().flatten().collect(),
             ..Observed::default()
         })

@@ -5,6 +5,7 @@
 //! of a Job and its fence) before the action is taken.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -102,7 +103,7 @@ pub enum Action {
     /// Hold a workload or ConfigMap at `wants`, and release its other levers.
     Hold {
         /// The workload or ConfigMap.
-        subject: Box<Subject>,
+        subject: Arc<Subject>,
         /// Levers and values. Empty: release all of it.
         wants: BTreeMap<String, Value>,
         /// The id of the episode.
@@ -113,7 +114,7 @@ pub enum Action {
         skip_runs_before: Option<Timestamp>,
     },
     /// Mark the hold of a workload or ConfigMap as kept.
-    MarkKept(Box<Subject>),
+    MarkKept(Arc<Subject>),
     /// Create a Job that watches for these sessions.
     CreateJob(Attempt, Purpose, Watch),
     /// Suspend a Job: its pods end, it creates no others, and its name stays taken.

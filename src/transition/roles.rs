@@ -1,6 +1,7 @@
 //! The role of each workload and ConfigMap in a transition, and the write that it needs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -99,7 +100,7 @@ impl<'a> Draft<'a> {
     /// message where the object can't be held.
     pub(super) fn write(
         &mut self,
-        subject: &Subject,
+        subject: &Arc<Subject>,
         wants: BTreeMap<String, Value>,
         missed_runs: MissedRuns,
     ) -> Result<Written, (Reason, String)> {
@@ -126,7 +127,7 @@ impl<'a> Draft<'a> {
                     self.intended.insert(record_key(subject), intended);
                 }
                 self.actions.push(Action::Hold {
-                    subject: Box::new(subject.clone()),
+                    subject: Arc::clone(subject),
                     wants,
                     episode: self.episode_id(),
                     recorded: self.recorded(subject),

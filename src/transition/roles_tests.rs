@@ -19,8 +19,8 @@ fn held(workloads: Value, config_maps: Value, objects: &[Value]) -> Vec<String> 
         let pointers = ["/data/epoch".to_owned()];
         let subject = Subject::read(kind, &object, &pointers).unwrap();
         match kind.name {
-            "ConfigMap" => observed.config_maps.push(subject),
-            _ => observed.workloads.push(subject),
+            "ConfigMap" => observed.config_maps.push(subject.into()),
+            _ => observed.workloads.push(subject.into()),
         }
     }
     let spec = Spec::validate(&Fields {

@@ -1,5 +1,7 @@
 //! Whether the workloads of an object serve again, whoever keeps them down.
 
+use std::sync::Arc;
+
 use super::blockers::not_ready;
 use super::draft::Draft;
 use super::plan::HoldInput;
@@ -10,7 +12,7 @@ use crate::hold::subject::Subject;
 /// held by anybody, and each is ready. Withdrawn orders wait for that.
 pub fn not_serving(input: HoldInput) -> Vec<String> {
     let draft = Draft::new(input);
-    let named: Vec<&Subject> = draft
+    let named: Vec<&Arc<Subject>> = draft
         .roles
         .iter()
         .filter(|(_, role)| matches!(role, Role::Stop(_) | Role::Restart(_)))
@@ -24,10 +26,10 @@ pub fn not_serving(input: HoldInput) -> Vec<String> {
         .filter_map(|subject| held_down(subject).or_else(|| not_ready(subject, false)))
         .collect();
     // One at 0 may have been so before. If all are, nothing serves.
-    let scaled = |subject: &&&Subject| subject.kind.stop == Some("/spec/replicas");
+    let scaled = |subject: &&&Arc<Subject>| subject.kind.stop == Some("/spec/replicas");
     let all_at_zero = named.iter().filter(scaled).all(|subject| subject.facts.replicas == 0);
     if waits.is_empty() && all_at_zero {
-        let zero = |subject: &&Subject| format!("{} is scaled to 0", subject.display());
+        let zero = |subject: &&Arc<Subject>| format!("{} is scaled to 0", subject.display());
         return named.iter().filter(scaled).map(zero).collect();
     }
     waits

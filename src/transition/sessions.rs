@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use kube::core::{Selector, SelectorExt};
 
@@ -72,7 +73,7 @@ impl Draft<'_> {
             accepted.iter().map(|(subject, _)| subject.uid.as_str()).collect();
         let is_accepted = |pod: &PodView| {
             let chain = Chain::of(&pod.owners, pods);
-            let of = |(subject, selector): &(&Subject, Option<Selector>)| {
+            let of = |(subject, selector): &(&Arc<Subject>, Option<Selector>)| {
                 is_pod_of(subject, selector.as_ref(), pod, &chain)
             };
             // Of many workloads most pods are found by the owner alone.

@@ -1,6 +1,7 @@
 //! The steps of a transition. Each says whether it is done, and else what it waits for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -68,7 +69,7 @@ impl Draft<'_> {
                 }
             }
             StepName::Release => {
-                let held = |(subject, role): &(&Subject, Role)| {
+                let held = |(subject, role): &(&Arc<Subject>, Role)| {
                     matches!(role, Role::Release) && self.holds(subject)
                 };
                 // What is let go writes again: not while a truncation may still commit.
@@ -258,7 +259,7 @@ impl Draft<'_> {
             .roles
             .iter()
             .filter(|(subject, role)| of(role) && subject.found.record().is_none());
-        let waits: Vec<(&Subject, String)> = released
+        let waits: Vec<(&Arc<Subject>, String)> = released
             .filter_map(|(subject, role)| {
                 let why = not_ready(subject, matches!(role, Role::Restart(_)))?;
                 Some((*subject, why))

@@ -1,6 +1,8 @@
 //! The workloads that an object of the table controls: those that it owns, and the one that it references. They are
 //! down because it is, and their pods count as its own.
 
+use std::sync::Arc;
+
 use super::blockers::left_of;
 use super::chain::Chain;
 use super::draft::Draft;
@@ -78,7 +80,7 @@ impl Draft<'_> {
             roles.any(|(subject, role)| subject.uid == of.uid && matches!(role, Role::Stop(_)))
         };
         // One that others hold, or that was stopped before, scales nothing.
-        let scales = |of: &&Subject| of.kind.scales() && !of.rests() && !of.rests_otherwise();
+        let scales = |of: &&Arc<Subject>| of.kind.scales() && !of.rests() && !of.rests_otherwise();
         let rivals = all.iter().filter(|of| scales(of) && !of.deleting && !stopped(of));
         rivals
             .filter_map(|rival| {

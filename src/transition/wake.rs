@@ -1,6 +1,7 @@
 //! The way back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -219,7 +220,7 @@ impl Draft<'_> {
             } else if matches!(mark_kept(subject, self.input.holder), Decision::Write(_)) {
                 let (sends, failed) = self.sends(&subject.uid);
                 if sends {
-                    self.actions.push(Action::MarkKept(Box::new(subject.clone())));
+                    self.actions.push(Action::MarkKept(Arc::clone(subject)));
                 }
                 unwritten.extend(failed.map(|(_, answer)| answer));
             }

@@ -2,6 +2,8 @@
 //! down. While a truncation is pending, every pod of the namespace that has not finished needs an explanation:
 //! a controller that exists and that nobody asked to stop. A pod without one is a possible writer.
 
+use std::sync::Arc;
+
 use kube::core::{Selector, SelectorExt};
 
 use super::blockers::{is_pod_of, selector};
@@ -165,7 +167,7 @@ impl Draft<'_> {
         &self,
         pod: &PodView,
         pods: &Pods,
-        known: &[(&Subject, &Role, Option<Selector>)],
+        known: &[(&Arc<Subject>, &Role, Option<Selector>)],
     ) -> Option<String> {
         let chain = Chain::of(&pod.owners, pods);
         // Its own step waits for it, or the spec asks for it after the truncation.
