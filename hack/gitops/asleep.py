@@ -3,9 +3,9 @@
 import time
 
 import world
+from cluster import condition, get, is_true
+from flux import Helm
 from project import files
-from tools import Helm
-from world import condition, get, is_true
 
 ROUNDS = 10
 

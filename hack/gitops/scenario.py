@@ -1,44 +1,24 @@
 """A scenario: a namespace of its own, with a project that a tool deploys, and what is measured in it."""
 
 import collections
-import threading
 import time
 
 import world
+from claims import Claims
+from cluster import apply, get, is_true, kubectl, patch
 from project import IMAGES, files, hibernation
-from world import Failed, apply, get, is_true, kubectl, patch
 
 # The annotations with which controllers count the revisions of a template.
 REVISIONS = ("deployment.kubernetes.io/", "deprecated.daemonset.template.generation")
 
-began = time.time()
-printing = threading.Lock()
 
-
-def say(text):
-    with printing:
-        print(f"   {int(time.time() - began) // 60}:{int(time.time() - began) % 60:02d} {text}", flush=True)
-
-
-class Scenario:
-    """A namespace of its own, with a project that a tool deploys. `checks` are the claims, with whether they hold."""
+class Scenario(Claims):
+    """A namespace of its own, with a project that a tool deploys."""
 
     def __init__(self, seen, name, title, tool):
-        self.seen, self.name, self.title, self.tool = seen, name, title, tool
-        self.checks, self.step = [], None
+        super().__init__(name, title)
+        self.seen, self.tool = seen, tool
         self.row, self.commits = None, None  # of the tables
-
-    def check(self, holds, claim, *facts):
-        self.checks.append((bool(holds), claim))
-        say(f"{self.name}: {'ok' if holds else 'FAILED'}: {claim}{': ' + '; '.join(map(str, facts)) if facts else ''}")
-
-    def until(self, what, holds, seconds=120):
-        """Waits until something holds."""
-        self.step, start = what, time.time()
-        while not holds():
-            if time.time() > start + seconds:
-                raise Failed(f"{what}: not within {seconds} s")
-            time.sleep(0.5)
 
     def rounds(self, number, seconds=300):
         start = self.tool.rounds(self.name)
