@@ -56,6 +56,18 @@ def decode(text):
         yield document
 
 
+def clear(kinds, namespaces):
+    """Deletes what a run before has left on a cluster that was kept. Its controllers are gone, so that nobody would remove a finalizer."""
+    for kind in kinds:
+        for line in (kubectl("get", kind, "--all-namespaces", "--no-headers", check=False) or "").splitlines():
+            namespace, name = line.split()[:2]
+            if namespace not in namespaces and name not in namespaces and name.rpartition("-")[0] not in namespaces:
+                continue
+            kubectl("patch", kind, name, "--namespace", namespace, "--type", "merge", "--patch", '{"metadata": {"finalizers": null}}')
+            kubectl("delete", kind, name, "--namespace", namespace, "--ignore-not-found", "--wait=false")
+    kubectl("delete", "namespace", "--ignore-not-found", *namespaces)
+
+
 def condition(object_, type_):
     """Returns a condition of an object, or an empty one."""
     for found in ((object_ or {}).get("status") or {}).get("conditions", []):
@@ -106,6 +118,18 @@ class Watch:
     def stop(self):
         self.process.terminate()
         self.process.wait()
+
+
+class Watches:
+    """Watches of kinds, each an attribute of the name that it is given by."""
+
+    def __init__(self, **kinds):
+        self.watches = {name: Watch(kind) for name, kind in kinds.items()}
+        vars(self).update(self.watches)
+
+    def stop(self):
+        for watch in self.watches.values():
+            watch.stop()
 
 
 def writes(namespace, began, ended):

@@ -4,6 +4,10 @@ from cluster import apply, condition, get, is_true
 from git import Git, GitServer, example
 from program import Program, account, free_port, install
 
+# The kinds with finalizers of Flux.
+KINDS = ("kustomizations.kustomize.toolkit.fluxcd.io", "helmreleases.helm.toolkit.fluxcd.io", "helmcharts.source.toolkit.fluxcd.io",
+         "gitrepositories.source.toolkit.fluxcd.io")
+
 
 class Sources:
     """source-controller, with one GitRepository for each project of Flux."""

@@ -41,6 +41,18 @@ def free_port():
         return server.getsockname()[1]
 
 
+def host_address():
+    """Returns the address of this machine on the cluster's network, where pods and the API server reach it."""
+    output = subprocess.run(["ip", "-json", "route", "get", api_server()], check=True, capture_output=True, text=True).stdout
+    return json.loads(output)[0]["prefsrc"]
+
+
+def api_server():
+    """Returns the address of the API server."""
+    url = kubectl("config", "view", "--minify", "--output", "jsonpath={.clusters[0].cluster.server}")
+    return url.split("//")[1].rsplit(":", 1)[0]
+
+
 def account(namespace, name, scratch):
     """Creates a service account that may do everything, and returns a kubeconfig for it: the audit log knows writes by it."""
     apply(

@@ -4,17 +4,18 @@ Torpor.
 
 usage: e2e.py PROGRAMS SCRATCH TABLE [SCENARIO...]
 
-PROGRAMS is a folder with those that hack/gitops/build has built. The tables of results go to the file TABLE.
+PROGRAMS is a folder with those that hack/controllers/build has built. The tables of results go to the file TABLE.
 """
 
 import pathlib
 import sys
 
 import claims
-import world
+import flux
 from argo import Argo
 from asleep import out_of_sync, with_lines, without_lines
 from claims import table
+from cluster import clear
 from flux import Flux, Helm, Sources
 from from_git import argo_delivers, flux_delivers
 from git import Git
@@ -60,7 +61,7 @@ def main():
     plans = [(name, title, act) for name, title, act in PLANS if not only or name in only]
     tools = {}
     claims.end_on_signal()
-    world.clear([name for name, _, _ in plans])
+    clear(["applications.argoproj.io", *flux.KINDS], [name for name, _, _ in plans])
     Git.folder = scratch / "git"
     seen = World()
     try:

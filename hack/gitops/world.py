@@ -1,7 +1,7 @@
 """What the scenarios see of their projects: watches, and who writes."""
 
 import cluster
-from cluster import Watch, kubectl
+from cluster import Watches
 
 # Service accounts by the name that the table has for them.
 SIDES = {
@@ -14,29 +14,11 @@ HELD = {("deployments", "web"), ("deployments", "plain"), ("statefulsets", "stor
         ("configmaps", "env")}
 
 
-def clear(namespaces):
-    """Deletes what a run before has left on a cluster that was kept. Its controllers are gone, so that nobody would remove a finalizer."""
-    for kind in ("applications.argoproj.io", "kustomizations.kustomize.toolkit.fluxcd.io", "helmreleases.helm.toolkit.fluxcd.io",
-                 "helmcharts.source.toolkit.fluxcd.io", "gitrepositories.source.toolkit.fluxcd.io"):
-        for line in (kubectl("get", kind, "--all-namespaces", "--no-headers", check=False) or "").splitlines():
-            namespace, name = line.split()[:2]
-            if namespace not in namespaces and name not in namespaces and name.rpartition("-")[0] not in namespaces:
-                continue
-            kubectl("patch", kind, name, "--namespace", namespace, "--type", "merge", "--patch", '{"metadata": {"finalizers": null}}')
-            kubectl("delete", kind, name, "--namespace", namespace, "--ignore-not-found", "--wait=false")
-    kubectl("delete", "namespace", "--ignore-not-found", *namespaces)
-
-
-class World:
+class World(Watches):
     """What happens to the projects."""
 
     def __init__(self):
-        self.watches = {kind: Watch(kind) for kind in ("deployments.apps", "pods", "hibernations.torpor.dev", "maintenancewindows.torpor.dev")}
-        self.deployments, self.pods, self.hibernations, self.windows = self.watches.values()
-
-    def stop(self):
-        for watch in self.watches.values():
-            watch.stop()
+        super().__init__(deployments="deployments.apps", pods="pods", hibernations="hibernations.torpor.dev", windows="maintenancewindows.torpor.dev")
 
     def writes(self, namespace, began, ended):
         """Returns the writes of the GitOps tool and of Torpor to what is held, each as `VERB NAME`."""
@@ -58,7 +40,3 @@ class World:
                 since = seen.time
             up = seen.type != "DELETED" and seen.object["spec"].get("replicas", 1) > 0
         return seconds + ((ended - since) if up else 0)
-
-    def pods_started(self, namespace, began, ended):
-        """Returns the names of the pods that were created."""
-        return [s.object["metadata"]["name"] for s in self.pods.of(namespace) if s.type == "ADDED" and began < s.time <= ended]
