@@ -95,7 +95,7 @@ def sleeps_after_the_truncation(scene, instances=2):
     sql(s, "CREATE TABLE runs (id serial PRIMARY KEY); CREATE TABLE users (id serial PRIMARY KEY); "
            "INSERT INTO runs SELECT generate_series(1, 10); INSERT INTO users SELECT generate_series(1, 7)")
     claims = volumes(s)
-    asleep_in = s.sleep(
+    s.sleep(
         {"kind": "Deployment", "name": "worker"}, {"kind": "Cluster", "name": "db", "stage": 3},
         database={"secretRef": {"name": "db-app", "key": "uri"},
                   "truncate": {"scope": "Runtime", "beforeStage": 3, "tables": {"runtime": ["runs"], "opportunities": [], "preserved": ["users"]}}})
@@ -103,9 +103,9 @@ def sleeps_after_the_truncation(scene, instances=2):
     s.check(done.get("status") == "True", "the Hibernation says Truncated", done.get("message"))
     told = condition(cluster(s), HIBERNATION)
     s.check(told.get("status") == "True" and not pods(s), "CloudNativePG says that it hibernates, and no pod of it is left", told.get("message"))
-    s.stays_asleep(asleep_in, lambda: not pods(s))
+    s.stays_asleep(lambda: not pods(s))
     s.check(volumes(s) == claims, "the volumes stay", json.dumps(claims))
-    s.woken(f"{instances} instances; the runtime table is empty, the other one has its rows")
+    s.wakes_as_before()
     s.check(ready(s, instances), f"awake when its {instances} instances are ready", cluster(s)["status"].get("phase"))
     s.check(rows(s) == [0, 7], "the runtime table is empty, the other one has its rows", rows(s))
     s.check(s.replicas("worker") == 2, "the worker is back")

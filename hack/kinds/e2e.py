@@ -27,18 +27,22 @@ from scene import ASLEEP, Scene
 
 ROW = ["scenario", "seconds to sleep", f"writes of the controller in {ASLEEP} s asleep", "pods started", "seconds to wake", "seen"]
 
-# By the name of a scenario, which begins with that of the controller.
+# By the name of a scenario, which begins with that of the controller. The last column of the table is what its claims say.
 PLANS = [
-    ("database", "CloudNativePG: Cluster, after the truncation", database.sleeps_after_the_truncation),
-    ("rollout-middle", "Argo Rollouts: Rollout in a step of its canary", rollouts.in_the_middle),
-    ("rollout-bluegreen", "Argo Rollouts: Rollout that waits for its promotion", rollouts.blue_green),
-    ("rollout", "Argo Rollouts: Rollout", rollouts.canary),
-    ("keda-jobs", "KEDA: ScaledJob", keda.runs_jobs),
-    ("keda", "KEDA: ScaledObject", keda.scales),
-    ("keda-rests", "KEDA: ScaledObjects with `paused-replicas`", keda.rested),
-    ("keda-paused", "KEDA: ScaledObject with `paused`", keda.refused),
-    ("flux", "Flux: Kustomization, with its Deployment", suspended.kustomization),
-    ("helm", "Flux: HelmRelease, with its Deployment", suspended.helm_release),
+    ("database", "CloudNativePG: Cluster of two instances, after the truncation", database.sleeps_after_the_truncation,
+     "no pod, the volumes stay; awake: both instances, the runtime table empty, the rows of the other one"),
+    ("rollout", "Argo Rollouts: Rollout, canary", rollouts.canary, "awake: Healthy with 3 pods"),
+    ("rollout-middle", "Argo Rollouts: Rollout that waits in a step of its canary", rollouts.in_the_middle,
+     "awake: waits in the same step, with 1 new pod and 2 old ones; promoted: Healthy"),
+    ("rollout-bluegreen", "Argo Rollouts: Rollout, blue-green, that waits for its promotion", rollouts.blue_green,
+     "awake: waits for its promotion, with 3 active and 3 preview pods; promoted: the new pods are active"),
+    ("keda", "KEDA: ScaledObject", keda.scales, "KEDA pauses and takes its target to 0; awake: KEDA scales it to 3 again"),
+    ("keda-rests", "KEDA: ScaledObjects with `paused-replicas` of their own", keda.rested,
+     "both targets at 0; awake: paused at 2 and at 0 again"),
+    ("keda-paused", "KEDA: ScaledObject with `paused: \"true\"`", keda.refused, "`PausedOtherwise`; its target sleeps where it is named instead"),
+    ("keda-jobs", "KEDA: ScaledJob", keda.runs_jobs, "asleep when running Jobs have completed; none starts; awake: Jobs start again"),
+    ("flux", "Flux: Kustomization, then its Deployment", suspended.kustomization, "a commit made while asleep arrives after the wake"),
+    ("helm", "Flux: HelmRelease, then its Deployment", suspended.helm_release, "a commit made while asleep arrives after the wake"),
 ]
 ACCOUNTS = {
     "database": database.ACCOUNT, "rollout": rollouts.ACCOUNT, "keda": keda.ACCOUNT,
@@ -61,16 +65,16 @@ def start(wanted, tools, programs, scratch):
 
 def main():
     programs, scratch, table_file, only = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3], sys.argv[4:]
-    plans = [(name, title, act) for name, title, act in PLANS if not only or name in only]
+    plans = [plan for plan in PLANS if not only or plan[0] in only]
     tools, seen = {}, None
     claims.end_on_signal()
-    clear([*flux.KINDS, *keda.KINDS, *rollouts.KINDS, *database.KINDS], [name for name, _, _ in plans])
+    clear([*flux.KINDS, *keda.KINDS, *rollouts.KINDS, *database.KINDS], [name for name, *_ in plans])
     Git.folder = scratch / "git"
     try:
-        start({name.split("-")[0] for name, _, _ in plans}, tools, programs, scratch)
+        start({name.split("-")[0] for name, *_ in plans}, tools, programs, scratch)
         seen = Watches(deployments="deployments.apps", pods="pods", jobs="jobs.batch", hibernations="hibernations.torpor.dev")
         scenes = []
-        for name, title, act in plans:
+        for name, title, act, _ in plans:
             kind = name.split("-")[0]
             scenes.append((Scene(seen, name, title, tools[kind], ACCOUNTS[kind]), act))
         claims.run_all(scenes, 6)
@@ -81,7 +85,8 @@ def main():
         if seen:
             seen.stop()
     scenes = [scene for scene, _ in scenes]
-    claims.report(scenes, table(ROW, [[scene.title, *scene.row] for scene in scenes if scene.row]), table_file, dead)
+    rows = [[scene.title, *scene.row(), words] for scene, (*_, words) in zip(scenes, plans) if scene.row()]
+    claims.report(scenes, table(ROW, rows), table_file, dead)
 
 
 if __name__ == "__main__":

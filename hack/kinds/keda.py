@@ -5,7 +5,7 @@ import time
 
 from cluster import apply, condition, get, kubectl
 from program import Program, account, free_port, host_address, install
-from scene import BUSYBOX, deployment, pod
+from scene import BUSYBOX, deployment, hibernation, pod
 
 ACCOUNT = "system:serviceaccount:keda:keda-operator"
 KINDS = ("scaledobjects.keda.sh", "scaledjobs.keda.sh")
@@ -97,13 +97,13 @@ def scales(scene):
     s.create(deployment("worker"), scaled_object("worker", "worker"))
     s.until("KEDA scales the target", lambda: s.replicas("worker") == 3, 180)
     s.check(autoscaler(s), "KEDA and its HorizontalPodAutoscaler scale the target to 3 before")
-    asleep_in = s.sleep({"kind": "ScaledObject", "name": "worker"})
+    s.sleep({"kind": "ScaledObject", "name": "worker"})
     s.check(paused(s, "scaledobject", "worker"), "KEDA says Paused")
     s.check(s.replicas("worker") == 0 and not autoscaler(s), "the target is at 0, and KEDA has deleted the HorizontalPodAutoscaler")
     held = get("deployment", "worker", s.name)["metadata"].get("labels", {})
     s.check("torpor.dev/held" not in held, "Torpor does not hold the target itself")
-    s.stays_asleep(asleep_in, lambda: s.replicas("worker") == 0)
-    since = s.woken("paused at 0; KEDA scales to 3 again")
+    s.stays_asleep(lambda: s.replicas("worker") == 0)
+    since = s.wakes_as_before()
     s.until("KEDA scales the target again", lambda: s.replicas("worker") == 3, 120)
     s.check(autoscaler(s) and not paused(s, "scaledobject", "worker"), "KEDA scales the target to 3 again", s.rise(since, "worker"))
 
@@ -114,10 +114,10 @@ def rested(scene):
     s.create(deployment("two"), scaled_object("two", "two", {REPLICAS: "2"}),
              deployment("none"), scaled_object("none", "none", {REPLICAS: "0"}))
     s.until("KEDA has scaled both", lambda: s.replicas("two") == 2 and s.replicas("none") == 0, 120)
-    asleep_in = s.sleep({"kind": "ScaledObject", "name": "two"}, {"kind": "ScaledObject", "name": "none"})
+    s.sleep({"kind": "ScaledObject", "name": "two"}, {"kind": "ScaledObject", "name": "none"})
     s.check(s.replicas("two") == 0 and s.replicas("none") == 0, "both targets are at 0")
-    s.stays_asleep(asleep_in, lambda: s.replicas("two") == 0 and s.replicas("none") == 0)
-    s.woken("that of 2 is paused at 2 again, that of 0 stays at 0")
+    s.stays_asleep(lambda: s.replicas("two") == 0 and s.replicas("none") == 0)
+    s.wakes_as_before()
     s.until("KEDA scales to 2", lambda: s.replicas("two") == 2, 60)
     s.check(paused(s, "scaledobject", "two") and s.replicas("two") == 2, "the one that was paused at 2 is paused at 2 again")
     s.check(paused(s, "scaledobject", "none") and s.replicas("none") == 0, "the one that was paused at 0 stays at 0")
@@ -128,18 +128,14 @@ def refused(scene):
     s = scene
     s.create(deployment("worker", 2), scaled_object("worker", "worker", {PAUSED: "true"}))
     s.until("KEDA says Paused", lambda: paused(s, "scaledobject", "worker"))
-    spec = {"state": "Hibernated", "workloads": [{"kind": "ScaledObject", "name": "worker"}]}
-    apply({"apiVersion": "torpor.dev/v1alpha1", "kind": "Hibernation", "metadata": {"name": "project"}, "spec": spec}, namespace=s.name)
+    apply(hibernation({"kind": "ScaledObject", "name": "worker"}), namespace=s.name)
     s.until("it is refused", lambda: condition(s.hibernation(), "Stalled").get("reason") == "PausedOtherwise")
     said = condition(s.hibernation(), "Stalled")["message"]
     s.check(s.replicas("worker") == 2, "a ScaledObject with `paused: true` is refused, and its target runs on", said)
-    apply({"apiVersion": "torpor.dev/v1alpha1", "kind": "Hibernation", "metadata": {"name": "project"},
-           "spec": {**spec, "workloads": [{"kind": "Deployment", "name": "worker"}]}}, namespace=s.name)
-    s.until("asleep", s.is_asleep)
+    s.sleep({"kind": "Deployment", "name": "worker"})
     s.check(s.replicas("worker") == 0, "its target, named instead, sleeps")
-    s.row = ["-", 0, 0]
-    since = s.wake()
-    s.row += [f"{time.time() - since:.0f}", "`PausedOtherwise`; its target sleeps where it is named"]
+    s.stays_asleep(lambda: s.replicas("worker") == 0)
+    s.wakes_as_before(writes_again=False)
     s.check(s.replicas("worker") == 2 and paused(s, "scaledobject", "worker"), "the target is at 2 again, and KEDA leaves it alone")
 
 
@@ -176,16 +172,16 @@ def runs_jobs(scene):
 
     s.until("two Jobs run", lambda: len(running()) == 2 and paused(s, "scaledjob", "rests"))
     began, found = time.time(), running()
-    asleep_in = s.sleep({"kind": "ScaledJob", "name": "worker"}, {"kind": "ScaledJob", "name": "rests"})
+    s.sleep({"kind": "ScaledJob", "name": "worker"}, {"kind": "ScaledJob", "name": "rests"})
     asleep = time.time()
     s.check(paused(s, "scaledjob", "worker"), "KEDA says Paused")
     all_ = jobs(s, "worker")
     s.check(found and all(is_complete(all_[name][1]) for name in found), "Jobs that ran when the project went to sleep have completed", *found)
     unfinished = [name for name, (_, seen) in all_.items() if not is_complete(seen)]
     s.check(not unfinished and asleep > began + 5, "asleep when no Job runs", *unfinished)
-    s.stays_asleep(asleep_in)
+    s.stays_asleep()
     late = [name for name, (created, _) in jobs(s, "worker").items() if created > asleep]
     s.check(not late, "no Job is created while asleep, though the queue has pods", *late)
-    since = s.woken("running Jobs complete before it is asleep; a paused one stays paused")
+    since = s.wakes_as_before()
     s.until("Jobs run again", lambda: any(created > since for created, _ in jobs(s, "worker").values()))
     s.check(not jobs(s, "rests") and paused(s, "scaledjob", "rests"), "a ScaledJob that was paused already stays so")

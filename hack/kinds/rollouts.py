@@ -53,8 +53,12 @@ def promote(s):
     patch("rollout.argoproj.io", "web", s.name, {"status": {"pauseConditions": None}}, "--subresource=status")
 
 
+def status(s):
+    return rollout(s).get("status", {})
+
+
 def phase(s):
-    return rollout(s)["status"].get("phase")
+    return status(s).get("phase")
 
 
 def ready(s):
@@ -77,9 +81,9 @@ def healthy(s, container):
 
 
 def sleep(s):
-    asleep_in = s.sleep({"kind": "Rollout", "name": "web"})
+    s.sleep({"kind": "Rollout", "name": "web"})
     s.check(rollout(s)["spec"]["replicas"] == 0 and not ready(s), "spec.replicas is 0, and no pod is left")
-    s.stays_asleep(asleep_in, lambda: not ready(s))
+    s.stays_asleep(lambda: not ready(s))
 
 
 def canary(scene):
@@ -88,7 +92,7 @@ def canary(scene):
     s.create(manifest({"canary": {"steps": [{"setWeight": 34}, {"pause": {}}]}}))
     s.until("Healthy", lambda: healthy(s, OLD))
     sleep(s)
-    s.woken("3 replicas, Healthy")
+    s.wakes_as_before()
     s.check(healthy(s, OLD), "awake when its 3 replicas are ready; it is Healthy", phase(s), ready(s))
 
 
@@ -101,14 +105,13 @@ def in_the_middle(scene):
     both = {OLD["image"]: 2, NEW["image"]: 1}
 
     def waits():
-        status = rollout(s)["status"]
-        return status.get("phase") == "Paused" and status.get("currentStepIndex") == 1 and ready(s) == both
+        return phase(s) == "Paused" and status(s).get("currentStepIndex") == 1 and ready(s) == both
 
     s.until("the canary waits", waits)
     sleep(s)
-    s.woken("waits in the same step of its canary; promoted, it is Healthy")
-    status = rollout(s)["status"]
-    s.check(waits(), "awake in the same step, with 1 pod of the canary and 2 stable ones", status.get("phase"), status.get("currentStepIndex"), ready(s))
+    s.wakes_as_before()
+    facts = [phase(s), status(s).get("currentStepIndex"), ready(s)]
+    s.check(waits(), "awake in the same step, with 1 pod of the canary and 2 stable ones", *facts)
     promote(s)
     s.until("promoted", lambda: healthy(s, NEW), 60)
     s.check(healthy(s, NEW), "promoted, it is Healthy with the new image")
@@ -124,9 +127,9 @@ def blue_green(scene):
     both = {**all_of(OLD), **all_of(NEW)}
     s.until("the preview waits", lambda: phase(s) == "Paused" and ready(s) == both)
     sleep(s)
-    s.woken("3 active and 3 preview pods; waits for its promotion")
+    s.wakes_as_before()
     s.until("both are ready", lambda: ready(s) == both, 60)
     s.check(phase(s) == "Paused", "awake with 3 active and 3 preview pods, and waits for its promotion", ready(s))
     promote(s)
     s.until("promoted", lambda: phase(s) == "Healthy", 60)
-    s.check(rollout(s)["status"]["blueGreen"]["activeSelector"] == rollout(s)["status"]["currentPodHash"], "promoted, the new image is active")
+    s.check(status(s)["blueGreen"]["activeSelector"] == status(s)["currentPodHash"], "promoted, the new image is active")
