@@ -36,7 +36,7 @@ PLANS = [
      "awake: waits in the same step, with 1 new pod and 2 old ones; promoted: Healthy"),
     ("rollout-bluegreen", "Argo Rollouts: Rollout, blue-green, that waits for its promotion", rollouts.blue_green,
      "awake: waits for its promotion, with 3 active and 3 preview pods; promoted: the new pods are active"),
-    ("keda", "KEDA: ScaledObject", keda.scales, "KEDA pauses and takes its target to 0; awake: KEDA scales it to 3 again"),
+    ("keda-scales", "KEDA: ScaledObject", keda.scales, "KEDA pauses and takes its target to 0; awake: KEDA scales it to 3 again"),
     ("keda-rests", "KEDA: ScaledObjects with `paused-replicas` of their own", keda.rested,
      "both targets at 0; awake: paused at 2 and at 0 again"),
     ("keda-paused", "KEDA: ScaledObject with `paused: \"true\"`", keda.refused, "`PausedOtherwise`; its target sleeps where it is named instead"),
