@@ -68,6 +68,7 @@ def main():
     plans = [plan for plan in PLANS if not only or plan[0] in only]
     tools, seen = {}, None
     claims.end_on_signal()
+    keda.forget_metrics()
     clear([*flux.KINDS, *keda.KINDS, *rollouts.KINDS, *database.KINDS], [name for name, *_ in plans])
     Git.folder = scratch / "git"
     try:

@@ -11,6 +11,7 @@ ACCOUNT = "system:serviceaccount:keda:keda-operator"
 KINDS = ("scaledobjects.keda.sh", "scaledjobs.keda.sh")
 REPLICAS = "autoscaling.keda.sh/paused-replicas"
 PAUSED = "autoscaling.keda.sh/paused"
+METRICS = "v1beta1.external.metrics.k8s.io"
 PORT = 18443  # of the adapter
 
 
@@ -23,6 +24,11 @@ def certificates(folder, name):
         check=True, capture_output=True,
     )
     (folder / "ca.crt").write_bytes((folder / "tls.crt").read_bytes())
+
+
+def forget_metrics():
+    """Deletes the APIService of the adapter. While an APIService has no server, no namespace can be deleted."""
+    kubectl("delete", "apiservice", METRICS, "--ignore-not-found")
 
 
 class Keda:
@@ -56,18 +62,19 @@ class Keda:
             {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
              "metadata": {"name": service, "namespace": "keda", "labels": {"kubernetes.io/service-name": service}},
              "endpoints": [{"addresses": [host_address()]}], "ports": [{"name": "https", "port": PORT}]},
-            {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1beta1.external.metrics.k8s.io"},
+            {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": METRICS},
              "spec": {"service": {"name": service, "namespace": "keda"}, "group": "external.metrics.k8s.io", "version": "v1beta1",
                       "groupPriorityMinimum": 100, "versionPriority": 100, "insecureSkipTLSVerify": True}},
         )
         kubectl("create", "clusterrolebinding", "keda-metrics", "--clusterrole", "cluster-admin",
                 "--serviceaccount", "kube-system:horizontal-pod-autoscaler", check=False)
-        kubectl("wait", "apiservice/v1beta1.external.metrics.k8s.io", "--for", "condition=Available", "--timeout", "100s")
+        kubectl("wait", f"apiservice/{METRICS}", "--for", "condition=Available", "--timeout", "100s")
 
     def programs(self):
         return self.all
 
     def stop(self):
+        forget_metrics()
         for program in reversed(self.all):
             program.stop()
 
