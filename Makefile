@@ -38,7 +38,7 @@ monitoring-e2e: ## Runs alerts and queries in a real Prometheus that scrapes an 
 e2e-gitops: ## Runs the real Flux and Argo CD controllers against hibernated projects (builds them once, 25 minutes; WRITE_DOCS=1 writes docs/gitops.md)
 	hack/gitops-e2e
 
-e2e-kinds: ## Runs the real KEDA, Argo Rollouts, Flux and CloudNativePG beside held objects of theirs (builds them once, 40 minutes; WRITE_DOCS=1 writes docs/kinds.md)
+e2e-kinds: ## Runs the real KEDA, Argo Rollouts, Flux and CloudNativePG beside held objects of theirs (builds them once, 35 minutes; WRITE_DOCS=1 writes docs/kinds.md)
 	hack/kinds-e2e
 
 reproducible: ## Builds the image twice, in two folders, and compares the two

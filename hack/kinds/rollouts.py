@@ -1,6 +1,9 @@
 """Argo Rollouts: its controller, and the scenarios of Rollout."""
 
-from cluster import get, kubectl, patch
+import collections
+import json
+
+from cluster import condition, get, kubectl, patch
 from program import Program, account, free_port, install
 from scene import BUSYBOX, PAUSE, template
 
@@ -63,13 +66,8 @@ def phase(s):
 
 def ready(s):
     """Returns how many pods are ready, by image."""
-    found = {}
-    for pod in kubectl("get", "pods", "--namespace", s.name, "--selector", "app=web", "--output",
-                       'jsonpath={range .items[*]}{.spec.containers[0].image} {.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}').splitlines():
-        image, is_ready = pod.split()
-        if is_ready == "True":
-            found[image] = found.get(image, 0) + 1
-    return found
+    pods = json.loads(kubectl("get", "pods", "--namespace", s.name, "--selector", "app=web", "--output", "json"))["items"]
+    return dict(collections.Counter(pod["spec"]["containers"][0]["image"] for pod in pods if condition(pod, "Ready").get("status") == "True"))
 
 
 def all_of(container, replicas=3):

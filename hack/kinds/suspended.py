@@ -48,12 +48,13 @@ def sleeps(s, kind, namespace, *others):
 
 def kustomization(scene):
     s = scene
-    rests = {"interval": "5s", "path": f"./{s.name}", "prune": True, "sourceRef": {"kind": "GitRepository", "name": s.name, "namespace": "flux-system"}}
     kubectl("create", "namespace", s.name)
     s.tool.commit(s.name, files())
-    for name, suspend in ((s.name, None), ("rests", True)):
-        spec = {**rests, "targetNamespace": s.name, **({"suspend": suspend} if suspend else {})}
-        apply({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "metadata": {"name": name, "namespace": s.name}, "spec": spec})
+    source = {"kind": "GitRepository", "name": s.name, "namespace": "flux-system"}
+    for name, suspend in ((s.name, {}), ("rests", {"suspend": True})):
+        spec = {"interval": "5s", "path": f"./{s.name}", "prune": True, "sourceRef": source, "targetNamespace": s.name, **suspend}
+        metadata = {"name": name, "namespace": s.name}
+        apply({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "metadata": metadata, "spec": spec})
     s.until("Flux has deployed it", lambda: ready(s) and is_true(get("kustomization", s.name, s.name), "Ready"))
     sleeps(s, "Kustomization", "flux-system", "rests")
     s.check(get("kustomization", "rests", s.name)["spec"]["suspend"] is True, "a Kustomization that was suspended already stays so")
