@@ -4,8 +4,9 @@ import json
 import os
 import socket
 import subprocess
+import time
 
-from cluster import apply, kubectl
+from cluster import Failed, apply, kubectl
 
 
 class Program:
@@ -79,4 +80,9 @@ def account(namespace, name, scratch):
 def install(crds):
     """Creates the CRDs of a folder, and waits until the API server serves them."""
     kubectl("apply", "--server-side", "--filename", str(crds))
-    kubectl("wait", "--for", "condition=Established", "--timeout", "100s", "--filename", str(crds))
+    end = time.time() + 100
+    # It also fails at once, where a CRD has no conditions yet.
+    while kubectl("wait", "--for", "condition=Established", "--timeout", "10s", "--filename", str(crds), check=False) is None:
+        if time.time() > end:
+            raise Failed(f"{crds}: not served within 100 s")
+        time.sleep(0.5)
