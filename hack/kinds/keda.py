@@ -105,7 +105,7 @@ def scales(scene):
     s.until("KEDA scales the target", lambda: s.replicas("worker") == 3, 180)
     s.check(autoscaler(s), "KEDA and its HorizontalPodAutoscaler scale the target to 3 before")
     apply(hibernation({"kind": "Deployment", "name": "worker"}, state="Awake"), namespace=s.name)
-    s.until("refused", lambda: condition(s.hibernation(), "Stalled").get("reason") == "ScaledBy")
+    s.until("ScaledBy is said", lambda: condition(s.hibernation(), "Stalled").get("reason") == "ScaledBy")
     s.check(s.replicas("worker") == 3, "a spec that names the target has the reason ScaledBy while awake", condition(s.hibernation(), "Stalled")["message"])
     s.sleep({"kind": "ScaledObject", "name": "worker"})
     s.check(paused(s, "scaledobject", "worker"), "KEDA says Paused")

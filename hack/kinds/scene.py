@@ -70,7 +70,7 @@ class Scene(Hibernates):
     def stays_asleep(self, holds=lambda: True):
         """Observes for a while that no pod starts, and that the controller writes nothing but status."""
         since = time.time()
-        self.until("the time is over", lambda: time.time() > since + ASLEEP, ASLEEP + 10)
+        self.until(f"{ASLEEP} s asleep", lambda: time.time() > since + ASLEEP, ASLEEP + 10)
         pods, written = self.pods_started(since, time.time()), self.written(since)
         self.check(not pods and holds() and self.is_asleep(), f"asleep for {ASLEEP} s: no pod starts", *pods)
         self.check(not written, f"the controller writes nothing but status in {ASLEEP} s", *written)
