@@ -1,7 +1,7 @@
 # `make help` lists the targets. Rust (rustup) and Go must be installed; the scripts install the rest when they need it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build docs crds image chart monitoring monitoring-e2e e2e-gitops reproducible lint deny test break test-unit bench bench-hold bench-schedule cluster-test demo demo-maintenance clean
+.PHONY: help build docs crds image chart monitoring monitoring-e2e e2e-gitops e2e-kinds reproducible lint deny test break test-unit bench bench-hold bench-schedule cluster-test demo demo-maintenance clean
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ monitoring-e2e: ## Runs alerts and queries in a real Prometheus that scrapes an 
 
 e2e-gitops: ## Runs the real Flux and Argo CD controllers against hibernated projects (builds them once, 25 minutes; WRITE_DOCS=1 writes docs/gitops.md)
 	hack/gitops-e2e
+
+e2e-kinds: ## Runs the real KEDA, Argo Rollouts, Flux and CloudNativePG beside held objects of theirs (builds them once, 35 minutes; WRITE_DOCS=1 writes docs/kinds.md)
+	hack/kinds-e2e
 
 reproducible: ## Builds the image twice, in two folders, and compares the two
 	hack/reproducible

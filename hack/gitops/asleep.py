@@ -3,9 +3,9 @@
 import time
 
 import world
+from cluster import condition, get, is_true
+from flux import Helm
 from project import files
-from tools import Helm
-from world import condition, get, is_true
 
 ROUNDS = 10
 
@@ -41,10 +41,8 @@ def as_before(s, before):
     s.rounds(2)
     s.until("the tool is in sync", lambda: s.tool.in_sync(s.name))
     after = s.held()
-    for object_ in before:
-        changed = [part for part in before[object_] if before[object_][part] != after[object_][part]]
-        facts = [f"{part}: {before[object_][part]} -> {after[object_][part]}" for part in changed]
-        s.check(not changed, f"{object_} is as before, down to the owners of fields", *facts)
+    for name in before:
+        s.check_as_before(name, before[name], after[name])
 
 
 def commits_five(s, learns):

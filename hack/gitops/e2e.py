@@ -4,21 +4,22 @@ Torpor.
 
 usage: e2e.py PROGRAMS SCRATCH TABLE [SCENARIO...]
 
-PROGRAMS is a folder with those that hack/gitops/build has built. The tables of results go to the file TABLE.
+PROGRAMS is a folder with those that hack/controllers/build has built. The tables of results go to the file TABLE.
 """
 
 import pathlib
-import signal
 import sys
-import threading
-import traceback
 
-import world
+import claims
+import flux
+from argo import Argo
 from asleep import out_of_sync, with_lines, without_lines
+from claims import table
+from cluster import clear
+from flux import Flux, Helm, Sources
 from from_git import argo_delivers, flux_delivers
 from git import Git
-from scenario import Scenario, say
-from tools import Argo, Flux, Helm, Sources
+from scenario import Scenario
 from world import World
 
 ROWS = ["scenario", "asleep", "writes of the tool", "writes of Torpor", "seconds awake", "pods started", "also"]
@@ -49,43 +50,18 @@ PLANS = [
 ]
 
 
-def table(header, rows):
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
-
-
 def tables(scenarios):
     rows = [[s.title, *s.row] for s in scenarios if s.row]
     commits = [[s.title, *s.commits] for s in scenarios if s.commits]
     return f"{table(ROWS, rows)}\n{table(COMMITS, commits)}"
 
 
-def run(scenario, act, at_once):
-    with at_once:
-        scenario.step = "begun"
-        try:
-            act(scenario)
-        except Exception as error:  # It ends this scenario alone.
-            traceback.print_exc()
-            scenario.check(False, f"{scenario.step}: {error}")
-        say(f"{scenario.name}: done")
-        scenario.step = None
-
-
-def tick(scenarios, stopped):
-    """Says every ten seconds what each scenario waits for."""
-    while not stopped.wait(10):
-        running = [f"{s.name}: {s.step}" for s in scenarios if s.step]
-        if running:
-            say("| " + " | ".join(running))
-
-
 def main():
     programs, scratch, table_file, only = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3], sys.argv[4:]
     plans = [(name, title, act) for name, title, act in PLANS if not only or name in only]
     tools = {}
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
-    world.clear([name for name, _, _ in plans])
+    claims.end_on_signal()
+    clear(["applications.argoproj.io", *flux.KINDS], [name for name, _, _ in plans])
     Git.folder = scratch / "git"
     seen = World()
     try:
@@ -96,30 +72,18 @@ def main():
             if prefix in wanted:
                 tools[prefix] = make(programs, scratch)
         plans = [(Scenario(seen, name, title, tools[name.split("-")[0]]), act) for name, title, act in plans]
-        scenarios, stopped = [scenario for scenario, _ in plans], threading.Event()
-        threading.Thread(target=tick, args=(scenarios, stopped), daemon=True).start()
-        at_once = threading.Semaphore(6)
-        threads = [threading.Thread(target=run, args=(*plan, at_once), daemon=True) for plan in plans if plan[0].name != "argo-for-all"]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        for scenario, act in plans:
-            if scenario.name == "argo-for-all":
-                tools["argo"].ignore_for_all()
-                run(scenario, act, at_once)
-        stopped.set()
-        dead = [program.name for tool in tools.values() for program in tool.programs() if program.process.poll() is not None]
+        claims.run_all([plan for plan in plans if plan[0].name != "argo-for-all"], 6)
+        last = [plan for plan in plans if plan[0].name == "argo-for-all"]
+        if last:
+            tools["argo"].ignore_for_all()
+            claims.run_all(last, 1)
+        dead = claims.ended([program for tool in tools.values() for program in tool.programs()])
     finally:
         for tool in tools.values():
             tool.stop()
         seen.stop()
-    text = tables(scenarios)
-    pathlib.Path(table_file).write_text(text, encoding="utf-8")
-    print(f"\n{text}")
-    failed = [f"{s.title}: {claim}" for s in scenarios for holds, claim in s.checks if not holds] + [f"{name} has ended" for name in dead]
-    print("\n".join(f"FAILED: {claim}" for claim in failed) or f"all {sum(len(s.checks) for s in scenarios)} claims hold")
-    sys.exit(1 if failed else 0)
+    scenarios = [scenario for scenario, _ in plans]
+    claims.report(scenarios, tables(scenarios), table_file, dead)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ import json
 import time
 
 from asleep import ROUNDS
+from cluster import apply, condition, get, is_true, kubectl, parse, patch
 from project import files, hibernation, in_days, settings, window
-from world import apply, condition, get, is_true, kubectl, parse, patch
 
 
 def waited(s, claim):

@@ -1,44 +1,21 @@
 """A scenario: a namespace of its own, with a project that a tool deploys, and what is measured in it."""
 
 import collections
-import threading
 import time
 
 import world
+from cluster import apply, get, kubectl
+from hibernates import Hibernates, of_its_author
 from project import IMAGES, files, hibernation
-from world import Failed, apply, get, is_true, kubectl, patch
-
-# The annotations with which controllers count the revisions of a template.
-REVISIONS = ("deployment.kubernetes.io/", "deprecated.daemonset.template.generation")
-
-began = time.time()
-printing = threading.Lock()
 
 
-def say(text):
-    with printing:
-        print(f"   {int(time.time() - began) // 60}:{int(time.time() - began) % 60:02d} {text}", flush=True)
-
-
-class Scenario:
-    """A namespace of its own, with a project that a tool deploys. `checks` are the claims, with whether they hold."""
+class Scenario(Hibernates):
+    """A namespace of its own, with a project that a tool deploys."""
 
     def __init__(self, seen, name, title, tool):
-        self.seen, self.name, self.title, self.tool = seen, name, title, tool
-        self.checks, self.step = [], None
+        super().__init__(seen, name, title)
+        self.tool = tool
         self.row, self.commits = None, None  # of the tables
-
-    def check(self, holds, claim, *facts):
-        self.checks.append((bool(holds), claim))
-        say(f"{self.name}: {'ok' if holds else 'FAILED'}: {claim}{': ' + '; '.join(map(str, facts)) if facts else ''}")
-
-    def until(self, what, holds, seconds=120):
-        """Waits until something holds."""
-        self.step, start = what, time.time()
-        while not holds():
-            if time.time() > start + seconds:
-                raise Failed(f"{what}: not within {seconds} s")
-            time.sleep(0.5)
 
     def rounds(self, number, seconds=300):
         start = self.tool.rounds(self.name)
@@ -49,15 +26,9 @@ class Scenario:
     def web(self):
         return self.seen.deployments.last(self.name, "web")
 
-    def replicas(self, name="web"):
-        return (self.seen.deployments.last(self.name, name) or {"spec": {}})["spec"].get("replicas")
-
     def version(self):
         image = self.web()["spec"]["template"]["spec"]["containers"][0]["image"]
         return next(version for version, container in IMAGES.items() if container["image"] == image)
-
-    def hibernation(self):
-        return self.seen.hibernations.last(self.name, "project")
 
     def in_maintenance(self):
         return self.seen.windows.last(self.name, "later")["status"].get("phase") == "InMaintenance"
@@ -66,51 +37,22 @@ class Scenario:
         status = (self.web() or {}).get("status", {})
         return status.get("readyReplicas", 0) == self.replicas() and status.get("updatedReplicas", 0) == self.replicas()
 
-    def phase(self):
-        return ((self.hibernation() or {}).get("status") or {}).get("phase")
-
     def held(self):
         """Returns what a hold may change, and its owners."""
-        found = {}
-        for kind, name in sorted(world.HELD):
-            object_ = get(kind, name, self.name)
-            metadata = object_["metadata"]
-            entries = [entry for entry in metadata["managedFields"] if entry.get("subresource") != "status"]
-            owners = [(entry["manager"], entry["operation"], str(entry.get("fieldsV1"))) for entry in entries]
-            kept = {key: value for key, value in metadata.get("annotations", {}).items() if not key.startswith(REVISIONS)}
-            found[name] = {"spec": object_.get("spec"), "data": object_.get("data"), "labels": metadata.get("labels"),
-                           "annotations": kept, "owners": sorted(owners)}
-        return found
+        return {name: of_its_author(get(kind, name, self.name)) for kind, name in sorted(world.HELD)}
 
     def ask_to_sleep(self):
         apply(hibernation(), namespace=self.name)
 
     def hibernate(self):
         """Puts the project to sleep. Returns when the tool has seen it, too."""
-        self.ask_to_sleep()
-        self.until("asleep", lambda: is_true(self.hibernation(), "Hibernated"))
+        super().hibernate(hibernation())
         time.sleep(2)
-
-    def wake(self):
-        """Wakes the project, and returns since when."""
-        since = time.time()
-        patch("hibernation", "project", self.name, {"spec": {"state": "Awake"}})
-        self.until("awake", lambda: self.phase() == "Awake" and is_true(self.hibernation(), "Ready"), 180)
-        return since
-
-    def rise(self, since):
-        """Returns the replicas that web has had since, each with its second."""
-        steps = []
-        for seen in self.seen.deployments.of(self.name, "web"):
-            replicas = seen.object["spec"].get("replicas")
-            if seen.time > since and replicas > 0 and replicas != (steps or [(0, 0)])[-1][1]:
-                steps.append((seen.time - since, replicas))
-        return ", ".join(f"{replicas} after {seconds:.0f} s" for seconds, replicas in steps)
 
     def measure(self, since):
         until = time.time()
         writes = self.seen.writes(self.name, since, until)
-        return Measured(until - since, self.seen.awake(self.name, since, until), self.seen.pods_started(self.name, since, until), writes)
+        return Measured(until - since, self.seen.awake(self.name, since, until), self.pods_started(since, until), writes)
 
     def deliver(self, **how):
         tool = self.tool

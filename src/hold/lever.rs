@@ -1,5 +1,6 @@
 //! Levers: the one field of each kind that stops it, and the value that stops it.
 
+use kube::core::DynamicObject;
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -218,6 +219,14 @@ fn unescape(segment: &str) -> String {
 /// Returns the annotation that a lever is; none for a field. A change of an annotation is no new generation.
 pub(crate) fn annotation(pointer: &str) -> Option<String> {
     pointer.strip_prefix(ANNOTATIONS).map(unescape)
+}
+
+/// Returns the value of a lever: a field, or an annotation.
+pub(crate) fn value_at(object: &DynamicObject, pointer: &str) -> Option<Value> {
+    let Some(name) = annotation(pointer) else {
+        return object.data.pointer(pointer).cloned();
+    };
+    object.metadata.annotations.as_ref()?.get(&name).map(|text| Value::from(text.as_str()))
 }
 
 /// Returns the value that the API server sets where a lever is absent.

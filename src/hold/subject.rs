@@ -274,7 +274,7 @@ impl Subject {
         let levers: BTreeMap<String, View> = observed
             .into_iter()
             .map(|pointer| {
-                let value = value_at(object, &pointer);
+                let value = lever::value_at(object, &pointer);
                 let owners = fields::owners(managed_fields, &pointer);
                 let ours = fields::owned_by_torpor(managed_fields, &pointer);
                 (pointer, View { value, owners, ours })
@@ -342,14 +342,6 @@ impl Subject {
     pub fn display(&self) -> String {
         format!("{} {}", self.kind.name, self.name)
     }
-}
-
-/// Returns the value of a lever: a field, or an annotation.
-fn value_at(object: &DynamicObject, pointer: &str) -> Option<Value> {
-    let Some(name) = lever::annotation(pointer) else {
-        return object.data.pointer(pointer).cloned();
-    };
-    object.metadata.annotations.as_ref()?.get(&name).map(|text| Value::from(text.as_str()))
 }
 
 /// Returns the ConfigMaps that the spec of a pod names.
@@ -439,7 +431,7 @@ impl Facts {
             // The API server sets no default.
             facts.replicas = data.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
             facts.status_replicas = number("/status/replicas");
-            facts.table = Some(TableFacts::read(entry, data));
+            facts.table = Some(TableFacts::read(entry, object));
         }
         if let "StatefulSet" | "DaemonSet" = kind.name {
             let strategy = data.pointer("/spec/updateStrategy/type").and_then(Value::as_str);

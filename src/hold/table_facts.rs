@@ -1,5 +1,6 @@
 //! What an object of a kind of the table says of itself: whether it is down or ready, and what it scales.
 
+use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::kinds::{Check, Entry};
@@ -21,9 +22,10 @@ pub struct TableFacts {
 
 impl TableFacts {
     /// Parses an object.
-    pub(super) fn read(entry: &Entry, data: &Value) -> Self {
+    pub(super) fn read(entry: &Entry, object: &DynamicObject) -> Self {
+        let data = &object.data;
         let unmet =
-            |checks: &[Check]| checks.iter().filter_map(|check| check.unmet(data)).collect();
+            |checks: &[Check]| checks.iter().filter_map(|check| check.unmet(object)).collect();
         let reference = entry.target_ref.as_ref().and_then(|pointer| data.pointer(pointer));
         Self {
             observes: observed_generation(data).is_some(),

@@ -1,9 +1,10 @@
 //! A check of an object of the table: what its status says when it is down, or ready.
 
+use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::hold::lever::path;
+use crate::hold::lever::{path, value_at};
 
 /// A check of an object. It has either `condition`, or `field` with `value` or `equals`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -27,17 +28,20 @@ pub struct Check {
     /// Whether the check is to fail instead. An absent condition or field fails a check.
     #[serde(default)]
     pub not: bool,
+    /// The pointer of a field: an object that has the field passes.
+    #[serde(default)]
+    pub unless: Option<String>,
 }
 
 impl Check {
     /// Returns the pointers that the check reads, besides the conditions.
     pub(crate) fn pointers(&self) -> impl Iterator<Item = &str> {
-        self.field.as_deref().into_iter().chain(self.equals.as_deref())
+        [&self.field, &self.equals, &self.unless].into_iter().flatten().map(String::as_str)
     }
 
     /// Returns what is wrong with the fields of the check; none where it is valid.
     pub(super) fn invalid(&self) -> Option<String> {
-        let Self { condition, status, field, value, equals, not: _ } = self;
+        let Self { condition, status, field, value, equals, not: _, unless: _ } = self;
         let pointers = self.pointers().find(|pointer| !pointer.starts_with('/'));
         if let Some(pointer) = pointers {
             return Some(format!(
@@ -55,10 +59,13 @@ impl Check {
     }
 
     /// Returns how an object fails the check; none where it passes.
-    pub(crate) fn unmet(&self, object: &Value) -> Option<String> {
+    pub(crate) fn unmet(&self, object: &DynamicObject) -> Option<String> {
+        if self.unless.as_ref().is_some_and(|pointer| value_at(object, pointer).is_some()) {
+            return None;
+        }
         if let Some(kind) = &self.condition {
             let wanted = self.status.as_deref().unwrap_or("True");
-            let all = object.pointer("/status/conditions").and_then(Value::as_array);
+            let all = object.data.pointer("/status/conditions").and_then(Value::as_array);
             let found = all.into_iter().flatten().find(|condition| condition["type"] == *kind);
             let is = found.is_some_and(|condition| condition["status"] == wanted);
             let not = if self.not { "" } else { "not " };
@@ -69,15 +76,16 @@ impl Check {
                 .then(|| format!("its condition {kind} is {not}{wanted}{message}"));
         }
         let field = self.field.as_deref()?;
-        let now = object.pointer(field);
+        let now = value_at(object, field);
         let wanted = match (&self.value, &self.equals) {
-            (Some(value), _) => Some(value),
-            (None, Some(other)) => object.pointer(other),
+            (Some(value), _) => Some(value.clone()),
+            (None, Some(other)) => value_at(object, other),
             (None, None) => None,
         };
         let is = now.is_some() && now == wanted;
         let name = path(field);
-        let in_words = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
+        let in_words =
+            |value: Option<Value>| value.map_or("not set".to_owned(), |value| value.to_string());
         (is == self.not).then(|| match (self.not, wanted) {
             (true, _) => format!("its {name} is {}", in_words(now)),
             (false, wanted) => {

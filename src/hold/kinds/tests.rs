@@ -62,6 +62,7 @@ fn each_bad_entry_says_what_to_write_instead() {
         (json!({"down": [{}]}), "down[0]: a check has either `condition`"),
         (json!({"ready": [{"field": "/a", "value": 1, "equals": "/b"}]}), "ready[0]: a check has"),
         (json!({"ready": [{"field": "status", "value": 1}]}), "\"status\" is no JSON pointer"),
+        (json!({"ready": [{"condition": "A", "unless": "b"}]}), "\"b\" is no JSON pointer"),
         (json!({"also": {"lever": "/status/x", "value": 1}}), "also.lever \"/status/x\""),
         (json!({"also": {"lever": "/spec/suspend", "value": 1}}), "is the lever itself"),
         (json!({"levers": []}), "unknown field `levers`"),
@@ -101,6 +102,7 @@ fn every_bad_entry_is_named_at_once() {
 #[test]
 fn a_check_says_how_an_object_fails_it() {
     let unmet = |check: Value, object: Value| {
+        let object = serde_json::from_value(object).unwrap();
         serde_json::from_value::<Check>(check).unwrap().unmet(&object)
     };
     let paused = |status: &str| json!({"status": {"conditions": [{"type": "Paused", "status": status, "message": "m"}]}});
@@ -123,6 +125,11 @@ fn a_check_says_how_an_object_fails_it() {
     );
     // Two absent fields are not equal.
     assert!(unmet(instances, json!({})).is_some());
+    let unless = json!({"condition": "Paused", "not": true, "unless": "/metadata/annotations/example.com~1pause"});
+    let mut object = paused("True");
+    assert!(unmet(unless.clone(), object.clone()).is_some());
+    object["metadata"] = json!({"annotations": {"example.com/pause": "2"}});
+    assert_eq!(unmet(unless, object), None);
     let phase = json!({"field": "/status/phase", "value": "Failed", "not": true});
     assert_eq!(
         unmet(phase, json!({"status": {"phase": "Failed"}})).unwrap(),

@@ -28,7 +28,8 @@ use crate::support::{
 
 const PAUSED: &str = "autoscaling.keda.sh/paused-replicas";
 
-/// Returns two manifests of each kind of the presets: one that runs, and one that rests already.
+/// Returns two manifests of each kind of the presets: one that runs, and one that rests already; besides a
+/// `ScaledObject` that its author has paused at 3.
 fn of_each_kind() -> Vec<Value> {
     let job = json!({
         "jobTargetRef": {"template": {"spec": {"restartPolicy": "Never", "containers": [
@@ -64,6 +65,7 @@ fn of_each_kind() -> Vec<Value> {
     vec![
         manifest("ScaledObject", "runs", none(), scales("worker")),
         manifest("ScaledObject", "rests", json!({PAUSED: "0"}), scales("other")),
+        manifest("ScaledObject", "paused", json!({PAUSED: "3"}), scales("third")),
         manifest("ScaledJob", "runs", none(), job.clone()),
         manifest("ScaledJob", "rests", json!({"autoscaling.keda.sh/paused": "true"}), job),
         manifest("Rollout", "runs", none(), rollout(3)),

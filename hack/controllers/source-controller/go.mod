@@ -1,4 +1,4 @@
-module torpor.invalid/hack/gitops/source-controller
+module torpor.invalid/hack/controllers/source-controller
 
 go 1.26.0
 

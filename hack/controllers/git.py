@@ -3,10 +3,15 @@
 import http.server
 import json
 import os
+import pathlib
+import re
 import shutil
 import subprocess
 import threading
 
+from cluster import read_yaml
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples" / "gitops"
 
 class Git:
     """A local Git repository for each project: a commit to one is no sync of another."""
@@ -36,6 +41,13 @@ class Git:
 
     def head(self):
         return self.run("rev-parse", "HEAD")
+
+
+def example(file, name, interval="10s"):
+    """Returns the objects of a file of examples/gitops for a project of this name, with a source of its own and a short interval."""
+    text = (EXAMPLES / file).read_text(encoding="utf-8").replace("cornice", name)
+    text = re.sub(r"interval: \w+", f"interval: {interval}", text).replace("name: fleet", f"name: {name}")
+    return read_yaml(text.replace("https://git.example/fleet.git", f"file://{Git.folder / name}"))
 
 
 class Backend(http.server.BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-module torpor.invalid/hack/gitops/argo-cd
+module torpor.invalid/hack/controllers/argo-cd
 
 go 1.27.0
 

@@ -1,4 +1,4 @@
-module torpor.invalid/hack/gitops/helm-controller
+module torpor.invalid/hack/controllers/helm-controller
 
 go 1.26
 

@@ -1,4 +1,4 @@
-module torpor.invalid/hack/gitops/kustomize-controller
+module torpor.invalid/hack/controllers/kustomize-controller
 
 go 1.27.0
 
