@@ -39,8 +39,8 @@ const NAMESPACES: usize = 100;
 const DEPLOYMENTS: usize = 10_000;
 /// Hibernations that wait for a market that does not answer.
 const WAITING: usize = 64;
-/// Hibernations beside them, one after the other.
-const BESIDE: usize = 100;
+/// Hibernations beside them, one after the other: for more than a minute, after which the first observations time out.
+const BESIDE: usize = 400;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -193,6 +193,8 @@ async fn beside_dead_markets(client: &Client) {
         });
         create_with(&hibernations, &format!("waits-{number}"), spec).await;
     }
+    // All have got to the market, or wait for a place there.
+    until_observed(&hibernations, WAITING).await;
     let asked = async {
         while connections.load(Ordering::Relaxed) < 4 {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -309,9 +311,10 @@ async fn memory_and_start(client: &Client) {
     }
     let began = Instant::now();
     let operator = Operator::start(&[]);
-    until_observed(client, 1).await;
+    let hibernations: Api<Hibernation> = Api::all(client.clone());
+    until_observed(&hibernations, 1).await;
     let first = began.elapsed();
-    until_observed(client, NAMESPACES).await;
+    until_observed(&hibernations, NAMESPACES).await;
     println!("start, with {DEPLOYMENTS} Deployments and {NAMESPACES} Hibernations:");
     println!("  to the first reconcile   {:6.2} s", first.as_secs_f64());
     println!("  to the last              {:6.2} s", began.elapsed().as_secs_f64());
@@ -323,7 +326,6 @@ async fn memory_and_start(client: &Client) {
             merge(&hibernations, "hibernation", json!({"spec": {"state": "Hibernated"}})).await;
         })
         .await;
-    let hibernations: Api<Hibernation> = Api::all(client.clone());
     until(&hibernations, NAMESPACES, |hibernation| {
         let status = hibernation.status.as_ref();
         status.is_some_and(|status| status.conditions.iter().any(is_hibernated))
@@ -339,9 +341,8 @@ fn is_hibernated(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Con
 }
 
 /// Waits until so many Hibernations have been reconciled.
-async fn until_observed(client: &Client, number: usize) {
-    let hibernations: Api<Hibernation> = Api::all(client.clone());
-    until(&hibernations, number, |hibernation| {
+async fn until_observed(hibernations: &Api<Hibernation>, number: usize) {
+    until(hibernations, number, |hibernation| {
         hibernation.status.as_ref().is_some_and(|status| status.observed_generation.is_some())
     })
     .await;
@@ -355,7 +356,7 @@ async fn until(api: &Api<Hibernation>, number: usize, holds: impl Fn(&Hibernatio
     while seen.len() < number {
         let object = objects.next().await.expect("the watch goes on").expect("it is heard");
         if holds(&object) {
-            seen.insert(object.namespace());
+            seen.insert(object.uid());
         }
     }
 }
