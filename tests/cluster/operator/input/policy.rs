@@ -12,18 +12,19 @@ use super::{Row, Written, create};
 use crate::support::{chart, hibernation::Hibernation, namespace::Namespace, wait, workload};
 
 /// The text above the table.
-pub(super) const ABOUT: &str = "By the admission policy of the chart: an author gets through the \
+pub(super) const ABOUT: &str = "By the admission policy of the chart, with all of its `kindPresets`: an author gets through the \
     operator only what they may do themselves. The object is not\nstored. `jane` may create \
     Hibernations and MaintenanceWindows in the namespace `project`, get the Secret `readable` and the Service \
     `reachable`, and nothing\nelse. The users `no-...` may also create the objects of a bridge, but for those in \
     their name. For `deals` a MaintenanceWindow is answered the same.";
 
 const TEMPLATE: &str = "admission-policy.yaml";
+const ALL_PRESETS: &str = "kindPresets={keda,argoRollouts,flux,cloudnativepg}";
 const POLICY: &str = "torpor-authors";
 const AUTHOR: &str = "jane";
 
 /// What `jane` writes.
-const WRITTEN: [&str; 18] = [
+const WRITTEN: [&str; 24] = [
     "database: {secretRef: {name: cornice-db, key: DATABASE_URL}}",
     "database: {secretRef: {name: readable, key: DATABASE_URL}, caSecretRef: {name: cornice-ca, key: ca.crt}}",
     "database: {connection: {host: db, name: cornice, secretName: cornice-db}}",
@@ -41,6 +42,12 @@ const WRITTEN: [&str; 18] = [
     "workloads: [{kind: DaemonSet, name: agent}]",
     "workloads: [{kind: CronJob, name: nightly}]",
     "workloads: [{kind: Job, name: import}]",
+    "workloads: [{kind: ScaledObject, name: worker}]",
+    "workloads: [{kind: ScaledJob, name: import}]",
+    "workloads: [{kind: Rollout, name: api}]",
+    "workloads: [{kind: Kustomization, name: apps}]",
+    "workloads: [{kind: HelmRelease, name: app}]",
+    "workloads: [{kind: Cluster, name: db}]",
     "workloads: [{kind: Unicorn, name: worker}]",
 ];
 
@@ -179,6 +186,7 @@ async fn assert_windows_are_answered_the_same(namespace: &Namespace, rows: &[Row
 async fn assert_who_may_not_stop_it_may_not_release_it(namespace: &Namespace) {
     for (name, field, named, may_not) in [
         ("one", "workloads", json!([{"kind": "CronJob", "name": "nightly"}]), "patch CronJobs"),
+        ("third", "workloads", json!([{"kind": "Rollout", "name": "api"}]), "patch Rollouts"),
         ("other", "configMaps", json!([{"name": "env"}]), "patch ConfigMaps"),
     ] {
         Hibernation::create(namespace, name, json!({"state": "Awake", field: named})).await;
@@ -198,7 +206,7 @@ async fn assert_who_may_not_stop_it_may_not_release_it(namespace: &Namespace) {
 
 /// Returns the policy of the chart and its binding.
 fn shipped() -> (Value, Value) {
-    let objects = chart::rendered("torpor-system", TEMPLATE, &[]);
+    let objects = chart::rendered("torpor-system", TEMPLATE, &[ALL_PRESETS]);
     let [policy, binding] = objects.try_into().expect("a policy and its binding");
     (policy, binding)
 }
@@ -229,7 +237,7 @@ async fn put_in_force(namespace: &Namespace) {
 fn assert_every_validation_is_shown(rows: &[Row]) {
     let (policy, _) = shipped();
     let validations = policy["spec"]["validations"].as_array().expect("validations");
-    assert!(validations.len() > 17, "{policy}");
+    assert!(validations.len() > 23, "{policy}");
     for validation in validations {
         let texts: Vec<&str> = match validation["messageExpression"].as_str() {
             Some(expression) => expression.split('\'').skip(1).step_by(2).collect(),
