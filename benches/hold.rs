@@ -200,7 +200,7 @@ async fn beside_dead_markets(client: &Client) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), asked)
+    tokio::time::timeout(Duration::from_mins(1), asked)
         .await
         .expect("the operator asks the market");
     let beside = one_after_the_other(client, plain, "beside").await;

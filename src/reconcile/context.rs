@@ -175,21 +175,22 @@ impl Context {
         holders: &[Holder],
     ) -> Vec<Holder> {
         let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let holders = holders.iter().filter(|holder| holder.namespace == namespace);
+        let holders: Vec<Holder> = holders.cloned().collect();
         let filtered: Vec<(Holder, bool)> = {
             let filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
             let there = filters.get(namespace).into_iter().flatten();
             there
-                .map(|(object, filter)| (object.clone(), filter.concerns(kind, meta, holders)))
+                .map(|(object, filter)| (object.clone(), filter.concerns(kind, meta, &holders)))
                 .collect()
         };
         let on_the_way =
             |object: &Holder| kind.name != "ConfigMap" && self.state(object).at_rest.is_none();
-        let holders = holders.iter().filter(|holder| holder.namespace == namespace);
         let mut objects: HashSet<Holder> = filtered
             .into_iter()
             .filter(|(object, concerned)| *concerned || on_the_way(object))
             .map(|(object, _)| object)
-            .chain(holders.cloned())
+            .chain(holders)
             .collect();
         let mut states = self.locked();
         objects.retain(|object| {
