@@ -148,8 +148,12 @@ async fn a_bridge_serves_its_object_and_is_kept_as_it_should_be() {
     scene.until_ready(5, &orders("o-2")).await;
     let new = pods(&scene).await;
     assert!(new.len() == 1 && old.len() == 1 && new != old, "{old:?} {new:?}");
-    let (_, seen) = scene.observe(&token).await;
-    assert_eq!(seen["orders"][0]["id"], "o-2", "{seen}");
+    // kube-proxy may lead to the old pod for a moment, and nothing announces the end of that.
+    wait::poll("the new bridge answers", async || {
+        let (_, seen) = scene.observe(&token).await;
+        (seen["orders"][0]["id"] == "o-2").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -63,7 +63,10 @@ impl Lever {
             let expected = &self.original;
             return Err(format!("{pointer} is {value:?}, and its authors left it at {expected:?}"));
         }
-        self.owners = owners(object, pointer);
+        // A release restores the value first, and the owners with its second write.
+        if record(object).is_none() {
+            self.owners = owners(object, pointer);
+        }
         Ok(())
     }
 
@@ -116,12 +119,17 @@ impl Lever {
     }
 }
 
-/// Returns the held value from the object's own annotation.
+/// Returns the held value from the object's own annotation. A released field has no holder, although its record is there
+/// until its owners are restored.
 pub(super) fn held_at(object: &Value, pointer: &str) -> Option<Value> {
+    Some(record(object)?.get(pointer)?["holders"].get(0)?["value"].clone())
+}
+
+/// Returns the record in the object's own annotation, by field.
+fn record(object: &Value) -> Option<BTreeMap<String, Value>> {
     object["metadata"]["labels"].get("torpor.dev/held")?;
     let annotation = object["metadata"]["annotations"].get("torpor.dev/hold")?.as_str()?;
-    let levers: BTreeMap<String, Value> = serde_json::from_str(annotation).ok()?;
-    Some(levers.get(pointer)?["holders"][0]["value"].clone())
+    serde_json::from_str(annotation).ok()
 }
 
 /// Returns the owners of a field other than the operator.
