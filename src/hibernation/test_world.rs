@@ -157,7 +157,7 @@ impl World {
                 running,
                 replica_sets: self.replica_sets.iter().map(subject).collect(),
                 jobs: self.jobs.iter().map(subject).collect(),
-                controllers: self.objects.iter().map(subject).collect(),
+                controllers: observed.workloads.iter().map(|of| (**of).clone()).collect(),
                 ..Pods::default()
             });
             self.planned(&observed)
