@@ -9,22 +9,35 @@ KINDS = ("kustomizations.kustomize.toolkit.fluxcd.io", "helmreleases.helm.toolki
          "gitrepositories.source.toolkit.fluxcd.io")
 
 
-class Sources:
+class Controller:
+    """A controller of Flux, with its definitions and a service account of its own."""
+
+    def __init__(self, name, programs, scratch, *arguments):
+        install(programs / name / "crds")
+        config = account("flux-system", name, scratch)
+        self.program = Program(
+            name,
+            [str(programs / name / name), "--watch-all-namespaces", "--log-encoding=json", "--metrics-addr=127.0.0.1:0",
+             "--health-addr=127.0.0.1:0", "--events-addr=", *arguments],
+            scratch, {"KUBECONFIG": config, "RUNTIME_NAMESPACE": "flux-system"},
+        )
+
+    def programs(self):
+        return [self.program]
+
+    def stop(self):
+        self.program.stop()
+
+
+class Sources(Controller):
     """source-controller, with one GitRepository for each project of Flux."""
 
     def __init__(self, programs, scratch):
-        install(programs / "source-controller" / "crds")
-        config = account("flux-system", "source-controller", scratch)
         self.server = GitServer()
         artifacts, address = scratch / "artifacts", f"127.0.0.1:{free_port()}"
         artifacts.mkdir()
-        self.program = Program(
-            "source-controller",
-            [str(programs / "source-controller" / "source-controller"), "--watch-all-namespaces", "--log-encoding=json",
-             "--metrics-addr=127.0.0.1:0", "--health-addr=127.0.0.1:0", "--events-addr=", "--concurrent=8",
-             f"--storage-path={artifacts}", f"--storage-addr={address}", f"--storage-adv-addr={address}"],
-            scratch, {"KUBECONFIG": config, "RUNTIME_NAMESPACE": "flux-system"},
-        )
+        super().__init__("source-controller", programs, scratch, "--concurrent=8", f"--storage-path={artifacts}", f"--storage-addr={address}",
+                         f"--storage-adv-addr={address}")
 
     def commit(self, git, namespace, folders):
         """Commits to a repository. The first time, it becomes a GitRepository: source-controller looks for commits by itself."""
@@ -36,30 +49,20 @@ class Sources:
                 "spec": {"interval": "5s", "url": self.server.url(name), "ref": {"branch": "main"}},
             })
 
-    def programs(self):
-        return [self.program]
-
     def stop(self):
-        self.program.stop()
+        super().stop()
         self.server.stop()
 
 
-class Flux:
+class Flux(Controller):
     """kustomize-controller, with one Kustomization for each project."""
 
     name = "Flux"
     advice = "labelSelector: torpor.dev/held"  # in the message of a contest
 
     def __init__(self, programs, scratch, sources):
-        install(programs / "kustomize-controller" / "crds")
-        config = account("flux-system", "kustomize-controller", scratch)
+        super().__init__("kustomize-controller", programs, scratch, "--requeue-dependency=5s", "--concurrent=8")
         self.sources, self.git = sources, {}
-        self.program = Program(
-            "kustomize-controller",
-            [str(programs / "kustomize-controller" / "kustomize-controller"), "--watch-all-namespaces", "--log-encoding=json",
-             "--metrics-addr=127.0.0.1:0", "--health-addr=127.0.0.1:0", "--events-addr=", "--requeue-dependency=5s", "--concurrent=8"],
-            scratch, {"KUBECONFIG": config, "RUNTIME_NAMESPACE": "flux-system"},
-        )
 
     def commit(self, name, files=None, **others):
         """Commits the files of a project, and of the folders NAME-KEY beside it."""
@@ -92,29 +95,16 @@ class Flux:
     def says(self, name):
         return f"Ready={condition(get('kustomization', name, 'flux-system'), 'Ready').get('status')}"
 
-    def programs(self):
-        return [self.program]
 
-    def stop(self):
-        self.program.stop()
-
-
-class Helm:
+class Helm(Controller):
     """helm-controller, with one HelmRelease for each project, whose chart is in Git. A commit makes it a higher version."""
 
     name = "a HelmRelease"
     advice = "spec.driftDetection.ignore"
 
     def __init__(self, programs, scratch, sources):
+        super().__init__("helm-controller", programs, scratch)
         self.sources, self.git, self.numbers = sources, {}, {}
-        install(programs / "helm-controller" / "crds")
-        config = account("flux-system", "helm-controller", scratch)
-        self.program = Program(
-            "helm-controller",
-            [str(programs / "helm-controller" / "helm-controller"), "--watch-all-namespaces", "--log-encoding=json",
-             "--metrics-addr=127.0.0.1:0", "--health-addr=127.0.0.1:0", "--events-addr="],
-            scratch, {"KUBECONFIG": config, "RUNTIME_NAMESPACE": "flux-system"},
-        )
 
     def commit(self, name, files):
         """Makes a chart of the files, and commits it."""
@@ -147,9 +137,3 @@ class Helm:
 
     def says(self, name):
         return f"Ready={condition(get('helmrelease', name, name), 'Ready').get('status')}"
-
-    def programs(self):
-        return [self.program]
-
-    def stop(self):
-        self.program.stop()
