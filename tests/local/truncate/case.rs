@@ -26,7 +26,7 @@ pub(crate) fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
 pub(crate) async fn database(name: &str) -> Database {
     let mut db = Database::new(name).await;
     db.run(base()).await;
-    db.run("ANALYZE").await;
+    db.analyze().await;
     db
 }
 
@@ -95,7 +95,7 @@ impl Case {
         };
         db.run(base()).await;
         db.run(self.setup).await;
-        db.run("ANALYZE").await;
+        db.analyze().await;
 
         let before = snapshot(&mut db).await;
         let planned = truncate_at(&url, &[self.arguments, &["--dry-run"]].concat()).await;

@@ -111,7 +111,7 @@ async fn crashed(name: &str, crash: Crash, status: i32, left: i64) -> Ended {
     let own = own().await;
     let mut db = Database::on(&own, name).await;
     db.run(base()).await;
-    db.run("ANALYZE").await;
+    db.analyze().await;
     let (Crash::Before(word) | Crash::After(word)) = crash;
     let mut proxy = PausingProxy::before(&db.url, word).await;
     let url = proxy.url.clone();
