@@ -19,7 +19,6 @@ use crate::apiserver::definitions;
 use crate::apiserver::request::{self, call};
 use crate::deals::Account;
 use crate::hold::kinds;
-use crate::hold::lever::annotation;
 
 /// Time until the cluster is asked again, while something is missing.
 const AGAIN: Duration = Duration::from_secs(15);
@@ -120,31 +119,17 @@ impl Preconditions {
 /// later, so that this is no error.
 async fn tell_of_kinds(client: &Client) {
     for kind in kinds::table() {
-        let (name, version, plural) = (kind.name, kind.api_version(), kind.plural);
-        match definitions::serves(client, &version, plural).await {
-            Ok(true) => {}
-            Ok(false) => {
-                tracing::warn!(
-                    "kind {name} of the table of kinds: the cluster does not serve {plural} of {version}. Its objects are \
-                     held once it does: install the project that has it, or remove the entry from the chart's value kinds"
-                );
-                continue;
+        let name = kind.name;
+        match kinds::unusable(client, kind).await {
+            Ok(problems) => {
+                for problem in problems {
+                    tracing::warn!(
+                        "kind {name} of the table of kinds: {problem}: {}",
+                        problem.remedy()
+                    );
+                }
             }
-            Err(error) => {
-                tracing::debug!(kind = name, %error, "the kind was not looked for");
-                continue;
-            }
-        }
-        let levers = kind.stop.into_iter().chain(kind.also().map(|also| also.lever.as_str()));
-        for lever in levers.filter(|lever| annotation(lever).is_none()) {
-            let schema = definitions::has_field(client, (kind.group, kind.version, name), lever);
-            if let Ok(false) = schema.await {
-                tracing::error!(
-                    "kind {name} of the table of kinds: {plural} of {version} have no field {lever}, so that the API server \
-                     drops what Torpor writes there. Correct the lever in the chart's value kinds (kubectl explain {plural}.spec \
-                     shows the fields)"
-                );
-            }
+            Err(error) => tracing::debug!(kind = name, %error, "the kind was not looked for"),
         }
     }
 }

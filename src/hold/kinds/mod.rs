@@ -6,6 +6,7 @@
 
 mod check;
 mod parse;
+mod served;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 pub use self::check::Check;
 pub use self::parse::{Invalid, parse};
+pub(crate) use self::served::{Unusable, unusable};
 use super::lever::Kind;
 
 /// The entries of other projects' kinds that come with Torpor: the presets of the chart.

@@ -14,6 +14,7 @@ use super::operator::{Operator, operators};
 use crate::api::labels::{APP, TORPOR};
 use crate::apiserver::definitions;
 use crate::apiserver::request::{self, call, pages};
+use crate::hold::lever::{CONFIG_MAP, Kind, WORKLOADS};
 use crate::plugin::find;
 use crate::plugin::object::Object;
 
@@ -52,63 +53,56 @@ pub(super) struct Lack {
 /// A right: API group, resource and verbs.
 type Needed = (&'static str, &'static str, &'static [&'static str]);
 
-/// The rights of a user of this program, by purpose: purpose, API group, resource, verbs.
-const RIGHTS: &[(&str, &[Needed])] = &[
-    (
-        "see Hibernations and MaintenanceWindows",
-        &[
-            ("torpor.dev", "hibernations", &["get", "list", "watch"]),
-            ("torpor.dev", "maintenancewindows", &["get", "list", "watch"]),
-        ],
-    ),
-    ("hibernate and wake", &[("torpor.dev", "hibernations", &["patch"])]),
-    (
-        "plan",
-        &[
-            ("apps", "deployments", &["list"]),
-            ("apps", "statefulsets", &["list"]),
-            ("apps", "replicasets", &["list"]),
-            ("apps", "daemonsets", &["list"]),
-            ("batch", "cronjobs", &["list"]),
-            ("batch", "jobs", &["list"]),
-            ("", "configmaps", &["get", "list"]),
-        ],
-    ),
-    (
-        "release held objects without the operator",
-        &[
-            ("apps", "deployments", &["patch"]),
-            ("apps", "statefulsets", &["patch"]),
-            ("apps", "replicasets", &["patch"]),
-            ("apps", "daemonsets", &["patch"]),
-            ("batch", "cronjobs", &["patch"]),
-            ("batch", "jobs", &["patch"]),
-            ("", "configmaps", &["patch"]),
-        ],
-    ),
-];
+/// Returns the rights of a user of this program, by purpose. `kinds` are those of the table.
+fn needed(kinds: &[&Kind]) -> [(&'static str, Vec<Needed>); 4] {
+    let held = || WORKLOADS.iter().chain(kinds.iter().copied()).chain([&CONFIG_MAP]);
+    let to = |verb: &'static [&str]| held().map(|kind| (kind.group, kind.plural, verb)).collect();
+    let mut plan: Vec<Needed> = to(&["list"]);
+    plan.push((CONFIG_MAP.group, CONFIG_MAP.plural, &["get"]));
+    [
+        (
+            "see Hibernations and MaintenanceWindows",
+            vec![
+                ("torpor.dev", "hibernations", &["get", "list", "watch"]),
+                ("torpor.dev", "maintenancewindows", &["get", "list", "watch"]),
+            ],
+        ),
+        ("hibernate and wake", vec![("torpor.dev", "hibernations", &["patch"])]),
+        ("plan", plan),
+        ("release held objects without the operator", to(&["patch"])),
+    ]
+}
 
-/// Asks the API server. `operator` is the namespace of the operator; without it all namespaces are searched.
-pub(super) async fn gather(client: &Client, namespace: &str, operator: Option<&str>) -> Facts {
-    let said = |error: request::Error| match error.code() {
+/// Returns an error in words.
+pub(super) fn said(error: &request::Error) -> String {
+    match error.code() {
         // The answer of the API server is long, and says no more.
         Some(403) => "your rights do not permit it".to_owned(),
         _ => error.to_string(),
-    };
+    }
+}
+
+/// Asks the API server. `operator` is the namespace of the operator; without it all namespaces are searched.
+pub(super) async fn gather(client: &Client, namespace: &str, operator: Option<&str>) -> Facts {
     let version = async {
-        let info = call("the version", client.apiserver_version()).await.map_err(said)?;
+        let info =
+            call("the version", client.apiserver_version()).await.map_err(|error| said(&error))?;
         Ok((info.major, info.minor))
     };
-    let definitions = async { definitions::missing(client).await.map_err(said) };
-    let operators = async { operators(client, operator).await.map_err(said) };
-    let policies = async { policies(client).await.map_err(said) };
-    let lacking = async { lacking(client, namespace).await.map_err(said) };
+    let definitions = async { definitions::missing(client).await.map_err(|error| said(&error)) };
+    let operators = async {
+        let operators = operators(client, operator).await.map_err(|error| said(&error));
+        let lacking =
+            lacking(client, namespace, &served(&operators)).await.map_err(|error| said(&error));
+        (operators, lacking)
+    };
+    let policies = async { policies(client).await.map_err(|error| said(&error)) };
     let objects = async {
         let all = find::all(client, Some(namespace)).await.map_err(|error| error.to_string())?;
         Ok(all.found.into_iter().map(|found| found.object).collect())
     };
-    let (server, definitions, operators, policies, lacking, objects) =
-        futures::join!(version, definitions, operators, policies, lacking, objects);
+    let (server, definitions, (operators, lacking), policies, objects) =
+        futures::join!(version, definitions, operators, policies, objects);
     Facts { server, definitions, operators, policies, lacking, objects }
 }
 
@@ -123,11 +117,22 @@ async fn policies(client: &Client) -> Result<(usize, usize), request::Error> {
     Ok((policies.len(), bindings.len()))
 }
 
+/// Returns the kinds of the operators' tables that the API server serves.
+fn served(operators: &Answer<Vec<Operator>>) -> Vec<&Kind> {
+    let tables = operators.iter().flatten().filter_map(|operator| operator.kinds.as_ref());
+    let entries = tables.flat_map(|table| table.entries.iter().flatten());
+    entries.filter(|entry| entry.is_served()).map(|entry| &*entry.kind).collect()
+}
+
 /// Asks for each right of the user, and returns those that are refused.
-async fn lacking(client: &Client, namespace: &str) -> Result<Vec<Lack>, request::Error> {
+async fn lacking(
+    client: &Client,
+    namespace: &str,
+    kinds: &[&Kind],
+) -> Result<Vec<Lack>, request::Error> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let mut lacking = Vec::new();
-    for (purpose, rights) in RIGHTS {
+    for (purpose, rights) in needed(kinds) {
         let questions = rights.iter().flat_map(|(group, resource, verbs)| {
             verbs.iter().map(move |verb| (*group, *resource, *verb))
         });

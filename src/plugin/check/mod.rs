@@ -1,6 +1,7 @@
 //! `torpor check`: the state of the installation, a line for each check.
 
 mod facts;
+mod kinds;
 pub(super) mod operator;
 mod verdicts;
 

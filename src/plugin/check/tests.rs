@@ -1,6 +1,10 @@
 use super::facts::{Facts, Lack};
+use std::sync::Arc;
+
+use super::kinds::{Entry, Source, Table};
 use super::operator::{Operator, Term};
 use super::*;
+use crate::hold::kinds::{PRESETS, Unusable, parse};
 use crate::plugin::golden;
 use crate::version::VERSION;
 
@@ -19,6 +23,7 @@ fn well() -> Facts {
         ready: 2,
         watched: Vec::new(),
         lease: Some(Term { holder: "torpor-7d9_0af3".to_owned(), renewed, seconds: 15 }),
+        kinds: Some(table(PRESETS)),
     };
     let purposes = ["hibernate and wake", "plan"];
     Facts {
@@ -29,6 +34,14 @@ fn well() -> Facts {
         lacking: Ok(purposes.map(|purpose| Lack { purpose, rights: Vec::new() }).into()),
         objects: Ok(vec![golden::object("hibernated")]),
     }
+}
+
+/// Returns the table of an operator in a cluster that serves all its kinds.
+fn table(text: &str) -> Table {
+    let entry = |kind| Entry { kind: Arc::new(kind), problems: Vec::new() };
+    let entries = Ok(parse(text).unwrap().into_iter().map(entry).collect());
+    let source = Source { config_map: "torpor-kinds".to_owned(), key: "kinds.yaml".to_owned() };
+    Table { source, entries }
 }
 
 fn screen(facts: &Facts) -> String {
@@ -61,6 +74,21 @@ fn each_problem_has_a_hint() {
             renewed: "2026-11-30T09:00:00Z".parse().ok(),
             ..operators[0].lease.clone().unwrap()
         });
+        let widgets = |kind: &str, lever: &str| {
+            format!(
+                "- {{kind: {kind}, group: example.com, version: v1, plural: widgets, lever: {lever}, value: true}}\n"
+            )
+        };
+        let mut table =
+            table(&(widgets("Gadget", "/spec/off") + &widgets("Widget", "/spec/asleep")));
+        let (api_version, plural) = ("example.com/v1".to_owned(), "widgets");
+        if let Ok(entries) = &mut table.entries {
+            entries[0].problems =
+                vec![Unusable::NotServed { api_version: api_version.clone(), plural }];
+            entries[1].problems =
+                vec![Unusable::NoField { api_version, plural, lever: "/spec/asleep".to_owned() }];
+        }
+        operators[0].kinds = Some(table);
     }
     golden::check("check-problems", &screen(&facts));
 }
@@ -79,6 +107,10 @@ fn what_cannot_be_asked_is_said() {
     let lines = judge(&refused, "shop", now());
     assert_eq!(lines.iter().filter(|line| line.level == Level::Failed).count(), 1);
     assert!(lines[0].hint.contains("1.33 or newer"), "{lines:?}");
+    let mut operators = well().operators.unwrap();
+    operators[0].kinds.as_mut().unwrap().entries = Err(no());
+    let unread = screen(&Facts { operators: Ok(operators), ..well() });
+    assert!(unread.contains("! cannot read the table of kinds"), "{unread}");
     let gone = Facts { server: Err("no route".to_owned()), ..refused };
     assert_eq!(judge(&gone, "shop", now()).len(), 1);
     let none = Facts { operators: Ok(Vec::new()), ..well() };

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::facts::Facts;
+use super::kinds::{Entry, Source, Table};
 use super::operator::Operator;
 use crate::api::text::{counted, few};
 use crate::plugin::object::{Object, Standing};
@@ -121,7 +122,7 @@ fn operators(facts: &Facts, namespace: &str, now: Timestamp) -> Vec<Line> {
 }
 
 fn one_operator(operator: &Operator, namespace: &str, now: Timestamp) -> Vec<Line> {
-    let Operator { namespace: place, name, version, image, desired, ready, watched, lease } =
+    let Operator { namespace: place, name, version, image, desired, ready, watched, lease, kinds } =
         operator;
     let name = format!("the operator {place}/{name}");
     let replicas = format!("{ready} of {} ready", counted(*desired, "replica"));
@@ -189,6 +190,50 @@ fn one_operator(operator: &Operator, namespace: &str, now: Timestamp) -> Vec<Lin
             }
         }
     });
+    lines.extend(kinds.iter().flat_map(|table| table_of_kinds(table, &name, place)));
+    lines
+}
+
+/// Judges the table of kinds of an operator in a namespace.
+fn table_of_kinds(table: &Table, operator: &str, namespace: &str) -> Vec<Line> {
+    let Source { config_map, key } = &table.source;
+    let entries = match &table.entries {
+        Ok(entries) => entries,
+        Err(error) => {
+            return vec![line(
+                Level::Warning,
+                format!("cannot read the table of kinds of {operator}: {error}"),
+                format!("ask for the right to get ConfigMap {config_map} in namespace {namespace}"),
+            )];
+        }
+    };
+    let names = |which: &dyn Fn(&Entry) -> bool| -> Vec<String> {
+        let entries = entries.iter().filter(|entry| which(entry));
+        entries.map(|entry| entry.kind.name.to_owned()).collect()
+    };
+    let mut lines = Vec::new();
+    let usable = names(&|entry| entry.problems.is_empty());
+    if !usable.is_empty() {
+        lines.push(good(format!("{operator} holds kinds of other projects: {}", few(&usable))));
+    }
+    for entry in entries {
+        lines.extend(entry.problems.iter().map(|problem| {
+            let text = format!("kind {} of the table of kinds: {problem}", entry.kind.name);
+            line(Level::Warning, text, problem.remedy())
+        }));
+    }
+    let unknown = names(&|entry| !entry.is_known());
+    if !unknown.is_empty() {
+        lines.push(line(
+            Level::Warning,
+            format!("this program does not have the entries of {operator} for {}", few(&unknown)),
+            format!(
+                "set TORPOR_KINDS to a file with its table: kubectl get configmap {config_map} --namespace {namespace} \
+                 --output=jsonpath='{{.data.{}}}'",
+                key.replace('.', "\\.")
+            ),
+        ));
+    }
     lines
 }
 

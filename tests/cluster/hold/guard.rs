@@ -38,7 +38,7 @@ fn git(replicas: i32, version: &str) -> Vec<Value> {
 }
 
 /// Applies manifests as a `GitOps` tool does.
-fn sync(scene: &Scene, manifests: &[Value], more: &[&str]) -> Result<(), String> {
+pub(super) fn sync(scene: &Scene, manifests: &[Value], more: &[&str]) -> Result<(), String> {
     for manifest in manifests {
         let file = file(scene, manifest);
         let apply =
@@ -68,7 +68,7 @@ async fn hibernated(test: &str) -> (Scene, Hibernation, [Value; 4]) {
 }
 
 /// Patches an object in a server-side dry run. Returns the object as it would be.
-fn dry_run(scene: &Scene, object: &str, patch: &Value) -> Result<Value, String> {
+pub(super) fn dry_run(scene: &Scene, object: &str, patch: &Value) -> Result<Value, String> {
     let (namespace, patch) = (scene.namespace.name.as_str(), patch.to_string());
     let command = ["--namespace", namespace, "patch", object, "--type=merge", "--dry-run=server"];
     kubectl_or_error(&[&command[..], &["--output=json", "--patch", &patch]].concat())

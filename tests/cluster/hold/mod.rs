@@ -8,6 +8,7 @@ mod copies;
 mod deploys;
 mod foreign;
 mod guard;
+mod guard_kinds;
 mod hand_back;
 mod helm;
 mod levers;

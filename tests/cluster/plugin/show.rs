@@ -1,12 +1,16 @@
 //! The commands that only show something.
 
+use std::{path::Path, process::Command};
+
 use serde_json::{Value, json};
 
 use crate::support::{
+    chart,
     config_map::create_config_map,
     hibernation::{Hibernation, asleep, of},
-    kubectl,
+    kubectl, other_kinds,
     plugin::{kubectl_torpor, torpor},
+    release::Ended,
     rights,
     scene::Scene,
 };
@@ -77,8 +81,76 @@ async fn objects_of_all_namespaces_are_listed() {
     assert!(all.lines().any(|line| line.starts_with(&scene.namespace.name)), "{all}");
 }
 
+#[tokio::test]
+async fn the_table_of_kinds_of_an_operator_is_checked() {
+    let scene = Scene::create("plugin-kinds").await;
+    other_kinds::install(&scene.namespace).await;
+    let name = scene.namespace.name.as_str();
+    // The chart's entry of Rollout is replaced by one with another lever.
+    let entry = |index: u8, fields: [&str; 6]| {
+        let keys = ["kind", "group", "version", "plural", "lever", "value"];
+        let set =
+            keys.iter().zip(fields).map(|(key, value)| format!("kinds[{index}].{key}={value}"));
+        set.collect::<Vec<_>>().join(",")
+    };
+    let widget = entry(0, ["Widget", "none.example.com", "v1", "widgets", "/spec/off", "true"]);
+    let rollout =
+        entry(1, ["Rollout", "argoproj.io", "v1alpha1", "rollouts", "/spec/asleep", "true"]);
+    let values = ["kindPresets={argoRollouts,flux}", &widget, &rollout];
+    for template in ["kinds.yaml", "deployment.yaml"] {
+        for mut object in chart::rendered(name, template, &values) {
+            if object["kind"] == "Deployment" {
+                object["spec"]["replicas"] = json!(0);
+            }
+            scene.kubectl(&["create", "--filename", &kubectl::file(&scene, &object)]);
+        }
+    }
+    let check = ["check", "--operator-namespace", name];
+    let problems = [
+        &format!(
+            "✓ the operator {name}/torpor holds kinds of other projects: Kustomization, HelmRelease\n"
+        ),
+        "! kind Widget of the table of kinds: the cluster does not serve widgets of none.example.com/v1",
+        "! kind Rollout of the table of kinds: rollouts of argoproj.io/v1alpha1 have no field /spec/asleep",
+        &format!(
+            "! this program does not have the entries of the operator {name}/torpor for Widget, Rollout"
+        ),
+        &format!("kubectl get configmap torpor-kinds --namespace {name}"),
+        &format!("✓ you may plan in namespace {name}"),
+    ];
+    torpor(&scene, &check).with(1, &problems);
+
+    // What the hint says.
+    let table = scene.kubectl(&[
+        "get",
+        "configmap",
+        "torpor-kinds",
+        r"--output=jsonpath={.data.kinds\.yaml}",
+    ]);
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-kinds.yaml"));
+    std::fs::write(&file, table).expect("the table is written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_torpor"));
+    let command = command.args(check).args(["--namespace", name]).env("TORPOR_KINDS", &file);
+    let checked = Ended::of(&command.output().expect("it runs")).with(1, &problems[..3]);
+    assert!(!checked.out.contains("this program does not have"), "{}", checked.out);
+
+    // A user without rights to a kind is told.
+    scene.kubectl(&[
+        "create",
+        "role",
+        "operator",
+        "--verb=get,list",
+        "--resource=configmaps,deployments.apps",
+    ]);
+    let account = format!("--serviceaccount={name}:default");
+    scene.kubectl(&["create", "rolebinding", "operator", "--role=operator", &account]);
+    let kubeconfig = rights::kubeconfig(&scene.namespace, "default").await.display().to_string();
+    torpor(&scene, &[&check[..], &["--kubeconfig", &kubeconfig]].concat())
+        .with(1, &["kustomizations.kustomize.toolkit.fluxcd.io", "rollouts.argoproj.io"]);
+}
+
 fn torpor_everywhere() -> String {
-    let mut torpor = std::process::Command::new(env!("CARGO_BIN_EXE_torpor"));
+    let mut torpor = Command::new(env!("CARGO_BIN_EXE_torpor"));
     let output = torpor.args(["status", "-A"]).output().expect("it runs");
     assert!(output.status.success());
     String::from_utf8_lossy(&output.stdout).into_owned()

@@ -24,6 +24,9 @@ use super::{
 pub(crate) const PRESETS: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/src/hold/kinds/presets.yaml");
 
+/// The chart's value with all presets.
+pub(crate) const KIND_PRESETS: &str = "kindPresets={argoRollouts,cloudnativepg,flux,keda}";
+
 /// Returns the kinds of the presets.
 pub(crate) fn presets() -> &'static [Kind] {
     static KINDS: OnceLock<Vec<Kind>> = OnceLock::new();

@@ -51,6 +51,13 @@ pub(crate) async fn grant(namespace: &Namespace) -> String {
     grant_to(namespace, ACCOUNT, in_one_namespace(&namespace.name, "rbac.yaml")).await
 }
 
+/// Grants the rights of an installation with one more value of the chart.
+pub(crate) async fn grant_with(namespace: &Namespace, value: &str) -> String {
+    let watched = format!("watchNamespaces={{{}}}", namespace.name);
+    let objects = chart::rendered(&namespace.name, "rbac.yaml", &[&watched, value]);
+    grant_to(namespace, ACCOUNT, objects).await
+}
+
 /// Creates a service account, unless it is there.
 pub(crate) async fn create_account(namespace: &Namespace, name: &str) {
     let accounts: Api<ServiceAccount> = namespace.api();

@@ -1,7 +1,7 @@
 //! The connection is cut, the session ends or the server crashes, before TRUNCATE, before COMMIT or
 //! during it. The command finds out whether it has committed.
 
-use super::case::{LISTS, base, database};
+use super::case::{LISTS, analyze, base, database};
 use super::server::own;
 use crate::support::pausing_proxy::PausingProxy;
 use crate::support::postgres::{Database, Ended, truncate_at};
@@ -111,7 +111,7 @@ async fn crashed(name: &str, crash: Crash, status: i32, left: i64) -> Ended {
     let own = own().await;
     let mut db = Database::on(&own, name).await;
     db.run(base()).await;
-    db.analyze().await;
+    analyze(&mut db).await;
     let (Crash::Before(word) | Crash::After(word)) = crash;
     let mut proxy = PausingProxy::before(&db.url, word).await;
     let url = proxy.url.clone();

@@ -44,16 +44,6 @@ impl Database {
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// Refreshes the statistics of the application's tables. A plain `ANALYZE` spends its time on the catalogs.
-    pub(crate) async fn analyze(&mut self) {
-        self.run(
-            "DO $$ DECLARE it oid; BEGIN FOR it IN SELECT oid FROM pg_class WHERE relkind IN ('r', 'p', 'm') \
-            AND relpersistence <> 't' AND relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema') \
-            LOOP EXECUTE format('ANALYZE %s', it::regclass); END LOOP; END $$",
-        )
-        .await;
-    }
-
     /// Opens another superuser's connection, for a rival.
     pub(crate) async fn rival(&self) -> PgConnection {
         self.url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap()
