@@ -20,72 +20,13 @@ use crate::support::{
     namespace::Namespace,
     object::of_workload,
     operator::Operator,
-    other_kinds::{self, OtherScene, api, established, manifest, presets, scaled_object, scales},
+    other_kinds::{
+        self, OtherScene, PAUSED, api, established, manifest, of_each_kind, presets, scaled_object,
+    },
     release::torpor,
     scene::Scene,
     wait,
 };
-
-const PAUSED: &str = "autoscaling.keda.sh/paused-replicas";
-
-/// Returns two manifests of each kind of the presets: one that runs, and one that rests already; besides a
-/// `ScaledObject` that its author has paused at 3.
-fn of_each_kind() -> Vec<Value> {
-    let job = json!({
-        "jobTargetRef": {"template": {"spec": {"restartPolicy": "Never", "containers": [
-            {"name": "main", "image": "none.invalid/job"},
-        ]}}},
-        "triggers": [{"type": "cron", "metadata": {"timezone": "Etc/UTC"}}],
-    });
-    let rollout = |replicas: i32| {
-        json!({
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": "rollout"}},
-            "template": {
-                "metadata": {"labels": {"app": "rollout"}},
-                "spec": {"containers": [{"name": "main", "image": "none.invalid/rollout"}]},
-            },
-            "strategy": {"canary": {}},
-        })
-    };
-    let kustomization = |suspend: Option<bool>| {
-        json!({
-            "interval": "10m", "prune": true, "path": "./", "suspend": suspend,
-            "sourceRef": {"kind": "GitRepository", "name": "apps"},
-        })
-    };
-    let release = |suspend: Option<bool>| {
-        json!({
-            "interval": "10m", "suspend": suspend,
-            "chart": {"spec": {"chart": "app", "sourceRef": {"kind": "HelmRepository", "name": "apps"}}},
-        })
-    };
-    let cluster = json!({"instances": 1, "storage": {"size": "1Gi"}});
-    let none = || json!({"team": "a"});
-    vec![
-        manifest("ScaledObject", "runs", none(), scales("worker")),
-        manifest("ScaledObject", "rests", json!({PAUSED: "0"}), scales("other")),
-        manifest("ScaledObject", "paused", json!({PAUSED: "3"}), scales("third")),
-        manifest("ScaledJob", "runs", none(), job.clone()),
-        manifest("ScaledJob", "rests", json!({"autoscaling.keda.sh/paused": "true"}), job),
-        manifest("Rollout", "runs", none(), rollout(3)),
-        manifest("Rollout", "rests", none(), rollout(0)),
-        manifest("Kustomization", "runs", none(), kustomization(None)),
-        manifest("Kustomization", "rests", none(), kustomization(Some(true))),
-        manifest("HelmRelease", "runs", none(), release(None)),
-        manifest("HelmRelease", "rests", none(), release(Some(true))),
-        manifest("Cluster", "runs", none(), cluster.clone()),
-        manifest("Cluster", "rests", json!({"cnpg.io/hibernation": "on"}), cluster),
-    ]
-}
-
-/// Returns the manifest without fields that are null.
-fn without_nulls(mut manifest: Value) -> Value {
-    if let Some(spec) = manifest["spec"].as_object_mut() {
-        spec.retain(|_, value| !value.is_null());
-    }
-    manifest
-}
 
 fn name_of(manifest: &Value) -> String {
     let kind = manifest["kind"].as_str().expect("a kind");
@@ -98,7 +39,7 @@ fn name_of(manifest: &Value) -> String {
 async fn each_preset_holds_and_wakes_as_it_was() {
     let OtherScene { scene, controllers: _controllers } = OtherScene::create("presets").await;
     let mut objects = Vec::new();
-    for (index, manifest) in of_each_kind().into_iter().map(without_nulls).enumerate() {
+    for (index, manifest) in of_each_kind().into_iter().enumerate() {
         // By different tools.
         match index % 3 {
             0 => create_by(&scene, "helm", &manifest),

@@ -73,7 +73,7 @@ pub(crate) async fn scene(test: &str) -> Scene {
 pub(crate) async fn other_scene(test: &str) -> OtherScene {
     let namespace = Namespace::create(test).await;
     other_kinds::install(&namespace).await;
-    rights::grant_with(&namespace, KIND_PRESETS).await;
+    rights::grant_with_presets(&namespace).await;
     let kubeconfig = rights::kubeconfig(&namespace, ACCOUNT).await;
     let controllers = OtherControllers::start(&namespace, None);
     let operator = Operator::start_as(&namespace, &kubeconfig, "", &["--kinds", PRESETS]);

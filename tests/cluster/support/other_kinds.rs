@@ -24,6 +24,9 @@ use super::{
 pub(crate) const PRESETS: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/src/hold/kinds/presets.yaml");
 
+/// The annotation that pauses a `ScaledObject` at a number of replicas.
+pub(crate) const PAUSED: &str = "autoscaling.keda.sh/paused-replicas";
+
 /// The chart's value with all presets.
 pub(crate) const KIND_PRESETS: &str = "kindPresets={argoRollouts,cloudnativepg,flux,keda}";
 
@@ -120,4 +123,64 @@ pub(crate) fn scales(target: &str) -> Value {
             "timezone": "Etc/UTC", "start": "0 6 * * *", "end": "0 20 * * *", "desiredReplicas": "2",
         }}],
     })
+}
+
+/// Returns two manifests of each kind of the presets: one that runs, and one that rests already; besides a
+/// `ScaledObject` that its author has paused at 3.
+pub(crate) fn of_each_kind() -> Vec<Value> {
+    let job = json!({
+        "jobTargetRef": {"template": {"spec": {"restartPolicy": "Never", "containers": [
+            {"name": "main", "image": "none.invalid/job"},
+        ]}}},
+        "triggers": [{"type": "cron", "metadata": {"timezone": "Etc/UTC"}}],
+    });
+    let rollout = |replicas: i32| {
+        json!({
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "rollout"}},
+            "template": {
+                "metadata": {"labels": {"app": "rollout"}},
+                "spec": {"containers": [{"name": "main", "image": "none.invalid/rollout"}]},
+            },
+            "strategy": {"canary": {}},
+        })
+    };
+    let kustomization = |suspend: Option<bool>| {
+        json!({
+            "interval": "10m", "prune": true, "path": "./", "suspend": suspend,
+            "sourceRef": {"kind": "GitRepository", "name": "apps"},
+        })
+    };
+    let release = |suspend: Option<bool>| {
+        json!({
+            "interval": "10m", "suspend": suspend,
+            "chart": {"spec": {"chart": "app", "sourceRef": {"kind": "HelmRepository", "name": "apps"}}},
+        })
+    };
+    let cluster = json!({"instances": 1, "storage": {"size": "1Gi"}});
+    let none = || json!({"team": "a"});
+    let manifests = [
+        manifest("ScaledObject", "runs", none(), scales("worker")),
+        manifest("ScaledObject", "rests", json!({PAUSED: "0"}), scales("other")),
+        manifest("ScaledObject", "paused", json!({PAUSED: "3"}), scales("third")),
+        manifest("ScaledJob", "runs", none(), job.clone()),
+        manifest("ScaledJob", "rests", json!({"autoscaling.keda.sh/paused": "true"}), job),
+        manifest("Rollout", "runs", none(), rollout(3)),
+        manifest("Rollout", "rests", none(), rollout(0)),
+        manifest("Kustomization", "runs", none(), kustomization(None)),
+        manifest("Kustomization", "rests", none(), kustomization(Some(true))),
+        manifest("HelmRelease", "runs", none(), release(None)),
+        manifest("HelmRelease", "rests", none(), release(Some(true))),
+        manifest("Cluster", "runs", none(), cluster.clone()),
+        manifest("Cluster", "rests", json!({"cnpg.io/hibernation": "on"}), cluster),
+    ];
+    manifests.into_iter().map(without_nulls).collect()
+}
+
+/// Returns the manifest without fields that are null.
+fn without_nulls(mut manifest: Value) -> Value {
+    if let Some(spec) = manifest["spec"].as_object_mut() {
+        spec.retain(|_, value| !value.is_null());
+    }
+    manifest
 }

@@ -12,7 +12,8 @@ use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use super::{
-    audit::Right, chart, cluster, namespace::Namespace, operator::ACCOUNT, wait, workload,
+    audit::Right, chart, cluster, namespace::Namespace, operator::ACCOUNT,
+    other_kinds::KIND_PRESETS, wait, workload,
 };
 
 /// Returns the objects of an installation that works in this namespace only.
@@ -51,11 +52,15 @@ pub(crate) async fn grant(namespace: &Namespace) -> String {
     grant_to(namespace, ACCOUNT, in_one_namespace(&namespace.name, "rbac.yaml")).await
 }
 
-/// Grants the rights of an installation with one more value of the chart.
-pub(crate) async fn grant_with(namespace: &Namespace, value: &str) -> String {
-    let watched = format!("watchNamespaces={{{}}}", namespace.name);
-    let objects = chart::rendered(&namespace.name, "rbac.yaml", &[&watched, value]);
-    grant_to(namespace, ACCOUNT, objects).await
+/// Returns the Roles and bindings of such an installation with all presets of the table of kinds.
+pub(crate) fn with_presets(namespace: &str) -> Vec<Value> {
+    let watched = format!("watchNamespaces={{{namespace}}}");
+    chart::rendered(namespace, "rbac.yaml", &[&watched, KIND_PRESETS])
+}
+
+/// Grants the rights of an installation with all presets.
+pub(crate) async fn grant_with_presets(namespace: &Namespace) -> String {
+    grant_to(namespace, ACCOUNT, with_presets(&namespace.name)).await
 }
 
 /// Creates a service account, unless it is there.

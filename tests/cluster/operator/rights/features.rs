@@ -25,6 +25,8 @@ use crate::support::{
     market::{NAME, spec},
     namespace::Namespace,
     operator::{ACCOUNT, Operator},
+    other_controllers::OtherControllers,
+    other_kinds::{PAUSED, PRESETS, api, install, of_each_kind, presets},
     project::Project,
     rights, wait,
     window::Window,
@@ -53,9 +55,10 @@ impl Scene {
 
 /// Runs all features, and returns the requests of each.
 pub(super) async fn all() -> Vec<(&'static str, Asked)> {
-    let (election, hibernation, slow, truncation, market, sweep, check) = tokio::join!(
+    let (election, hibernation, kinds, slow, truncation, market, sweep, check) = tokio::join!(
         Box::pin(election()),
         Box::pin(hibernation()),
+        Box::pin(other_kinds()),
         Box::pin(slow_wake()),
         Box::pin(truncation()),
         Box::pin(market()),
@@ -65,6 +68,7 @@ pub(super) async fn all() -> Vec<(&'static str, Asked)> {
     vec![
         ("leader election", election),
         ("Hibernation", hibernation),
+        ("... of kinds of other projects", kinds),
         ("... whose wake is slow", slow),
         ("... with `database`", truncation),
         ("MaintenanceWindow with a bridge", market),
@@ -179,6 +183,53 @@ async fn hibernation() -> Asked {
     hibernation.until_phase("Hibernated").await;
     hibernation.api.delete("kinds", &DeleteParams::default()).await.expect("it is deleted");
     wait::until_gone(&hibernation.api, "kinds").await;
+    asked(&scene.user, &[].into()).await
+}
+
+/// A Hibernation of each kind of the presets, down and up, with an edit that is reverted.
+async fn other_kinds() -> Asked {
+    let namespace = Namespace::create("rights-others").await;
+    install(&namespace).await;
+    let user = rights::grant_with_presets(&namespace).await;
+    let kubeconfig = rights::kubeconfig(&namespace, ACCOUNT).await;
+    let scene = Scene { namespace, user, kubeconfig };
+    let _controllers = OtherControllers::start(&scene.namespace, None);
+    let mut named = Vec::new();
+    for kind in presets() {
+        let runs =
+            |object: &Value| object["kind"] == kind.name && object["metadata"]["name"] == "runs";
+        let mut object = of_each_kind().into_iter().find(runs).expect("one that runs");
+        // The lever is in Git, so that its owner is restored.
+        let annotations = &mut object["metadata"]["annotations"];
+        match kind.name {
+            "ScaledObject" => annotations[PAUSED] = json!("3"),
+            "ScaledJob" => annotations["autoscaling.keda.sh/paused"] = json!("false"),
+            "Cluster" => annotations["cnpg.io/hibernation"] = json!("off"),
+            "Rollout" => object["spec"]["replicas"] = json!(3),
+            _ => object["spec"]["suspend"] = json!(false),
+        }
+        let (by, patch) = (PatchParams::apply("deployer"), Patch::Apply(&object));
+        api(&scene.namespace, kind.name).patch("runs", &by, &patch).await.expect("it is applied");
+        named.push(json!({"kind": kind.name, "name": "runs"}));
+    }
+    let _operator = scene.operator(&["--kinds", PRESETS]);
+    let spec = json!({"state": "Hibernated", "workloads": named});
+    let hibernation = Hibernation::create(&scene.namespace, "kinds", spec).await;
+    hibernation.until_phase("Hibernated").await;
+    for kind in presets() {
+        let lever = kind.stop.expect("a lever");
+        let removed = json!([{"op": "remove", "path": lever}]);
+        let patch: Patch<()> = Patch::Json(serde_json::from_value(removed).expect("a patch"));
+        let api = api(&scene.namespace, kind.name);
+        api.patch("runs", &PatchParams::default(), &patch).await.expect("it is patched");
+        wait::until(&api, "runs", "it is reverted", |object| {
+            let object = serde_json::to_value(object).expect("it is JSON");
+            object.pointer(lever) == kind.entry.as_ref().map(|entry| &entry.value)
+        })
+        .await;
+    }
+    hibernation.set_state("Awake").await;
+    hibernation.until_phase("Awake").await;
     asked(&scene.user, &[].into()).await
 }
 

@@ -14,6 +14,7 @@ use crate::support::{
     audit::{self, Asked, Right},
     chart, cluster,
     namespace::Namespace,
+    other_kinds::presets,
     rights,
 };
 
@@ -27,12 +28,20 @@ const OF_EVERYBODY: [(&str, &str, &str); 4] = [
 ];
 
 fn of_everybody() -> BTreeSet<Right> {
-    let right = |(group, resource, verb): (&str, &str, &str)| Right {
+    let right = |group: &str, resource: String, verb: &str| Right {
         group: group.to_owned(),
-        resource: resource.to_owned(),
+        resource,
         verb: verb.to_owned(),
     };
-    OF_EVERYBODY.into_iter().map(right).collect()
+    let fixed = OF_EVERYBODY
+        .iter()
+        .map(|(group, resource, verb)| right(group, (*resource).to_owned(), verb));
+    // Whether the cluster serves a kind of the table, and whether its schema has the lever.
+    let of_kinds = presets().iter().flat_map(|kind| {
+        let version = format!("{}/{}", kind.group, kind.version);
+        [format!("/apis/{version}"), format!("/openapi/v3/apis/{version}")]
+    });
+    fixed.chain(of_kinds.map(|path| right("", path, "get"))).collect()
 }
 
 /// Returns the requests of an account, once all of these rights are among them. The API server writes a line of its log
@@ -67,7 +76,7 @@ fn assert_exact(granted: &BTreeSet<Right>, asked: &Asked) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_right_that_the_chart_grants_is_used_and_nothing_more_is_asked_for() {
-    let granted = rights::granted(&rights::in_one_namespace("torpor-system", "rbac.yaml"));
+    let granted = rights::granted(&rights::with_presets("torpor-system"));
     let features = features::all().await;
     let mut all = Asked::default();
     for (_, asked) in &features {

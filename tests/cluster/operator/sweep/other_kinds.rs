@@ -10,7 +10,7 @@ use crate::support::{
     hibernation::Hibernation,
     namespace::Namespace,
     other_controllers::OtherControllers,
-    other_kinds::{PRESETS, api, create, install, manifest, scaled_object},
+    other_kinds::{PAUSED, PRESETS, api, create, install, manifest, scaled_object},
     paper_node::PaperNode,
     proxy::Proxy,
     truncation, wait,
@@ -18,7 +18,6 @@ use crate::support::{
 };
 
 const NAME: &str = "project";
-const PAUSED: &str = "autoscaling.keda.sh/paused-replicas";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_any_write_of_other_kinds_it_converges() {
