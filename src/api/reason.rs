@@ -116,7 +116,7 @@ reasons! {
             "Correct the schedule.";
         UnknownKind: "`workloads[].kind` is not a kind that Torpor can hold: neither a built-in one, nor one of the installer's table.",
             "Use one of the kinds in the message, or have the kind added to the chart's value `kinds` ([kinds.md](kinds.md)).";
-        KindUnavailable: "A kind of `workloads` is in the installer's table of kinds, and the cluster does not serve it, or the operator may not list it. Everything else goes to sleep, but nothing is truncated. Or objects of a kind are held that the operator cannot restore: the kind is not in its table any more, or it may not list it.",
+        KindUnavailable: "A kind of `workloads` is in the installer's table of kinds, and the cluster does not serve it, or the operator may not list it. Everything else goes to sleep, but nothing is truncated. Or the objects of a kind that scales workloads cannot be listed: nothing is truncated meanwhile. Or objects of a kind are held that the operator cannot restore: the kind is not in its table any more, or it may not list it.",
             "Install the project that has the kind, remove the entry, or grant the rights. Put the kind back into the chart's value `kinds`, or restore the objects by `torpor release`. [kinds.md](kinds.md) has more.";
         ScaledBy: "A `ScaledObject` scales a workload that is to be stopped, and is not to be stopped itself: it would scale the workload up again. The workload goes to sleep, but nothing is truncated.",
             "Name the ScaledObject in the place of the workload.";

@@ -221,6 +221,39 @@ fn a_kind_that_is_not_served_is_said_and_keeps_nothing_else_up() {
 }
 
 #[test]
+fn nothing_is_truncated_while_what_may_scale_a_workload_cannot_be_listed() {
+    for why in ["Failed", "Refused"] {
+        let unavailable = match why {
+            "Failed" => Unavailable::Failed("conversion webhook failed".to_owned()),
+            _ => Unavailable::Refused("conversion webhook failed".to_owned()),
+        };
+        let mut world = World::new(emptying(json!({})), [deployment("worker", 2)]);
+        world.unavailable = [("ScaledObject", unavailable.clone())].into();
+        world.run();
+        world.after(6);
+        world.after(6);
+        assert_eq!(world.replicas("worker"), 0, "only the truncation waits");
+        assert_eq!(world.stalled(), Some("KindUnavailable"), "{}", said(&world));
+        let words = "nothing is truncated: ScaledObject cannot be listed, and one may scale a held workload up again";
+        assert!(world.created.is_empty() && said(&world).contains(words), "{}", said(&world));
+        assert!(said(&world).contains("conversion webhook failed"), "{}", said(&world));
+        world.unavailable.clear();
+        for _ in 0..3 {
+            world.after(61);
+        }
+        assert_eq!(world.created.len(), 1, "{}", said(&world));
+
+        // Without a truncation nobody waits for it.
+        let entries = json!([{"kind": "Deployment", "name": "worker"}]);
+        let mut world = World::new(spec(entries), [deployment("worker", 2)]);
+        world.unavailable = [("ScaledObject", unavailable)].into();
+        world.run();
+        goes_down(&mut world);
+        assert!(!said(&world).contains("cannot be listed"), "{}", said(&world));
+    }
+}
+
+#[test]
 fn a_held_object_of_a_kind_that_may_not_be_listed_is_not_forgotten() {
     let entries = json!([{"kind": "ScaledObject", "name": "scaler"}]);
     let mut world = World::new(spec(entries), [scaled_object("scaler", "worker")]);

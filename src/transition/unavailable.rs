@@ -22,6 +22,8 @@ pub enum Unavailable {
     NotServed,
     /// The operator may not list the kind; the API server's answer.
     Refused(String),
+    /// The list of a kind that the spec does not name failed, with an error that may pass.
+    Failed(String),
 }
 
 /// The objects of a kind, and why they could not be listed.
@@ -29,7 +31,7 @@ type Listed = (Vec<Subject>, Option<(&'static str, Unavailable)>);
 
 /// Returns the listed objects of a kind. There are none of a kind of the table that cannot be listed. Fails with an error
 /// that may pass, of a built-in kind, or of one that the spec or the status names: without its objects a plan would be
-/// wrong.
+/// wrong. Without those of another kind it is right, but for a truncation.
 pub(super) fn sorted(
     kind: &'static Kind,
     listed: Result<Vec<Subject>, Error>,
@@ -38,31 +40,31 @@ pub(super) fn sorted(
     let why = match listed {
         Ok(subjects) => return Ok((subjects, None)),
         Err(error) if kind.entry.is_none() => return Err(error),
-        Err(error) if error.is_not_found() => Some(Unavailable::NotServed),
-        Err(error) if error.code() == Some(403) => Some(Unavailable::Refused(error.to_string())),
+        Err(error) if error.is_not_found() => Unavailable::NotServed,
+        Err(error) if error.code() == Some(403) => Unavailable::Refused(error.to_string()),
         Err(error) if named => return Err(error),
-        Err(error) => {
-            tracing::debug!(kind = kind.name, %error, "a kind of the table is not listed");
-            None
-        }
+        Err(error) => Unavailable::Failed(error.to_string()),
     };
-    Ok((Vec::new(), why.map(|why| (kind.name, why))))
+    Ok((Vec::new(), Some((kind.name, why))))
 }
 
 impl Unavailable {
-    /// Returns cause and remedy.
-    fn explain(&self, kind: &Kind) -> String {
+    /// Returns cause, consequence and remedy.
+    fn explain(&self, kind: &Kind, consequence: &str) -> String {
         let name = kind.name;
         match self {
             Self::NotServed => format!(
-                "the cluster does not serve {name} of {}, so that no {name} is held: install the project that has it, \
+                "the cluster does not serve {name} of {}, {consequence}: install the project that has it, \
                  or remove the entry from spec.workloads",
                 kind.api_version()
             ),
             Self::Refused(answer) => format!(
-                "{name} cannot be listed, so that no {name} is held: {answer}; grant the operator get, list, watch and \
+                "{name} cannot be listed, {consequence}: {answer}; grant the operator get, list, watch and \
                  patch on {}.{}, as templates/rbac.yaml of the chart does for its value kinds",
                 kind.plural, kind.group
+            ),
+            Self::Failed(answer) => format!(
+                "{name} cannot be listed, {consequence}: {answer}; Torpor lists it again in a minute"
             ),
         }
     }
@@ -78,17 +80,34 @@ impl Draft<'_> {
                 kinds.push(entry.kind);
             }
         }
-        let explain = |kind: &Kind| Some(all.get(kind.name)?.explain(kind));
+        let explain = |kind: &Kind| {
+            Some(all.get(kind.name)?.explain(kind, &format!("so that no {} is held", kind.name)))
+        };
         kinds.into_iter().filter_map(explain).collect()
     }
 
-    /// Returns when to list a kind again that the spec names and that the operator may not list. That a kind is
-    /// served, a watch tells; that a right was granted, nothing.
+    /// Returns a sentence for each kind whose objects scale workloads, that the spec does not name, and that cannot be
+    /// listed: one of them may scale a held workload up again. One that is not served has no objects.
+    pub(super) fn unseen_scalers(&self) -> Vec<String> {
+        let entries = &self.input.spec.workloads;
+        let all = &self.input.observed.unavailable;
+        let named = |kind: &Kind| entries.iter().any(|entry| entry.kind == kind);
+        Kind::workloads()
+            .filter(|kind| kind.scales() && !named(kind))
+            .filter_map(|kind| Some((kind, all.get(kind.name)?)))
+            .filter(|(_, why)| **why != Unavailable::NotServed)
+            .map(|(kind, why)| why.explain(kind, "and one may scale a held workload up again"))
+            .collect()
+    }
+
+    /// Returns when to list a kind again that could not be listed, and that matters. That a kind is served, a watch tells;
+    /// that a right was granted, nothing.
     pub(super) fn looks_again(&self) -> Option<SignedDuration> {
         let all = &self.input.observed.unavailable;
         let refused = |kind: &Kind| matches!(all.get(kind.name), Some(Unavailable::Refused(_)));
-        let mut entries = self.input.spec.workloads.iter();
-        entries.any(|entry| refused(entry.kind)).then_some(AGAIN)
+        let named = self.input.spec.workloads.iter().any(|entry| refused(entry.kind));
+        let truncates = self.truncate_settings().is_some();
+        (named || truncates && !self.unseen_scalers().is_empty()).then_some(AGAIN)
     }
 
     /// Returns the keys of `status.originals` whose objects this operator cannot observe: their kind is not in its

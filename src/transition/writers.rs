@@ -105,6 +105,11 @@ impl Draft<'_> {
             let message = format!("nothing is truncated: {message}");
             return Some(Step::Blocked { reason, message });
         }
+        let unseen = self.unseen_scalers();
+        if !unseen.is_empty() {
+            let message = format!("nothing is truncated: {}", few(&unseen));
+            return Some(Step::Blocked { reason: Reason::KindUnavailable, message });
+        }
         let skipped: Vec<String> =
             self.skipped().into_iter().chain(self.unknown_targets()).collect();
         (!skipped.is_empty()).then(|| Step::Blocked {
