@@ -9,7 +9,7 @@ use crate::api::hibernation::{HibernationStatus, Phase};
 use crate::api::history::{self, HistoryEntry};
 use crate::api::hold_state::{AttemptEnd, EpisodeTruncation, Preflight, Truncation};
 use crate::api::reason::Reason;
-use crate::api::text::{counted, few};
+use crate::api::text::{counted, few, size};
 use crate::transition::plan::{Next, Place, Plan, Transition};
 use crate::transition::standing::Standing;
 use crate::truncate::session::hidden_in_words;
@@ -221,7 +221,7 @@ fn connected(preflight: &Preflight) -> String {
 fn freed(done: &Truncation) -> String {
     let tables = counted(done.tables, "table");
     let rows = counted(done.rows, "row");
-    let bytes = counted(done.bytes_freed, "byte");
+    let bytes = size(done.bytes_freed);
     format!("{tables} truncated, about {rows}, {bytes} freed")
 }
 

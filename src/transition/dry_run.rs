@@ -9,7 +9,7 @@ use super::step::{Step, StepName};
 use super::truncation::DAILY;
 use crate::api::hold_state::EpisodeTruncation::{NotAsked, Pending};
 use crate::api::reason::Reason;
-use crate::api::text::{counted, few};
+use crate::api::text::{counted, few, size};
 use crate::hold::describe::shortened;
 use crate::hold::lever::{RESTART, WHEN_SCALED, annotation, path, segments};
 use crate::hold::record::Held;
@@ -157,7 +157,7 @@ impl Draft<'_> {
         let what = match preflight.and_then(|p| Some((p.tables?, p.rows?, p.bytes?))) {
             Some((tables, rows, bytes)) => {
                 let tables = counted(tables, "table");
-                format!("{tables}, about {}, {}", counted(rows, "row"), counted(bytes, "byte"))
+                format!("{tables}, about {}, {}", counted(rows, "row"), size(bytes))
             }
             None => "the preflight has not reported yet".to_owned(),
         };

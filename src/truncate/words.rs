@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::report::{Outcome, Refusal, Report, Table, bounded};
 use super::session::hidden_in_words;
+use crate::api::text::{grouped, size};
 
 /// More tables than this are summed up.
 const MOST_TABLES: usize = 200;
@@ -128,44 +129,9 @@ fn count(number: u64, what: &str) -> String {
     format!("{} {what}{plural}", grouped(number))
 }
 
-/// Returns a number as in 1,234,567.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// Returns bytes in the largest unit of which there are ten or more, rounded down.
-fn size(bytes: u64) -> String {
-    let mut value = bytes;
-    let mut unit = "B";
-    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
-        if value < 10 * 1024 {
-            break;
-        }
-        value /= 1024;
-        unit = larger;
-    }
-    format!("{} {unit}", grouped(value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_readable() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(1_234_567), "1,234,567");
-        assert_eq!(size(8192), "8,192 B");
-        assert_eq!(size(123 * 1024 * 1024), "123 MiB");
-    }
 
     #[test]
     fn thousands_of_refusals_are_counted_and_not_all_shown() {

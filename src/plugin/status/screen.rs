@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use crate::api::condition::{DEALS_CLEAR, PREFLIGHT_PASSED, READY, RECONCILING, STALLED};
 use crate::api::hold_state::{Counts, Truncation, WorkloadStatus};
 use crate::api::maintenance_window::WindowStatus;
-use crate::api::text::counted;
+use crate::api::text::{counted, size};
 use crate::plugin::asked::{Asked, next_in_words, window_in_words};
 use crate::plugin::live::Live;
 use crate::plugin::object::{Object, Standing};
@@ -205,7 +205,7 @@ fn truncated(object: &Object, now: Timestamp, zone: &TimeZone) -> String {
         counted(*tables, "table"),
         counted(*rows, "row"),
         moment(at.0, now, zone),
-        counted(*bytes_freed, "byte")
+        size(*bytes_freed)
     )
 }
 
