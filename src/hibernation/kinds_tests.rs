@@ -4,15 +4,16 @@ use serde_json::{Value, json};
 
 use crate::api::schedule::DesiredState;
 use crate::hibernation::test_world::{World, emptying};
+use crate::hibernation::validate::validate;
 use crate::hold::subject::Controller;
 use crate::transition::pod::PodView;
-use crate::transition::test_world::{deployment, owned_by, pod, replica_set};
+use crate::transition::test_world::{deployment, merge, owned_by, pod, replica_set};
 use crate::transition::unavailable::Unavailable;
 
 const PAUSED: &str = "autoscaling.keda.sh/paused-replicas";
 const HIBERNATION: &str = "cnpg.io/hibernation";
 
-fn of_table(kind: &str, version: &str, name: &str, spec: Value) -> Value {
+pub(super) fn of_table(kind: &str, version: &str, name: &str, spec: Value) -> Value {
     let mut object = json!({
         "apiVersion": version,
         "kind": kind,
@@ -25,16 +26,16 @@ fn of_table(kind: &str, version: &str, name: &str, spec: Value) -> Value {
     object
 }
 
-fn scaled_object(name: &str, target: &str) -> Value {
+pub(super) fn scaled_object(name: &str, target: &str) -> Value {
     let spec = json!({"scaleTargetRef": {"name": target}});
     of_table("ScaledObject", "keda.sh/v1alpha1", name, spec)
 }
 
-fn cluster() -> Value {
+pub(super) fn cluster() -> Value {
     of_table("Cluster", "postgresql.cnpg.io/v1", "db", json!({"instances": 1}))
 }
 
-fn says(object: &mut Value, condition: &str, status: &str) {
+pub(super) fn says(object: &mut Value, condition: &str, status: &str) {
     object["status"]["conditions"] = json!([{"type": condition, "status": status}]);
 }
 
@@ -44,26 +45,26 @@ fn owned(app: &str, kind: &str, owner: &str) -> PodView {
     PodView { owners: vec![Controller { kind, name, uid }], terminating: false, ..pod(app, None) }
 }
 
-fn spec(workloads: Value) -> Value {
+pub(super) fn spec(workloads: Value) -> Value {
     let mut spec = json!({"state": "Hibernated"});
     spec["workloads"] = workloads;
     spec
 }
 
 /// Returns the phase and the message.
-fn said(world: &World) -> String {
+pub(super) fn said(world: &World) -> String {
     format!("{:?}: {}", world.status.phase, world.status.message.clone().unwrap_or_default())
 }
 
 #[track_caller]
-fn waits_for(world: &mut World, words: &str) {
+pub(super) fn waits_for(world: &mut World, words: &str) {
     world.after(1);
     let said = said(world);
     assert!(said.contains("Hibernating") && said.contains(words), "{words} in {said}");
 }
 
 #[track_caller]
-fn goes_down(world: &mut World) {
+pub(super) fn goes_down(world: &mut World) {
     world.after(1);
     world.after(6);
     assert!(said(world).contains("Some(Hibernated)"), "{}", said(world));
@@ -77,7 +78,8 @@ fn a_scaled_object_is_down_when_it_is_paused_and_its_target_has_no_pods() {
             object["metadata"]["annotations"] = json!({PAUSED: original});
         }
         let entries = json!([{"kind": "ScaledObject", "name": "scaler"}]);
-        let mut world = World::new(spec(entries), [object, deployment("worker", 2)]);
+        let objects = [deployment("another", 3), object, deployment("worker", 2)];
+        let mut world = World::new(spec(entries), objects);
         world.replica_sets = vec![replica_set("worker", 2, &owned_by("Deployment", "worker"))];
         world.pods = vec![owned("worker", "ReplicaSet", "worker-1")];
         world.run();
@@ -127,6 +129,35 @@ fn a_pod_behind_several_owners_keeps_an_object_up() {
     world.object("middle")["spec"]["replicas"] = json!(0);
     waits_for(&mut world, "Pod middle-pod is still running");
     world.pods.clear();
+    goes_down(&mut world);
+}
+
+#[test]
+fn an_object_is_up_while_a_workload_that_it_owns_may_start_pods() {
+    let owned = |kind: &str, version: &str, name: &str, spec: Value| {
+        let mut object = of_table(kind, version, name, spec);
+        object["metadata"]["ownerReferences"] = owned_by("Cluster", "db");
+        object
+    };
+    let template = json!({"metadata": {"labels": {"app": "agent"}}, "spec": {}});
+    let backup = owned(
+        "CronJob",
+        "batch/v1",
+        "backup",
+        json!({"suspend": false, "jobTemplate": {"spec": {"template": template}}}),
+    );
+    let selector = json!({"matchLabels": {"app": "agent"}});
+    let mut agent =
+        owned("DaemonSet", "apps/v1", "agent", json!({"selector": selector, "template": template}));
+    agent["status"]["desiredNumberScheduled"] = json!(1);
+    let entries = json!([{"kind": "Cluster", "name": "db"}]);
+    let mut world = World::new(spec(entries), [cluster(), backup, agent]);
+    world.run();
+    says(world.object("db"), HIBERNATION, "True");
+    waits_for(&mut world, "CronJob backup is not suspended");
+    waits_for(&mut world, "DaemonSet agent still asks for 1 pod");
+    world.object("backup")["spec"]["suspend"] = json!(true);
+    world.object("agent")["status"]["desiredNumberScheduled"] = json!(0);
     goes_down(&mut world);
 }
 
@@ -221,39 +252,6 @@ fn a_kind_that_is_not_served_is_said_and_keeps_nothing_else_up() {
 }
 
 #[test]
-fn nothing_is_truncated_while_what_may_scale_a_workload_cannot_be_listed() {
-    for why in ["Failed", "Refused"] {
-        let unavailable = match why {
-            "Failed" => Unavailable::Failed("conversion webhook failed".to_owned()),
-            _ => Unavailable::Refused("conversion webhook failed".to_owned()),
-        };
-        let mut world = World::new(emptying(json!({})), [deployment("worker", 2)]);
-        world.unavailable = [("ScaledObject", unavailable.clone())].into();
-        world.run();
-        world.after(6);
-        world.after(6);
-        assert_eq!(world.replicas("worker"), 0, "only the truncation waits");
-        assert_eq!(world.stalled(), Some("KindUnavailable"), "{}", said(&world));
-        let words = "nothing is truncated: ScaledObject cannot be listed, and one may scale a held workload up again";
-        assert!(world.created.is_empty() && said(&world).contains(words), "{}", said(&world));
-        assert!(said(&world).contains("conversion webhook failed"), "{}", said(&world));
-        world.unavailable.clear();
-        for _ in 0..3 {
-            world.after(61);
-        }
-        assert_eq!(world.created.len(), 1, "{}", said(&world));
-
-        // Without a truncation nobody waits for it.
-        let entries = json!([{"kind": "Deployment", "name": "worker"}]);
-        let mut world = World::new(spec(entries), [deployment("worker", 2)]);
-        world.unavailable = [("ScaledObject", unavailable)].into();
-        world.run();
-        goes_down(&mut world);
-        assert!(!said(&world).contains("cannot be listed"), "{}", said(&world));
-    }
-}
-
-#[test]
 fn a_held_object_of_a_kind_that_may_not_be_listed_is_not_forgotten() {
     let entries = json!([{"kind": "ScaledObject", "name": "scaler"}]);
     let mut world = World::new(spec(entries), [scaled_object("scaler", "worker")]);
@@ -269,43 +267,6 @@ fn a_held_object_of_a_kind_that_may_not_be_listed_is_not_forgotten() {
     world.after(15);
     world.after(1);
     assert!(world.object("scaler")["metadata"]["annotations"].get(PAUSED).is_none());
-}
-
-#[test]
-fn a_workload_that_a_scaled_object_scales_is_said_beforehand() {
-    let entries = json!([{"kind": "Deployment", "name": "worker"}]);
-    let mut awake = spec(entries.clone());
-    awake["state"] = json!("Awake");
-    let mut world = World::new(awake, [deployment("worker", 2), scaled_object("scaler", "worker")]);
-    world.run();
-    assert_eq!(world.stalled(), Some("ScaledBy"), "{}", said(&world));
-    let words = "name ScaledObject scaler in spec.workloads instead of Deployment worker";
-    assert!(said(&world).contains(words), "{}", said(&world));
-
-    // With a truncation it is a rival, who may start a writer.
-    let mut world = World::new(
-        emptying(json!({})),
-        [deployment("worker", 2), scaled_object("scaler", "worker")],
-    );
-    world.run();
-    world.after(6);
-    world.after(6);
-    assert_eq!(world.replicas("worker"), 0);
-    assert!(world.created.is_empty() && said(&world).contains(words), "{}", said(&world));
-
-    // One that is named too, or that is paused, is none.
-    let both = json!([
-        {"kind": "Deployment", "name": "worker"}, {"kind": "ScaledObject", "name": "scaler"},
-    ]);
-    let mut paused = scaled_object("scaler", "worker");
-    says(&mut paused, "Paused", "True");
-    for (entries, scaler) in [(both, scaled_object("scaler", "worker")), (entries, paused)] {
-        let mut awake = spec(entries);
-        awake["state"] = json!("Awake");
-        let mut world = World::new(awake, [deployment("worker", 2), scaler]);
-        world.run();
-        assert_eq!(world.stalled(), None, "{}", said(&world));
-    }
 }
 
 #[test]
@@ -325,4 +286,92 @@ fn a_dry_run_says_what_happens_to_objects_of_other_kinds() {
     let taken = format!("ScaledObject scaler: the annotation {PAUSED} from not set to \"0\"");
     assert!(plan.contains(&taken), "{plan}");
     assert!(plan.contains("warning: Deployment other is scaled by ScaledObject second"), "{plan}");
+}
+
+#[test]
+fn an_object_that_says_nothing_else_is_down_once_its_controller_has_observed_the_hold() {
+    let entries = json!([{"kind": "Rollout", "name": "web"}]);
+    let mut rollout = of_table("Rollout", "argoproj.io/v1alpha1", "web", json!({"replicas": 3}));
+    rollout["metadata"]["generation"] = json!(2);
+    rollout["status"]["observedGeneration"] = json!("1");
+    let mut world = World::new(spec(entries), [rollout]);
+    world.run();
+    assert_eq!(world.replicas("web"), 0);
+    waits_for(&mut world, "Rollout web: its controller has not observed the hold yet");
+    world.object("web")["status"]["observedGeneration"] = json!("2");
+    goes_down(&mut world);
+}
+
+#[test]
+fn an_object_that_says_that_it_is_down_need_not_have_observed_the_hold() {
+    let mut db = cluster();
+    db["metadata"]["generation"] = json!(2);
+    let entries = json!([{"kind": "Cluster", "name": "db"}]);
+    let mut world = World::new(spec(entries), [db]);
+    world.run();
+    says(world.object("db"), HIBERNATION, "True");
+    world.object("db")["status"]["observedGeneration"] = json!(1);
+    goes_down(&mut world);
+}
+
+#[test]
+fn an_object_is_up_while_a_job_of_it_runs() {
+    let entries = json!([{"kind": "ScaledJob", "name": "jobs"}]);
+    let jobs = of_table("ScaledJob", "keda.sh/v1alpha1", "jobs", json!({}));
+    let mut job = of_table("Job", "batch/v1", "jobs-1", json!({}));
+    job["metadata"]["ownerReferences"] = owned_by("ScaledJob", "jobs");
+    job["status"] = json!({"active": 1});
+    let mut world = World::new(spec(entries), [jobs]);
+    world.jobs = vec![job];
+    world.run();
+    says(world.object("jobs"), "Paused", "True");
+    waits_for(&mut world, "Job jobs-1 is still running");
+    world.jobs[0]["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+    goes_down(&mut world);
+}
+
+#[test]
+fn a_target_without_replicas_asks_for_one() {
+    let entries = json!([{"kind": "ScaledObject", "name": "scaler"}]);
+    let mut scaler = scaled_object("scaler", "web");
+    scaler["spec"]["scaleTargetRef"] =
+        json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "web"});
+    let rollout = of_table("Rollout", "argoproj.io/v1alpha1", "web", json!({}));
+    let mut world = World::new(spec(entries), [scaler, rollout]);
+    world.run();
+    says(world.object("scaler"), "Paused", "True");
+    waits_for(&mut world, "Rollout web still asks for 1 replica");
+    world.object("web")["spec"]["replicas"] = json!(0);
+    goes_down(&mut world);
+}
+
+#[test]
+fn replicas_and_restarts_are_for_built_in_kinds() {
+    for (more, words) in [
+        (json!({"replicas": 1}), "replicas"),
+        (json!({"action": "Restart"}), "cannot be restarted"),
+    ] {
+        let mut entry = json!({"kind": "Rollout", "name": "web"});
+        merge(&mut entry, &more);
+        let invalid = serde_json::from_value(spec(json!([entry]))).unwrap();
+        let error = validate(&invalid).unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("Rollout"), "{error}");
+    }
+}
+
+#[test]
+fn a_held_object_of_a_kind_that_left_the_table_is_not_forgotten() {
+    let entries = json!([{"kind": "Deployment", "name": "worker"}]);
+    let mut world = World::new(spec(entries), [deployment("worker", 1)]);
+    world.run();
+    goes_down(&mut world);
+    world.status.hold.originals.insert("Widget/w/uid-of-w".to_owned(), "{}".to_owned());
+    world.ask(DesiredState::Awake);
+    world.after(1);
+    assert_eq!(world.replicas("worker"), 1);
+    assert_eq!(world.stalled(), Some("KindUnavailable"), "{}", said(&world));
+    assert!(world.status.hold.originals.contains_key("Widget/w/uid-of-w"));
+    let words =
+        "Widget w is held and cannot be restored, because the operator's table has no kind Widget";
+    assert!(said(&world).contains(words), "{}", said(&world));
 }

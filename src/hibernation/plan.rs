@@ -228,3 +228,7 @@ mod reduced_tests;
 #[cfg(test)]
 #[path = "kinds_tests.rs"]
 mod kinds_tests;
+
+#[cfg(test)]
+#[path = "scalers_tests.rs"]
+mod scalers_tests;

@@ -207,6 +207,7 @@ mod tests {
             "immutable": true, "data": {"A": "1", "B": "2"}, "binaryData": {"C": "AA=="},
             "spec": {
                 "replicas": 2, "suspend": true, "paused": true, "schedule": "0 1 * * *",
+                "instances": 2, "scaleTargetRef": {"name": "x"},
                 "timeZone": "Europe/Kyiv", "selector": {"matchLabels": {"app": "x"}},
                 "strategy": {"type": "Recreate"},
                 "updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}},
@@ -218,6 +219,7 @@ mod tests {
                 "desiredNumberScheduled": 7, "currentNumberScheduled": 8,
                 "updatedNumberScheduled": 9, "numberAvailable": 10, "active": 11,
                 "lastScheduleTime": "2026-12-01T01:00:00Z", "conditions": conditions,
+                "readyInstances": 2,
             },
         })
     }

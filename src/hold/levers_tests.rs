@@ -161,6 +161,13 @@ fn a_second_lever_is_held_where_it_has_the_value_that_needs_it() {
 }
 
 #[test]
+fn only_built_in_workloads_are_restarted() {
+    for kind in Kind::workloads() {
+        assert_eq!(kind.has_lever(RESTART), kind.entry.is_none(), "{}", kind.name);
+    }
+}
+
+#[test]
 fn a_scaled_object_that_another_annotation_pauses_is_refused() {
     let mut object =
         scaled_object(Some(json!({"autoscaling.keda.sh/paused": "true"})), "helm", "Update");
@@ -172,5 +179,10 @@ fn a_scaled_object_that_another_annotation_pauses_is_refused() {
     let message = refusal.to_string();
     assert!(message.ends_with("Name Deployment worker in its place"), "{message}");
     object["status"]["conditions"][0]["status"] = json!("False");
+    assert!(matches!(ask(&object, &holder("a"), &wants), Decision::Write(_)));
+    // One that its author has paused by the lever itself comes back as it was.
+    let replicas = json!({"autoscaling.keda.sh/paused-replicas": "3"});
+    let mut object = scaled_object(Some(replicas), "helm", "Update");
+    object["status"] = json!({"conditions": [{"type": "Paused", "status": "True"}]});
     assert!(matches!(ask(&object, &holder("a"), &wants), Decision::Write(_)));
 }

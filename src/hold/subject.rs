@@ -430,7 +430,6 @@ impl Facts {
         if let Some(entry) = &kind.entry {
             // The API server sets no default.
             facts.replicas = data.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
-            facts.status_replicas = number("/status/replicas");
             facts.table = Some(TableFacts::read(entry, object));
         }
         if let "StatefulSet" | "DaemonSet" = kind.name {

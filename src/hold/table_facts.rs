@@ -80,3 +80,31 @@ pub(super) fn observed_generation(data: &Value) -> Option<i64> {
     let observed = data.pointer("/status/observedGeneration")?;
     observed.as_i64().or_else(|| observed.as_str()?.parse().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_reference_names_a_kind_of_a_group() {
+        let deployment = Kind::any("Deployment").unwrap();
+        let is = |reference: Value| TargetRef::read(&reference).unwrap().is_kind(deployment);
+        assert!(is(json!({"name": "a"})), "as KEDA has it");
+        assert!(is(json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"})));
+        assert!(!is(json!({"apiVersion": "example.com/v1", "kind": "Deployment", "name": "a"})));
+        assert!(!is(json!({"apiVersion": "v1", "kind": "Deployment", "name": "a"})));
+        assert!(!is(json!({"kind": "StatefulSet", "name": "a"})));
+        assert_eq!(TargetRef::read(&json!({"kind": "Deployment", "name": ""})), None);
+    }
+
+    #[test]
+    fn an_observed_generation_may_be_a_text() {
+        let observed =
+            |value: Value| observed_generation(&json!({"status": {"observedGeneration": value}}));
+        assert_eq!(observed(json!(7)), Some(7));
+        assert_eq!(observed(json!("7")), Some(7));
+        assert_eq!(observed(json!("a7")), None);
+    }
+}

@@ -63,9 +63,9 @@ impl Unavailable {
                  patch on {}.{}, as templates/rbac.yaml of the chart does for its value kinds",
                 kind.plural, kind.group
             ),
-            Self::Failed(answer) => format!(
-                "{name} cannot be listed, {consequence}: {answer}; Torpor lists it again in a minute"
-            ),
+            Self::Failed(answer) => {
+                format!("{name} cannot be listed, {consequence}: {answer}; Torpor lists it again")
+            }
         }
     }
 }
@@ -86,14 +86,12 @@ impl Draft<'_> {
         kinds.into_iter().filter_map(explain).collect()
     }
 
-    /// Returns a sentence for each kind whose objects scale workloads, that the spec does not name, and that cannot be
-    /// listed: one of them may scale a held workload up again. One that is not served has no objects.
+    /// Returns a sentence for each kind whose objects scale workloads, and that cannot be listed: one of them may scale a
+    /// held workload up again. One that is not served has no objects.
     pub(super) fn unseen_scalers(&self) -> Vec<String> {
-        let entries = &self.input.spec.workloads;
         let all = &self.input.observed.unavailable;
-        let named = |kind: &Kind| entries.iter().any(|entry| entry.kind == kind);
         Kind::workloads()
-            .filter(|kind| kind.scales() && !named(kind))
+            .filter(|kind| kind.scales())
             .filter_map(|kind| Some((kind, all.get(kind.name)?)))
             .filter(|(_, why)| **why != Unavailable::NotServed)
             .map(|(kind, why)| why.explain(kind, "and one may scale a held workload up again"))
@@ -153,5 +151,37 @@ impl Draft<'_> {
         let scaled = self.scaled_by();
         (!scaled.is_empty())
             .then(|| Step::Blocked { reason: Reason::ScaledBy, message: few(&scaled) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+    use crate::apiserver::request::call;
+
+    /// Returns the outcome of a list that the API server answered with this code.
+    async fn listed(kind: &str, code: u16, named: bool) -> Result<Listed, Error> {
+        let status = Status { code, message: "no".to_owned(), ..Status::default() };
+        let answer = async { Err::<Vec<Subject>, _>(kube::Error::Api(status.boxed())) };
+        let kind = Kind::workload(kind).expect("it is known");
+        sorted(kind, call(kind.plural, answer).await, named)
+    }
+
+    #[tokio::test]
+    async fn a_list_that_fails_is_an_error_where_a_plan_without_it_would_be_wrong() {
+        for named in [false, true] {
+            for code in [403, 404, 500] {
+                assert!(listed("Deployment", code, named).await.is_err(), "{code}");
+            }
+            let (_, why) = listed("ScaledObject", 404, named).await.expect("it is sorted");
+            assert_eq!(why, Some(("ScaledObject", Unavailable::NotServed)));
+            let (_, why) = listed("ScaledObject", 403, named).await.expect("it is sorted");
+            assert!(matches!(why, Some((_, Unavailable::Refused(_)))), "{why:?}");
+        }
+        assert!(listed("ScaledObject", 500, true).await.is_err());
+        let (_, why) = listed("ScaledObject", 500, false).await.expect("it is sorted");
+        assert!(matches!(why, Some((_, Unavailable::Failed(_)))), "{why:?}");
     }
 }

@@ -61,15 +61,34 @@ fn each_bad_entry_says_what_to_write_instead() {
         (json!({"targetRef": "scaleTargetRef"}), "for example /spec/scaleTargetRef"),
         (json!({"down": [{}]}), "down[0]: a check has either `condition`"),
         (json!({"ready": [{"field": "/a", "value": 1, "equals": "/b"}]}), "ready[0]: a check has"),
+        (json!({"ready": [{"condition": "A", "value": 1}]}), "ready[0]: a check has"),
+        (
+            json!({"ready": [{"field": "/a", "value": 1, "status": "True"}]}),
+            "ready[0]: a check has",
+        ),
         (json!({"ready": [{"field": "status", "value": 1}]}), "\"status\" is no JSON pointer"),
         (json!({"ready": [{"condition": "A", "unless": "b"}]}), "\"b\" is no JSON pointer"),
         (json!({"also": {"lever": "/status/x", "value": 1}}), "also.lever \"/status/x\""),
         (json!({"also": {"lever": "/spec/suspend", "value": 1}}), "is the lever itself"),
+        (json!({"also": {"lever": "/spec/x", "value": null}}), "also.value: it is null"),
+        (
+            json!({"also": {"lever": "/spec/x", "value": 1, "where": {}}}),
+            "also.where: it is an object",
+        ),
         (json!({"levers": []}), "unknown field `levers`"),
     ] {
         let error = wrong(&changes);
         assert!(error.starts_with("entry 1 (") && error.contains(words), "{changes}: {error}");
     }
+    let entry = |n: usize| {
+        format!(
+            "- {{kind: Widget{n}, group: example.com, version: v1, plural: widgets, lever: /spec/x, value: 0}}\n"
+        )
+    };
+    let table = |entries: usize| (0..entries).map(entry).collect::<String>();
+    assert_eq!(parse(&table(64)).unwrap().len(), 64);
+    let many = parse(&table(65)).unwrap_err().to_string();
+    assert!(many.contains("it has 65 entries: remove some, 64 are permitted"), "{many}");
     let missing = parse("[{kind: Widget, group: example.com}]").unwrap_err().to_string();
     assert!(missing.contains("entry 1 (Widget): missing field"), "{missing}");
     let text = parse("kind: Widget").unwrap_err().to_string();
@@ -113,6 +132,9 @@ fn a_check_says_how_an_object_fails_it() {
         "its condition Paused is not True (m)"
     );
     assert_eq!(unmet(condition, json!({})).unwrap(), "its condition Paused is not True");
+    let off = json!({"condition": "Paused", "status": "False"});
+    assert_eq!(unmet(off.clone(), paused("False")), None);
+    assert_eq!(unmet(off, paused("True")).unwrap(), "its condition Paused is not False (m)");
     let not = json!({"condition": "Paused", "not": true});
     assert_eq!(unmet(not.clone(), paused("True")).unwrap(), "its condition Paused is True");
     assert_eq!(unmet(not, json!({})), None);

@@ -45,9 +45,10 @@ impl Guard {
         let items: Vec<Value> = items.into_iter().filter(|item| !item.is_null()).collect();
         assert_eq!(items.len(), 2 * policies, "policies with their bindings");
         let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"name": "guard"}, "items": items});
-        let file = file_of(namespace, &list);
-        kubectl(&["apply", "--filename", &file]);
-        Self { file }
+        // What a failed apply has created is deleted too.
+        let guard = Self { file: file_of(namespace, &list) };
+        kubectl(&["apply", "--filename", &guard.file]);
+        guard
     }
 }
 
