@@ -123,7 +123,7 @@ async fn a_dry_run_says_what_it_would_do_there_and_back_and_changes_nothing() {
     let plan = planned(&hibernation).await;
     let emptied = "7. now: the Runtime tables are truncated (only after a person changes spec.state): \
                    13 tables, about ";
-    assert!(plan[6].starts_with(emptied) && plan[6].ends_with(" bytes"), "{}", plan[6]);
+    assert!(plan[6].starts_with(emptied) && plan[6].ends_with(" KiB"), "{}", plan[6]);
     let mut others = plan.clone();
     others.remove(6);
     assert_eq!(
