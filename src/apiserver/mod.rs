@@ -1,5 +1,6 @@
 //! Requests to the Kubernetes API server.
 
+pub(crate) mod access;
 pub mod client;
 pub(crate) mod definitions;
 pub(crate) mod documents;

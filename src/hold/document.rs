@@ -151,10 +151,7 @@ impl Annotations {
 fn wanted<'a>(kind: &'a Kind, pointers: impl Iterator<Item = &'a str>) -> Wanted {
     let more: &[&str] = if *kind == CONFIG_MAP { &CONFIG } else { &WORKLOAD };
     let of_kind = METADATA.into_iter().chain(ANNOTATIONS).chain(more.iter().copied());
-    let of_table = kind.entry.iter().flat_map(|entry| {
-        let levers = kind.stop.into_iter().chain(kind.also().map(|also| also.lever.as_str()));
-        levers.chain(entry.pointers())
-    });
+    let of_table = kind.entry.iter().flat_map(|entry| kind.levers().chain(entry.pointers()));
     Wanted::of(of_kind.chain(of_table).chain(pointers))
 }
 

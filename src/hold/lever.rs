@@ -181,6 +181,11 @@ impl Kind {
         self.entry.as_ref().is_some_and(|entry| entry.target_ref.is_some())
     }
 
+    /// Returns the levers that stop an object of this kind: its own, and the second one. None for a ConfigMap.
+    pub(crate) fn levers(&self) -> impl Iterator<Item = &str> {
+        self.stop.into_iter().chain(self.also().map(|also| also.lever.as_str()))
+    }
+
     /// Returns the second lever of a kind: that of its entry in the table, or the claims of a StatefulSet.
     pub(crate) fn also(&self) -> Option<&Also> {
         match &self.entry {

@@ -263,8 +263,7 @@ impl Subject {
         let last_applied = meta.annotations.as_ref().and_then(|all| all.get(deploy::LAST_APPLIED));
         let digest = last_applied.map(|manifest| lever::digest(manifest));
         let mut observed: Vec<String> = pointers.into_iter().cloned().collect();
-        observed.extend(kind.stop.map(str::to_owned));
-        observed.extend(kind.also().map(|also| also.lever.clone()));
+        observed.extend(kind.levers().map(str::to_owned));
         if kind.entry.is_none() && kind.name != "ConfigMap" {
             observed.push(lever::RESTART.to_owned());
         }

@@ -4,26 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use kube::Client;
-use kube::api::{Api, PostParams};
 use tokio::time;
 
 use super::admin::Readiness;
 use super::rights::{LEASE, NEW_LEASE, Right, SCOPED, TOKEN};
 use super::triggers::Scope;
-use crate::apiserver::definitions;
-use crate::apiserver::request::{self, call};
+use crate::apiserver::{access, definitions, request};
 use crate::deals::Account;
-use crate::hold::kinds;
+use crate::hold::kinds::{self, Unusable};
 
 /// Time until the cluster is asked again, while something is missing.
 const AGAIN: Duration = Duration::from_secs(15);
-/// Concurrent questions about rights.
-const IN_FLIGHT: usize = 8;
 
 /// Where the operator works, and as whom.
 pub(crate) struct Preconditions {
@@ -69,28 +62,7 @@ impl Preconditions {
 
     /// Asks for each right, and names the missing ones by scope and resource.
     async fn rights(&self) -> Result<Vec<String>, request::Error> {
-        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
-        let refused: Vec<_> = stream::iter(self.questions())
-            .map(|question| {
-                let reviews = &reviews;
-                async move {
-                    let review = SelfSubjectAccessReview {
-                        spec: SelfSubjectAccessReviewSpec {
-                            resource_attributes: Some(question.clone()),
-                            ..SelfSubjectAccessReviewSpec::default()
-                        },
-                        ..SelfSubjectAccessReview::default()
-                    };
-                    let answer =
-                        call("its rights", reviews.create(&PostParams::default(), &review)).await?;
-                    let allowed = answer.status.is_some_and(|status| status.allowed);
-                    Ok::<_, request::Error>((!allowed).then_some(question))
-                }
-            })
-            .buffered(IN_FLIGHT)
-            .try_filter_map(|question| std::future::ready(Ok(question)))
-            .try_collect()
-            .await?;
+        let refused = access::refused(&self.client, "its rights", self.questions()).await?;
         Ok(in_words(&refused))
     }
 
@@ -123,10 +95,13 @@ async fn tell_of_kinds(client: &Client) {
         match kinds::unusable(client, kind).await {
             Ok(problems) => {
                 for problem in problems {
-                    tracing::warn!(
-                        "kind {name} of the table of kinds: {problem}: {}",
-                        problem.remedy()
-                    );
+                    let (cause, remedy) = (problem.cause(kind), problem.remedy(kind));
+                    let line = format!("kind {name} of the table of kinds: {cause}: {remedy}");
+                    match problem {
+                        Unusable::NotServed => tracing::warn!("{line}"),
+                        // Its objects would stay up.
+                        Unusable::NoField(_) => tracing::error!("{line}"),
+                    }
                 }
             }
             Err(error) => tracing::debug!(kind = name, %error, "the kind was not looked for"),

@@ -115,7 +115,7 @@ pub fn read(path: &Path) -> Result<Vec<Kind>, Error> {
 }
 
 /// The environment variable that names the file.
-const VARIABLE: &str = "TORPOR_KINDS";
+pub(crate) const VARIABLE: &str = "TORPOR_KINDS";
 
 /// The option that gives the table.
 #[derive(Args, Clone, Debug, Default)]

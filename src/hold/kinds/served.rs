@@ -1,7 +1,5 @@
 //! Whether the cluster has the kinds of the table.
 
-use std::fmt;
-
 use kube::Client;
 
 use crate::apiserver::{definitions, request};
@@ -12,49 +10,34 @@ use crate::hold::lever::{Kind, annotation};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Unusable {
     /// The API server does not serve the kind.
-    NotServed {
-        /// API group and version.
-        api_version: String,
-        /// The plural name.
-        plural: &'static str,
-    },
-    /// The schema of the kind lacks a lever.
-    NoField {
-        /// API group and version.
-        api_version: String,
-        /// The plural name.
-        plural: &'static str,
-        /// The JSON pointer of the lever.
-        lever: String,
-    },
+    NotServed,
+    /// The schema of the kind lacks this lever, a JSON pointer.
+    NoField(String),
 }
 
 impl Unusable {
-    /// Returns what to do about it.
-    pub(crate) fn remedy(&self) -> String {
+    /// Returns cause and consequence.
+    pub(crate) fn cause(&self, kind: &Kind) -> String {
+        let (plural, version) = (kind.plural, kind.api_version());
         match self {
-            Self::NotServed { .. } => {
-                "install the project that has it, or remove the entry from the chart's value kinds or kindPresets".to_owned()
+            Self::NotServed => {
+                format!("the cluster does not serve {plural} of {version}, so that none is held")
             }
-            Self::NoField { plural, .. } => format!(
-                "correct the lever in the chart's value kinds (kubectl explain {plural}.spec shows the fields)"
+            Self::NoField(lever) => format!(
+                "{plural} of {version} have no field {lever}, so that the API server drops what Torpor writes there"
             ),
         }
     }
-}
 
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Returns what to do about it.
+    pub(crate) fn remedy(&self, kind: &Kind) -> String {
         match self {
-            Self::NotServed { api_version, plural } => {
-                write!(
-                    f,
-                    "the cluster does not serve {plural} of {api_version}, so that none is held"
-                )
+            Self::NotServed => {
+                "install the project that has it, or remove the entry from the chart's value kinds or kindPresets".to_owned()
             }
-            Self::NoField { api_version, plural, lever } => write!(
-                f,
-                "{plural} of {api_version} have no field {lever}, so that the API server drops what Torpor writes there"
+            Self::NoField(_) => format!(
+                "correct the lever in the chart's value kinds (kubectl explain {}.spec shows the fields)",
+                kind.plural
             ),
         }
     }
@@ -69,16 +52,13 @@ pub(crate) async fn unusable(
     client: &Client,
     kind: &Kind,
 ) -> Result<Vec<Unusable>, request::Error> {
-    let (api_version, plural) = (kind.api_version(), kind.plural);
-    if !definitions::serves(client, &api_version, plural).await? {
-        return Ok(vec![Unusable::NotServed { api_version, plural }]);
+    if !definitions::serves(client, &kind.api_version(), kind.plural).await? {
+        return Ok(vec![Unusable::NotServed]);
     }
     let mut lacking = Vec::new();
-    let levers = kind.stop.into_iter().chain(kind.also().map(|also| also.lever.as_str()));
-    for lever in levers.filter(|lever| annotation(lever).is_none()) {
+    for lever in kind.levers().filter(|lever| annotation(lever).is_none()) {
         if !definitions::has_field(client, (kind.group, kind.version, kind.name), lever).await? {
-            let api_version = api_version.clone();
-            lacking.push(Unusable::NoField { api_version, plural, lever: lever.to_owned() });
+            lacking.push(Unusable::NoField(lever.to_owned()));
         }
     }
     Ok(lacking)

@@ -1,28 +1,22 @@
 //! The facts for the checks: the answers of the API server, which may refuse some of them to a user.
 
-use futures::{StreamExt as _, stream};
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use kube::Client;
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, ListParams};
 
 use super::operator::{Operator, operators};
 use crate::api::labels::{APP, TORPOR};
-use crate::apiserver::definitions;
 use crate::apiserver::request::{self, call, pages};
+use crate::apiserver::{access, definitions};
 use crate::hold::lever::{CONFIG_MAP, Kind, WORKLOADS};
 use crate::plugin::find;
 use crate::plugin::object::Object;
 
-/// Concurrent questions about rights.
-const IN_FLIGHT: usize = 8;
-
 /// The answer to a question, or the error in words.
-pub(super) type Answer<T> = Result<T, String>;
+pub(in crate::plugin) type Answer<T> = Result<T, String>;
 
 /// The answers of the API server.
 #[derive(Debug)]
@@ -91,7 +85,10 @@ pub(super) async fn gather(client: &Client, namespace: &str, operator: Option<&s
     };
     let definitions = async { definitions::missing(client).await.map_err(|error| said(&error)) };
     let operators = async {
-        let operators = operators(client, operator).await.map_err(|error| said(&error));
+        let mut operators = operators(client, operator).await.map_err(|error| said(&error));
+        for operator in operators.iter_mut().flatten() {
+            operator.read_table(client).await;
+        }
         let lacking =
             lacking(client, namespace, &served(&operators)).await.map_err(|error| said(&error));
         (operators, lacking)
@@ -120,7 +117,7 @@ async fn policies(client: &Client) -> Result<(usize, usize), request::Error> {
 /// Returns the kinds of the operators' tables that the API server serves.
 fn served(operators: &Answer<Vec<Operator>>) -> Vec<&Kind> {
     let tables = operators.iter().flatten().filter_map(|operator| operator.kinds.as_ref());
-    let entries = tables.flat_map(|table| table.entries.iter().flatten());
+    let entries = tables.flatten().flatten();
     entries.filter(|entry| entry.is_served()).map(|entry| &*entry.kind).collect()
 }
 
@@ -130,58 +127,38 @@ async fn lacking(
     namespace: &str,
     kinds: &[&Kind],
 ) -> Result<Vec<Lack>, request::Error> {
-    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let mut lacking = Vec::new();
     for (purpose, rights) in needed(kinds) {
         let questions = rights.iter().flat_map(|(group, resource, verbs)| {
-            verbs.iter().map(move |verb| (*group, *resource, *verb))
+            verbs.iter().map(|verb| right(group, resource, verb, namespace))
         });
-        let answers: Vec<Result<Option<Refused>, request::Error>> = stream::iter(questions)
-            .map(|question| {
-                let reviews = &reviews;
-                async move {
-                    let (group, resource, verb) = question;
-                    let attributes = ResourceAttributes {
-                        group: Some(group.to_owned()),
-                        resource: Some(resource.to_owned()),
-                        verb: Some(verb.to_owned()),
-                        namespace: Some(namespace.to_owned()),
-                        ..ResourceAttributes::default()
-                    };
-                    let review = SelfSubjectAccessReview {
-                        spec: SelfSubjectAccessReviewSpec {
-                            resource_attributes: Some(attributes),
-                            ..SelfSubjectAccessReviewSpec::default()
-                        },
-                        ..SelfSubjectAccessReview::default()
-                    };
-                    let params = PostParams::default();
-                    let answer = call("your rights", reviews.create(&params, &review)).await?;
-                    let allowed = answer.status.is_some_and(|status| status.allowed);
-                    Ok((!allowed).then_some(question))
-                }
-            })
-            .buffered(IN_FLIGHT)
-            .collect()
-            .await;
-        let refused = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let rights = in_words(&refused.into_iter().flatten().collect::<Vec<_>>());
-        lacking.push(Lack { purpose, rights });
+        let refused = access::refused(client, "your rights", questions.collect()).await?;
+        lacking.push(Lack { purpose, rights: in_words(&refused) });
     }
     Ok(lacking)
 }
 
-/// A right that the user lacks: API group, resource and verb.
-type Refused = (&'static str, &'static str, &'static str);
+fn right(group: &str, resource: &str, verb: &str, namespace: &str) -> ResourceAttributes {
+    ResourceAttributes {
+        group: Some(group.to_owned()),
+        resource: Some(resource.to_owned()),
+        verb: Some(verb.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        ..ResourceAttributes::default()
+    }
+}
 
 /// Returns the rights, a text for each resource: `get, list hibernations.torpor.dev`.
-fn in_words(refused: &[Refused]) -> Vec<String> {
+fn in_words(refused: &[ResourceAttributes]) -> Vec<String> {
     refused
-        .chunk_by(|a, b| (a.0, a.1) == (b.0, b.1))
+        .chunk_by(|a, b| (&a.group, &a.resource) == (&b.group, &b.resource))
         .filter_map(|rights| {
-            let (group, resource, _) = rights.first()?;
-            let group = if group.is_empty() { String::new() } else { format!(".{group}") };
-            let verbs: Vec<&str> = rights.iter().map(|(_, _, verb)| *verb).collect();
+            let first = rights.first()?;
+            let resource = first.resource.as_deref()?;
+            let group = first.group.as_deref().filter(|group| !group.is_empty());
+            let group = group.map(|group| format!(".{group}")).unwrap_or_default();
+            let verbs: Vec<&str> =
+                rights.iter().filter_map(|right| right.verb.as_deref()).collect();
             Some(format!("{} {resource}{group}", verbs.join(", ")))
         })
         .collect()
@@ -194,9 +171,9 @@ mod tests {
     #[test]
     fn missing_rights_are_grouped_by_resource() {
         let refused = [
-            ("torpor.dev", "hibernations", "get"),
-            ("torpor.dev", "hibernations", "list"),
-            ("", "configmaps", "list"),
+            right("torpor.dev", "hibernations", "get", "shop"),
+            right("torpor.dev", "hibernations", "list", "shop"),
+            right("", "configmaps", "list", "shop"),
         ];
         assert_eq!(in_words(&refused), ["get, list hibernations.torpor.dev", "list configmaps"]);
     }

@@ -9,29 +9,19 @@ use kube::api::Api;
 
 use super::facts::{Answer, said};
 use crate::apiserver::request::call;
-use crate::hold::kinds::{self, Unusable};
+use crate::hold::kinds::{self, Unusable, VARIABLE};
 use crate::hold::lever::Kind;
-
-/// The variable that names the file with the table.
-const VARIABLE: &str = "TORPOR_KINDS";
 
 /// A key of a ConfigMap in the namespace of an operator.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Source {
+pub(in crate::plugin) struct Source {
     pub(super) config_map: String,
     pub(super) key: String,
 }
 
-/// The table of kinds of an operator.
-#[derive(Clone, Debug)]
-pub(in crate::plugin) struct Table {
-    pub(super) source: Source,
-    pub(super) entries: Answer<Vec<Entry>>,
-}
-
 /// An entry of a table.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(in crate::plugin) struct Entry {
     pub(super) kind: Arc<Kind>,
     /// Why objects of the kind cannot be held in this cluster.
     pub(super) problems: Vec<Unusable>,
@@ -40,7 +30,7 @@ pub(super) struct Entry {
 impl Entry {
     /// Returns whether the API server serves the kind.
     pub(super) fn is_served(&self) -> bool {
-        !self.problems.iter().any(|problem| matches!(problem, Unusable::NotServed { .. }))
+        !self.problems.contains(&Unusable::NotServed)
     }
 
     /// Returns whether this program has the same entry.
@@ -63,12 +53,11 @@ pub(super) fn source(deployment: &Deployment) -> Option<Source> {
 }
 
 /// Reads a table, and asks the cluster for its kinds.
-pub(super) async fn table(client: &Client, namespace: &str, source: Source) -> Table {
-    let entries = entries(client, namespace, &source).await;
-    Table { source, entries }
-}
-
-async fn entries(client: &Client, namespace: &str, source: &Source) -> Answer<Vec<Entry>> {
+pub(super) async fn entries(
+    client: &Client,
+    namespace: &str,
+    source: &Source,
+) -> Answer<Vec<Entry>> {
     let Source { config_map, key } = source;
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let found = call(format!("ConfigMap {config_map}"), api.get_opt(config_map)).await;

@@ -6,7 +6,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
 use kube::api::{Api, ListParams};
 
-use super::kinds::{Source, Table, source, table};
+use super::facts::Answer;
+use super::kinds::{Entry, Source, entries, source};
 use crate::api::labels::{APP, TORPOR};
 use crate::apiserver::request::{self, call, pages};
 
@@ -34,8 +35,19 @@ pub(in crate::plugin) struct Operator {
     pub(in crate::plugin) watched: Vec<String>,
     /// The Lease; none where it does not exist or cannot be read.
     pub(in crate::plugin) lease: Option<Term>,
-    /// The table of kinds, where the operator has one.
-    pub(in crate::plugin) kinds: Option<Table>,
+    /// Where the operator has its table of kinds, if it has one.
+    pub(in crate::plugin) table: Option<Source>,
+    /// The entries of the table, once they are read.
+    pub(in crate::plugin) kinds: Option<Answer<Vec<Entry>>>,
+}
+
+impl Operator {
+    /// Reads the table of kinds, and asks the cluster for its kinds.
+    pub(super) async fn read_table(&mut self, client: &Client) {
+        if let Some(source) = &self.table {
+            self.kinds = Some(entries(client, &self.namespace, source).await);
+        }
+    }
 }
 
 /// The state of a Lease.
@@ -60,29 +72,17 @@ pub(in crate::plugin) async fn operators(
     };
     let params = ListParams::default().labels(&format!("{APP}={TORPOR}"));
     let mut all = pages("deployments of the operator", &api, params, read).await?;
-    for Found { operator, lease, table: place } in &mut all {
+    for (operator, lease) in &mut all {
         let api: Api<Lease> = Api::namespaced(client.clone(), &operator.namespace);
         // Another check tells a user without the right to read the Lease.
         let found = call(format!("Lease {lease}"), api.get_opt(lease)).await.ok().flatten();
         operator.lease = found.map(|lease| term(&lease));
-        if let Some(place) = place.take() {
-            operator.kinds = Some(table(client, &operator.namespace, place).await);
-        }
     }
-    Ok(all.into_iter().map(|found| found.operator).collect())
+    Ok(all.into_iter().map(|(operator, _)| operator).collect())
 }
 
-/// The operator of a Deployment, and what else is to be read.
-struct Found {
-    operator: Operator,
-    /// The name of its Lease.
-    lease: String,
-    /// Where it has its table of kinds.
-    table: Option<Source>,
-}
-
-/// Returns the operator of a Deployment. A bridge runs another command.
-fn read(deployment: Deployment) -> Option<Found> {
+/// Returns the operator of a Deployment, and the name of its Lease. A bridge runs another command.
+fn read(deployment: Deployment) -> Option<(Operator, String)> {
     let table = source(&deployment);
     let spec = deployment.spec?;
     let container = spec.template.spec?.containers.into_iter().next()?;
@@ -105,9 +105,10 @@ fn read(deployment: Deployment) -> Option<Found> {
         ready: deployment.status.and_then(|status| status.ready_replicas).unwrap_or_default(),
         watched: watched.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
         lease: None,
+        table,
         kinds: None,
     };
-    Some(Found { operator, lease, table })
+    Some((operator, lease))
 }
 
 fn term(lease: &Lease) -> Term {

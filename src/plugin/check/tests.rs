@@ -1,7 +1,7 @@
 use super::facts::{Facts, Lack};
 use std::sync::Arc;
 
-use super::kinds::{Entry, Source, Table};
+use super::kinds::{Entry, Source};
 use super::operator::{Operator, Term};
 use super::*;
 use crate::hold::kinds::{PRESETS, Unusable, parse};
@@ -23,7 +23,8 @@ fn well() -> Facts {
         ready: 2,
         watched: Vec::new(),
         lease: Some(Term { holder: "torpor-7d9_0af3".to_owned(), renewed, seconds: 15 }),
-        kinds: Some(table(PRESETS)),
+        table: Some(Source { config_map: "torpor-kinds".to_owned(), key: "kinds.yaml".to_owned() }),
+        kinds: Some(Ok(entries(PRESETS))),
     };
     let purposes = ["hibernate and wake", "plan"];
     Facts {
@@ -36,12 +37,10 @@ fn well() -> Facts {
     }
 }
 
-/// Returns the table of an operator in a cluster that serves all its kinds.
-fn table(text: &str) -> Table {
+/// Returns the entries of a table in a cluster that serves all its kinds.
+fn entries(text: &str) -> Vec<Entry> {
     let entry = |kind| Entry { kind: Arc::new(kind), problems: Vec::new() };
-    let entries = Ok(parse(text).unwrap().into_iter().map(entry).collect());
-    let source = Source { config_map: "torpor-kinds".to_owned(), key: "kinds.yaml".to_owned() };
-    Table { source, entries }
+    parse(text).unwrap().into_iter().map(entry).collect()
 }
 
 fn screen(facts: &Facts) -> String {
@@ -79,16 +78,11 @@ fn each_problem_has_a_hint() {
                 "- {{kind: {kind}, group: example.com, version: v1, plural: widgets, lever: {lever}, value: true}}\n"
             )
         };
-        let mut table =
-            table(&(widgets("Gadget", "/spec/off") + &widgets("Widget", "/spec/asleep")));
-        let (api_version, plural) = ("example.com/v1".to_owned(), "widgets");
-        if let Ok(entries) = &mut table.entries {
-            entries[0].problems =
-                vec![Unusable::NotServed { api_version: api_version.clone(), plural }];
-            entries[1].problems =
-                vec![Unusable::NoField { api_version, plural, lever: "/spec/asleep".to_owned() }];
-        }
-        operators[0].kinds = Some(table);
+        let mut entries =
+            entries(&(widgets("Gadget", "/spec/off") + &widgets("Widget", "/spec/asleep")));
+        entries[0].problems = vec![Unusable::NotServed];
+        entries[1].problems = vec![Unusable::NoField("/spec/asleep".to_owned())];
+        operators[0].kinds = Some(Ok(entries));
     }
     golden::check("check-problems", &screen(&facts));
 }
@@ -108,7 +102,7 @@ fn what_cannot_be_asked_is_said() {
     assert_eq!(lines.iter().filter(|line| line.level == Level::Failed).count(), 1);
     assert!(lines[0].hint.contains("1.33 or newer"), "{lines:?}");
     let mut operators = well().operators.unwrap();
-    operators[0].kinds.as_mut().unwrap().entries = Err(no());
+    operators[0].kinds = Some(Err(no()));
     let unread = screen(&Facts { operators: Ok(operators), ..well() });
     assert!(unread.contains("! cannot read the table of kinds"), "{unread}");
     let gone = Facts { server: Err("no route".to_owned()), ..refused };

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::facts::Facts;
-use super::kinds::{Entry, Source, Table};
+use super::facts::{Answer, Facts};
+use super::kinds::{Entry, Source};
 use super::operator::Operator;
 use crate::api::text::{counted, few};
+use crate::hold::kinds::VARIABLE;
 use crate::plugin::object::{Object, Standing};
 use crate::plugin::program;
 use crate::plugin::when::{relative, span};
@@ -122,8 +123,18 @@ fn operators(facts: &Facts, namespace: &str, now: Timestamp) -> Vec<Line> {
 }
 
 fn one_operator(operator: &Operator, namespace: &str, now: Timestamp) -> Vec<Line> {
-    let Operator { namespace: place, name, version, image, desired, ready, watched, lease, kinds } =
-        operator;
+    let Operator {
+        namespace: place,
+        name,
+        version,
+        image,
+        desired,
+        ready,
+        watched,
+        lease,
+        table,
+        kinds,
+    } = operator;
     let name = format!("the operator {place}/{name}");
     let replicas = format!("{ready} of {} ready", counted(*desired, "replica"));
     let mut lines = vec![if *ready == 0 {
@@ -190,14 +201,21 @@ fn one_operator(operator: &Operator, namespace: &str, now: Timestamp) -> Vec<Lin
             }
         }
     });
-    lines.extend(kinds.iter().flat_map(|table| table_of_kinds(table, &name, place)));
+    if let Some((source, entries)) = table.as_ref().zip(kinds.as_ref()) {
+        lines.extend(table_of_kinds(source, entries, &name, place));
+    }
     lines
 }
 
 /// Judges the table of kinds of an operator in a namespace.
-fn table_of_kinds(table: &Table, operator: &str, namespace: &str) -> Vec<Line> {
-    let Source { config_map, key } = &table.source;
-    let entries = match &table.entries {
+fn table_of_kinds(
+    source: &Source,
+    entries: &Answer<Vec<Entry>>,
+    operator: &str,
+    namespace: &str,
+) -> Vec<Line> {
+    let Source { config_map, key } = source;
+    let entries = match entries {
         Ok(entries) => entries,
         Err(error) => {
             return vec![line(
@@ -218,8 +236,9 @@ fn table_of_kinds(table: &Table, operator: &str, namespace: &str) -> Vec<Line> {
     }
     for entry in entries {
         lines.extend(entry.problems.iter().map(|problem| {
-            let text = format!("kind {} of the table of kinds: {problem}", entry.kind.name);
-            line(Level::Warning, text, problem.remedy())
+            let (name, cause) = (entry.kind.name, problem.cause(&entry.kind));
+            let text = format!("kind {name} of the table of kinds: {cause}");
+            line(Level::Warning, text, problem.remedy(&entry.kind))
         }));
     }
     let unknown = names(&|entry| !entry.is_known());
@@ -228,7 +247,7 @@ fn table_of_kinds(table: &Table, operator: &str, namespace: &str) -> Vec<Line> {
             Level::Warning,
             format!("this program does not have the entries of {operator} for {}", few(&unknown)),
             format!(
-                "set TORPOR_KINDS to a file with its table: kubectl get configmap {config_map} --namespace {namespace} \
+                "set {VARIABLE} to a file with its table: kubectl get configmap {config_map} --namespace {namespace} \
                  --output=jsonpath='{{.data.{}}}'",
                 key.replace('.', "\\.")
             ),
