@@ -9,12 +9,42 @@ readonly cluster=${CLUSTER_NAME:-torpor-test}
 
 section() { printf '\n== %s (after %d s)\n\n' "$*" "$SECONDS"; }
 
-others='' # The process group of tests that run in the background.
+clusters=()
+declare -A beside=() # The process groups of tests that run in the background, by name.
 
 clean_up() {
-  [[ -z $others ]] || kill -TERM -- "-$others" 2> /dev/null || true
+  local name
+  for name in "${!beside[@]}"; do kill -TERM -- "-${beside[$name]}" 2> /dev/null || true; done
   rm -rf "$images"
-  [[ ${KEEP-} == 1 ]] || hack/cluster/cluster down --name "$cluster"
+  [[ ${KEEP-} == 1 ]] || for name in "${clusters[@]}"; do hack/cluster/cluster down --name "$name"; done
+}
+
+# start_cluster NAME IMAGE...: starts a cluster with images that are built already.
+start_cluster() {
+  local name=$1 image
+  shift
+  clusters+=("$name")
+  hack/cluster/cluster up --name "$name"
+  for image in "$@"; do hack/cluster/cluster load --name "$name" "$images/$image.tar"; done
+}
+
+# start_beside NAME COMMAND...: runs COMMAND in the background, with its output in $images/NAME.
+start_beside() {
+  local name=$1
+  shift
+  set -m # Its own process group, which clean_up can end.
+  "$@" > "$images/$name" 2>&1 < /dev/null &
+  set +m
+  beside[$name]=$!
+}
+
+# end_beside NAME TITLE: shows the output of what runs in the background until it ends, and returns its status.
+end_beside() {
+  local process=${beside[$1]}
+  section "$2"
+  alive "$2" tail --pid "$process" --lines +1 --follow "$images/$1"
+  unset "beside[$1]"
+  wait "$process"
 }
 
 build_cluster() { hack/cluster/cluster build; }
@@ -39,15 +69,14 @@ set_up() {
   together build_cluster build_tests
 
   section "The cluster"
-  hack/cluster/cluster up --name "$cluster"
-  eval "$(hack/cluster/cluster env --name "$cluster")"
   folder=$(hack/binaries debug)
   hack/image --from "$folder" localhost/torpor:dev "$images/torpor.tar"
   hack/image --from "$folder" --package cornice localhost/cornice:dev "$images/cornice.tar"
   for name in torpor cornice; do
     note "localhost/$name:dev: $(($(stat --format %s "$images/$name.tar") >> 20)) MiB"
-    hack/cluster/cluster load --name "$cluster" "$images/$name.tar"
   done
+  start_cluster "$cluster" torpor cornice
+  eval "$(hack/cluster/cluster env --name "$cluster")"
 
   # Most of the time a test waits for pods: more of them at once than there are cores.
   export RUST_TEST_THREADS=${RUST_TEST_THREADS:-8}
