@@ -9,14 +9,33 @@ readonly cluster=${CLUSTER_NAME:-torpor-test}
 
 section() { printf '\n== %s (after %d s)\n\n' "$*" "$SECONDS"; }
 
-others='' # The process group of tests that run in the background.
 clusters=("$cluster")
+declare -A beside=() # The process groups of tests that run in the background, by name.
 
 clean_up() {
   local name
-  [[ -z $others ]] || kill -TERM -- "-$others" 2> /dev/null || true
+  for name in "${!beside[@]}"; do kill -TERM -- "-${beside[$name]}" 2> /dev/null || true; done
   rm -rf "$images"
   [[ ${KEEP-} == 1 ]] || for name in "${clusters[@]}"; do hack/cluster/cluster down --name "$name"; done
+}
+
+# start_beside NAME COMMAND...: runs COMMAND in the background, with its output in $images/NAME.
+start_beside() {
+  local name=$1
+  shift
+  set -m # Its own process group, which clean_up can end.
+  "$@" > "$images/$name" 2>&1 < /dev/null &
+  set +m
+  beside[$name]=$!
+}
+
+# end_beside NAME TITLE: shows the output of what runs in the background until it ends, and returns its status.
+end_beside() {
+  local process=${beside[$1]}
+  section "$2"
+  alive "$2" tail --pid "$process" --lines +1 --follow "$images/$1"
+  unset "beside[$1]"
+  wait "$process"
 }
 
 # start_cluster NAME IMAGE...: starts a cluster with images of $images.

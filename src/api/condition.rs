@@ -5,13 +5,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::reason::Reason;
 
-/// `Ready=True`: what is asked for now is so, whether asleep or awake.
+/// `Ready=True`: the cluster is as the spec asks, hibernated or awake.
 pub const READY: &str = "Ready";
-/// `Reconciling=True`: on the way, or waiting for a thing that ends by itself.
+/// `Reconciling=True`: Torpor is changing the cluster, or waits for something that ends by itself.
 pub const RECONCILING: &str = "Reconciling";
 /// `Stalled=True`: a person is needed.
 pub const STALLED: &str = "Stalled";
-/// `Hibernated=True`: everything asked for is down.
+/// `Hibernated=True`: all workloads that the spec names are down.
 pub const HIBERNATED: &str = "Hibernated";
 /// `PreflightPassed=True`: the truncation's dry run found nothing in its way.
 pub const PREFLIGHT_PASSED: &str = "PreflightPassed";

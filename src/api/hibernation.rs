@@ -82,7 +82,7 @@ pub struct HibernationSpec {
     #[schemars(length(max = 32))]
     pub config_maps: Vec<ConfigMapOverride>,
 
-    /// `wake` sets how workloads come back.
+    /// `wake` sets how workloads are restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake: Option<Wake>,
 
@@ -115,7 +115,7 @@ pub struct HibernationSpec {
     pub progress_deadline: String,
 }
 
-/// `Wake` sets how workloads come back.
+/// `Wake` sets how workloads are restored.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Wake {

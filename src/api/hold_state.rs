@@ -123,8 +123,10 @@ pub enum AttemptEnd {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepStatus {
-    /// Preflight, ConfigMaps, Release, Stage 0.., Restart, Truncate; on the way back Fence first, and
-    /// last Ready and Truncation, where the Job is deleted. Keep: deleted with `onDelete: Keep`.
+    /// `name` is the name of the step. Going down: Preflight, ConfigMaps, Release, Stage N, Restart and
+    /// Truncate. At a wake: Fence, ConfigMaps, Release, Stage N in reverse, Restart, Ready and Truncation (the
+    /// Job is deleted). Deals or Market: Torpor waits for the market. Keep: a deletion with
+    /// `onDelete: Keep`.
     pub name: String,
     /// `since` is the time since which the step has been waiting.
     pub since: Time,

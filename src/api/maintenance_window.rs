@@ -17,7 +17,7 @@ use super::schedule::{
 };
 use super::workload::{ConfigMapOverride, NAME_MESSAGE, NAME_RULE, Workload};
 
-/// Takes workloads down at an announced time without breaking a deal, and brings them back.
+/// Takes workloads down at an announced time without breaking a deal, and restores them.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "torpor.dev",
@@ -28,7 +28,7 @@ use super::workload::{ConfigMapOverride, NAME_MESSAGE, NAME_RULE, Workload};
     shortname = "mw",
     category = "torpor",
     derive = "PartialEq",
-    doc = "Takes workloads down at an announced time without breaking a deal, and brings them back.",
+    doc = "Takes workloads down at an announced time without breaking a deal, and restores them.",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(
         name = "Ready",

@@ -89,7 +89,7 @@ reasons! {
             "Nothing.";
         Hibernating: "The phase, as the reason of `Hibernated=False`: workloads go down.",
             "Nothing; the message names the step.";
-        Waking: "The phase, as the reason of `Hibernated=False`: workloads come back.",
+        Waking: "The phase, as the reason of `Hibernated=False`: Torpor restores the workloads.",
             "Nothing; the message names the step.";
         Beginning: "Torpor records the window and sets the finalizer.",
             "Nothing.";
@@ -189,9 +189,9 @@ reasons! {
             "Nothing; `Ready` or `Stalled` says what prevents it.";
         InMaintenance: "The phase: all workloads of the window are down.",
             "Nothing.";
-        Restoring: "The phase: workloads come back, the announcement is withdrawn, orders are offered again.",
+        Restoring: "The phase: Torpor restores the workloads, withdraws the announcement and offers the orders again.",
             "Nothing.";
-        Completed: "The phase: the window is over, and everything is back.",
+        Completed: "The phase: the window is over, and all workloads are restored.",
             "Nothing.";
         Cancelled: "The phase: the window was suspended or deleted.",
             "Nothing.";
@@ -203,7 +203,7 @@ reasons! {
             "Nothing.";
         MarketUnavailable: "Torpor can't observe or notify the market now; the message says why, and `DealsClear` has the reason, [one of the market](#reasons-of-the-market).",
             "Nothing if it passes by itself. Until then Torpor stops nothing, and withdrawn orders stay withdrawn.";
-        Missed: "The window's time has passed and Torpor stopped nothing: deals, the market or a workload that can't be held prevented it, or no operator ran. `status.history` says which.",
+        Missed: "The window's time has passed and Torpor stopped nothing: deals, the market or a workload that can't be held prevented it, or no operator ran. `status.history` has the obstacle.",
             "Choose another time. With a `schedule`, nothing: the next window comes.";
         ForwardDealsRefused: "A deal of a fixed term is open, and `spec.deals.forward` is `Refuse`.",
             "Choose a time after the deal's end, or another `forward`: Torpor judges a changed spec anew.";

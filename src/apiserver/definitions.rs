@@ -15,7 +15,8 @@ const KEEPS_UNKNOWN: &str = "x-kubernetes-preserve-unknown-fields";
 /// The most fields that are named.
 const FIELDS: usize = 3;
 
-const REMEDY: &str = "apply those of this version: kubectl apply --server-side -f crds/, or set crds.enabled in the chart";
+/// What to do about a missing definition.
+pub(crate) const REMEDY: &str = "apply those of this version: kubectl apply --server-side -f crds/, or set crds.enabled in the chart";
 
 /// Returns a line for each definition that the cluster lacks, or whose fields are not those of this version, as the
 /// API server publishes them.
@@ -23,7 +24,7 @@ pub(crate) async fn missing(client: &Client) -> Result<Vec<String>, request::Err
     let Some(served) = published(client, "/openapi/v3/apis/torpor.dev/v1alpha1").await? else {
         return Ok(vec![format!(
             "the cluster serves no torpor.dev/v1alpha1: it has no definitions of Hibernation and \
-             MaintenanceWindow, or those of another version; {REMEDY}"
+             MaintenanceWindow, or those of another version"
         )]);
     };
     let mut missing = Vec::new();
@@ -33,7 +34,7 @@ pub(crate) async fn missing(client: &Client) -> Result<Vec<String>, request::Err
         let definition = serde_json::to_value(definition).unwrap_or_default();
         let ours = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         if schema.is_null() {
-            missing.push(format!("the cluster has no definition of {kind}; {REMEDY}"));
+            missing.push(format!("the cluster has no definition of {kind}"));
             continue;
         }
         let mut fields = Vec::new();
@@ -41,7 +42,7 @@ pub(crate) async fn missing(client: &Client) -> Result<Vec<String>, request::Err
         if !fields.is_empty() {
             missing.push(format!(
                 "the definition of {kind} is not that of torpor {VERSION}: it lacks {}, so that the API server drops \
-                 {}; {REMEDY}",
+                 {}",
                 first(&fields, FIELDS),
                 if fields.len() == 1 { "this field" } else { "these fields" },
             ));

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::market_state::{
-    Action, DealsClear, MarketError, MarketObservation, MarketState, Rules, Verdict,
+    Action, DealsClear, MarketError, MarketObservation, MarketState, Notified, Rules, Verdict,
 };
 use super::open::OpenItems;
 use super::types::{Drain, Id, List, Order, cleaned};
@@ -67,8 +67,8 @@ impl<'a> Clearance<'a> {
     /// Puts an accepted announcement into the status.
     fn record_notification(&mut self) {
         match self.state.notified.take() {
-            Some(None) => self.status.announcement = None,
-            Some(Some(at)) => {
+            Some(Notified::Withdrawal) => self.status.announcement = None,
+            Some(Notified::Start(at)) => {
                 if let Some(announcement) = &mut self.status.announcement
                     && announcement.at.0 == at
                 {

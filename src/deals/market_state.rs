@@ -82,6 +82,15 @@ pub struct MarketObservation {
     pub withdrawn: Result<Vec<Order>, MarketError>,
 }
 
+/// An announcement that the market has accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Notified {
+    /// The start of the maintenance.
+    Start(Timestamp),
+    /// The withdrawal of the announcement.
+    Withdrawal,
+}
+
 /// State of a market between iterations. It lives in memory; a restart costs a few calls more.
 #[derive(Clone, Debug, Default)]
 pub struct MarketState {
@@ -89,9 +98,8 @@ pub struct MarketState {
     pub first_clean: Option<Timestamp>,
     /// The last drain, and the time of its answer.
     pub drained: Option<(Drain, Timestamp)>,
-    /// The announcement that the market has accepted since the last plan: a start, or
-    /// `Some(None)` for a withdrawal.
-    pub notified: Option<Option<Timestamp>>,
+    /// The announcement that the market has accepted since the last plan.
+    pub notified: Option<Notified>,
     /// Whether the bridge does not know the key by which the cluster signs tokens.
     pub unknown_key: bool,
     /// Whether the bridge's objects are deleted.

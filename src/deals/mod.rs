@@ -4,15 +4,15 @@
 //! operator runs, [`payloads`] the saved payloads of withdrawn orders. [`session`] and [`clearance`] plan the
 //! calls before and after a stop. The servers are in [`crate::bridge`].
 
-pub mod clearance;
+pub(crate) mod clearance;
 pub mod client;
-pub mod files;
+pub(crate) mod files;
 pub mod hosted;
-pub mod market_state;
+pub(crate) mod market_state;
 mod open;
 pub mod payloads;
 pub mod problem;
-pub mod session;
+pub(crate) mod session;
 #[cfg(test)]
 pub(crate) mod test_market;
 pub mod types;

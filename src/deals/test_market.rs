@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::client::Observation;
-use super::market_state::{Action, MarketError, MarketObservation, MarketState};
+use super::market_state::{Action, MarketError, MarketObservation, MarketState, Notified};
 use super::types::{Commitments, Complete, Deal, Drain, Id, List, Order, Restore, Task, Term};
 
 /// Time, as the tests write it: seconds after the object was created.
@@ -132,11 +132,11 @@ impl Market {
                 self.announced = Some(*start);
                 let lost = self.close_for_maintenance(now);
                 assert!(lost.is_empty(), "{lost:?} are closed as it is announced, and not kept");
-                state.notified = Some(Some(*start));
+                state.notified = Some(Notified::Start(*start));
             }
             Action::WithdrawAnnouncement => {
                 self.announced = None;
-                state.notified = Some(None);
+                state.notified = Some(Notified::Withdrawal);
             }
             Action::Drain(drain) => {
                 self.drain(drain);

@@ -6,7 +6,7 @@ use crate::api::hibernation::Phase;
 use crate::api::hold_state::ForeignWrites;
 use crate::api::schedule::DesiredState;
 use crate::hibernation::test_world::{World, emptying};
-use crate::transition::plan::PlanMemory;
+use crate::transition::plan::PlanState;
 use crate::transition::test_world::{config_map, deployment};
 
 /// Returns a world with one Deployment of 2 replicas that is asleep.
@@ -71,11 +71,11 @@ fn a_contest_outlives_a_restart_of_the_operator() {
         rival_writes(&mut world, 600);
     }
     assert_eq!(world.stalled(), None);
-    world.memory = PlanMemory::default();
+    world.memory = PlanState::default();
     world.after(5);
     rival_writes(&mut world, 600);
     assert_eq!(world.stalled(), Some("Contested"));
-    world.memory = PlanMemory::default();
+    world.memory = PlanState::default();
     world.after(10);
     assert_eq!(world.stalled(), Some("Contested"));
 }

@@ -8,7 +8,6 @@ use crate::api::deals::{DealsStatus, ForwardDeals};
 use crate::api::hibernation::OnDelete;
 use crate::api::reason::Reason;
 use crate::api::schedule::DesiredState;
-use crate::api::text::few;
 use crate::deals::market_state::{MarketError, Verdict};
 use crate::deals::session::{Prepared, RESTORING, Session, Start};
 use crate::transition;
@@ -102,7 +101,7 @@ impl<'a> Draft<'a> {
         up
     }
 
-    /// The object is awake, or wakes; the market knows when it sleeps next.
+    /// Plans an object that is awake or wakes; the market knows when it sleeps next.
     fn stay_up(&mut self, session: &mut Session<'a>) -> Transition {
         let mut transition = self.without_market();
         let has_rules = self.input.spec.hold.deals.is_some();
@@ -140,7 +139,7 @@ impl<'a> Draft<'a> {
         transition
     }
 
-    /// Of an object that is being deleted.
+    /// Plans an object that is being deleted.
     pub(super) fn leave_market(&mut self, transition: &mut Transition, overdue: bool) {
         let Some(mut session) = self.session.take() else { return };
         let removes = transition.removes_finalizer();
@@ -176,12 +175,8 @@ impl<'a> Draft<'a> {
         if !session.status.as_ref().is_some_and(begun) {
             return false;
         }
-        let waits = transition::not_serving(self.hold());
-        if waits.is_empty() {
-            return false;
-        }
+        let Some(message) = transition::not_serving(self.hold()) else { return false };
         transition.keep_finalizer();
-        let message = format!("the market waits for the workloads: {}", few(&waits));
         self.say(transition, false, &MarketError { reason: Reason::NotReady, message });
         // Past the deadline only a change in the namespace matters.
         if !transition.standing.is_stalled() {

@@ -14,7 +14,7 @@ use crate::hibernation::validate::{Valid, validate};
 use crate::hold::plan::Desired;
 use crate::hold::record::Holder;
 use crate::transition::observe::{Observed, Pods};
-use crate::transition::plan::PlanMemory;
+use crate::transition::plan::PlanState;
 use crate::transition::test_world::{deployment, subject, write};
 
 struct World {
@@ -24,7 +24,7 @@ struct World {
     status: HibernationStatus,
     finalizer: bool,
     deleting_since: Option<Timestamp>,
-    memory: PlanMemory,
+    memory: PlanState,
     now: Timestamp,
     worker: Value,
     market: Market,
@@ -51,7 +51,7 @@ impl World {
             status: HibernationStatus::default(),
             finalizer: false,
             deleting_since: None,
-            memory: PlanMemory::default(),
+            memory: PlanState::default(),
             now: at(0),
             worker: deployment("worker", 2),
             market,

@@ -66,7 +66,10 @@ fn the_next_workload_comes_up_when_one_is_ready() {
     assert_eq!(slow.after(1), "ab");
     assert_eq!(slow.after(5), "ab");
     let message = slow.world.status.message.clone().unwrap();
-    assert!(message.contains("3 workloads still held (spec.wake.maxConcurrent)"), "{message}");
+    assert!(
+        message.contains("3 workloads waiting for a turn (spec.wake.maxConcurrent)"),
+        "{message}"
+    );
     slow.becomes_ready("b");
     assert_eq!(slow.after(1), "abc");
     slow.becomes_ready("ac");

@@ -1,4 +1,4 @@
-//! What to do next about one Hibernation: a pure function of the valid spec, what was observed, and
+//! Plans one Hibernation: a pure function of the valid spec, what was observed, and
 //! the time. [`crate::transition`] plans the workloads; this decides which way they go.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -58,8 +58,8 @@ impl<'a> Draft<'a> {
             self.delete()
         } else if self.input.spec.dry_run {
             let hibernated = self.desired.state == DesiredState::Hibernated;
-            let (transition, lines) = transition::dry_run(self.hold(), hibernated);
-            self.lines = lines;
+            let (transition, actions) = transition::dry_run(self.hold(), hibernated);
+            self.lines = actions.into_lines();
             transition
         } else if self.session.is_some() {
             self.with_market()
@@ -185,7 +185,7 @@ fn describe(cause: &DesiredCause, by_person: bool) -> String {
         DesiredCause::Schedule(Cause::Exception { .. }) => {
             "spec.schedule has an exception".to_owned()
         }
-        DesiredCause::Schedule(_) => "spec.schedule".to_owned(),
+        DesiredCause::Schedule(_) => "spec.schedule asks for Hibernated".to_owned(),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::api::hold_state::EpisodeTruncation;
 use crate::hibernation::test_world::{World, emptying};
 use crate::hold::lever::RESTART_ANNOTATION;
 use crate::transition::job::Purpose;
-use crate::transition::plan::{Confirmations, Next, PlanMemory};
+use crate::transition::plan::{Confirmations, Next, PlanState};
 use crate::transition::test_world::{deployment, pod};
 
 #[test]
@@ -150,7 +150,7 @@ fn holds_that_are_found_are_taken_over_and_nothing_is_emptied() {
     let mut world = World::truncating();
     let id = world.episode().id.clone();
     world.status = HibernationStatus::default();
-    (world.finalizer, world.memory) = (false, PlanMemory::default());
+    (world.finalizer, world.memory) = (false, PlanState::default());
     world.run();
     world.after(5);
     assert_eq!(world.episode().id, id);

@@ -138,7 +138,7 @@ impl Draft<'_> {
         conditions.set(PREFLIGHT_PASSED, is_passed, &reason, message);
     }
 
-    /// Where the spec names no database, only a truncation that was begun before is reported.
+    /// Reports the truncation. Without a database in the spec, only a truncation that was begun before is reported.
     fn report_truncation(&self, status: &mut HibernationStatus) {
         let database = self.input.spec.hold.database.as_ref();
         let now = self.input.now;

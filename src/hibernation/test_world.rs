@@ -18,7 +18,7 @@ use crate::schedule::Basis;
 use crate::transition::contest;
 use crate::transition::job::{Purpose, Watch};
 use crate::transition::observe::{JobView, Observed, Pods};
-use crate::transition::plan::{Action, FailedWrite, Next, Plan, PlanMemory};
+use crate::transition::plan::{Action, FailedWrite, Next, Plan, PlanState};
 use crate::transition::pod::PodView;
 use crate::transition::test_world::{deployment, merge, subject, write};
 use crate::transition::unavailable::Unavailable;
@@ -30,7 +30,7 @@ pub(crate) struct World {
     pub(crate) status: HibernationStatus,
     pub(crate) finalizer: bool,
     pub(crate) deleting_since: Option<Timestamp>,
-    pub(crate) memory: PlanMemory,
+    pub(crate) memory: PlanState,
     pub(crate) now: Timestamp,
     pub(crate) plans: u32,
     pub(crate) objects: Vec<Value>,
@@ -60,7 +60,7 @@ impl World {
             status: HibernationStatus::default(),
             finalizer: false,
             deleting_since: None,
-            memory: PlanMemory::default(),
+            memory: PlanState::default(),
             now: "2026-12-01T00:00:00Z".parse().unwrap(),
             plans: 0,
             objects: objects.into_iter().collect(),

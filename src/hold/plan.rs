@@ -110,7 +110,7 @@ pub fn originals(subject: &Subject) -> BTreeMap<String, Option<Value>> {
     draft.record.levers.into_iter().map(|(pointer, held)| (pointer, held.original)).collect()
 }
 
-/// A holder that holds nothing.
+/// Returns a holder that holds nothing.
 pub(super) fn nobody() -> Holder {
     Holder { kind: String::new(), namespace: String::new(), name: String::new() }
 }

@@ -1,4 +1,4 @@
-//! What an object of a kind of the table says of itself: whether it is down or ready, and what it scales.
+//! Reads from an object of a kind of the table whether it is down or ready, and which object it scales.
 
 use kube::core::DynamicObject;
 use serde_json::Value;

@@ -9,7 +9,6 @@ use super::validate::Begins;
 use crate::api::condition::shorten;
 use crate::api::maintenance_window::{LastWindow, WindowPhase, WindowState, WindowStatus};
 use crate::api::reason::Reason;
-use crate::api::text::few;
 use crate::deals::market_state::MarketError;
 use crate::transition::plan::{Action, Next};
 use crate::transition::standing::Standing;
@@ -66,7 +65,8 @@ impl Draft<'_> {
             self.remove_finalizer();
         }
         if let Some(window) = self.status.window.clone() {
-            let message = if window.begun { "everything is back" } else { "nothing was stopped" };
+            let message =
+                if window.begun { "all workloads are restored" } else { "nothing was stopped" };
             self.record_last(&window, outcome, &Reason::Over, message);
             // The next plan begins with the next window, if there is one.
             self.next = Next::Again;
@@ -91,11 +91,7 @@ impl Draft<'_> {
         if !deals.withdrawn && !window.is_some_and(|window| window.begun) {
             return true;
         }
-        let waits = self.not_serving();
-        if waits.is_empty() {
-            return true;
-        }
-        let message = format!("the market waits for the workloads: {}", few(&waits));
+        let Some(message) = self.not_serving() else { return true };
         self.at("Ready", Reason::NotReady, message);
         // A change in the namespace ends the wait. Time only makes it a matter for a person.
         if let Some(step) = &self.status.hold.step
@@ -118,7 +114,7 @@ impl Draft<'_> {
             return;
         }
         let ill = self.standing.explanation().map(|(_, message)| message).unwrap_or_default();
-        let message = format!("everything is released, but {ill}");
+        let message = format!("all workloads are released, but {ill}");
         self.record_last(&window, WindowPhase::Completed, &Reason::NotReady, &message);
         if self.session.status.is_none() {
             self.phase = WindowPhase::Completed;

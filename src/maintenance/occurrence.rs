@@ -53,16 +53,16 @@ pub fn occurrence(
     let Some(planned) = planned else { return Occurrence::None };
     if let Some(last) = &status.last
         && last.planned.0 == planned
-        && settled(last, generation)
+        && stays_over(last, generation)
     {
         return Occurrence::Past(last.outcome);
     }
     on_or_over(window(spec, status, planned), now)
 }
 
-/// Returns whether a window that is over stays over. A cancelled window comes back when it is no longer
+/// Returns whether a window that is over stays over. A cancelled window is planned again when it is no longer
 /// suspended; another spec may permit a refused one.
-fn settled(last: &LastWindow, generation: Option<i64>) -> bool {
+fn stays_over(last: &LastWindow, generation: Option<i64>) -> bool {
     match last.outcome {
         WindowPhase::Cancelled => false,
         WindowPhase::Refused => last.generation == generation,
@@ -93,7 +93,7 @@ pub fn following(spec: &Valid, window: &WindowStatus) -> Option<Timestamp> {
     recurrence.next_after((end.0 - SECOND).max(window.planned.0))
 }
 
-/// That window, begun then.
+/// Returns the window with this planned start, which begins at `start`.
 pub fn moved(spec: &Valid, planned: Timestamp, start: Timestamp, begun: bool) -> WindowStatus {
     let end = spec.duration.map(|long| start.saturating_add(long).unwrap_or(Timestamp::MAX));
     WindowStatus { planned: Time(planned), start: Time(start), end: end.map(Time), begun }
@@ -107,7 +107,7 @@ fn recurring(
     now: Timestamp,
 ) -> Occurrence {
     // The one that is recorded comes first, for as long as the schedule has it.
-    let last = status.last.as_ref().filter(|last| settled(last, generation));
+    let last = status.last.as_ref().filter(|last| stays_over(last, generation));
     if let Some(recorded) = &status.window
         && recurrence.latest_at(recorded.planned.0) == Some(recorded.planned.0)
         && last.is_none_or(|last| last.planned.0 < recorded.planned.0)
@@ -137,8 +137,8 @@ fn recurring(
         .map_or(Occurrence::None, |planned| Occurrence::Window(window(spec, status, planned)))
 }
 
-/// One that is over gives way to a later one that is on already, where nothing was stopped in it: of
-/// several that were missed, the last is told of.
+/// Returns the latest missed window: a window that is over and stopped nothing is replaced by a later window
+/// that is over too.
 fn passed_over(
     spec: &Valid,
     recurrence: &Recurrence,

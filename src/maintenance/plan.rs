@@ -1,4 +1,4 @@
-//! What to do next about one MaintenanceWindow: a pure function of the valid spec, what was observed,
+//! Plans one MaintenanceWindow: a pure function of the valid spec, what was observed,
 //! and the time. [`crate::transition`] plans the workloads, [`crate::deals::session`] the market; this
 //! decides which of the two comes when.
 
@@ -104,7 +104,8 @@ impl<'a> Draft<'a> {
             }
             Occurrence::Over(window) => {
                 let message = format!(
-                    "the window from {} is over and Torpor stopped nothing; status.history says why",
+                    "the window from {} has passed and Torpor stopped nothing: status.history has the obstacle, unless no \
+                     operator ran. Set a later start, or wait for the next window of the schedule",
                     window.start.0
                 );
                 self.call_off(&window, WindowPhase::Missed, Reason::Missed, message);
@@ -114,7 +115,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Before its start: everything is up, and the market knows the start.
+    /// Plans the time before a window: all workloads are up, and the market knows the start.
     fn before(&mut self, window: WindowStatus) {
         let Input { spec, now, .. } = self.input;
         self.come(WindowState::InMaintenance, window.start.0);
@@ -301,7 +302,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns why the workloads do not serve what the market is to sell again, by name.
-    pub(super) fn not_serving(&self) -> Vec<String> {
+    pub(super) fn not_serving(&self) -> Option<String> {
         transition::not_serving(self.hold())
     }
 
@@ -420,7 +421,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// `DealsClear` has the error's own reason.
+    /// Says why the market does not answer; `DealsClear` has the error's own reason.
     fn report_error(&mut self, step: &str, error: MarketError) {
         if error.needs_a_person() {
             self.stall(error.reason, error.message);

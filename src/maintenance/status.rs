@@ -78,7 +78,7 @@ impl Draft<'_> {
                     None => format!("in maintenance, {held} held"),
                 }
             }
-            WindowPhase::Completed => "completed, everything is back".to_owned(),
+            WindowPhase::Completed => "completed, all workloads are restored".to_owned(),
             WindowPhase::Cancelled => "cancelled, nothing is held".to_owned(),
             other => format!("{other:?}"),
         }
@@ -130,7 +130,10 @@ pub fn events(before: &MaintenanceWindowStatus, after: &MaintenanceWindowStatus)
     if let Some(window) = moved(after)
         && moved(before).is_none_or(|before| before.start != window.start)
     {
-        let note = format!("moved to {}: a deal of a fixed term lasts until then", window.start.0);
+        let note = format!(
+            "the window moves to {}: a deal of a fixed term lasts until then",
+            window.start.0
+        );
         events.push(Event::normal(&Reason::Postponed, note));
     }
     let announced = |status: &MaintenanceWindowStatus| {
@@ -140,7 +143,7 @@ pub fn events(before: &MaintenanceWindowStatus, after: &MaintenanceWindowStatus)
     if let Some(at) = announced(after)
         && announced(before).as_ref() != Some(&at)
     {
-        let note = format!("announced to the market: maintenance starts at {}", at.0);
+        let note = format!("Torpor told the market that the maintenance starts at {}", at.0);
         events.push(Event::normal(&Reason::Announced, note));
     }
     events.extend(Event::of_stall(&before.conditions, &after.conditions));

@@ -18,7 +18,7 @@ use crate::deals::test_market::{Market, at};
 use crate::hold::plan::Desired;
 use crate::hold::record::Holder;
 use crate::transition::observe::{Observed, Pods};
-use crate::transition::plan::{Action, Next, Plan, PlanMemory};
+use crate::transition::plan::{Action, Next, Plan, PlanState};
 use crate::transition::test_world::{deployment, subject, write};
 
 pub(super) struct World {
@@ -30,7 +30,7 @@ pub(super) struct World {
     pub(super) finalizer: bool,
     pub(super) deleting_since: Option<Timestamp>,
     pub(super) gone: bool,
-    pub(super) memory: PlanMemory,
+    pub(super) memory: PlanState,
     pub(super) now: Timestamp,
     pub(super) objects: Vec<Value>,
     pub(super) market: Market,
@@ -57,7 +57,7 @@ impl World {
             finalizer: false,
             deleting_since: None,
             gone: false,
-            memory: PlanMemory::default(),
+            memory: PlanState::default(),
             now: at(0),
             objects: vec![deployment("worker", 2), deployment("agent", 1)],
             market,
@@ -269,7 +269,7 @@ impl World {
 
     /// The operator dies, and what it remembered with it.
     pub(super) fn crash(&mut self) {
-        self.memory = PlanMemory::default();
+        self.memory = PlanState::default();
     }
 
     pub(super) fn phase(&self) -> Option<WindowPhase> {

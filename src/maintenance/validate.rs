@@ -177,7 +177,7 @@ impl Recurrence {
         self.exceptions.iter().find(|period| period.contains(at))
     }
 
-    /// The first start after that time.
+    /// Returns the first start after that time.
     pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
         let mut next = self.cron.next_after(&self.zone, time)?;
         // Each step leaves at least one exception behind it.
@@ -189,7 +189,7 @@ impl Recurrence {
         None
     }
 
-    /// The last start at or before that time.
+    /// Returns the last start at or before that time.
     pub fn latest_at(&self, time: Timestamp) -> Option<Timestamp> {
         let mut latest = self.cron.latest_at(&self.zone, time)?;
         for _ in 0..=self.exceptions.len() {

@@ -24,7 +24,7 @@ use super::sweep;
 use super::triggers::{Scope, triggers};
 use crate::hold::record::Holder;
 use crate::reconcile::context::Context;
-use crate::reconcile::kind::{Managed, Seen, holder, reference};
+use crate::reconcile::kind::{Managed, Metadata, holder, reference};
 use crate::reconcile::run::{error_policy, reconcile};
 
 /// How long reconciles under way go on after the shutdown signal: a market that does not answer, or a webhook, may take a minute.
@@ -139,9 +139,9 @@ impl Routes {
 
 /// The inputs of a controller.
 struct Watched<K: Managed> {
-    api: Api<Seen<K>>,
-    store: Store<Seen<K>>,
-    writer: Writer<Seen<K>>,
+    api: Api<Metadata<K>>,
+    store: Store<Metadata<K>>,
+    writer: Writer<Metadata<K>>,
     /// Objects to reconcile again.
     again: mpsc::Receiver<Holder>,
 }

@@ -11,14 +11,16 @@ use kube::Resource;
 use kube::core::ApiResource;
 use kube::runtime::reflector::Store;
 
+use crate::apiserver::request::TIMEOUT;
 use crate::hold::lever::Kind;
 use crate::hold::record::{Found, Holder, Record};
-use crate::reconcile::kind::{Seen, reference};
+use crate::reconcile::kind::{Metadata, reference};
 
 /// Most holders that are remembered of one object.
 const HOLDERS: usize = 16;
-/// Time for a reconcile to finish a release that it began. After that the sweep finishes it.
-const UNFINISHED: SignedDuration = SignedDuration::from_secs(30);
+/// Time for a reconcile to finish a release that it began: longer than a request may take, and a second try. After
+/// that the sweep finishes the release.
+const UNFINISHED: SignedDuration = SignedDuration::from_secs(2 * TIMEOUT.as_secs().cast_signed());
 
 /// The holds that the watches have observed.
 pub(crate) struct Holds {
@@ -44,8 +46,8 @@ struct CopyOf {
     note: String,
     /// The holders that believe the record, if they exist.
     holders: Vec<Holder>,
-    /// Whether an Event tells of it.
-    told: bool,
+    /// Whether an Event about it was published.
+    published: bool,
 }
 
 /// A missing holder, and the namespace of the objects that it holds. A holder has no power over another
@@ -95,7 +97,7 @@ impl Holds {
     /// after the first list of the watch: the sweep releases nothing before.
     pub(crate) fn watch<K: Clone + Resource<DynamicType = ()> + Send + Sync + 'static>(
         &mut self,
-        store: Store<Seen<K>>,
+        store: Store<Metadata<K>>,
     ) -> impl FnOnce() + Send + use<K> {
         let resource = ApiResource::erase::<K>(&());
         let lists = Box::new(move |holder: &Holder| store.get(&reference::<K>(holder)).is_some());
@@ -180,25 +182,27 @@ impl Holds {
         if all.get(held).is_none_or(|known| known.uid != uid) {
             let display = format!("{} {}", held.kind, held.name);
             let note = copy.explain(&display);
-            all.insert(held.clone(), CopyOf { uid, note, holders: holders.clone(), told: false });
+            all.insert(
+                held.clone(),
+                CopyOf { uid, note, holders: holders.clone(), published: false },
+            );
         }
         holders
     }
 
-    /// Returns the objects with the record of another one that nobody was told of yet: uid and message. An
+    /// Returns the objects with the record of another one for which no Event was published yet: uid and message. An
     /// object that was restored into another namespace with its holder is that holder's.
-    pub(crate) fn untold_copies(&self) -> Vec<(Held, String, String)> {
+    pub(crate) fn new_copies(&self) -> Vec<(Held, String, String)> {
         let mut all = locked(&self.copies);
-        let untold = all.iter_mut().filter(|(_, copy)| {
+        let new = all.iter_mut().filter(|(_, copy)| {
             let lists = |holder: &Holder| self.watches_of(holder).any(|w| (w.lists)(holder));
-            !copy.told && !copy.holders.iter().any(lists)
+            !copy.published && !copy.holders.iter().any(lists)
         });
-        untold
-            .map(|(held, copy)| {
-                copy.told = true;
-                (held.clone(), copy.uid.clone(), copy.note.clone())
-            })
-            .collect()
+        new.map(|(held, copy)| {
+            copy.published = true;
+            (held.clone(), copy.uid.clone(), copy.note.clone())
+        })
+        .collect()
     }
 
     /// Returns the holders that have been missing for the grace period, and the objects that they hold.
@@ -260,8 +264,8 @@ mod tests {
     /// A register without grace period, and the stores that the watches of holders fill.
     struct Scene {
         holds: Holds,
-        hibernations: Writer<Seen<Hibernation>>,
-        windows: Writer<Seen<MaintenanceWindow>>,
+        hibernations: Writer<Metadata<Hibernation>>,
+        windows: Writer<Metadata<MaintenanceWindow>>,
     }
 
     impl Scene {
@@ -298,7 +302,7 @@ mod tests {
 
     /// Adds an object of a kind to a store.
     fn add<K: Clone + Resource<DynamicType = ()> + 'static>(
-        writer: &mut Writer<Seen<K>>,
+        writer: &mut Writer<Metadata<K>>,
         name: &str,
     ) {
         let object = json!({"metadata": {"namespace": "ns", "name": name}});

@@ -55,7 +55,9 @@ impl Preconditions {
 
     /// Returns a line for each thing that is missing.
     async fn missing(&self) -> Result<Vec<String>, request::Error> {
-        let mut missing = definitions::missing(&self.client).await?;
+        let missing = definitions::missing(&self.client).await?.into_iter();
+        let mut missing: Vec<String> =
+            missing.map(|definition| format!("{definition}; {}", definitions::REMEDY)).collect();
         missing.extend(self.rights().await?);
         Ok(missing)
     }

@@ -36,8 +36,8 @@ pub(crate) async fn run(holds: Arc<Holds>, context: Arc<Context>) {
         if !holds.all_listed() {
             continue;
         }
-        for (held, uid, note) in holds.untold_copies() {
-            tell_of_copy(&context, &held, &uid, note).await;
+        for (held, uid, note) in holds.new_copies() {
+            publish_copy(&context, &held, &uid, note).await;
         }
         for held in holds.left_unfinished(Timestamp::now()) {
             if let Err(error) = write(&holds, &context, &held, hand_back_ownership).await {
@@ -65,7 +65,7 @@ async fn release(
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), &holder.namespace, resource);
     if holder.namespace == *namespace
-        && call("a holder", api.get_metadata_opt(&holder.name)).await?.is_some()
+        && call(holder.to_string(), api.get_metadata_opt(&holder.name)).await?.is_some()
     {
         holds.not_missing(missing);
         return Ok(());
@@ -117,7 +117,7 @@ async fn may_truncate(
 }
 
 /// Publishes an Event about an object with the record of another one.
-async fn tell_of_copy(context: &Context, held: &Held, uid: &str, note: String) {
+async fn publish_copy(context: &Context, held: &Held, uid: &str, note: String) {
     let Some(kind) = Kind::any(held.kind) else { return };
     tracing::warn!(?held, note, "an object has the record of another one");
     let event = Event {
@@ -150,7 +150,7 @@ async fn write(
     let Some(kind) = Kind::any(held.kind) else { return Ok(()) };
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), &held.namespace, &kind.api_resource());
-    let read = call("a held object", api.get_opt(&held.name)).await?;
+    let read = call(format!("{} {}", held.kind, held.name), api.get_opt(&held.name)).await?;
     let Some(object) = read else {
         // A watch that reconnects lists existing objects, and does not report deleted ones.
         holds.forget(held);

@@ -30,7 +30,7 @@ pub(super) enum Standing {
     Unobserved,
     /// The cluster is as the spec asks.
     Ready,
-    /// The operator is on the way, or waits.
+    /// The operator works, or waits.
     Reconciling,
     /// A person is needed.
     Stalled,

@@ -14,7 +14,7 @@ pub(super) enum Paint {
     Dim,
     /// All is well.
     Green,
-    /// On the way.
+    /// Reconciling.
     Yellow,
     /// A person is needed.
     Red,

@@ -1,4 +1,4 @@
-//! `torpor plan`: the dry run of a hibernation, a maintenance, or the way back, with the rights of the user. It needs no
+//! `torpor plan`: the dry run of a hibernation, a maintenance, or a wake, with the rights of the user. It needs no
 //! operator, and writes nothing.
 
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::api::{HibernationStatus, MaintenanceWindowStatus};
 use crate::apiserver::client::ClusterArgs;
 use crate::schedule::Override;
 use crate::transition::observe::{Observed, Reader};
-use crate::transition::plan::{Input, Next, Place, PlanMemory};
+use crate::transition::plan::{Input, Next, Place, PlanState};
 use crate::transition::spec::Spec;
 use crate::transition::standing::Standing;
 use crate::{hibernation, maintenance, transition};
@@ -64,8 +64,8 @@ enum To {
 /// The result of a dry run.
 #[derive(Debug)]
 struct DryRun {
-    /// The actions, as `status.plan` has them.
-    lines: Vec<String>,
+    /// The actions, in order.
+    actions: Vec<String>,
     /// How the object would stand.
     standing: Standing,
 }
@@ -151,7 +151,7 @@ impl Scene<'_> {
         let mut observed: Observed = reader.observe(self.spec, hold, Some(database), false).await?;
         observed.believe_moved(&holder);
         let meta = self.object.meta();
-        let memory = PlanMemory::default();
+        let memory = PlanState::default();
         loop {
             let input = Input {
                 holder: &holder,
@@ -168,9 +168,9 @@ impl Scene<'_> {
                 fresh_id: "plan",
             };
             let hold = input.hold(self.spec, hold, database, place);
-            let (transition, lines) = transition::dry_run(hold, self.asleep);
+            let (transition, planned) = transition::dry_run(hold, self.asleep);
             if transition.next != Next::ObservePods || observed.pods.is_some() {
-                return Ok(DryRun { lines, standing: transition.standing });
+                return Ok(DryRun { actions: planned.actions, standing: transition.standing });
             }
             observed.pods = Some(reader.pods(self.spec).await?);
         }
@@ -182,11 +182,11 @@ fn render(object: &Object, to: To, done: &DryRun, screen: Screen) -> String {
     let what = match (object, to) {
         (Object::Hibernation(_), To::Hibernated) => "its hibernation",
         (Object::MaintenanceWindow(_), To::Hibernated) => "its maintenance",
-        (_, To::Awake) => "its way back",
+        (_, To::Awake) => "its wake",
     };
     let title = format!("{} in namespace {}: {what}", object.display(), object.namespace());
     let mut text = screen.paint(&title, Paint::Bold) + "\n\n";
-    if done.lines.is_empty() {
+    if done.actions.is_empty() {
         text += match to {
             To::Hibernated => {
                 "nothing to do: everything that the spec selects is held already, or the spec selects nothing\n"
@@ -194,8 +194,8 @@ fn render(object: &Object, to: To, done: &DryRun, screen: Screen) -> String {
             To::Awake => "nothing to do: no object is held\n",
         };
     }
-    for line in &done.lines {
-        text += &step(line, screen.width);
+    for (index, action) in done.actions.iter().enumerate() {
+        text += &numbered(index + 1, action, screen.width);
     }
     text += "\n";
     text += &match &done.standing {
@@ -224,11 +224,8 @@ fn fact(mark: &str, name: &str, text: &str, screen: Screen) -> String {
     format!("{mark} {name}: {}\n", lines.join(&format!("\n{}", " ".repeat(indent))))
 }
 
-/// Returns a line of `status.plan` without its time: `1. now: stage 0: ...`.
-fn step(line: &str, width: usize) -> String {
-    let (number, action) = line.split_once(". ").unwrap_or(("", line));
-    let times = ["now: ", "when it goes to sleep: "];
-    let action = times.iter().find_map(|time| action.strip_prefix(time)).unwrap_or(action);
+/// Returns an action with its number.
+fn numbered(number: usize, action: &str, width: usize) -> String {
     let lines = wrap(action, width.saturating_sub(6).max(40));
     format!("{number:>3}.  {}\n", lines.join("\n      "))
 }
@@ -239,22 +236,22 @@ mod tests {
     use crate::api::reason::Reason;
     use crate::plugin::golden;
 
-    fn plan(lines: &[&str], standing: Standing) -> DryRun {
-        DryRun { lines: lines.iter().map(ToString::to_string).collect(), standing }
+    fn plan(actions: &[&str], standing: Standing) -> DryRun {
+        DryRun { actions: actions.iter().map(ToString::to_string).collect(), standing }
     }
 
     #[test]
     fn a_plan_lists_the_actions_and_the_obstacle() {
         let object = golden::object("hibernated");
-        let lines = [
-            "1. now: ConfigMap cornice-env: HIBERNATE_MODE from \"false\" to \"true\"",
-            "2. when it goes to sleep: stage 0: Deployment monitor goes from 1 to 0 replicas",
-            "3. now: nothing: Deployment gone is not found",
+        let actions = [
+            "ConfigMap cornice-env: HIBERNATE_MODE from \"false\" to \"true\"",
+            "stage 0: Deployment monitor goes from 1 to 0 replicas",
+            "no action: Deployment gone is not found",
         ];
         let message = "Deployment api is paused: resume its rollout".to_owned();
         let stalled = Standing::Stalled { reason: Reason::WorkloadNotFound, message };
         let screen = Screen::plain();
-        golden::check("plan", &render(&object, To::Hibernated, &plan(&lines, stalled), screen));
+        golden::check("plan", &render(&object, To::Hibernated, &plan(&actions, stalled), screen));
         let text = render(&object, To::Awake, &plan(&[], Standing::Reached), screen);
         assert!(text.contains("nothing to do: no object is held"), "{text}");
         assert!(text.ends_with("✓ nothing is in the way\n"), "{text}");

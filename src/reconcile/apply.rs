@@ -21,7 +21,7 @@ use crate::hold::subject::Subject;
 use crate::hold::writer::{self, Manner, Outcome, Writer};
 use crate::transition::contest;
 use crate::transition::job::{self, Owner, Purpose, Watch};
-use crate::transition::plan::{Action, FINALIZER, FailedWrite, Failures, PlanMemory};
+use crate::transition::plan::{Action, FINALIZER, FailedWrite, Failures, PlanState};
 use crate::transition::spec::DatabaseEntry;
 
 /// Writes in flight for one object. The writer bounds those of all objects.
@@ -49,7 +49,7 @@ pub enum Error {
     #[error(transparent)]
     Request(#[from] request::Error),
     /// A manifest or a status does not serialise: a defect of this program.
-    #[error("building a Job or a status: {0}")]
+    #[error("a Job or a status does not serialise, which is a defect of Torpor: {0}")]
     Manifest(#[from] serde_json::Error),
 }
 
@@ -112,7 +112,7 @@ impl<K: Managed> Applier<'_, K> {
         &self,
         actions: Vec<Action>,
         database: Option<&DatabaseEntry>,
-        memory: &mut PlanMemory,
+        memory: &mut PlanState,
         foreign_changes: &mut Vec<String>,
     ) -> Result<(), Error> {
         let mut holds = Vec::new();
@@ -196,13 +196,13 @@ impl<K: Managed> Applier<'_, K> {
             Action::Hold { subject, wants, episode, recorded, skip_runs_before } => {
                 let decide = |subject: &Subject| {
                     let remembered = recorded.as_ref();
-                    let wish = Desired {
+                    let desired = Desired {
                         holder: self.holder,
                         episode: &episode,
                         wants: &wants,
                         remembered,
                     };
-                    decide(subject, &wish)
+                    decide(subject, &desired)
                 };
                 let dry_run_first = dry_runs.contains(&subject.uid);
                 let manner = Manner { skip_runs_before, dry_run_first };

@@ -1,4 +1,4 @@
-//! What all reconciles share: clients, the registry of objects, and their watch filters.
+//! The state that all reconciles share: clients, the registry of objects, and their watch filters.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -164,7 +164,7 @@ impl Context {
         objects
     }
 
-    /// Returns the objects that a changed workload or ConfigMap concerns. On the way every workload
+    /// Returns the objects that a changed workload or ConfigMap concerns. During a transition every workload
     /// concerns an object, because Torpor waits for what it owns. A change always concerns its holders,
     /// awake or not: the changed object may be a restored backup. A holder that is not registered may be
     /// invented: anybody can write any name into their own objects.

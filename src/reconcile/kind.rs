@@ -23,7 +23,7 @@ use crate::transition::spec::Spec;
 
 /// The metadata of an object, as its controller watches it. The loop reads the object itself, so that no plan
 /// is made from a stale copy.
-pub type Seen<K> = PartialObjectMeta<K>;
+pub type Metadata<K> = PartialObjectMeta<K>;
 
 /// A spec that is not valid.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -83,7 +83,7 @@ pub trait Managed:
     /// Returns the parts that the statuses of all kinds have.
     fn common(status: &mut Self::Status) -> Common<'_>;
 
-    /// Plans. Pure.
+    /// Returns the next status, calls and actions. Pure.
     fn plan(input: Input<Self::Valid, Self::Status>) -> Plan<Self::Status>;
 
     /// Returns how long a deletion may take before the finalizer is removed all the same.
@@ -118,7 +118,7 @@ pub fn has_finalizer(object: &impl ResourceExt) -> bool {
     object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
-/// An object, as a holder.
+/// Returns an object as a holder.
 pub fn holder<K: Resource<DynamicType = ()>>(meta: &ObjectMeta) -> Holder {
     Holder {
         kind: K::kind(&()).into_owned(),
@@ -127,7 +127,7 @@ pub fn holder<K: Resource<DynamicType = ()>>(meta: &ObjectMeta) -> Holder {
     }
 }
 
-/// A holder of this kind, as its controller knows it.
-pub fn reference<K: Resource<DynamicType = ()>>(holder: &Holder) -> ObjectRef<Seen<K>> {
+/// Returns a holder of this kind as its controller knows it.
+pub fn reference<K: Resource<DynamicType = ()>>(holder: &Holder) -> ObjectRef<Metadata<K>> {
     ObjectRef::new(&holder.name).within(&holder.namespace)
 }

@@ -8,7 +8,9 @@ use crate::api::reason::Reason;
 use crate::apiserver::request::{self, NotPermitted};
 use crate::deals::client::{self, Server};
 use crate::deals::hosted::{self, Hosting};
-use crate::deals::market_state::{Action, MarketError, MarketObservation, MarketState, Rules};
+use crate::deals::market_state::{
+    Action, MarketError, MarketObservation, MarketState, Notified, Rules,
+};
 use crate::deals::payloads::{self, Kept, Payloads};
 use crate::hold::record::Holder;
 
@@ -176,11 +178,11 @@ impl Broker<'_> {
         match action {
             Action::Announce(at) => {
                 deals.announce(&server, epoch, Some(*at)).await?;
-                state.notified = Some(Some(*at));
+                state.notified = Some(Notified::Start(*at));
             }
             Action::WithdrawAnnouncement => {
                 deals.announce(&server, epoch, None).await?;
-                state.notified = Some(None);
+                state.notified = Some(Notified::Withdrawal);
             }
             Action::SavePayloads(orders) => self.payloads().save(self.holder, orders).await?,
             Action::Drain(drain) => {

@@ -1,5 +1,5 @@
-//! What the operator remembers of one object between reconciles. It may lose all of it: it finds it
-//! out again.
+//! The operator's memory of one object between reconciles. The operator may lose it, and observes
+//! everything again.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::metrics::Counted;
-use crate::transition::plan::PlanMemory;
+use crate::transition::plan::PlanState;
 
 /// An object at rest is left alone for so long, whatever changes around it: an iteration costs a dozen
 /// requests, and others may write several times a second.
@@ -21,7 +21,7 @@ pub struct ObjectState {
     /// When the object was last found at rest, and its version then.
     pub last_rest: Option<(Instant, Version)>,
     /// What its plans leave to the next.
-    pub plan: PlanMemory,
+    pub plan: PlanState,
     /// Failures in a row, for the backoff.
     pub failures: u32,
     /// Conflicts in a row.

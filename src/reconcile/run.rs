@@ -11,7 +11,7 @@ use kube::runtime::controller::Action;
 use super::apply::{Applier, forget_old};
 use super::context::Context;
 use super::error::Error;
-use super::kind::{Managed, Seen, has_finalizer, holder, reference};
+use super::kind::{Managed, Metadata, has_finalizer, holder, reference};
 use super::market::Market;
 use super::object::{self, fresh_id, publish_foreign, read, whole_seconds, write_status};
 use super::object_state::{AtRest, Version};
@@ -22,8 +22,8 @@ use crate::api::reason::Reason;
 use crate::hold::record::Holder;
 use crate::metrics::{Counted, Outcome};
 use crate::transition::contest::take_over;
-use crate::transition::observe::Reader;
-use crate::transition::plan::{Action as PlannedAction, Input, Next, Plan, PlanMemory};
+use crate::transition::observe::{Observed, Reader};
+use crate::transition::plan::{Action as PlannedAction, Input, Next, Plan, PlanState};
 
 /// Longest sleep: timers run on the monotonic clock, and a suspended machine's stands still.
 const LONGEST_SLEEP: SignedDuration = SignedDuration::from_mins(5);
@@ -34,7 +34,7 @@ const PLANS: usize = 3;
 
 /// Reconciles one object.
 pub async fn reconcile<K: Managed>(
-    seen: Arc<Seen<K>>,
+    seen: Arc<Metadata<K>>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
     let object = holder::<K>(seen.meta());
@@ -74,10 +74,10 @@ pub async fn reconcile<K: Managed>(
     result
 }
 
-/// Backoff per object: 1 s, 2 s, ... up to a minute. After some conflicts the object is read again at once.
+/// Returns the backoff of an object: 1 s, 2 s, ... up to a minute. After some conflicts the object is read again at once.
 #[expect(clippy::needless_pass_by_value, reason = "the controller hands them over so")]
 pub fn error_policy<K: Managed>(
-    seen: Arc<Seen<K>>,
+    seen: Arc<Metadata<K>>,
     error: &Error,
     context: Arc<Context>,
 ) -> Action {
@@ -96,10 +96,10 @@ pub fn error_policy<K: Managed>(
 async fn iterate<K: Managed>(
     holder: &Holder,
     context: &Context,
-    mut memory: PlanMemory,
+    mut memory: PlanState,
     mut slot: Slot<'_>,
 ) -> Result<Action, Error> {
-    // On the way every workload counts, from the first step on.
+    // During a transition every workload counts, from the first step on.
     context.update(holder, |state| state.at_rest = None);
     forget_old(&mut memory.failures, Timestamp::now());
     let result = iterations::<K>(holder, context, &mut memory, &mut slot).await;
@@ -114,7 +114,7 @@ async fn iterate<K: Managed>(
 async fn iterations<K: Managed>(
     holder: &Holder,
     context: &Context,
-    memory: &mut PlanMemory,
+    memory: &mut PlanState,
     slot: &mut Slot<'_>,
 ) -> Result<Option<Action>, Error> {
     for _ in 0..ITERATIONS {
@@ -144,11 +144,11 @@ enum Outlook {
     Rest(Option<Timestamp>),
 }
 
-/// One iteration of the loop. Comments mark the calls that talk to the API server or a market.
+/// Runs one iteration of the loop. Comments mark the calls that talk to the API server or a market.
 async fn iteration<K: Managed>(
     holder: &Holder,
     context: &Context,
-    memory: &mut PlanMemory,
+    memory: &mut PlanState,
     slot: &mut Slot<'_>,
     now: Timestamp,
 ) -> Result<Outlook, Error> {
@@ -173,14 +173,19 @@ async fn iteration<K: Managed>(
     take_over(&mut memory.contests, K::hold_state(&before));
     let filter = WatchFilter::of(K::hold_spec(&valid), &K::hold_state(&before).originals);
     context.watch(holder, Some(filter));
-    let read = (&object, &before);
-    let (plan, market) =
-        observe_and_plan(read, &valid, (holder, context), memory, slot, now).await?; // API server, market
-    let Some(Plan { mut status, calls, actions, next, confirmations, market: known, watches }) =
-        plan
-    else {
-        return Ok(Outlook::Again);
-    };
+    let current = Current { object: &object, status: &before, valid: &valid, holder, now };
+    let mut observations = current.observe(context).await?; // API server
+    let mut plan = K::plan(current.input(&observations, memory));
+    for plans in 1.. {
+        let is_more = current.observe_more(&plan.next, &mut observations, memory, slot).await?; // API server, market
+        if is_more && plans == PLANS {
+            return Ok(Outlook::Again);
+        } else if !is_more {
+            break;
+        }
+        plan = K::plan(current.input(&observations, memory));
+    }
+    let Plan { mut status, calls, actions, next, confirmations, market: known, watches } = plan;
     (memory.confirmations, memory.market) = (confirmations, known);
     if !watches {
         context.watch(holder, None);
@@ -195,7 +200,7 @@ async fn iteration<K: Managed>(
     };
     if unwritten.is_none() && !calls.is_empty() {
         slot.go_to_market().await;
-        market.notify(&calls, &mut memory.market).await; // market
+        observations.market.notify(&calls, &mut memory.market).await; // market
     }
     let applier = Applier::new(context, &object, holder);
     let mut foreign = Vec::new();
@@ -222,60 +227,90 @@ fn without_status(actions: Vec<PlannedAction>) -> Vec<PlannedAction> {
     actions.into_iter().filter(PlannedAction::needs_no_status).collect()
 }
 
-/// Observes what the plan asks for, and plans: first without pods and market, then with those that it
-/// turns out to need. Each is asked for once, so that the last plan asks for none.
-async fn observe_and_plan<'a, K: Managed>(
-    (object, status): (&K, &'a K::Status),
+/// The object of an iteration, as it was read.
+struct Current<'o, 'a, K: Managed> {
+    object: &'o K,
+    status: &'a K::Status,
     valid: &'a K::Valid,
-    (holder, context): (&'a Holder, &'a Context),
-    memory: &mut PlanMemory,
-    slot: &mut Slot<'_>,
+    holder: &'a Holder,
     now: Timestamp,
-) -> Result<(Option<Plan<K::Status>>, Market<'a>), Error> {
-    let meta = object.meta();
-    let deleting_since = meta.deletion_timestamp.as_ref().map(|time| time.0);
-    let spec = K::hold_spec(valid);
-    let reader = Reader { client: context.client.clone(), namespace: holder.namespace.clone() };
-    let (state, database) = (K::hold_state(status), K::database_state(status));
-    let mut observed = reader.observe(spec, state, database, deleting_since.is_some()).await?; // API server
-    observed.believe_moved(holder);
-    let mut market = Market::new(context, holder, K::deals(status), spec.deals.as_ref());
-    let fresh_id = fresh_id(object, now);
-    for _ in 0..PLANS {
-        let plan = K::plan(Input {
-            holder,
-            generation: meta.generation,
-            created: meta.creation_timestamp.as_ref().map_or(now, |time| time.0),
-            deleting_since,
-            finalizer: has_finalizer(object),
-            spec: valid,
-            status,
-            observed: &observed,
-            market: market.observed.as_ref(),
-            memory,
-            now,
-            fresh_id: &fresh_id,
-        });
-        match plan.next {
+}
+
+/// What an iteration has observed.
+struct Observations<'a> {
+    reader: Reader,
+    observed: Observed,
+    market: Market<'a>,
+    fresh_id: String,
+}
+
+impl<'a, K: Managed> Current<'_, 'a, K> {
+    /// Observes the workloads and ConfigMaps, without pods and market.
+    async fn observe(&self, context: &'a Context) -> Result<Observations<'a>, Error> {
+        let Self { object, status, valid, holder, now } = *self;
+        let (spec, client) = (K::hold_spec(valid), context.client.clone());
+        let reader = Reader { client, namespace: holder.namespace.clone() };
+        let (state, database) = (K::hold_state(status), K::database_state(status));
+        let deleting = object.meta().deletion_timestamp.is_some();
+        let mut observed = reader.observe(spec, state, database, deleting).await?; // API server
+        observed.believe_moved(holder);
+        let market = Market::new(context, holder, K::deals(status), spec.deals.as_ref());
+        Ok(Observations { reader, observed, market, fresh_id: fresh_id(object, now) })
+    }
+
+    /// Observes what a plan asks for: the pods, or the market. Returns whether there is more to plan from.
+    async fn observe_more(
+        &self,
+        next: &Next,
+        observations: &mut Observations<'_>,
+        memory: &mut PlanState,
+        slot: &mut Slot<'_>,
+    ) -> Result<bool, Error> {
+        let Observations { reader, observed, market, .. } = observations;
+        match next {
             Next::ObservePods => {
-                let mut pods = reader.pods(spec).await?; // API server
-                if let Some(since) = observed.events_since(state) {
+                let mut pods = reader.pods(K::hold_spec(self.valid)).await?; // API server
+                if let Some(since) = observed.events_since(K::hold_state(self.status)) {
                     pods.failed_creates = reader.failed_creates(since).await; // API server
                 }
                 observed.pods = Some(pods);
+                Ok(true)
             }
             Next::ObserveMarket => {
                 slot.go_to_market().await;
-                let is_observed = market.observe(&mut memory.market).await; // market
-                // Without a market there is nothing more to observe.
-                if !is_observed {
-                    return Ok((Some(plan), market));
-                }
+                // False without a market.
+                Ok(market.observe(&mut memory.market).await) // market
             }
-            _ => return Ok((Some(plan), market)),
+            _ => Ok(false),
         }
     }
-    Ok((None, market))
+
+    /// Returns what the plan is made from.
+    fn input<'b>(
+        &self,
+        observations: &'b Observations<'_>,
+        memory: &'b PlanState,
+    ) -> Input<'b, K::Valid, K::Status>
+    where
+        'a: 'b,
+    {
+        let Self { object, status, valid, holder, now } = *self;
+        let meta = object.meta();
+        Input {
+            holder,
+            generation: meta.generation,
+            created: meta.creation_timestamp.as_ref().map_or(now, |time| time.0),
+            deleting_since: meta.deletion_timestamp.as_ref().map(|time| time.0),
+            finalizer: has_finalizer(object),
+            spec: valid,
+            status,
+            observed: &observations.observed,
+            market: observations.market.observed.as_ref(),
+            memory,
+            now,
+            fresh_id: &observations.fresh_id,
+        }
+    }
 }
 
 /// Counts an object by its status. The kubelet's own reasons count as one.
@@ -326,7 +361,7 @@ async fn remove_overdue_finalizer<K: Managed>(holder: &Holder, context: &Context
     let applier = Applier::new(context, &object, holder);
     let reference = reference::<K>(holder);
     let actions = vec![PlannedAction::RemoveFinalizer];
-    match applier.apply(actions, None, &mut PlanMemory::default(), &mut Vec::new()).await {
+    match applier.apply(actions, None, &mut PlanState::default(), &mut Vec::new()).await {
         Ok(()) => tracing::warn!(
             object = %reference,
             "finalizer removed after the deadline; remaining holds are left to the sweep"

@@ -67,7 +67,7 @@ impl WatchFilter {
             }
     }
 
-    /// Whether an owner of it is held, or may be named by the spec: labels of another object are not known
+    /// Returns whether an owner of it is held, or may be named by the spec: labels of another object are not known
     /// here.
     fn owns(&self, meta: &ObjectMeta) -> bool {
         let mut owners = meta.owner_references.iter().flatten();
@@ -106,9 +106,9 @@ mod tests {
         )
         .unwrap();
         let originals = [("ConfigMap/old/some-uid".to_owned(), String::new())].into();
-        let interest = WatchFilter::of(&spec.hold, &originals);
+        let filter = WatchFilter::of(&spec.hold, &originals);
         let concerns = |kind: &str, meta: serde_json::Value| {
-            interest.concerns(Kind::any(kind).unwrap(), &serde_json::from_value(meta).unwrap(), &[])
+            filter.concerns(Kind::any(kind).unwrap(), &serde_json::from_value(meta).unwrap(), &[])
         };
         assert!(concerns("Deployment", json!({"name": "worker"})));
         assert!(!concerns("Deployment", json!({"name": "api"})));
@@ -137,7 +137,7 @@ mod tests {
                 json!({"name": name, "labels": {LABEL: "x"}, "annotations": {ANNOTATION: "{}"}});
             let holders = ["Hibernation/ns/other".parse().unwrap()];
             let meta = serde_json::from_value(meta).unwrap();
-            interest.concerns(Kind::any("ConfigMap").unwrap(), &meta, &holders)
+            filter.concerns(Kind::any("ConfigMap").unwrap(), &meta, &holders)
         };
         assert!(held("env") && held("old"));
         assert!(!held("x"), "it is the business of its holder");

@@ -349,7 +349,7 @@ async fn warnings(
             ApiResource::from_gvk(&GroupVersionKind::gvk("torpor.dev", "v1alpha1", &holder.kind));
         let api: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), &holder.namespace, &resource);
-        match call("a holder", api.get_opt(&holder.name)).await {
+        match call(holder.to_string(), api.get_opt(&holder.name)).await {
             Ok(None) => {}
             Ok(Some(object)) if stays_released(&object) => {}
             Ok(Some(_)) => {

@@ -20,12 +20,12 @@ static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundl
 const LONGEST_REPEAT: SignedDuration = SignedDuration::from_hours(26);
 const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
 
-/// The zone of that IANA name.
+/// Returns the zone of that IANA name.
 pub(super) fn zone(name: &str) -> Option<TimeZone> {
     ZONES.get(name).ok().filter(|zone| !zone.is_unknown())
 }
 
-/// The latest time that the zone's wall clocks have shown up to `now`.
+/// Returns the latest time that the zone's wall clocks have shown up to `now`.
 pub(super) fn reached(zone: &TimeZone, now: Timestamp) -> DateTime {
     let shown = zone.to_datetime(now);
     let after = now.checked_add(INSTANT).unwrap_or(now);
@@ -37,7 +37,7 @@ pub(super) fn reached(zone: &TimeZone, now: Timestamp) -> DateTime {
         .fold(shown, DateTime::max)
 }
 
-/// The first instant at which `wall` is [`reached`], if the calendar goes that far.
+/// Returns the first instant at which `wall` is [`reached`], if the calendar goes that far.
 pub(super) fn instant(zone: &TimeZone, wall: DateTime) -> Option<Timestamp> {
     let ambiguous = zone.to_ambiguous_timestamp(wall);
     let skipped = matches!(ambiguous.offset(), AmbiguousOffset::Gap { .. });

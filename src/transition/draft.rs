@@ -85,7 +85,7 @@ impl<'a> Draft<'a> {
             record.holdings(holder).next().map(|(_, holding)| holding.episode.clone())
         });
         if let Some(id) = id {
-            let cause = "adopted from the holds that were found".to_owned();
+            let cause = "Torpor found holds of this object and adopted them".to_owned();
             self.state.episode = Some(self.episode(id, cause, EpisodeTruncation::Unknown));
         }
     }
@@ -161,7 +161,9 @@ impl<'a> Draft<'a> {
             }
             Step::Wait(objects) => {
                 let message = format!("{name}: {}", few(&objects));
-                if waited > self.input.spec.deadline {
+                let deadline = self.input.spec.deadline;
+                if waited > deadline {
+                    let message = format!("{message}; progressDeadline ({deadline:#}) has passed");
                     self.stall(Reason::ProgressDeadlineExceeded, message);
                 } else {
                     self.progress(Reason::Waiting, message);
@@ -223,7 +225,7 @@ impl<'a> Draft<'a> {
             self.next = Next::Again;
         }
         self.report_contests();
-        self.plan_again_in(self.looks_again());
+        self.plan_again_in(self.lists_again());
         if let Some(wait) = self.again_in {
             self.next = self.next.or_wait(wait);
         }

@@ -15,19 +15,36 @@ use crate::hold::lever::{RESTART, WHEN_SCALED, annotation, path, segments};
 use crate::hold::record::Held;
 use crate::hold::subject::Subject;
 
-/// Changes nothing but the preflight. Returns the transition with that, and for each action that Torpor
-/// would take a line; `asleep` is what the spec asks for now.
-pub fn dry_run(input: HoldInput, asleep: bool) -> (Transition, Vec<String>) {
+/// The actions that Torpor would take.
+#[derive(Debug, Default)]
+pub struct PlannedActions {
+    /// The time of the actions, in words.
+    when: &'static str,
+    /// The actions, in order.
+    pub actions: Vec<String>,
+}
+
+impl PlannedActions {
+    /// Returns the numbered lines of `status.plan`.
+    pub fn into_lines(self) -> Vec<String> {
+        let numbered = self.actions.into_iter().enumerate();
+        numbered.map(|(index, action)| format!("{}. {}: {action}", index + 1, self.when)).collect()
+    }
+}
+
+/// Changes nothing but the preflight. Returns the transition with that, and the actions that Torpor would take;
+/// `asleep` is what the spec asks for now.
+pub fn dry_run(input: HoldInput, asleep: bool) -> (Transition, PlannedActions) {
     let mut draft = Draft::new(input);
     if input.spec.database.is_some() && input.observed.pods.is_none() {
         draft.next = Next::ObservePods;
-        return (draft.finish(), Vec::new());
+        return (draft.finish(), PlannedActions::default());
     }
     // Nothing is to change any more, and nobody would look for writers meanwhile.
     draft.call_off_truncation();
     draft.check();
-    let lines = draft.lines(asleep);
-    (draft.finish(), lines)
+    let actions = draft.planned_actions(asleep);
+    (draft.finish(), actions)
 }
 
 impl Draft<'_> {
@@ -50,8 +67,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Returns the numbered lines of the plan.
-    fn lines(&self, asleep: bool) -> Vec<String> {
+    fn planned_actions(&self, asleep: bool) -> PlannedActions {
         let held = self.state.episode.is_some()
             || self.roles.iter().any(|(subject, _)| self.holds(subject));
         let (when, steps) = match (asleep, held) {
@@ -60,13 +76,13 @@ impl Draft<'_> {
             (false, false) => ("when it goes to sleep", self.steps_down()),
         };
         let up = !asleep && held;
-        let mut lines: Vec<String> =
+        let mut actions: Vec<String> =
             steps.iter().flat_map(|step| self.describe(step, up)).collect();
         let warnings = self.unavailable().into_iter().chain(self.scaled_by());
-        lines.extend(warnings.map(|warning| format!("warning: {warning}")));
-        lines.extend(self.unmatched().iter().map(|entry| format!("nothing: {entry} is not found")));
-        let numbered = lines.into_iter().enumerate();
-        numbered.map(|(index, line)| format!("{}. {when}: {line}", index + 1)).collect()
+        actions.extend(warnings.map(|warning| format!("warning: {warning}")));
+        let unmatched = self.unmatched().into_iter();
+        actions.extend(unmatched.map(|entry| format!("no action: {entry} is not found")));
+        PlannedActions { when, actions }
     }
 
     /// Returns a line for each action of a step.
@@ -185,8 +201,8 @@ fn taken(subject: &Subject, pointer: &str, now: Option<&Value>, want: &Value) ->
         }
         "CronJob" | "Job" if now == Some(want) => " stays suspended".to_owned(),
         "Job" if subject.facts.active > 0 => {
-            let pods = counted(subject.facts.active, "running pod");
-            format!(" is suspended: its {pods} end, and start from the beginning at wake")
+            let pods = counted(subject.facts.active, "pod");
+            format!(" is suspended and its {pods} deleted; it starts from the beginning at wake")
         }
         "CronJob" | "Job" => " is suspended".to_owned(),
         "DaemonSet" => " is removed from all nodes".to_owned(),

@@ -13,7 +13,10 @@ use crate::api::hold_state::Attempt;
 use crate::api::labels::{MANAGED_BY, TORPOR};
 use crate::api::pod::hardened;
 use crate::truncate::table_name::TableNames;
-use crate::truncate::{CA_VARIABLE, PASSWORD_VARIABLE, URL_VARIABLE, USER_VARIABLE};
+use crate::truncate::{
+    CA_VARIABLE, EXIT_KEPT_BACK, EXIT_REFUSED, EXIT_USAGE, PASSWORD_VARIABLE, URL_VARIABLE,
+    USER_VARIABLE,
+};
 
 /// The container.
 pub const CONTAINER: &str = "truncate";
@@ -22,9 +25,9 @@ const CA_DIRECTORY: &str = "/etc/torpor/ca";
 /// Its file there.
 const CA_FILE: &str = "ca.crt";
 /// The exit statuses of wrong arguments and of a refusal: another try would end the same way.
-pub(super) const REFUSED: [i32; 2] = [2, 3];
-/// The exit status where sessions keep the truncation back. The operator tells of them before it tries again.
-pub(super) const KEPT_BACK: i32 = 4;
+pub(super) const REFUSED: [i32; 2] = [EXIT_USAGE as i32, EXIT_REFUSED as i32];
+/// The exit status where sessions keep the truncation back. The operator names them before it tries again.
+pub(super) const KEPT_BACK: i32 = EXIT_KEPT_BACK as i32;
 /// The option with the addresses of sessions, and how many one argument holds: Linux bounds each argument.
 const SESSIONS_FROM: &str = "--sessions-from=";
 const ADDRESSES_AT_ONCE: usize = 1000;
@@ -60,7 +63,7 @@ pub struct Owner<'a> {
     pub uid: &'a str,
 }
 
-/// The Job of one attempt.
+/// Returns the Job of one attempt.
 pub fn manifest(
     owner: &Owner,
     database: &DatabaseEntry,
@@ -230,7 +233,7 @@ fn mount(pod: &mut Value, ca: &SecretKeyRef) {
     }
 }
 
-/// The name of a Job, cut so that it fits into a label.
+/// Returns the name of a Job, cut so that it fits into a label.
 pub fn name(owner: &str, purpose: Purpose, id: &str, number: i32) -> String {
     let purpose = match purpose {
         Purpose::Preflight => "preflight",

@@ -46,7 +46,7 @@ pub struct Input<'a, V, S> {
     /// The market as this iteration observed it; none where it has not.
     pub market: Option<&'a market_state::MarketObservation>,
     /// The memory of earlier iterations.
-    pub memory: &'a PlanMemory,
+    pub memory: &'a PlanState,
     /// The time, in whole seconds.
     pub now: Timestamp,
     /// The id of an episode that this plan may begin.
@@ -63,7 +63,7 @@ impl<V, S> Copy for Input<'_, V, S> {}
 
 /// The memory that one iteration leaves to the next. After a restart Torpor finds it out again.
 #[derive(Clone, Debug, Default)]
-pub struct PlanMemory {
+pub struct PlanState {
     /// Lists that showed no pod.
     pub confirmations: Confirmations,
     /// Foreign writes to held objects.
@@ -210,11 +210,11 @@ pub enum Place {
     /// Nothing is held.
     #[default]
     Up,
-    /// On the way down.
+    /// Going down.
     GoingDown,
     /// Everything that the spec asks for is down.
     Down,
-    /// On the way back.
+    /// Waking.
     ComingUp,
 }
 
@@ -242,7 +242,7 @@ pub struct HoldInput<'a> {
     /// The observed state of the namespace.
     pub observed: &'a Observed,
     /// The memory of earlier iterations.
-    pub memory: &'a PlanMemory,
+    pub memory: &'a PlanState,
     /// The time, in whole seconds.
     pub now: Timestamp,
     /// The id of an episode that this may begin.

@@ -165,7 +165,7 @@ impl<'a> Draft<'a> {
         pause.is_some()
     }
 
-    /// The next plan follows after this time at the latest.
+    /// Asks for the next plan after this time at the latest.
     pub(super) fn plan_again_in(&mut self, wait: Option<SignedDuration>) {
         self.again_in = self.again_in.into_iter().chain(wait).min();
     }

@@ -6,7 +6,7 @@ use crate::api::hold_state::{DatabaseState, HoldState};
 use crate::hold::lever::Kind;
 use crate::hold::subject::Subject;
 use crate::transition::observe::Observed;
-use crate::transition::plan::{Action, HoldInput, Place, PlanMemory};
+use crate::transition::plan::{Action, HoldInput, Place, PlanState};
 use crate::transition::spec::{Fields, Spec};
 use crate::transition::{Begin, down};
 
@@ -42,7 +42,7 @@ fn held(workloads: Value, config_maps: Value, objects: &[Value]) -> Vec<String> 
         place: Place::Up,
         due: None,
         observed: &observed,
-        memory: &PlanMemory::default(),
+        memory: &PlanState::default(),
         now: jiff::Timestamp::UNIX_EPOCH,
         fresh_id: "e",
     };

@@ -6,11 +6,19 @@ use super::blockers::not_ready;
 use super::draft::Draft;
 use super::plan::HoldInput;
 use super::role::Role;
+use crate::api::text::few;
 use crate::hold::subject::Subject;
 
-/// Returns why the workloads that the spec names do not all serve, by name. None means that they do: none is
-/// held by anybody, and each is ready. Withdrawn orders wait for that.
-pub fn not_serving(input: HoldInput) -> Vec<String> {
+/// Returns why the market stays closed: a workload that the spec names does not serve. None where all do: none is
+/// held by anybody, and each is ready.
+pub fn not_serving(input: HoldInput) -> Option<String> {
+    let waits = waits(input);
+    (!waits.is_empty())
+        .then(|| format!("the market stays closed until the workloads are ready: {}", few(&waits)))
+}
+
+/// Returns a sentence for each workload that does not serve.
+fn waits(input: HoldInput) -> Vec<String> {
     let draft = Draft::new(input);
     let named: Vec<&Arc<Subject>> = draft
         .roles

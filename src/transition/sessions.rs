@@ -42,8 +42,8 @@ impl Draft<'_> {
             sources.into_iter().flat_map(|pod| pod.addresses.iter().copied()).collect();
         if addresses.len() > MOST_ADDRESSES {
             let message = format!(
-                "{} pods that nobody stops may be connected to the database, more than the {MOST_ADDRESSES} that a \
-                 Job can look for: set spec.database.truncate.sessions to Ignore or RefuseAll",
+                "{} addresses of pods that nobody stops may be connected to the database, more than the {MOST_ADDRESSES} \
+                 that a Job can look for: set spec.database.truncate.sessions to Ignore or RefuseAll",
                 addresses.len()
             );
             return Err(Step::Blocked { reason: Reason::PossibleWriter, message });
@@ -132,6 +132,7 @@ impl Draft<'_> {
         let left = report.sessions.len().saturating_sub(MOST_TOLD) as u64;
         match left.saturating_add(report.omitted_sessions) {
             0 => {}
+            1 => lines.push("there are sessions from 1 more address".to_owned()),
             more => lines.push(format!("there are sessions from {more} more addresses")),
         }
         lines

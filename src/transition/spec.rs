@@ -360,12 +360,12 @@ impl Target {
         matches!(self, Self::Name(_))
     }
 
-    /// How exactly it names an object; none where it does not.
+    /// Returns how exactly it names an object; none where it does not.
     pub(super) fn precision(&self, subject: &Subject) -> Option<u8> {
         self.names(&subject.name, &subject.labels)
     }
 
-    /// The same by name and labels.
+    /// Returns the same by name and labels.
     pub fn names(&self, name: &str, labels: &BTreeMap<String, String>) -> Option<u8> {
         match self {
             Self::Name(named) => (named == name).then_some(2),

@@ -7,7 +7,7 @@ use crate::api::reason::Reason;
 pub enum Standing {
     /// The cluster is as the spec asks.
     Reached,
-    /// Torpor is on the way, or waits for a thing that ends by itself.
+    /// Torpor is changing the cluster, or waits for something that ends by itself.
     Progressing {
         /// For the conditions.
         reason: Reason,

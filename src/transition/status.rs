@@ -1,5 +1,7 @@
 //! The workloads in the status of an object.
 
+use std::fmt;
+
 use super::blockers::{blockers, not_ready, not_restarted};
 use super::draft::Draft;
 use super::plan::{HoldInput, Place};
@@ -23,6 +25,36 @@ const LONGEST_ORIGINALS: usize = 256 * 1024;
 /// Workloads that the status shows in detail.
 const DETAILED: usize = 100;
 
+/// `status.workloads[].state`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Changed,
+    Down,
+    Overridden,
+    Ready,
+    Reduced,
+    Refused,
+    Restarted,
+    Restarting,
+    Running,
+    Skipped,
+    Stopping,
+    Waking,
+}
+
+impl State {
+    /// Returns whether the object is as a hibernation leaves it.
+    fn is_down(self) -> bool {
+        matches!(self, Self::Down | Self::Reduced | Self::Restarted | Self::Overridden)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
 impl Draft<'_> {
     /// Writes workloads, counts and originals into the state.
     pub(super) fn report_workloads(&mut self) {
@@ -32,16 +64,15 @@ impl Draft<'_> {
         let mut originals = std::collections::BTreeMap::new();
         let mut recorded_bytes = 0;
         for (subject, role) in &self.roles {
-            let status = self.workload(subject, role);
+            let (state, status) = self.workload(subject, role);
             if matches!(role, Role::Skip(_)) {
                 workloads.push(status);
                 continue;
             }
             counts.total += 1;
             counts.held += i32::from(self.holds(subject));
-            let down = ["Down", "Reduced", "Restarted", "Overridden"];
-            counts.down += i32::from(down.contains(&status.state.as_str()));
-            counts.refused += i32::from(status.state == "Refused");
+            counts.down += i32::from(state.is_down());
+            counts.refused += i32::from(state == State::Refused);
             let key = record_key(subject);
             let recorded = match &subject.found {
                 _ if let Some(intended) = self.intended.get(&key) => Some(intended.clone()),
@@ -81,7 +112,7 @@ impl Draft<'_> {
         self.state.originals = originals;
     }
 
-    fn workload(&self, subject: &Subject, role: &Role) -> WorkloadStatus {
+    fn workload(&self, subject: &Subject, role: &Role) -> (State, WorkloadStatus) {
         let held = self.holds(subject);
         let waking = self.place == Place::ComingUp;
         let pods = self.input.observed.pods.as_ref();
@@ -89,63 +120,60 @@ impl Draft<'_> {
             self.input.state.workloads.iter().find(|workload| {
                 workload.kind == subject.kind.name && workload.name == subject.name
             });
-        let unseen = |doing: &str, done: &str| match before {
-            Some(before) if before.state == done => (done.to_owned(), None),
-            _ => (doing.to_owned(), None),
+        let unseen = |doing: State, done: State| match before {
+            Some(before) if before.state == done.to_string() => (done, None),
+            _ => (doing, None),
         };
-        let seen = |waits: Vec<String>, doing: &str, done: &str| {
-            if waits.is_empty() {
-                (done.to_owned(), None)
-            } else {
-                (doing.to_owned(), Some(few(&waits)))
-            }
+        let seen = |waits: Vec<String>, doing: State, done: State| {
+            if waits.is_empty() { (done, None) } else { (doing, Some(few(&waits))) }
         };
         let refused = !held && !waking && !matches!(role, Role::Skip(_));
         let refusal = refused.then(|| self.refusal(subject, role)).flatten();
         let refusal = refusal.map(|refusal| refusal.to_string());
         let (state, message) = match (role, pods) {
-            _ if refusal.is_some() => ("Refused".to_owned(), refusal),
-            _ if held && !waking && subject.is_changed() => ("Changed".to_owned(), None),
-            (Role::Skip(owner), _) => ("Skipped".to_owned(), Some(skip_message(subject, owner))),
-            (Role::Override(_), _) if held => ("Overridden".to_owned(), None),
-            (Role::Release, _) if held => ("Waking".to_owned(), None),
+            _ if refusal.is_some() => (State::Refused, refusal),
+            _ if held && !waking && subject.is_changed() => (State::Changed, None),
+            (Role::Skip(owner), _) => (State::Skipped, Some(skip_message(subject, owner))),
+            (Role::Override(_), _) if held => (State::Overridden, None),
+            (Role::Release, _) if held => (State::Waking, None),
             (Role::Stop(entry), pods) if held => {
                 let keeps = self.kept(subject, entry);
-                let done = if keeps > 0 { "Reduced" } else { "Down" };
+                let done = if keeps > 0 { State::Reduced } else { State::Down };
                 match pods {
-                    Some(pods) => seen(blockers(subject, pods, keeps), "Stopping", done),
-                    None => unseen("Stopping", done),
+                    Some(pods) => seen(blockers(subject, pods, keeps), State::Stopping, done),
+                    None => unseen(State::Stopping, done),
                 }
             }
             (Role::Restart(_), Some(pods)) if held => {
                 let digest = self.restarted_as(subject);
-                seen(not_restarted(subject, pods, &digest), "Restarting", "Restarted")
+                seen(not_restarted(subject, pods, &digest), State::Restarting, State::Restarted)
             }
-            (Role::Restart(_), None) if held => unseen("Restarting", "Restarted"),
+            (Role::Restart(_), None) if held => unseen(State::Restarting, State::Restarted),
             _ if waking => match not_ready(subject, matches!(role, Role::Restart(_))) {
-                Some(waits) => ("Waking".to_owned(), Some(waits)),
-                None => ("Ready".to_owned(), None),
+                Some(waits) => (State::Waking, Some(waits)),
+                None => (State::Ready, None),
             },
-            _ => ("Running".to_owned(), None),
+            _ => (State::Running, None),
         };
-        // What others wrote into it is told where there is nothing more urgent.
+        // A foreign write is the message where there is nothing more urgent.
         let contest = self.input.memory.contests.get(&subject.display()).filter(|_| held);
         let foreign_writes = contest.map(|contest| contest.writes.clone());
         let message =
             message.or_else(|| foreign_writes.as_ref().map(|writes| writes.change.clone()));
         let original =
             subject.found.record().and_then(|record| describe_originals(subject.kind, record));
-        WorkloadStatus {
+        let status = WorkloadStatus {
             kind: subject.kind.name.to_owned(),
             name: subject.name.clone(),
-            state,
+            state: state.to_string(),
             original,
             message: message.map(|message| condition::shorten(&message)),
             foreign_writes,
-        }
+        };
+        (state, status)
     }
 
-    /// Why an object can't be held as its role asks.
+    /// Returns why an object can't be held as its role asks.
     pub(super) fn refusal(&self, subject: &Subject, role: &Role) -> Option<Refusal> {
         match self.decision(subject, &self.wants(subject, role)) {
             Decision::Refuse(refusal) => Some(refusal),

@@ -253,8 +253,9 @@ impl Draft<'_> {
         }
         // Nothing was written, so that there was no room for them.
         let left = held(self);
-        let turns = (left > 0)
-            .then(|| format!("{} still held (spec.wake.maxConcurrent)", counted(left, "workload")));
+        let turns = (left > 0).then(|| {
+            format!("{} waiting for a turn (spec.wake.maxConcurrent)", counted(left, "workload"))
+        });
         let released = self
             .roles
             .iter()

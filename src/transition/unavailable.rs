@@ -100,7 +100,7 @@ impl Draft<'_> {
 
     /// Returns when to list a kind again that could not be listed, and that matters. That a kind is served, a watch tells;
     /// that a right was granted, nothing.
-    pub(super) fn looks_again(&self) -> Option<SignedDuration> {
+    pub(super) fn lists_again(&self) -> Option<SignedDuration> {
         let all = &self.input.observed.unavailable;
         let refused = |kind: &Kind| matches!(all.get(kind.name), Some(Unavailable::Refused(_)));
         let named = self.input.spec.workloads.iter().any(|entry| refused(entry.kind));

@@ -1,4 +1,4 @@
-//! The way back.
+//! The steps of a wake.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -127,7 +127,7 @@ impl Draft<'_> {
         step.is_some_and(|step| self.input.now > step.since.0 + self.input.spec.deadline)
     }
 
-    /// Everything is back: ends the episode.
+    /// Ends the episode: all objects are restored.
     fn is_up(&mut self) {
         if self.waits_for_originals() {
             return;
@@ -166,7 +166,7 @@ impl Draft<'_> {
         true
     }
 
-    /// Nothing is held: removes the finalizer, and says beforehand what would prevent a hold.
+    /// Removes the finalizer, as no object is held, and reports what would prevent a hold.
     fn stay_up(&mut self) {
         self.place = Place::Up;
         self.state.workloads = Vec::new();
@@ -209,7 +209,10 @@ impl Draft<'_> {
                 let wants = self.wants(subject, &role);
                 match self.write(subject, wants, MissedRuns::Skip) {
                     Ok(Written::Contested) => {
-                        unwritten.push(format!("{} waits to be written", subject.display()));
+                        unwritten.push(format!(
+                            "Torpor pauses before it writes {} again",
+                            subject.display()
+                        ));
                     }
                     Err((_, answer)) if self.failed(&subject.uid).is_some() => {
                         unwritten.push(answer);

@@ -23,6 +23,10 @@ use crate::hold::subject::{Controller, Subject};
 /// The label of every ReplicaSet that a Deployment created.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
+/// What to do about a pod that no controller explains.
+const UNEXPLAINED: &str =
+    "delete the pod, or select it by spec.database.truncate.ignorePods if it does not write";
+
 /// The pods and workloads that may still write.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Writers {
@@ -161,7 +165,8 @@ impl Draft<'_> {
             idle.filter(|subject| !self.has_role(subject) && !is_torpors(&subject.labels))
         {
             if let Some(why) = lost(&Chain::of(&subject.owners, pods), pods) {
-                writers.staying.push(format!("{} may write: {why}", subject.display()));
+                let name = subject.display();
+                writers.staying.push(format!("{name} may write: {why}; delete {name}"));
             }
         }
         writers
@@ -196,13 +201,11 @@ impl Draft<'_> {
             ));
         }
         if chain.owners.is_empty() {
-            return Some(
-                "it has no owner; delete the pod, or select it by \
-                 spec.database.truncate.ignorePods if it does not write"
-                    .to_owned(),
-            );
+            return Some(format!("it has no owner; {UNEXPLAINED}"));
         }
-        lost(&chain, pods).or_else(|| orphaned(&chain, pods))
+        lost(&chain, pods)
+            .map(|why| format!("{why}; {UNEXPLAINED}"))
+            .or_else(|| orphaned(&chain, pods))
     }
 
     /// Returns why the pods of a workload may write that its own step has left; none where it leaves none.

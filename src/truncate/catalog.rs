@@ -159,7 +159,7 @@ pub(super) struct Touched {
 }
 
 /// Reads all facts for the decision. The session looks for tables in the schemas of `path`.
-pub(super) async fn look(
+pub(super) async fn facts(
     connection: &mut PgConnection,
     version: i32,
     request: &Request,

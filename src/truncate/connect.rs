@@ -7,8 +7,8 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::time::timeout;
 
 use super::fault::Fault;
-use super::report::Reason;
 use super::report::Refusal;
+use super::report::RefusalReason;
 use super::secret::Redactor;
 use super::url::Target;
 
@@ -32,14 +32,14 @@ pub(super) enum ConnectError {
 
 /// A connection, and the version of its server.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct Connected {
     /// The connection, outside a transaction.
     pub(super) connection: PgConnection,
     /// `server_version_num`.
     pub(super) version: i32,
 }
 
-impl Session {
+impl Connected {
     /// Ends the transaction and the connection. A pooler drops its own connection to the server where a transaction
     /// is left open.
     pub(super) async fn give_up(mut self) {
@@ -57,13 +57,16 @@ impl Session {
 }
 
 /// Tries each host in turn, as libpq does: the next one if a host does not answer or is a standby.
-pub(super) async fn connect(target: &Target, redactor: &Redactor) -> Result<Session, ConnectError> {
+pub(super) async fn connect(
+    target: &Target,
+    redactor: &Redactor,
+) -> Result<Connected, ConnectError> {
     let mut last = ConnectError::Fault(Fault::Unreachable("the URL names no host"));
     for host in &target.hosts {
         let options = target.options(host).disable_statement_logging();
         let attempt = async {
             let mut connection = options.connect().await?;
-            let version = look(&mut connection).await?;
+            let version = read_server(&mut connection).await?;
             Ok((connection, version))
         };
         last = match timeout(target.connect_timeout, attempt).await {
@@ -78,7 +81,7 @@ pub(super) async fn connect(target: &Target, redactor: &Redactor) -> Result<Sess
                     return Err(ConnectError::Refused(refusal));
                 }
                 if !server.standby {
-                    return Ok(Session { connection, version: server.version });
+                    return Ok(Connected { connection, version: server.version });
                 }
                 Fault::ReadOnly.into()
             }
@@ -102,12 +105,12 @@ impl Server {
         } else {
             return None;
         };
-        Some(Reason::UnsupportedServer.refuse("", what))
+        Some(RefusalReason::UnsupportedServer.refuse("", what))
     }
 }
 
-/// Sends one message in the simple protocol, which every pooler carries.
-async fn look(connection: &mut PgConnection) -> Result<Server, sqlx::Error> {
+/// Reads what kind of server this is. The query is one message in the simple protocol, which every pooler carries.
+async fn read_server(connection: &mut PgConnection) -> Result<Server, sqlx::Error> {
     let row = sqlx::raw_sql(
         "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4, pg_catalog.pg_is_in_recovery(), \
          pg_catalog.version()",

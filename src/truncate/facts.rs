@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::sessions::Seen;
+use super::sessions::ClientSession;
 
 /// An object identifier; unsigned 32 bits in the database, which has no such type in JSON.
 pub(super) type Oid = i64;
@@ -42,7 +42,7 @@ pub(super) struct Facts {
     pub(super) publications: Vec<Publication>,
     /// Other sessions of the database, where any keeps the truncation back.
     #[serde(skip)]
-    pub(super) sessions: Vec<Seen>,
+    pub(super) sessions: Vec<ClientSession>,
 }
 
 /// A requested name that the session finds in another schema than the requested one.

@@ -6,7 +6,7 @@
 
 use std::io::ErrorKind;
 
-use super::report::Reason;
+use super::report::RefusalReason;
 use super::report::bounded;
 use super::secret::Redactor;
 
@@ -116,13 +116,13 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// The reason, if another try would end the same.
-    pub(super) fn is_final(&self) -> Option<Reason> {
+    /// Returns the reason, if another try would end the same.
+    pub(super) fn is_final(&self) -> Option<RefusalReason> {
         match self {
-            Self::Forbidden(_) => Some(Reason::MissingPrivilege),
-            Self::Refused(_) => Some(Reason::RefusedByDatabase),
-            Self::StatementPooling => Some(Reason::UnsupportedServer),
-            Self::NotAfterPassed => Some(Reason::NotAfterPassed),
+            Self::Forbidden(_) => Some(RefusalReason::MissingPrivilege),
+            Self::Refused(_) => Some(RefusalReason::RefusedByDatabase),
+            Self::StatementPooling => Some(RefusalReason::UnsupportedServer),
+            Self::NotAfterPassed => Some(RefusalReason::NotAfterPassed),
             _ => None,
         }
     }
@@ -184,7 +184,7 @@ impl Fault {
         }
     }
 
-    /// rustls names hosts in its errors: only the kind is told.
+    /// Returns the kind of an error of rustls, which names hosts in its texts.
     fn of_tls(text: &str) -> Self {
         Self::Tls(if text.contains("does not support TLS") {
             "the server does not offer it"

@@ -64,7 +64,7 @@ pub(super) fn feeds_by_name(sequences: &[Sequence], defaults: &[FromText]) -> Ve
     sequences.iter().flat_map(of).collect()
 }
 
-/// Whether `text`, an expression or a function's body, has the sequence's name as a whole word. In
+/// Returns whether `text`, an expression or a function's body, has the sequence's name as a whole word. In
 /// which schema a name without one is looked up is only known when it is: any of that name counts.
 fn mentions(text: &str, sequence: &Sequence) -> bool {
     // As they are within quotes; and PostgreSQL folds what is without.

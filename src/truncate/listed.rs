@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Facts, Oid};
-use super::report::{Reason, Refusal};
+use super::report::{Refusal, RefusalReason};
 use super::request::Request;
 use super::setting::Setting;
 use crate::api::text::first;
@@ -26,7 +26,7 @@ pub(super) fn elsewhere(request: &Request, facts: &Facts) -> Vec<Refusal> {
             names = first(&names, MOST_NAMES),
             write = Setting::Schema.with(request.reader, found),
         );
-        Reason::OtherSchema.refuse(found, message)
+        RefusalReason::OtherSchema.refuse(found, message)
     };
     by_schema.into_iter().map(refuse).collect()
 }
@@ -53,7 +53,7 @@ pub(super) fn missing(request: &Request, facts: &Facts) -> Vec<Refusal> {
                 Setting::Lists.name(request.reader),
                 Setting::Schema.name(request.reader),
             );
-            Reason::MissingTable.refuse(name, message)
+            RefusalReason::MissingTable.refuse(name, message)
         })
         .collect();
     refusals.extend(absent(&request.kept_by_name).into_iter().map(|name| {
@@ -62,7 +62,7 @@ pub(super) fn missing(request: &Request, facts: &Facts) -> Vec<Refusal> {
              or remove it from its list",
             request.schema
         );
-        Reason::MissingTable.refuse(name, message)
+        RefusalReason::MissingTable.refuse(name, message)
     }));
     refusals
 }
@@ -96,16 +96,16 @@ pub(super) fn unfit(facts: &Facts, family: &BTreeSet<Oid>) -> Vec<Refusal> {
                      instead of their parent"
                 )
             };
-            refusals.push(Reason::NotATable.refuse(name, message));
+            refusals.push(RefusalReason::NotATable.refuse(name, message));
         } else if relation.system || relation.temporary {
             let whose =
                 if relation.system { "the database system" } else { "one session (temporary)" };
             let message = format!("{name} belongs to {whose}: remove it from the list");
-            refusals.push(Reason::SystemTable.refuse(name, message));
+            refusals.push(RefusalReason::SystemTable.refuse(name, message));
         } else if relation.asked && !relation.may_truncate {
             let message =
                 format!("the role may not truncate {name}: GRANT TRUNCATE ON {name} TO that role");
-            refusals.push(Reason::MissingPrivilege.refuse(name, message));
+            refusals.push(RefusalReason::MissingPrivilege.refuse(name, message));
         }
     }
     refusals

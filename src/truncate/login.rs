@@ -5,7 +5,7 @@ use std::fs::File;
 use clap::ValueEnum;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::report::{Reason, Refusal};
+use super::report::{Refusal, RefusalReason};
 use super::secret::Redactor;
 use super::url::{Target, UrlError};
 use super::{Args, PASSWORD_VARIABLE, URL_VARIABLE, USER_VARIABLE};
@@ -34,7 +34,7 @@ fn url_of_parts(args: &Args, host: &str, redactor: &mut Redactor) -> Result<Stri
 
 /// Returns the database of the URL, or of the options, and hides its parts. Fails with a refusal.
 pub(super) fn target(args: &Args, redactor: &mut Redactor) -> Result<Target, Refusal> {
-    let refuse = |message: String| Reason::InvalidUrl.refuse("", message);
+    let refuse = |message: String| RefusalReason::InvalidUrl.refuse("", message);
     let url = if let Some(host) = &args.host {
         url_of_parts(args, host, redactor).map_err(refuse)?
     } else if let Some(file) = &args.url_file {
@@ -58,7 +58,9 @@ pub(super) fn target(args: &Args, redactor: &mut Redactor) -> Result<Target, Ref
         redactor.secret(&password);
     }
     let target = Target::parse(&url, args.ca_file.clone()).map_err(|error| match error {
-        UrlError::OtherSystem(_) => Reason::OtherDatabaseSystem.refuse("", error.to_string()),
+        UrlError::OtherSystem(_) => {
+            RefusalReason::OtherDatabaseSystem.refuse("", error.to_string())
+        }
         error => refuse(error.to_string()),
     })?;
     target.hide(redactor);

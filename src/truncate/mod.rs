@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use self::facts::Oid;
 use self::fault::Fault;
 use self::outcome::{Done, Stop};
-pub use self::report::Reason;
+pub use self::report::RefusalReason;
 use self::report::{Outcome, Refusal, Report, Table, Totals};
 use self::request::Request;
 use self::run::Run;
@@ -47,24 +47,23 @@ pub mod report;
 mod request;
 mod run;
 mod secret;
-pub mod session;
+pub(crate) mod session;
 mod sessions;
 mod setting;
-pub mod table_name;
+pub(crate) mod table_name;
 mod url;
 mod words;
 
 /// Exit status: the tables are empty, or the dry run found nothing in the way.
-pub const EXIT_DONE: u8 = 0;
+pub(crate) const EXIT_DONE: u8 = 0;
 /// Exit status: the truncation failed, and another try may work.
-pub const EXIT_RETRY: u8 = 1;
+pub(crate) const EXIT_RETRY: u8 = 1;
 /// Exit status of a command line that cannot be parsed (clap's own). As final as [`EXIT_REFUSED`].
-pub const EXIT_USAGE: u8 = 2;
+pub(crate) const EXIT_USAGE: u8 = 2;
 /// Exit status: refused for good.
-pub const EXIT_REFUSED: u8 = 3;
-
+pub(crate) const EXIT_REFUSED: u8 = 3;
 /// Exit status: other sessions may write; another try may work once they have ended.
-pub const EXIT_KEPT_BACK: u8 = 4;
+pub(crate) const EXIT_KEPT_BACK: u8 = 4;
 
 /// Environment variable with the database's URL.
 pub const URL_VARIABLE: &str = "DATABASE_URL";
@@ -97,14 +96,14 @@ Environment:
                 User and password, with --host.
 
 Exit status:
-  0  Done, or nothing is in the way (--dry-run).
-  1  It did not work, and another try may: the database could not be reached, a table was in use.
+  0  The tables are empty, or the dry run found no obstacle.
+  1  The truncation failed, and a retry may succeed: the database was unreachable, or a table was in use.
   2  The command line is wrong.
-  3  Refused for good: something is in the way and is named.
-  4  Other sessions may write, and are named: another try may work once they have ended.
+  3  The truncation was refused for good. The message names the obstacle.
+  4  Other sessions may write. The message names them; a retry may succeed once they have ended.
 
 Examples:
-  What would be emptied, and is anything in the way?
+  List the tables that would be emptied, and all obstacles:
       torpor truncate --scope Runtime --dry-run
   Empty the runtime tables; users, profiles, secrets and the catalogs of markets and opportunities stay:
       torpor truncate
@@ -112,11 +111,11 @@ Examples:
       torpor truncate --scope Opportunities
   All application tables, users and secrets included, in the database named cornice:
       torpor truncate --scope All --confirm cornice
-  Tables of one's own:
+  Your own tables:
       torpor truncate --schema app --runtime jobs,job_logs --preserved accounts
 
-Rows are the database's estimate. Nothing is dropped, and a table that is not listed is never touched:
-what refers to a listed table from outside is named and the truncation refused.";
+Row counts are estimates of the database. The command drops nothing and never touches a table outside the lists.
+If such a table refers to a listed table, the truncation is refused, and the message names both.";
 
 /// Empties tables of a PostgreSQL database and restarts their sequences, in one transaction.
 #[derive(Clone, Debug, clap::Args)]
@@ -169,7 +168,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "sessions_from")]
     pub refuse_all_sessions: bool,
 
-    /// Change nothing: a read-only run that blocks nobody, with the same refusals. Sessions are only told.
+    /// Change nothing: a read-only run that blocks nobody, with the same refusals. Sessions are reported only.
     #[arg(long)]
     pub dry_run: bool,
 
@@ -235,7 +234,7 @@ pub async fn run(args: Args) -> ExitCode {
         Ok(file) => (carry_out(&args, &mut redactor).await, file),
         Err(error) => {
             let message = format!("the report's file cannot be written: {}", error.kind());
-            (refused(None, vec![Reason::InvalidArgument.refuse("--report", message)]), None)
+            (refused(None, vec![RefusalReason::InvalidArgument.refuse("--report", message)]), None)
         }
     };
     clean(&mut report, &redactor);
@@ -294,7 +293,7 @@ async fn carry_out(args: &Args, redactor: &mut Redactor) -> Report {
         }
         return refused(
             None,
-            vec![Reason::InvalidArgument.refuse(
+            vec![RefusalReason::InvalidArgument.refuse(
                 "",
                 "an argument without an option: the database's URL goes into DATABASE_URL or a file \
                  (--url-file), since everybody on the machine can read a command line",

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Facts, Oid, Relation, Sequence};
 use super::listed::{elsewhere, missing, unfit};
-use super::report::{Reason, Refusal};
+use super::report::{Refusal, RefusalReason};
 use super::request::Request;
 use super::setting::{Reader, Setting};
 
@@ -59,7 +59,7 @@ impl Plan {
 pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refusal>> {
     let mut refusals = Vec::new();
     if !facts.schema_exists {
-        return Err(vec![Reason::MissingSchema.refuse(
+        return Err(vec![RefusalReason::MissingSchema.refuse(
             &request.schema,
             format!(
                 "schema \"{}\" does not exist in this database: correct {}",
@@ -69,7 +69,7 @@ pub(super) fn decide(request: &Request, facts: &Facts) -> Result<Plan, Vec<Refus
         )]);
     }
     if !facts.schema_usable {
-        refusals.push(Reason::MissingPrivilege.refuse(
+        refusals.push(RefusalReason::MissingPrivilege.refuse(
             &request.schema,
             format!(
                 "the role may not use the schema: GRANT USAGE ON SCHEMA {} TO that role",
@@ -197,13 +197,13 @@ fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>)
                 let message = format!(
                     "{name} is to be preserved, but it is a partition of {of}, which is to be emptied: {ways}"
                 );
-                refusals.push(Reason::PreservedPartition.refuse(name, message));
+                refusals.push(RefusalReason::PreservedPartition.refuse(name, message));
             } else if relation.detaching {
                 let message = format!(
                     "{name} is half detached from {of}, so that TRUNCATE would lock it and leave its \
                      rows: finish the detachment with ALTER TABLE {of} DETACH PARTITION {name} FINALIZE"
                 );
-                refusals.push(Reason::DetachingPartition.refuse(name, message));
+                refusals.push(RefusalReason::DetachingPartition.refuse(name, message));
             } else if !family.contains(&relation.oid) {
                 let ways = match &relation.extension {
                     Some(extension) => format!(
@@ -219,7 +219,7 @@ fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>)
                 let message = format!(
                     "{name} inherits from {of}, so that its rows are also rows of {of}: {ways}"
                 );
-                refusals.push(Reason::InheritanceChild.refuse(name, message));
+                refusals.push(RefusalReason::InheritanceChild.refuse(name, message));
             }
         }
         if relation.asked {
@@ -229,7 +229,7 @@ fn kin(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>)
                      preserved: remove one of the two from its list",
                     above.name
                 );
-                refusals.push(Reason::PreservedParent.refuse(name, message));
+                refusals.push(RefusalReason::PreservedParent.refuse(name, message));
             }
         }
     }
@@ -281,7 +281,7 @@ fn keys(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>
                 ways = of_key(facts, &key.held_by, &key.name, to, key.extension.as_deref()),
             );
             let object = format!("{} on {}", key.name, key.held_by);
-            refusals.push(Reason::ForeignKey.refuse(object, message));
+            refusals.push(RefusalReason::ForeignKey.refuse(object, message));
         }
     }
     for key in &facts.keys_beyond {
@@ -292,7 +292,7 @@ fn keys(facts: &Facts, by_oid: &BTreeMap<Oid, &Relation>, family: &BTreeSet<Oid>
             ways = of_key(facts, &key.held_by, &key.name, &key.refers_to, key.extension.as_deref()),
         );
         let object = format!("{} on {}", key.name, key.held_by);
-        refusals.push(Reason::ForeignKey.refuse(object, message));
+        refusals.push(RefusalReason::ForeignKey.refuse(object, message));
     }
     refusals
 }
@@ -312,7 +312,7 @@ fn sequences(
                 "the role may not restart the sequence: it belongs to {of}, and only the owner of {of} may. GRANT \
                  that owner TO the role, or ALTER TABLE {of} OWNER TO the role"
             );
-            refusals.push(Reason::MissingPrivilege.refuse(name, message));
+            refusals.push(RefusalReason::MissingPrivilege.refuse(name, message));
         }
         for feed in facts.feeds.iter().filter(|feed| feed.sequence == sequence.oid) {
             if !family.contains(&feed.table) {
@@ -338,7 +338,7 @@ fn sequences(
                     "the sequence belongs to {of} and would restart, but {column}, which is not to be emptied, \
                      takes its values from it too: {ways}"
                 );
-                refusals.push(Reason::SharedSequence.refuse(name, message));
+                refusals.push(RefusalReason::SharedSequence.refuse(name, message));
             }
         }
     }
@@ -360,8 +360,9 @@ fn side_effects(
              TRIGGER {}, or drop the trigger",
             trigger.name
         );
-        refusals
-            .push(Reason::TruncateTrigger.refuse(format!("{} on {table}", trigger.name), message));
+        refusals.push(
+            RefusalReason::TruncateTrigger.refuse(format!("{} on {table}", trigger.name), message),
+        );
     }
     if request.allow_replicated {
         return refusals;
@@ -398,7 +399,7 @@ fn side_effects(
                  PUBLICATION {name} SET (publish = 'insert, update, delete'){remove}, or allow it with {allow}",
                 name = publication.name
             );
-            refusals.push(Reason::Replicated.refuse(&publication.name, message));
+            refusals.push(RefusalReason::Replicated.refuse(&publication.name, message));
         }
     }
     refusals

@@ -52,7 +52,7 @@ pub struct Totals {
 /// The kinds of refusal, as [`Refusal::reason`] spells them. All are final: another try ends the same until
 /// somebody changes the command, the schema or a privilege.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Reason {
+pub enum RefusalReason {
     /// The command's lists or options contradict each other.
     InvalidArgument,
     /// The scope is `All` and `--confirm` is missing, or it names another database.
@@ -101,13 +101,13 @@ pub enum Reason {
     RefusedByDatabase,
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
 }
 
-impl Reason {
+impl RefusalReason {
     /// Returns a refusal for this reason.
     pub(super) fn refuse(self, object: impl Into<String>, message: impl Into<String>) -> Refusal {
         Refusal { reason: self.to_string(), object: object.into(), message: message.into() }
@@ -136,7 +136,7 @@ pub struct Table {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Refusal {
-    /// A `CamelCase` word for the kind: see [`Reason`]. A string here, since a newer
+    /// A `CamelCase` word for the kind: see [`RefusalReason`]. A string here, since a newer
     /// Job may know more reasons than the operator that reads it.
     pub reason: String,
     /// The table, constraint, sequence or trigger; empty where there is none.
@@ -195,7 +195,7 @@ pub struct ReportError(#[from] serde_json::Error);
 
 impl Refusal {
     /// Returns whether the truncation was refused for this reason.
-    pub fn is(&self, reason: Reason) -> bool {
+    pub fn is(&self, reason: RefusalReason) -> bool {
         self.reason == reason.to_string()
     }
 }
@@ -204,7 +204,7 @@ impl Report {
     /// Returns whether the truncation was refused for its time alone: the next attempt has a new one.
     pub fn came_too_late(&self) -> bool {
         !self.refusals.is_empty()
-            && self.refusals.iter().all(|refusal| refusal.is(Reason::NotAfterPassed))
+            && self.refusals.iter().all(|refusal| refusal.is(RefusalReason::NotAfterPassed))
     }
 
     /// Returns the report as JSON of at most [`LIMIT`] bytes: outcome, totals and message always, then

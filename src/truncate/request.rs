@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Args;
-use super::report::{Reason, Refusal};
+use super::report::{Refusal, RefusalReason};
 use super::sessions::Watched;
 use super::setting::{Reader, Setting};
 use super::table_name::TableNames;
@@ -80,7 +80,7 @@ impl Request {
             let names: BTreeSet<&str> = list.0.iter().map(String::as_str).collect();
             for name in names {
                 if !seen.insert(name) {
-                    refusals.push(Reason::ListedTwice.refuse(
+                    refusals.push(RefusalReason::ListedTwice.refuse(
                         name,
                         format!(
                             "\"{name}\" is in two lists: a table is either to be emptied or to be preserved"
@@ -98,12 +98,12 @@ impl Request {
         }
         if request.asked.is_empty() {
             refusals.push(
-                Reason::InvalidArgument
+                RefusalReason::InvalidArgument
                     .refuse("", "no table is to be emptied: the lists are empty"),
             );
         }
         if request.needs_confirmation && request.confirm.is_none() {
-            refusals.push(Reason::NotConfirmed.refuse(
+            refusals.push(RefusalReason::NotConfirmed.refuse(
                 "",
                 format!(
                     "the scope All empties users and secrets too: confirm it by the database's name, {}",

@@ -14,17 +14,18 @@ use sqlx::{AssertSqlSafe, Row as _};
 use tokio::time::{Instant, timeout};
 
 use super::catalog::{self, CatalogError, OwnLock};
-use super::connect::{Session, connect};
+use super::connect::{Connected, connect};
 use super::facts::{Facts, Oid};
 use super::fault::Fault;
 use super::outcome::{Done, Stop};
 use super::plan::{Plan, decide};
-use super::report::{Reason, bounded};
+use super::report::{RefusalReason, bounded};
 use super::request::Request;
 use super::secret::Redactor;
 use super::sessions::{ADVISORY_KEY, ANEW, Sessions};
 use super::setting::Setting;
 use super::url::Target;
+use crate::api::text::counted;
 
 /// The longest wait for another run in the same database, beyond that run's own wait for locks. A short
 /// `--lock-timeout` makes it shorter. No table is locked meanwhile.
@@ -74,7 +75,7 @@ enum Round {
 }
 
 /// Closes the session, which may be in a transaction after a failure.
-async fn end(session: Session, succeeded: bool) {
+async fn end(session: Connected, succeeded: bool) {
     if succeeded {
         session.close().await;
     } else {
@@ -117,7 +118,7 @@ impl<'a> Run<'a> {
     pub(super) async fn carry_out(&self, target: &Target) -> Result<Done, Stop> {
         let mut session = connect(target, self.redactor).await?;
         if self.request.dry_run {
-            let done = self.look_only(&mut session).await;
+            let done = self.dry_run(&mut session).await;
             end(session, done.is_ok()).await;
             return done;
         }
@@ -139,11 +140,11 @@ impl<'a> Run<'a> {
     }
 
     /// Makes the dry run: one read-only snapshot, no table locked.
-    async fn look_only(&self, session: &mut Session) -> Result<Done, Stop> {
+    async fn dry_run(&self, session: &mut Connected) -> Result<Done, Stop> {
         let connection = &mut session.connection;
         let path = self.begin(connection, "REPEATABLE READ, READ ONLY").await?;
         self.identify(connection).await?;
-        let facts = self.look(connection, session.version, &path).await?;
+        let facts = self.facts(connection, session.version, &path).await?;
         let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
         let sessions = self.sessions(&facts);
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
@@ -169,7 +170,7 @@ impl<'a> Run<'a> {
     /// over all rounds.
     async fn round(
         &self,
-        session: &mut Session,
+        session: &mut Connected,
         target: &Target,
         patience: &mut Duration,
     ) -> Result<Round, Stop> {
@@ -179,18 +180,18 @@ impl<'a> Run<'a> {
         self.identify(connection).await?;
         self.advisory_lock(connection).await?;
         // Before the locks, so that a refusal blocks nobody, and to know the tables to lock.
-        let facts = self.look(connection, version, &path).await?;
+        let facts = self.facts(connection, version, &path).await?;
         let first = decide(self.request, &facts).map_err(Stop::Refused)?;
         self.alone(&facts)?;
         self.tell(format_args!(
-            "Locking {} tables in database \"{}\", for at most {} ms in all ...",
-            first.tables.len(),
+            "Locking {} in database \"{}\", for at most {} ms in all ...",
+            counted(first.tables.len(), "table"),
             self.database().map(|name| bounded(name, NAME_LIMIT)).unwrap_or_default(),
             patience.as_millis()
         ));
         self.lock(connection, &first, patience).await?;
         // After the locks: only now the definitions can't change.
-        let facts = self.look(connection, version, &path).await?;
+        let facts = self.facts(connection, version, &path).await?;
         let plan = decide(self.request, &facts).map_err(Stop::Refused)?;
         self.alone(&facts)?;
         let oids: Vec<Oid> = plan.tables.iter().map(|table| table.oid).collect();
@@ -274,7 +275,7 @@ impl<'a> Run<'a> {
 
         let mut refusals = Vec::new();
         if self.request.confirm.as_ref().is_some_and(|confirmed| confirmed != name) {
-            refusals.push(Reason::NotConfirmed.refuse(
+            refusals.push(RefusalReason::NotConfirmed.refuse(
                 name,
                 format!(
                     "{} names another database than the one that the URL leads to, which is \"{name}\"",
@@ -283,7 +284,8 @@ impl<'a> Run<'a> {
             ));
         }
         if late {
-            refusals.push(Reason::NotAfterPassed.refuse("", Fault::NotAfterPassed.to_string()));
+            refusals
+                .push(RefusalReason::NotAfterPassed.refuse("", Fault::NotAfterPassed.to_string()));
         }
         if refusals.is_empty() { Ok(()) } else { Err(Stop::Refused(refusals)) }
     }
@@ -394,13 +396,13 @@ impl<'a> Run<'a> {
         )
     }
 
-    async fn look(
+    async fn facts(
         &self,
         connection: &mut PgConnection,
         version: i32,
         path: &[String],
     ) -> Result<Facts, Fault> {
-        let facts = catalog::look(connection, version, self.request, path).await;
+        let facts = catalog::facts(connection, version, self.request, path).await;
         let mut facts = self.read(facts)?;
         facts.keys_beyond = self.read(catalog::keys_beyond(connection, &facts).await)?;
         Ok(facts)
@@ -471,7 +473,7 @@ fn only_these_touched(locks: Vec<OwnLock>, plan: &Plan) -> Result<(), Stop> {
             "the truncation also touched {name}, which was not to be emptied, and was rolled back: \
              find out what code runs with these tables (an extension, a function in an index)"
         );
-        Reason::OtherTableTouched.refuse(name, message)
+        RefusalReason::OtherTableTouched.refuse(name, message)
     };
     Err(Stop::Refused(others.into_iter().map(refuse).collect()))
 }

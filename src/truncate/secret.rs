@@ -51,7 +51,7 @@ impl Redactor {
         }
     }
 
-    /// `text`, written by us, without secrets.
+    /// Returns `text`, written by us, without secrets.
     pub(super) fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.secrets {
@@ -64,7 +64,7 @@ impl Redactor {
         text
     }
 
-    /// `text`, written by a server or library, without secrets and without user and hosts.
+    /// Returns `text`, written by a server or library, without secrets and without user and hosts.
     pub(super) fn clean_foreign(&self, text: &str) -> String {
         let mut text = self.clean(text);
         for word in &self.words {

@@ -53,7 +53,7 @@ pub(super) enum Watched {
 /// A session as the database shows it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Seen {
+pub(super) struct ClientSession {
     process: i32,
     /// None for a socket.
     address: Option<IpAddr>,
@@ -85,8 +85,8 @@ impl Watched {
     }
 
     /// Returns the sessions that keep the truncation back, by address.
-    pub(super) fn among(&self, seen: &[Seen], redactor: &Redactor) -> Sessions {
-        let counts = |session: &Seen| match self {
+    pub(super) fn among(&self, seen: &[ClientSession], redactor: &Redactor) -> Sessions {
+        let counts = |session: &ClientSession| match self {
             Self::Nobody => false,
             Self::From(addresses) => session.address.is_some_and(|from| addresses.contains(&from)),
             Self::All => true,
@@ -107,7 +107,7 @@ impl Watched {
     }
 }
 
-impl Seen {
+impl ClientSession {
     fn detail(&self, redactor: &Redactor) -> String {
         let name = |name: &Option<String>| {
             let name = name.as_deref().filter(|name| !name.is_empty())?;
@@ -137,6 +137,7 @@ impl Sessions {
         let told: Vec<String> = self.found.iter().take(MOST_TOLD).map(Session::in_words).collect();
         let more = match self.found.len().saturating_sub(MOST_TOLD) {
             0 => String::new(),
+            1 => ", and sessions from 1 more address".to_owned(),
             more => format!(", and sessions from {more} more addresses"),
         };
         (!told.is_empty()).then(|| {

@@ -12,7 +12,7 @@ use std::str::FromStr;
 pub struct TableNames(pub Vec<String>);
 
 impl TableNames {
-    /// The list of these names, each taken literally.
+    /// Returns the list of these names, each taken literally.
     pub fn of<S: AsRef<str>>(names: &[S]) -> Self {
         Self(names.iter().map(|name| name.as_ref().to_owned()).collect())
     }

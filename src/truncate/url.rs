@@ -43,7 +43,9 @@ pub(super) enum UrlError {
     #[error("the URL is for {0}, and only PostgreSQL is supported")]
     OtherSystem(&'static str),
     /// Something else before `://`.
-    #[error("the URL's scheme is none that is known for PostgreSQL")]
+    #[error(
+        "the URL has an unknown scheme: write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    )]
     UnknownScheme,
     /// A character that belongs to the syntax, where a name or password was.
     #[error(
@@ -58,13 +60,17 @@ pub(super) enum UrlError {
     #[error("the URL's parameter {0} has a value that cannot be used here")]
     Value(&'static str),
     /// A parameter that would change what the connection protects or reaches.
-    #[error("the URL's parameter {0} is not supported")]
+    #[error("the URL's parameter {0} is not supported: remove it")]
     Unsupported(&'static str),
     /// An unknown parameter with `ssl` in its name.
-    #[error("the URL has a parameter about TLS that is not known")]
+    #[error(
+        "the URL has an unknown parameter about TLS: remove it, or write sslmode or sslrootcert"
+    )]
     UnknownTls,
     /// More ports than hosts, or the other way round.
-    #[error("the URL's lists of hosts and ports differ in length")]
+    #[error(
+        "the URL's lists of hosts and ports differ in length: give one port, or one for each host"
+    )]
     HostsAndPorts,
     /// `--ca-file` with a mode that doesn't use it.
     #[error(
@@ -159,7 +165,7 @@ impl Target {
         })
     }
 
-    /// The driver's options for one of the hosts.
+    /// Returns the driver's options for one of the hosts.
     pub(super) fn options(&self, host: &Host) -> PgConnectOptions {
         let mut options = PgConnectOptions::new_without_pgpass()
             .host(&host.name)
@@ -360,7 +366,7 @@ impl Parameters {
     }
 }
 
-/// `-c key=value`, the only form in which the server takes settings that matter here (`role`).
+/// Reads `-c key=value`, the only form in which the server takes settings that matter here (`role`).
 fn options(text: &str) -> Result<Vec<(String, String)>, UrlError> {
     let mut settings = Vec::new();
     let mut words = text.split_ascii_whitespace();
@@ -381,7 +387,7 @@ struct Tls {
     root_certificate: Option<PathBuf>,
 }
 
-/// The mode, never weaker than the application's own driver would have it.
+/// Returns the mode, never weaker than the application's own driver would have it.
 fn tls(parameters: &Parameters, ca_file: Option<PathBuf>) -> Result<Tls, UrlError> {
     let asked = match parameters.ssl_mode.as_deref().map(str::to_ascii_lowercase).as_deref() {
         None | Some("") => None,

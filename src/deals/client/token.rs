@@ -76,7 +76,7 @@ impl Token {
         (!token.is_empty()).then_some(Self(header))
     }
 
-    /// The header's value.
+    /// Returns the header's value.
     pub(super) fn header(&self) -> HeaderValue {
         self.0.clone()
     }

@@ -1,4 +1,4 @@
-//! The change of the spec that a wish asks for. Pure.
+//! Decides the change of the spec that leads to the desired state. Pure.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -11,9 +11,9 @@ use crate::plugin::program;
 use crate::plugin::when::moment;
 use crate::schedule::Basis;
 
-/// The wish of a person.
+/// What a person asks for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wish {
+pub(super) struct Desired {
     /// The state.
     pub(super) state: DesiredState,
     /// The end of the state; none without an end.
@@ -25,14 +25,14 @@ pub(super) struct Wish {
 pub(super) enum Decision {
     /// A merge patch.
     Patch(Value),
-    /// The spec asks for the wish already, with the reason.
+    /// The spec asks for the desired state already, with the reason.
     Nothing(String),
 }
 
 /// Decides the change. Fails with the reason and with what to write instead.
 pub(super) fn decide(
     hibernation: &Hibernation,
-    wish: &Wish,
+    desired: &Desired,
     now: Timestamp,
     zone: &TimeZone,
 ) -> Result<Decision, String> {
@@ -42,11 +42,11 @@ pub(super) fn decide(
     }
     let asked = Asked::of(&hibernation.spec, now)
         .map_err(|error| format!("the spec of Hibernation {name} is not valid: {error}"))?;
-    let view = View { name, asked: &asked, now, zone, state: wish.state };
-    match (&asked.basis, wish.until) {
+    let view = View { name, asked: &asked, now, zone, state: desired.state };
+    match (&asked.basis, desired.until) {
         (Basis::State(state), None) => Ok(view.state(*state)),
-        (Basis::State(state), Some(_)) if *state == wish.state => Err(view.stays()),
-        (_, Some(until)) => Ok(override_(wish.state, until)),
+        (Basis::State(state), Some(_)) if *state == desired.state => Err(view.stays()),
+        (_, Some(until)) => Ok(override_(desired.state, until)),
         (Basis::Schedule(_), None) => view.schedule(),
     }
 }
@@ -145,7 +145,7 @@ pub(super) fn patched(spec: &HibernationSpec, patch: &Value) -> Result<Hibernati
 }
 
 /// Returns the effects of a change that a person may not expect: a field manager that undoes it, and emptied tables.
-pub(super) fn remarks(hibernation: &Hibernation, patch: &Value, wish: &Wish) -> Vec<String> {
+pub(super) fn remarks(hibernation: &Hibernation, patch: &Value, desired: &Desired) -> Vec<String> {
     let mut remarks = Vec::new();
     let changed = patch["spec"].as_object();
     for field in changed.into_iter().flat_map(serde_json::Map::keys) {
@@ -168,7 +168,7 @@ pub(super) fn remarks(hibernation: &Hibernation, patch: &Value, wish: &Wish) -> 
     }
     let spec = &hibernation.spec;
     if let Some(database) = &spec.database
-        && wish.state == DesiredState::Hibernated
+        && desired.state == DesiredState::Hibernated
     {
         let truncate = &database.truncate;
         let scope = format!("{:?}", truncate.scope);

@@ -12,7 +12,7 @@ use kube::Client;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use self::decide::{Decision, Wish, decide, remarks};
+use self::decide::{Decision, Desired, decide, remarks};
 use super::asked::{Asked, word};
 use super::error::Error;
 use super::find::{self, Found};
@@ -165,8 +165,8 @@ async fn attempt(
     };
     let now = Timestamp::now();
     let zone = found.object.zone().unwrap_or_else(TimeZone::system);
-    let wish = Wish { state, until: until.resolve(now, &zone)? };
-    let patch = match decide(hibernation, &wish, now, &zone).map_err(Error::Refused)? {
+    let desired = Desired { state, until: until.resolve(now, &zone)? };
+    let patch = match decide(hibernation, &desired, now, &zone).map_err(Error::Refused)? {
         Decision::Patch(patch) => patch,
         Decision::Nothing(why) => {
             println!("{}: nothing to change: {why}", found.object.display());
@@ -201,7 +201,7 @@ async fn attempt(
     if args.dry_run == DryRun::Client {
         println!("patch: {patch}");
     }
-    for remark in remarks(hibernation, &patch, &wish) {
+    for remark in remarks(hibernation, &patch, &desired) {
         let screen = Screen::stdout();
         eprintln!("{} {remark}", screen.paint("note:", super::paint::Paint::Yellow));
     }

@@ -26,7 +26,7 @@ fn at(text: &str) -> Timestamp {
 
 fn decided(spec: Value, state: DesiredState, until: Option<&str>) -> Result<Decision, String> {
     let zone = crate::schedule::time_zone("Europe/Kyiv").unwrap();
-    decide(&hibernation(spec), &Wish { state, until: until.map(at) }, at(NOW), &zone)
+    decide(&hibernation(spec), &Desired { state, until: until.map(at) }, at(NOW), &zone)
 }
 
 fn patch(spec: Value, state: DesiredState, until: Option<&str>) -> Value {
@@ -110,8 +110,8 @@ fn an_object_that_cannot_be_changed_is_refused() {
     let mut deleted = hibernation(json!({"state": "Awake"}));
     deleted.metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(NOW)));
-    let wish = Wish { state: Hibernated, until: None };
-    let error = decide(&deleted, &wish, at(NOW), &TimeZone::UTC).unwrap_err();
+    let desired = Desired { state: Hibernated, until: None };
+    let error = decide(&deleted, &desired, at(NOW), &TimeZone::UTC).unwrap_err();
     assert!(error.contains("is being deleted"), "{error}");
     let error = decided(json!({}), Hibernated, None).unwrap_err();
     assert!(error.contains("the spec of Hibernation cornice is not valid"), "{error}");
@@ -143,8 +143,8 @@ fn those_who_would_undo_the_change_are_named() {
         entry("torpor-cli", "Update")
     ]);
     object.metadata.managed_fields = serde_json::from_value(entries).unwrap();
-    let wish = Wish { state: Hibernated, until: None };
-    let of = |patch: Value| remarks(&object, &json!({"spec": patch}), &wish);
+    let desired = Desired { state: Hibernated, until: None };
+    let of = |patch: Value| remarks(&object, &json!({"spec": patch}), &desired);
     let said = of(json!({"state": "Hibernated"}));
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].starts_with("kustomize-controller manages spec.state too"), "{said:?}");
@@ -162,7 +162,7 @@ fn a_person_is_told_before_tables_are_emptied() {
         }}))
     };
     let says = |automatic, patch: Value, state| {
-        remarks(&database(automatic), &json!({"spec": patch}), &Wish { state, until: None })
+        remarks(&database(automatic), &json!({"spec": patch}), &Desired { state, until: None })
     };
     let said = says(false, json!({"state": "Hibernated"}), Hibernated);
     assert!(said[0].contains("the Runtime tables of spec.database are emptied"), "{said:?}");

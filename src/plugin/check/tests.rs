@@ -57,8 +57,7 @@ fn a_sound_installation_is_all_ticks() {
 #[test]
 fn each_problem_has_a_hint() {
     let mut facts = well();
-    facts.definitions =
-        Ok(vec!["the cluster has no definition of Hibernation; apply them".to_owned()]);
+    facts.definitions = Ok(vec!["the cluster has no definition of Hibernation".to_owned()]);
     facts.policies = Ok((1, 0));
     facts.lacking = Ok(vec![Lack {
         purpose: "hibernate and wake",

@@ -6,6 +6,7 @@ use super::facts::{Answer, Facts};
 use super::kinds::{Entry, Source};
 use super::operator::Operator;
 use crate::api::text::{counted, few};
+use crate::apiserver::definitions;
 use crate::hold::kinds::VARIABLE;
 use crate::plugin::object::{Object, Standing};
 use crate::plugin::program;
@@ -92,10 +93,7 @@ fn definitions(facts: &Facts) -> Vec<Line> {
         }
         Ok(missing) => missing
             .iter()
-            .map(|problem| {
-                let (text, hint) = problem.split_once("; ").unwrap_or((problem, ""));
-                line(Level::Failed, text, hint)
-            })
+            .map(|problem| line(Level::Failed, problem, definitions::REMEDY))
             .collect(),
         Err(error) => {
             vec![line(Level::Warning, format!("cannot check the definitions: {error}"), "")]

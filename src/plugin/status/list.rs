@@ -46,7 +46,7 @@ fn verdict(object: &Object) -> (&'static str, Paint) {
         Standing::Unobserved => ("not observed", Paint::Yellow),
         Standing::Ready if object.is_stalled() => ("yes, stalled", Paint::Red),
         Standing::Ready => ("yes", Paint::Green),
-        Standing::Reconciling => ("on the way", Paint::Yellow),
+        Standing::Reconciling => ("reconciling", Paint::Yellow),
         Standing::Stalled => ("no, stalled", Paint::Red),
         Standing::Other => ("no", Paint::Yellow),
     }

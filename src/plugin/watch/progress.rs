@@ -12,7 +12,7 @@ const CELLS: usize = 24;
 /// The result of one look at an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
-    /// The operator is on the way.
+    /// The operator works, or waits.
     Pending,
     /// The cluster is as the spec asks.
     Reached(String),

@@ -137,7 +137,7 @@ async fn a_dry_run_says_what_it_would_do_there_and_back_and_changes_nothing() {
             "6. now: Deployment api is restarted, and stays up",
             "8. now: stage 1: Deployment none stays at 0 replicas",
             "9. now: stage 1: Deployment worker goes from 2 to 0 replicas",
-            "10. now: nothing: Deployment with app=monitor is not found",
+            "10. now: no action: Deployment with app=monitor is not found",
         ]
     );
     assert_eq!(settled(&scene).await, before, "nothing is changed");
@@ -165,7 +165,7 @@ async fn a_dry_run_says_what_it_would_do_there_and_back_and_changes_nothing() {
             "6. now: stage 0: CronJob nightly is resumed",
             "7. now: stage 0: CronJob yearly stays suspended, as it was",
             "8. now: Deployment api is restarted",
-            "9. now: nothing: Deployment with app=monitor is not found",
+            "9. now: no action: Deployment with app=monitor is not found",
         ]
     );
     assert_eq!(settled(&scene).await, asleep, "nothing is changed");

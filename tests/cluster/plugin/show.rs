@@ -33,7 +33,7 @@ async fn a_project_is_shown_planned_and_reported() {
     project.set_state("Hibernated").await;
     project.until_phase("Hibernated").await;
     torpor(&scene, &["plan", "project"])
-        .with(0, &["its way back", "Deployment worker goes back to 2 replicas"]);
+        .with(0, &["its wake", "Deployment worker goes back to 2 replicas"]);
 
     torpor(&scene, &["status"]).with(0, &["hib/project", "Hibernated", "yes"]);
     torpor(&scene, &["status", "--output", "name"]).with(0, &["hibernation.torpor.dev/project\n"]);

@@ -187,7 +187,7 @@ async fn a_url_that_cannot_be_used_is_told_why() {
         ("sqlite:///s3cr3t.db", "for SQLite, and only PostgreSQL"),
         ("mongodb://u:s3cr3t@h/d", "for MongoDB, and only PostgreSQL"),
         ("redis://:s3cr3t@h/0", "for Redis, and only PostgreSQL"),
-        ("https://u:s3cr3t@h/d", "none that is known for PostgreSQL"),
+        ("https://u:s3cr3t@h/d", "the URL has an unknown scheme"),
         ("u:s3cr3t@h/d", "does not begin with postgresql://"),
         // The slash could be the password's or the database's.
         ("postgres://u:12/s3cr3t@h/d", "must be percent-encoded"),

@@ -4,7 +4,7 @@ use super::{Row, Written, create, long};
 use crate::support::namespace::Namespace;
 
 /// The text above the table.
-pub(super) const ABOUT: &str = "By the definition in `crds/`: the object is not stored.";
+pub(super) const ABOUT: &str = "The definition in `crds/` refuses these: the object is not stored.";
 
 /// Returns Hibernations that are refused, each for one reason.
 fn written() -> Vec<Written> {

@@ -17,11 +17,11 @@ use crate::support::{
     workload::{self, WELL_BEHAVED},
 };
 
-const FOUND: &str = "By the operator, within seconds and long before anybody sleeps: nothing is \
-    stopped. `kubectl describe hib` shows it, and\n[conditions.md](conditions.md) what to do. In this \
+const FOUND: &str = "The operator reports these within seconds, before any hibernation, and stops nothing. `kubectl describe hib` \
+    shows the message, and\n[conditions.md](conditions.md) has the remedy. In this \
     namespace `cornice-db` is the Secret of a database that Cornice uses.";
 
-const ADMITTED: &str = "Not an error, and what it means instead.";
+const ADMITTED: &str = "Valid input that may surprise.";
 
 /// The place where the status shows the answer.
 enum Shows {

@@ -183,12 +183,11 @@ async fn what_cannot_be_is_refused_with_what_to_write_instead() {
     }
 
     let page = [
-        "# What can't be written, and what it is answered\n".to_owned(),
-        "This page is written by a test from what the API server and the operator really answer: \
-         `make docs` writes it anew.\n\
-         What is shown is a part of `spec`; where it says neither `state` nor `schedule`, `state: Awake` \
-         is added, and to a MaintenanceWindow that says nothing of its start, `after: 1h`. What a \
-         MaintenanceWindow has in common with a Hibernation (workloads, ConfigMaps, deals) is answered the same.\n"
+        "# Invalid input and its messages\n".to_owned(),
+        "A test writes this page from the real answers of the API server and the operator: `make docs` writes it anew.\n\
+         Each row shows a part of `spec`. The test adds `state: Awake` to a Hibernation with neither `state` nor \
+         `schedule`, and `after: 1h` to a MaintenanceWindow without a start. The fields that both kinds share \
+         (workloads, ConfigMaps, deals) have the same answers.\n"
             .to_owned(),
         section("Refused at admission", admission::ABOUT, &admission),
         section("Refused by the policy for authors", policy::ABOUT, &policy),

@@ -12,11 +12,11 @@ use super::{Row, Written, create};
 use crate::support::{chart, hibernation::Hibernation, namespace::Namespace, wait, workload};
 
 /// The text above the table.
-pub(super) const ABOUT: &str = "By the admission policy of the chart, with all of its `kindPresets`: an author gets through the \
-    operator only what they may do themselves. The object is not\nstored. `jane` may create \
+pub(super) const ABOUT: &str = "The admission policy of the chart, with all of its `kindPresets`, refuses these: an author gets through \
+    the operator only what they may do themselves. The object is not\nstored. `jane` may create \
     Hibernations and MaintenanceWindows in the namespace `project`, get the Secret `readable` and the Service \
     `reachable`, and nothing\nelse. The users `no-...` may also create the objects of a bridge, but for those in \
-    their name. For `deals` a MaintenanceWindow is answered the same.";
+    their name. `deals` of a MaintenanceWindow have the same answers.";
 
 const TEMPLATE: &str = "admission-policy.yaml";
 const ALL_PRESETS: &str = "kindPresets={keda,argoRollouts,flux,cloudnativepg}";

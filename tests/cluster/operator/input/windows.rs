@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// The text above the table of the operator's answers.
-pub(super) const FOUND: &str = "By the operator, within seconds and long before anything stops. `kubectl describe mw` shows it.";
+pub(super) const FOUND: &str = "The operator reports these within seconds, before any maintenance. `kubectl describe mw` shows the message.";
 
 /// Returns `MaintenanceWindow`s that are refused, each for one reason.
 fn written() -> Vec<Written> {
