@@ -173,17 +173,19 @@ async fn iteration<K: Managed>(
     take_over(&mut memory.contests, K::hold_state(&before));
     let filter = WatchFilter::of(K::hold_spec(&valid), &K::hold_state(&before).originals);
     context.watch(holder, Some(filter));
-    let current = Current { object: &object, status: &before, valid: &valid, holder, now };
+    let fresh_id = fresh_id(&object, now);
+    let current =
+        Current { object: &object, status: &before, valid: &valid, holder, now, fresh_id };
     let mut observations = current.observe(context).await?; // API server
     let mut plan = K::plan(current.input(&observations, memory));
-    for plans in 1.. {
-        let is_more = current.observe_more(&plan.next, &mut observations, memory, slot).await?; // API server, market
-        if is_more && plans == PLANS {
+    let mut plans = 1;
+    // API server, market
+    while current.observe_more(&plan.next, &mut observations, memory, slot).await? {
+        if plans == PLANS {
             return Ok(Outlook::Again);
-        } else if !is_more {
-            break;
         }
         plan = K::plan(current.input(&observations, memory));
+        plans += 1;
     }
     let Plan { mut status, calls, actions, next, confirmations, market: known, watches } = plan;
     (memory.confirmations, memory.market) = (confirmations, known);
@@ -234,6 +236,8 @@ struct Current<'o, 'a, K: Managed> {
     valid: &'a K::Valid,
     holder: &'a Holder,
     now: Timestamp,
+    /// The id of an episode that the plan may begin.
+    fresh_id: String,
 }
 
 /// What an iteration has observed.
@@ -241,13 +245,12 @@ struct Observations<'a> {
     reader: Reader,
     observed: Observed,
     market: Market<'a>,
-    fresh_id: String,
 }
 
 impl<'a, K: Managed> Current<'_, 'a, K> {
     /// Observes the workloads and ConfigMaps, without pods and market.
     async fn observe(&self, context: &'a Context) -> Result<Observations<'a>, Error> {
-        let Self { object, status, valid, holder, now } = *self;
+        let Self { object, status, valid, holder, .. } = *self;
         let (spec, client) = (K::hold_spec(valid), context.client.clone());
         let reader = Reader { client, namespace: holder.namespace.clone() };
         let (state, database) = (K::hold_state(status), K::database_state(status));
@@ -255,7 +258,7 @@ impl<'a, K: Managed> Current<'_, 'a, K> {
         let mut observed = reader.observe(spec, state, database, deleting).await?; // API server
         observed.believe_moved(holder);
         let market = Market::new(context, holder, K::deals(status), spec.deals.as_ref());
-        Ok(Observations { reader, observed, market, fresh_id: fresh_id(object, now) })
+        Ok(Observations { reader, observed, market })
     }
 
     /// Observes what a plan asks for: the pods, or the market. Returns whether there is more to plan from.
@@ -266,7 +269,7 @@ impl<'a, K: Managed> Current<'_, 'a, K> {
         memory: &mut PlanState,
         slot: &mut Slot<'_>,
     ) -> Result<bool, Error> {
-        let Observations { reader, observed, market, .. } = observations;
+        let Observations { reader, observed, market } = observations;
         match next {
             Next::ObservePods => {
                 let mut pods = reader.pods(K::hold_spec(self.valid)).await?; // API server
@@ -287,14 +290,11 @@ impl<'a, K: Managed> Current<'_, 'a, K> {
 
     /// Returns what the plan is made from.
     fn input<'b>(
-        &self,
+        &'b self,
         observations: &'b Observations<'_>,
         memory: &'b PlanState,
-    ) -> Input<'b, K::Valid, K::Status>
-    where
-        'a: 'b,
-    {
-        let Self { object, status, valid, holder, now } = *self;
+    ) -> Input<'b, K::Valid, K::Status> {
+        let Self { object, status, valid, holder, now, .. } = *self;
         let meta = object.meta();
         Input {
             holder,
@@ -308,7 +308,7 @@ impl<'a, K: Managed> Current<'_, 'a, K> {
             market: observations.market.observed.as_ref(),
             memory,
             now,
-            fresh_id: &observations.fresh_id,
+            fresh_id: &self.fresh_id,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::api::database::Sessions;
 use crate::api::reason::Reason;
 use crate::hold::subject::Subject;
 use crate::truncate::report::Report;
+use crate::truncate::session::more_in_words;
 
 /// Most addresses that a Job is given: more would not fit into its manifest beside all else.
 const MOST_ADDRESSES: usize = 5000;
@@ -130,11 +131,8 @@ impl Draft<'_> {
             })
             .collect();
         let left = report.sessions.len().saturating_sub(MOST_TOLD) as u64;
-        match left.saturating_add(report.omitted_sessions) {
-            0 => {}
-            1 => lines.push("there are sessions from 1 more address".to_owned()),
-            more => lines.push(format!("there are sessions from {more} more addresses")),
-        }
+        let more = more_in_words(left.saturating_add(report.omitted_sessions));
+        lines.extend(more.map(|more| format!("there are {more}")));
         lines
     }
 

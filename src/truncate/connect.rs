@@ -7,8 +7,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::time::timeout;
 
 use super::fault::Fault;
-use super::report::Refusal;
-use super::report::RefusalReason;
+use super::report::{Refusal, RefusalReason};
 use super::secret::Redactor;
 use super::url::Target;
 

@@ -6,8 +6,7 @@
 
 use std::io::ErrorKind;
 
-use super::report::RefusalReason;
-use super::report::bounded;
+use super::report::{RefusalReason, bounded};
 use super::secret::Redactor;
 
 /// Most bytes of a message that is quoted from the server.

@@ -29,6 +29,15 @@ impl Session {
     }
 }
 
+/// Returns a phrase for the sessions from addresses that are not named one by one; none where all are.
+pub fn more_in_words(addresses: u64) -> Option<String> {
+    match addresses {
+        0 => None,
+        1 => Some("sessions from 1 more address".to_owned()),
+        more => Some(format!("sessions from {more} more addresses")),
+    }
+}
+
 /// Returns what lets a role see the sessions that it does not see; none where it sees all.
 pub fn hidden_in_words(hidden: u64) -> Option<String> {
     let sessions = match hidden {

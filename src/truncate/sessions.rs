@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::report::bounded;
 use super::secret::Redactor;
-use super::session::Session;
+use super::session::{Session, more_in_words};
 
 /// Most bytes of the name of a role or application.
 const NAME_LIMIT: usize = 64;
@@ -135,11 +135,8 @@ impl Sessions {
     /// Returns why nothing is truncated; none where no session keeps it back.
     pub(super) fn obstacle(&self) -> Option<String> {
         let told: Vec<String> = self.found.iter().take(MOST_TOLD).map(Session::in_words).collect();
-        let more = match self.found.len().saturating_sub(MOST_TOLD) {
-            0 => String::new(),
-            1 => ", and sessions from 1 more address".to_owned(),
-            more => format!(", and sessions from {more} more addresses"),
-        };
+        let more = more_in_words(self.found.len().saturating_sub(MOST_TOLD) as u64);
+        let more = more.map(|more| format!(", and {more}")).unwrap_or_default();
         (!told.is_empty()).then(|| {
             format!("other clients are connected and may write: {}{more}", told.join("; "))
         })
